@@ -1,0 +1,70 @@
+"""Recurrent networks that learn games from reward or fitness: agents with memory."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives. Imported on first use, so that the shell's --help does not wait for torch.
+_HOMES = {
+    "Cell": "cells",
+    "CnnElmanPolicy": "policy",
+    "CnnGruPolicy": "policy",
+    "CnnLstmPolicy": "policy",
+    "MlpElmanPolicy": "policy",
+    "MlpGruPolicy": "policy",
+    "MlpLstmPolicy": "policy",
+    "MultiInputElmanPolicy": "policy",
+    "MultiInputGruPolicy": "policy",
+    "MultiInputLstmPolicy": "policy",
+    "Player": "player",
+    "RecurrentNetwork": "network",
+    "RecurrentPPO": "ppo",
+    "RecurrentPolicy": "policy",
+    "UserError": "errors",
+    "evaluate": "evaluation",
+    "make_vec": "catalogue",
+    "plot": "plotting",
+    "read_recipe": "recipes",
+    "register_cell": "cells",
+    "train": "training",
+    "watch": "watching",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from rlrnn.catalogue import make_vec as make_vec
+    from rlrnn.cells import Cell as Cell
+    from rlrnn.cells import register_cell as register_cell
+    from rlrnn.errors import UserError as UserError
+    from rlrnn.evaluation import evaluate as evaluate
+    from rlrnn.network import RecurrentNetwork as RecurrentNetwork
+    from rlrnn.player import Player as Player
+    from rlrnn.plotting import plot as plot
+    from rlrnn.policy import CnnElmanPolicy as CnnElmanPolicy
+    from rlrnn.policy import CnnGruPolicy as CnnGruPolicy
+    from rlrnn.policy import CnnLstmPolicy as CnnLstmPolicy
+    from rlrnn.policy import MlpElmanPolicy as MlpElmanPolicy
+    from rlrnn.policy import MlpGruPolicy as MlpGruPolicy
+    from rlrnn.policy import MlpLstmPolicy as MlpLstmPolicy
+    from rlrnn.policy import MultiInputElmanPolicy as MultiInputElmanPolicy
+    from rlrnn.policy import MultiInputGruPolicy as MultiInputGruPolicy
+    from rlrnn.policy import MultiInputLstmPolicy as MultiInputLstmPolicy
+    from rlrnn.policy import RecurrentPolicy as RecurrentPolicy
+    from rlrnn.ppo import RecurrentPPO as RecurrentPPO
+    from rlrnn.recipes import read_recipe as read_recipe
+    from rlrnn.training import train as train
+    from rlrnn.watching import watch as watch
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rlrnn' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"rlrnn.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOMES))

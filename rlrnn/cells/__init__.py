@@ -1,0 +1,52 @@
+"""Kinds of memory, one file each, and the registry that names them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from rlrnn.cells.cell import Cell
+from rlrnn.cells.elman import Elman
+from rlrnn.cells.fir import Fir
+from rlrnn.cells.gru import Gru
+from rlrnn.cells.lstm import Lstm
+from rlrnn.cells.none import FeedForward
+from rlrnn.errors import UserError
+
+CELLS: dict[str, type[Cell]] = {
+    "elman": Elman,
+    "gru": Gru,
+    "lstm": Lstm,
+    "fir": Fir,
+    "none": FeedForward,
+}
+
+
+def register_cell(name: str, cell: type[Cell]) -> None:
+    """Make a kind of memory known by name to recipes, policies and saved agents.
+
+    Its constructor takes ``(input_size, hidden_size, **options)``. Registering the same class twice
+    is harmless; another class under a name that is taken is a ``UserError``.
+    """
+    if not name.isidentifier() or not name.islower():
+        raise UserError(f"cell name {name!r} should be a lower-case word, such as 'gru'.")
+    if CELLS.get(name, cell) is not cell:
+        raise UserError(f"cell name {name!r} belongs to {CELLS[name].__name__} already: choose another.")
+    CELLS[name] = cell
+
+
+def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> Cell:
+    """Build a cell by its registered name; unknown names and options say which are known."""
+    if name not in CELLS:
+        raise UserError(
+            f"cell {name!r} is not known: choose one of {', '.join(CELLS)}, or import the module that "
+            "registers it (in the shell: --import MODULE)."
+        )
+    known = [p for p in inspect.signature(CELLS[name]).parameters if p not in ("input_size", "hidden_size")]
+    for option in options:
+        if option not in known:
+            raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(known)}.")
+    return CELLS[name](input_size, hidden_size, **options)
+
+
+__all__ = ["CELLS", "Cell", "Elman", "FeedForward", "Fir", "Gru", "Lstm", "make_cell", "register_cell"]

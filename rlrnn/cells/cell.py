@@ -1,0 +1,76 @@
+"""What a kind of memory is: two pure functions of its parameters, and the sizes that they imply."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Cell(nn.Module, ABC):
+    """One layer of memory: ``project`` looks at the input alone, ``step`` joins it with the state.
+
+    Letters: B environments, I inputs, H outputs, S state, G what ``project`` makes of the input.
+    Every weight stands in row form, ``x [B, I] @ weight [I, G]``, so that parameters with a leading
+    population axis (``[P, I, G]``, biases ``[P, G]``) turn the same two functions into those of a
+    whole population: ``x [P, B, I] -> y [P, B, H]``.
+
+    A cell never sees time or episodes: ``sequence`` runs it and clears its state.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("h",)
+    """Names of the equal parts, each [B, H], that make up the state; () where it is not made of units."""
+
+    def __init__(self, input_size: int, output_size: int, state_size: int) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.output_size = output_size
+        self.state_size = state_size
+
+    @abstractmethod
+    def project(self, x: Tensor) -> Tensor:
+        """What can be computed without memory, for any number of steps at once: [..., B, I] -> [..., B, G]."""
+
+    @abstractmethod
+    def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: [..., B, G], [..., B, S] -> y [..., B, H], new state [..., B, S]."""
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size} -> {self.output_size}, state {self.state_size}"
+
+
+def uniform(bound: float, *shape: int) -> nn.Parameter:
+    """A parameter of that shape, uniform in [-bound, bound]."""
+    return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+
+def inverse_root(size: int) -> float:
+    """1 / sqrt(size): the bound of torch's own initialisation of recurrent layers."""
+    return 1.0 / math.sqrt(size)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x @ weight + bias`` for one network, or member by member for a population.
+
+    One network: x [..., I], weight [I, O], bias [O]. Population: x [P, B, I] or [T, P, B, I],
+    weight [P, I, O], bias [P, O].
+    """
+    if weight.dim() == 2:
+        return nn.functional.linear(x, weight.t(), bias)
+    if x.dim() == 4:  # time before population: fold time into the rows of one batched product
+        steps, members, rows, _ = x.shape
+        folded = x.transpose(0, 1).reshape(members, steps * rows, -1)  # [P, T * B, I]
+        return affine(folded, weight, bias).view(members, steps, rows, -1).transpose(0, 1)
+    if bias is None:
+        return torch.bmm(x, weight)
+    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
+
+
+def add_product(base: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``base + x @ weight``: base [B, O] (or [P, B, O]), x [B, I], weight [I, O]."""
+    if weight.dim() == 2:
+        return torch.addmm(base, x, weight)
+    return torch.baddbmm(base, x, weight)

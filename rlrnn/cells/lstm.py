@@ -1,0 +1,43 @@
+"""The long short-term memory with a forget gate."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rlrnn.cells.cell import Cell, add_product, affine, inverse_root, uniform
+
+
+class Lstm(Cell):
+    """Hochreiter & Schmidhuber (1997), forget gate by Gers, Schmidhuber & Cummins (2000).
+
+    i, f, o = sigmoid(x W + h U + b + c), g = tanh(...), c' = f * c + i * g, h' = o * tanh(c').
+    Columns of the weights: i, f, g, o, H each, as ``torch.nn.LSTM`` orders its rows, and two biases
+    as it has, so that its weights and its optimizer's state carry over. The state is [h | c], the
+    output h.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("h", "c")
+
+    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
+        super().__init__(input_size, hidden_size, 2 * hidden_size)
+        bound = inverse_root(hidden_size)
+        self.weight_input = uniform(bound, input_size, 4 * hidden_size)
+        self.weight_hidden = uniform(bound, hidden_size, 4 * hidden_size)
+        self.bias_input = uniform(bound, 4 * hidden_size) if bias else None
+        self.bias_hidden = uniform(bound, 4 * hidden_size) if bias else None
+
+    def project(self, x: Tensor) -> Tensor:
+        if self.bias_input is None or self.bias_hidden is None:
+            return affine(x, self.weight_input, None)
+        return affine(x, self.weight_input, self.bias_input + self.bias_hidden)
+
+    def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.output_size
+        h, c = state.split(size, dim=-1)
+        i, f, g, o = add_product(projected, h, self.weight_hidden).split(size, dim=-1)
+        c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i), torch.tanh(g))
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, torch.cat((h, c), dim=-1)

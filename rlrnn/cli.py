@@ -1,0 +1,290 @@
+"""The shell: rlrnn list, train, evaluate, plot, watch."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlrnn import __version__
+from rlrnn.errors import UserError
+
+if TYPE_CHECKING:
+    from rlrnn.catalogue import Game
+    from rlrnn.ppo import RecurrentPPO
+    from rlrnn.recipes import EvaluationRecipe
+
+DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, judge it, watch it."
+
+LIST = """
+Shows the games and the agents of the catalogue. An agent's points are those it was measured to win.
+"""
+
+TRAIN = """
+Trains an agent by its recipe, judges it and draws its learning curve, all in runs/<agent>/seed<k>/.
+Ctrl-C saves the agent as it is.
+
+examples:
+  rlrnn train pong-gru                                     an agent of the catalogue (see: rlrnn list)
+  rlrnn train my-agent.toml --seed 3                       a recipe of your own
+  rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
+  rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
+  rlrnn train my-agent.toml --import my_games.py           a game or a cell that your module registers
+"""
+
+EVALUATE = """
+Plays the evaluation games and prints the points: with memory, with the memory wiped before every step,
+and of a random player. The run's own score.json stays as it is.
+
+examples:
+  rlrnn evaluate runs/pong-gru/seed0
+  rlrnn evaluate runs/pong-gru/seed0 --episodes 1000 --sampled
+  rlrnn evaluate logs/best_model.zip --game pong --out score.json
+"""
+
+PLOT = """
+Draws learning curves into one picture: points per episode and their running mean against steps of the
+game, one colour per agent, with the game's reference scores.
+
+examples:
+  rlrnn plot runs/pong-gru/seed0
+  rlrnn plot runs/pong-gru runs/pong-feedforward --out pong.pdf     all seeds of two agents
+  rlrnn plot logs/monitor.csv logs/progress.csv logs/evaluations.npz
+"""
+
+WATCH = """
+Records games played: a GIF, or an MP4 with pip install "rlrnn[video]".
+
+examples:
+  rlrnn watch runs/pong-gru/seed0
+  rlrnn watch runs/pong-gru/seed0 --episodes 3 --out pong.mp4
+  rlrnn watch logs/best_model.zip --game pong
+"""
+
+RUN_HELP = "a run's folder, or a saved agent (.zip) with --game"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 (the system failed), 2 (a mistake to mend), 130 (Ctrl-C)."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser().parse_args(argv)
+    arguments.line = shlex.join(["rlrnn", *argv])
+    try:
+        for module in getattr(arguments, "imports", []):
+            import_module(module)
+        arguments.command(arguments)
+    except KeyboardInterrupt as error:
+        return _fail(error, "interrupted.", 130)
+    except UserError as error:
+        return _fail(error, str(error), 2)
+    except OSError as error:
+        about = f" ({error.filename})" if error.filename else ""
+        return _fail(
+            error, f"{error.strerror or error}{about}: make room, or choose another place with --out.", 1
+        )
+    return 0
+
+
+def _fail(error: BaseException, sentence: str, status: int) -> int:
+    print("rlrnn:", sentence, *getattr(error, "__notes__", []), file=sys.stderr)
+    return status
+
+
+def import_module(name: str) -> None:
+    """Import a user's module, by its dotted name or as a file, so that it can register games and cells."""
+    path = Path(name)
+    sys.path.insert(0, str(path.parent.resolve() if path.suffix == ".py" else Path.cwd()))
+    if path.suffix != ".py":
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            raise UserError(f"--import {name}: there is no such module; give a file (.py) or a dotted name.")
+        importlib.import_module(name)
+        return
+    if not path.exists():
+        raise UserError(f"--import {name}: there is no such file; check the path.")
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None and Path(loaded.__file__ or "").resolve() != path.resolve():
+        raise UserError(f"--import {name}: another module is called {path.stem}; rename the file.")
+    importlib.import_module(path.stem)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from rlrnn import catalogue
+
+    games = Table("game", "title", "what must be remembered", title="games", title_justify="left")
+    for name, game in catalogue.games().items():
+        games.add_row(name, game.title, game.remember)
+    agents = Table(
+        "agent", "game", "steps", "verified points", "description", title="agents", title_justify="left"
+    )
+    for name, recipe in catalogue.agents().items():
+        points = recipe.verified.points if recipe.verified else ()
+        mean = f"{sum(points) / len(points):.1f}" if points else "not yet"
+        spread = f" ({min(points):.1f} to {max(points):.1f}, {len(points)} seeds)" if len(points) > 1 else ""
+        agents.add_row(name, recipe.game, f"{recipe.steps:,}", mean + spread, recipe.description)
+    console = Console()
+    console.print(games, agents)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from rlrnn import catalogue, recipes
+    from rlrnn.evaluation import table
+    from rlrnn.training import train
+
+    settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
+    recipe = recipes.override(catalogue.agent(arguments.agent), settings)
+    run = train(
+        recipe,
+        arguments.seed,
+        arguments.out,
+        overwrite=arguments.overwrite,
+        device=arguments.device,
+        command=arguments.line,
+    )
+    Console().print(table(run.scores(), run.game))
+    print(
+        f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; all of the run lies in {run.folder}"
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from rlrnn import runs
+    from rlrnn.evaluation import judge, table
+
+    agent, game, how = _opened(arguments)
+    scores = judge(agent, game, arguments.episodes or how.episodes, _deterministic(arguments, how))
+    if arguments.out:
+        runs.write_scores(Path(arguments.out), scores)
+    Console().print(table(scores, game))
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+    from rlrnn.plotting import plot
+
+    print(plot(arguments.runs, arguments.out))
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from rlrnn.watching import watch
+
+    agent, game, how = _opened(arguments)
+    folder = Path(arguments.run) if Path(arguments.run).is_dir() else Path()
+    path = Path(arguments.out) if arguments.out else folder / "play.gif"
+    print(watch(agent, game, path, arguments.episodes or 1, _deterministic(arguments, how)))
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[RecurrentPPO, Game, EvaluationRecipe]:
+    """The agent, its game and how it is judged, from a run's folder or an agent's file."""
+    from rlrnn import catalogue, runs
+    from rlrnn.recipes import EvaluationRecipe
+
+    path = Path(arguments.run)
+    if path.is_dir() or (not path.exists() and path.suffix != ".zip" and not arguments.game):
+        run = runs.read_run(path)
+        game = catalogue.game(arguments.game) if arguments.game else run.game
+        return run.agent(arguments.device), game, run.recipe.evaluation
+    if not arguments.game:
+        raise UserError(f"{path} does not say what it plays: add --game (see: rlrnn list).")
+    from rlrnn.ppo import RecurrentPPO
+
+    game = catalogue.game(arguments.game)
+    return RecurrentPPO.load(path, device=arguments.device), game, EvaluationRecipe()
+
+
+def _deterministic(arguments: argparse.Namespace, how: EvaluationRecipe) -> bool:
+    return how.deterministic if arguments.deterministic is None else bool(arguments.deterministic)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("rlrnn", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"rlrnn {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str, short: str) -> Any:
+        raw = argparse.RawDescriptionHelpFormatter
+        added = commands.add_parser(name, help=short, description=text, formatter_class=raw)
+        added.set_defaults(command=run)
+        return added
+
+    command("list", _list, LIST, "the games and agents of the catalogue")
+
+    train = command("train", _train, TRAIN, "train an agent by its recipe")
+    train.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")
+    train.add_argument("--seed", type=_whole, default=0, help="of everything that is drawn (default: 0)")
+    train.add_argument("--steps", help="steps of the game, instead of the recipe's")
+    train.add_argument("--out", metavar="FOLDER", help="of the run (default: runs/<agent>/seed<k>)")
+    train.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting of the recipe (again for more); nothing after = means its default",
+    )
+    train.add_argument(
+        "--overwrite", action="store_true", help="replace an older run once the new one is finished"
+    )
+
+    evaluate = command("evaluate", _evaluate, EVALUATE, "judge an agent by the points it wins")
+    evaluate.add_argument("--out", metavar="FILE", help="write the scores as JSON, too")
+
+    plot = command("plot", _plot, PLOT, "draw learning curves")
+    plot.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run's folder, an agent's folder, or a file of SB3's"
+    )
+    plot.add_argument(
+        "--out", metavar="FILE", default="curves.png", help=".png, .pdf or .svg (default: curves.png)"
+    )
+
+    watch = command("watch", _watch, WATCH, "record games played")
+    watch.add_argument("--out", metavar="FILE", help=".gif or .mp4 (default: play.gif in the run's folder)")
+
+    for judged in (evaluate, watch):
+        judged.add_argument("run", metavar="RUN", help=RUN_HELP)
+        judged.add_argument("--game", help="a game of the catalogue, its TOML file, or a Gymnasium id")
+        judged.add_argument("--episodes", type=_count, help="how many to play")
+        actions = judged.add_mutually_exclusive_group()
+        actions.add_argument(
+            "--deterministic",
+            action="store_true",
+            default=None,
+            help="the most likely action (else as the recipe says)",
+        )
+        actions.add_argument("--sampled", dest="deterministic", action="store_false", help="sampled actions")
+    for playing in (train, evaluate, watch, plot):
+        playing.add_argument(
+            "--import",
+            dest="imports",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="a module or .py file that registers games or cells of yours",
+        )
+    for computing in (train, evaluate, watch):
+        computing.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    return parser
+
+
+def _whole(text: str) -> int:
+    return _at_least(text, 0)
+
+
+def _count(text: str) -> int:
+    return _at_least(text, 1)
+
+
+def _at_least(text: str, least: int) -> int:
+    if not text.replace("_", "").isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)

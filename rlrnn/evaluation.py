@@ -1,0 +1,237 @@
+"""The one ruler: undiscounted points per episode, with memory, with the memory wiped, and at random."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlrnn import catalogue
+from rlrnn.catalogue import Game
+from rlrnn.errors import UserError
+
+if TYPE_CHECKING:
+    from gymnasium import Space
+    from rich.table import Table
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from rlrnn.ppo import RecurrentPPO
+
+EVALUATION_SEED = 1_000_000  # of the judged episodes; training seeds are small numbers
+BATCH = 100  # episodes played at once
+RESAMPLES = 10_000  # of the bootstrap
+WITH_MEMORY, WIPED, RANDOM = "with memory", "memory wiped", "random player"
+
+
+class Player(Protocol):
+    """Whatever can be judged: it keeps its own memory, one per copy of the game."""
+
+    def reset(self) -> None:
+        """Forget everything."""
+
+    def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """Actions [B, ...] for observations [B, ...]; where ``starts`` [B] is true an episode begins."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What was won in a number of episodes."""
+
+    points: tuple[float, ...]  # undiscounted, one number per episode
+    lengths: tuple[int, ...]  # steps, in the same order
+    win: float | None = None  # points from which an episode counts as won
+
+    @property
+    def episodes(self) -> int:
+        """How many were played."""
+        return len(self.points)
+
+    @property
+    def mean(self) -> float:
+        """Mean points per episode."""
+        return float(np.mean(self.points))
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over episodes (n in the denominator, as in SB3's ``evaluate_policy``)."""
+        return float(np.std(self.points))
+
+    @property
+    def won(self) -> float | None:
+        """Fraction of the episodes that were won, where the game says what winning is."""
+        return None if self.win is None else float(np.mean(np.asarray(self.points) >= self.win))
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean: percentile bootstrap over episodes (Efron 1979), on fixed draws."""
+        points, rng = np.asarray(self.points), np.random.default_rng(0)
+        n = len(points)
+        # In ten blocks, so that 1,000 episodes need 8 MB instead of 80.
+        means = [points[rng.integers(n, size=(RESAMPLES // 10, n))].mean(axis=1) for _ in range(10)]
+        low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+        return float(low), float(high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: the summary for readers, the episodes for ``from_json``."""
+        low, high = self.interval
+        summary = {"mean": self.mean, "sd": self.sd, "interval": [low, high], "won": self.won}
+        episodes = {"points": list(self.points), "lengths": list(self.lengths), "win": self.win}
+        return {**summary, "episodes": self.episodes, **episodes}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Score:
+        """The score that ``to_json`` wrote."""
+        return cls(tuple(data["points"]), tuple(data["lengths"]), data["win"])
+
+
+def evaluate(
+    agent: RecurrentPPO,
+    game: str | Path | Game,
+    episodes: int | None = None,
+    deterministic: bool = True,
+    n_envs: int | None = None,
+    seed: int = EVALUATION_SEED,
+    wiped: bool = False,
+) -> Score:
+    """Play a game with an agent and count its points.
+
+    ``episodes`` defaults to the game's own number, ``n_envs`` to one copy per episode, at most 100.
+    ``wiped`` clears the memory before every step: what remains is what the agent wins without it.
+    """
+    chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
+    with closing(copies_for(agent, chosen, n_envs, seed)) as env:
+        player = agent.player(n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
+        return _count(player, env, episodes, chosen.points.win)
+
+
+def judge(
+    agent: RecurrentPPO,
+    game: str | Path | Game,
+    episodes: int | None = None,
+    deterministic: bool = True,
+    n_envs: int | None = None,
+    seed: int = EVALUATION_SEED,
+) -> dict[str, Score]:
+    """The agent with its memory, the same with the memory wiped before each step, and a random player."""
+    chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
+    dice = RandomPlayer(agent.action_space, n_envs, seed)
+    return {
+        WITH_MEMORY: evaluate(agent, chosen, episodes, deterministic, n_envs, seed),
+        WIPED: evaluate(agent, chosen, episodes, deterministic, n_envs, seed, wiped=True),
+        RANDOM: play(dice, chosen, episodes, n_envs, seed),
+    }
+
+
+def play(
+    player: Player,
+    game: str | Path | Game,
+    episodes: int | None = None,
+    n_envs: int | None = None,
+    seed: int = EVALUATION_SEED,
+) -> Score:
+    """Let any player play a game and count its points; it acts for a batch of ``n_envs`` copies."""
+    chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
+    with closing(catalogue.make_vec(chosen, n_envs, seed)) as env:
+        return _count(player, env, episodes, chosen.points.win)
+
+
+def _count(player: Player, env: VecEnv, episodes: int, win: float | None) -> Score:
+    """Play a fixed number of episodes in every copy: taking the first that end would favour short ones."""
+    n = env.num_envs
+    quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)  # [B] episodes
+    played: list[list[tuple[float, int]]] = [[] for _ in range(n)]  # (points, steps) per episode
+    player.reset()
+    observations, starts = env.reset(), np.ones(n, np.bool_)
+    while quota.any():
+        observations, _, starts, infos = env.step(player.act(observations, starts))
+        for b in np.flatnonzero(starts & (quota > 0)):
+            quota[b] -= 1
+            played[b].append((float(infos[b]["episode"]["r"]), int(infos[b]["episode"]["l"])))
+    points, lengths = zip(*chain.from_iterable(played), strict=True)
+    return Score(points, lengths, win)
+
+
+class RandomPlayer:
+    """Draws every action from the action space, from a generator of its own."""
+
+    def __init__(self, action_space: Space[Any], n_envs: int, seed: int) -> None:
+        from gymnasium.vector.utils import batch_space
+
+        self.actions = batch_space(copy.deepcopy(action_space), n_envs)
+        self.seed = seed
+
+    def reset(self) -> None:
+        """Begin the sequence of draws again."""
+        self.actions.seed(self.seed)
+
+    def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """One draw per copy."""
+        return np.asarray(self.actions.sample())
+
+
+def copies_for(
+    agent: RecurrentPPO, game: Game, n_envs: int, seed: int, render_mode: str | None = None
+) -> VecEnv:
+    """Copies of a game for an agent to play; refused if it was made for other observations or actions."""
+    env = catalogue.make_vec(game, n_envs, seed, render_mode=render_mode)
+    if env.observation_space != agent.observation_space:
+        env = agent._wrap_env(
+            env, verbose=0, monitor_wrapper=False
+        )  # as in training: images with channels first
+    for what in ("observation_space", "action_space"):
+        has, needs = getattr(agent, what), getattr(env, what)
+        if has != needs:
+            env.close()
+            words = what.replace("_", " ")
+            raise UserError(
+                f"the agent's {words} is {has}, but {game.name} has {needs}: give the game it learned."
+            )
+    return env
+
+
+def table(scores: Mapping[str, Score], game: Game) -> Table:
+    """The scores beside the game's reference scores, for the shell."""
+    from rich.table import Table
+
+    counted = next(iter(scores.values()))
+    grid = Table(title=f"{game.title or game.name}: {game.points.unit}, {counted.episodes} episodes")
+    for heading in (
+        "player",
+        "mean",
+        "sd",
+        "95 % interval",
+        *(["won"] if game.points.win is not None else []),
+    ):
+        grid.add_column(heading, justify="left" if heading == "player" else "right", no_wrap=True)
+    grid.add_column("steps", justify="right")
+    grid.add_column("source", overflow="fold")
+    blank = [""] * (len(grid.columns) - 3)
+    for name, score in scores.items():
+        low, high = score.interval
+        won = [] if score.won is None else [f"{score.won:.0%}"]
+        steps = f"{np.mean(score.lengths):.0f}"
+        grid.add_row(
+            name, f"{score.mean:.2f}", f"{score.sd:.2f}", f"{low:.2f} to {high:.2f}", *won, steps, "this run"
+        )
+    grid.add_section()
+    for name, reference in game.references.items():
+        grid.add_row(name, f"{reference.points:.2f}", *blank, reference.source, style="dim")
+    return grid
+
+
+def _sizes(game: str | Path | Game, episodes: int | None, n_envs: int | None) -> tuple[Game, int, int]:
+    chosen = catalogue.game(game)
+    episodes = chosen.episodes if episodes is None else episodes
+    n_envs = min(episodes, BATCH) if n_envs is None else n_envs
+    for name, number in (("episodes", episodes), ("n_envs", n_envs)):
+        if number < 1:
+            raise UserError(f"{name} is {number}; it must be at least 1.")
+    return chosen, episodes, n_envs

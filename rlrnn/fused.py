@@ -1,0 +1,48 @@
+"""torch's fused LSTM kernel with exact episode resets, by reset tokens.
+
+A fused kernel runs a whole row in one call but knows no episodes. So one dummy step is inserted
+before each episode's start, on which an extra input channel drives the gates so far down that they
+are exactly 0 in floating point: the state after it is exactly 0 and no gradient passes through. The
+dummy steps' outputs are then dropped. (torch's GRU kernel gains too little over the loop on a CPU to
+earn the same trick: see benchmarks/README.md.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlrnn.cells import Cell, Lstm
+
+# sigmoid(-1000) is exactly 0 in float32 and float64, and so is its derivative.
+SHUT = -1000.0
+
+
+def fits(cell: Cell) -> bool:
+    """Whether a fused kernel exists for this cell: a function of the cell alone, never of a timing."""
+    return type(cell) is Lstm
+
+
+def outputs(cell: Lstm, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
+    """The outputs of ``sequence.unroll``: x [T, B, I], start [T, B], state [B, S] -> y [T, B, H]."""
+    steps, rows, _ = x.shape
+    # position[t, b]: where step t of row b stands once its dummy steps have been inserted
+    position = torch.arange(steps, device=x.device).unsqueeze(1) + start.cumsum(0)  # [T, B]
+    column = torch.arange(rows, device=x.device).expand_as(position)
+    length = steps + int(start.sum(0).max())
+    dummy = x.new_ones(length, rows)
+    dummy[position, column] = 0.0
+    padded = x.new_zeros(length, rows, x.shape[2]).index_put((position, column), x)
+    y = _kernel(cell, torch.cat((padded, dummy.unsqueeze(-1)), dim=-1), state)  # [length, B, H]
+    return y[position, column]
+
+
+def _kernel(cell: Lstm, x: Tensor, state: Tensor) -> Tensor:
+    """torch's LSTM over x [length, B, I + 1], whose last channel shuts all gates."""
+    shut = x.new_full((1, cell.weight_input.shape[1]), SHUT)
+    weights = [torch.cat((cell.weight_input, shut)).t().contiguous(), cell.weight_hidden.t().contiguous()]
+    if cell.bias_input is not None and cell.bias_hidden is not None:
+        weights += [cell.bias_input, cell.bias_hidden]
+    h, c = (part.contiguous().unsqueeze(0) for part in state.split(cell.output_size, dim=-1))
+    y: Tensor = torch.lstm(x, (h, c), weights, len(weights) == 4, 1, 0.0, False, False, False)[0]
+    return y

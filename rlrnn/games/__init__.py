@@ -1,0 +1,25 @@
+"""Our own games; importing this package registers them with Gymnasium."""
+
+import gymnasium as gym
+
+GAMES = {  # id: (module, class, steps at which an episode is truncated)
+    "rlrnn/CartPole-v1": ("cartpole", "CartPole", 500),
+    "rlrnn/Pendulum-v1": ("pendulum", "Pendulum", 200),
+    "rlrnn/MountainCarContinuous-v0": ("mountain_car", "MountainCarContinuous", 999),
+    "rlrnn/Pong-v0": ("pong", "Pong", 5000),
+}
+
+
+def register() -> None:
+    """Make every game known to Gymnasium, singly and as a batch; doing it again changes nothing."""
+    for name, (module, game, limit) in GAMES.items():
+        if name not in gym.registry:
+            gym.register(
+                name,
+                entry_point=f"rlrnn.games.{module}:Single{game}",
+                vector_entry_point=f"rlrnn.games.{module}:{game}",
+                max_episode_steps=limit,
+            )
+
+
+register()

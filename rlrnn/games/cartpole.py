@@ -1,0 +1,71 @@
+"""CartPole-v1, equal to Gymnasium's to the last bit from the same state."""
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from rlrnn.games.array_game import Array, ArrayGame, SingleGame
+from rlrnn.games.drawing import Canvas
+from rlrnn.games.randomness import Randomness
+
+GRAVITY = 9.8  # m/s^2
+CART_MASS, POLE_MASS = 1.0, 0.1  # kg
+HALF_LENGTH = 0.5  # m, of the pole
+FORCE = 10.0  # N
+SECONDS = 0.02  # per step
+X_LIMIT = 2.4  # m
+ANGLE_LIMIT = 12 * 2 * np.pi / 360  # rad
+
+
+class CartPole(ArrayGame):
+    """Keep a pole upright on a cart by pushing the cart left (0) or right (1); +1 for every step.
+
+    Barto, Sutton & Anderson (1983), with the friction-free equations of Florian (2007), integrated by Euler's
+    method in the order of operations of Gymnasium's environment.
+    """
+
+    metadata = ArrayGame.metadata | {"render_fps": 50}
+    variables = ("x", "x_dot", "theta", "theta_dot")  # m, m/s, rad, rad/s
+    _high = np.array([2 * X_LIMIT, np.inf, 2 * ANGLE_LIMIT, np.inf], np.float32)
+    single_observation_space = Box(-_high, _high)
+    single_action_space = Discrete(2)
+
+    def begin(self, copies: NDArray[np.intp], draws: Randomness) -> None:
+        self.state[:, copies] = -0.05 + 0.1 * draws.uniform(copies, 4)
+
+    def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
+        x, x_dot, theta, theta_dot = self.state
+        cos, sin = np.cos(theta), np.sin(theta)
+        mass = POLE_MASS + CART_MASS
+        moment = POLE_MASS * HALF_LENGTH
+        force = np.where(actions == 1, FORCE, -FORCE)
+        push = (force + moment * np.square(theta_dot) * sin) / mass
+        theta_acc = (GRAVITY * sin - cos * push) / (
+            HALF_LENGTH * (4.0 / 3.0 - POLE_MASS * np.square(cos) / mass)
+        )
+        x_acc = push - moment * theta_acc * cos / mass
+        x += SECONDS * x_dot
+        x_dot += SECONDS * x_acc
+        theta += SECONDS * theta_dot
+        theta_dot += SECONDS * theta_acc
+        fallen = (np.abs(x) > X_LIMIT) | (np.abs(theta) > ANGLE_LIMIT)
+        return np.ones(self.num_envs), fallen
+
+    def observe(self) -> Array:
+        return self.state.T.astype(np.float32, order="C")
+
+    def draw(self, copy: int) -> NDArray[np.uint8]:
+        x, _, theta, _ = self.state[:, copy]
+        canvas = Canvas(600, 400, left=-X_LIMIT, right=X_LIMIT, bottom=-1.0)
+        canvas.line([(-X_LIMIT, 0.0), (X_LIMIT, 0.0)], "rail", 0.02)
+        canvas.box(x, 0.0, 0.42, 0.24, "dark", round_by=0.05)
+        tip = (x + 2 * HALF_LENGTH * np.sin(theta), 2 * HALF_LENGTH * np.cos(theta))
+        canvas.line([(x, 0.0), tip], "warm", 0.09)
+        canvas.disc(x, 0.0, 0.035, "light")
+        return canvas.picture()
+
+
+class SingleCartPole(SingleGame):
+    """One CartPole as a plain environment."""
+
+    game = CartPole

@@ -1,0 +1,76 @@
+"""Gymnasium ids: what is registered under one, and one clear sentence where it cannot be made."""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
+
+HOMES = {  # how an id begins: (the module whose import registers it, the extra that installs the module)
+    "rlrnn/": ("rlrnn.games", ""),
+    "ALE/": ("ale_py", "atari"),
+    "MiniGrid-": ("minigrid", "minigrid"),
+    "BabyAI-": ("minigrid", "minigrid"),
+    "popgym-": ("popgym", "popgym"),
+}
+EXTRAS = {"gymnasium.envs.box2d": "box2d"}  # how an entry point begins: the extra with what it imports
+
+
+def find_spec(id: str) -> EnvSpec:  # noqa: A002  (Gymnasium's own word)
+    """What is registered under the id; the packages of `HOMES` are imported when an id asks for them."""
+    for beginning, (module, extra) in HOMES.items():
+        if id.startswith(beginning) and id not in gym.registry:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise MissingExtraError(_missing(id, error, extra)) from error
+    if id not in gym.registry:
+        close = difflib.get_close_matches(id, gym.registry, n=3)
+        raise UserError(
+            f"No environment is registered as {id!r}"
+            + (f"; did you mean {' or '.join(map(repr, close))}?" if close else ".")
+            + " If it is your own, import the module that registers it first (--import MODULE on the"
+            " command line)."
+        )
+    return gym.registry[id]
+
+
+def make_single(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    """One environment as registered, with its time limit and without Gymnasium's checker."""
+    with clear_errors(spec, spec.entry_point, kwargs):
+        return gym.make(spec, disable_env_checker=True, **kwargs)
+
+
+@contextmanager
+def clear_errors(spec: EnvSpec, entry_point: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Turn whatever the constructor of an environment raises into one sentence that names the remedy."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        extra = next((name for home, name in EXTRAS.items() if str(entry_point).startswith(home)), "")
+        raise MissingExtraError(_missing(spec.id, error, extra)) from error
+    except Exception as error:
+        given = f" with {dict(kwargs)}" if kwargs else ""
+        known = f" It takes {_parameters(entry_point)}." if isinstance(error, TypeError) else ""
+        raise EnvironmentFault(
+            f"Making {spec.id}{given} raised {type(error).__name__}: {error}.{known}"
+        ) from error
+
+
+def _missing(id: str, error: Exception, extra: str) -> str:  # noqa: A002
+    remedy = f'; install it with pip install "rlrnn[{extra}]"' if extra else ""
+    return f"{id} needs a package that is not installed ({error}){remedy}."
+
+
+def _parameters(entry_point: Any) -> str:
+    """The keyword arguments that an entry point declares."""
+    creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
+    return ", ".join(inspect.signature(creator).parameters) or "no arguments"

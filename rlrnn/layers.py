@@ -1,0 +1,47 @@
+"""Feed-forward layers in row form, so that they too take a leading population axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rlrnn.cells.cell import affine, inverse_root, uniform
+
+
+class Affine(nn.Module):
+    """x [..., I] -> x @ weight [I, O] + bias [O], initialised as ``torch.nn.Linear`` is."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        bound = inverse_root(input_size)
+        self.weight = uniform(bound, input_size, output_size)
+        self.bias = uniform(bound, output_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return affine(x, self.weight, self.bias)
+
+    def orthogonal(self, gain: float) -> None:
+        """Orthogonal weights (Saxe et al. 2014) times a gain, and no bias."""
+        with torch.no_grad():
+            self.weight.copy_(nn.init.orthogonal_(torch.empty_like(self.weight).t(), gain).t())
+            self.bias.zero_()
+
+
+class Mlp(nn.Module):
+    """Fully connected layers, each followed by the activation: [..., I] -> [..., last width]."""
+
+    def __init__(self, input_size: int, widths: Sequence[int], activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        self.activation = activation()
+        for width in widths:
+            self.layers.append(Affine(input_size, width))
+            input_size = width
+        self.output_size = input_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = self.activation(layer(x))
+        return x

@@ -1,0 +1,204 @@
+"""A Gymnasium vector environment that resets finished copies within the step, as a batch of copies."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.spaces import Space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from rlrnn.copies import Description, Observations, Step, check_spaces, empty_batch, put, take
+from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.ids import clear_errors
+
+USABLE = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
+
+
+def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> VectorEnv[Any, Any, Any] | None:
+    """The vector environment registered with the id, if there is one that `Native` can use."""
+    entry_point = spec.vector_entry_point
+    if entry_point is None or spec.additional_wrappers:
+        return None
+    with clear_errors(spec, entry_point, kwargs):
+        creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
+        declared = getattr(creator, "metadata", None)
+        if isinstance(declared, dict) and declared.get("autoreset_mode", USABLE[0]) not in USABLE:
+            return None
+        env = gym.make_vec(spec, n_envs, vectorization_mode="vector_entry_point", **kwargs)
+    if env.metadata.get("autoreset_mode") in USABLE:
+        return env
+    env.close()
+    return None
+
+
+class Native:
+    """B copies that one vector environment steps as arrays.
+
+    In mode SAME_STEP it hands out the last observations itself, as `infos["final_obs"]`; in mode DISABLED the
+    finished copies are reset here, by `options={"reset_mask": ...}`.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], name: str) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode not in USABLE:
+            raise UserError(
+                f"{name} resets its finished copies in mode {mode}, which loses their last observations or"
+                " delays their first ones; make it with autoreset_mode=AutoresetMode.SAME_STEP (or DISABLED,"
+                " if its reset takes a reset_mask)."
+            )
+        check_spaces(name, env.single_observation_space, env.single_action_space)
+        self.env, self.name = env, name
+        self._masked = mode == AutoresetMode.DISABLED
+        self._space: Space[Any] = env.single_observation_space
+        self._actions: Any = None
+
+    def describe(self) -> Description:
+        """What all copies have in common."""
+        return Description(self._space, self.env.single_action_space, dict(self.env.metadata), False)
+
+    def reset(
+        self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
+    ) -> tuple[Observations, list[dict[str, Any]]]:
+        """Begin an episode in every copy; returns (observations [B, ...], infos [B])."""
+        if any(option != options[0] for option in options):
+            raise UserError(f"{self.name} steps its copies as one; give all of them the same reset options.")
+        seed: Any = list(seeds)
+        if all(value is None for value in seed):
+            seed = None
+        elif None not in seed and seed == list(range(seed[0], seed[0] + len(seed))):
+            seed = seed[0]  # the one form that every vector environment takes; it adds the copy itself
+        try:
+            observations, infos = self.env.reset(seed=seed, options=dict(options[0]) or None)
+            return self._copy(observations), split(infos, self.env.num_envs)
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._fault("reset()", error) from error
+
+    def start(self, actions: Any) -> None:
+        """Take the actions [B, ...] of the next step."""
+        self._actions = actions
+
+    def finish(self) -> Step:
+        """Play one step with the actions that `start` took."""
+        try:
+            seen, rewards, terminated, truncated, infos = self.env.step(self._actions)
+            terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
+            ended = np.flatnonzero(terminated | truncated)
+            observations = self._copy(seen)
+            told, finals, begun = self._ends(observations, ended, infos)
+            return Step(
+                observations, np.asarray(rewards, np.float64), terminated, truncated, told, finals, begun
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._fault("step()", error) from error
+
+    def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
+        """The attribute, copy by copy where it is a list or an array of B values, else the same for all."""
+        single = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
+        if hasattr(self.env, "get_attr"):
+            return self._each(self.env.get_attr(attribute), copies)
+        return self._each(getattr(self.env, single.get(attribute, attribute)), copies)
+
+    def has(self, copies: Sequence[int], attribute: str) -> list[bool]:
+        """Whether the copies have the attribute."""
+        try:
+            self.read(copies, attribute)
+        except AttributeError:
+            return [False] * len(copies)
+        return [True] * len(copies)
+
+    def write(self, copies: Sequence[int], attribute: str, value: Any) -> list[bool]:
+        """Set the attribute of all copies; of some only where it is an array of B values."""
+        n = self.env.num_envs
+        if len(set(copies)) == n:
+            setter = getattr(self.env, "set_attr", None) or partial(setattr, self.env)
+            setter(attribute, value)
+            return [True] * n
+        values = getattr(self.env, attribute, None)
+        if not isinstance(values, np.ndarray) or values.shape[:1] != (n,):
+            raise UserError(f"The {n} copies of {self.name} share {attribute!r}; set it for all of them.")
+        values[list(copies)] = value
+        return [True] * len(copies)
+
+    def call(self, copies: Sequence[int], method: str, args: Any, kwargs: Any) -> list[Any]:
+        """What the method returns, copy by copy where it returns B values, else the same for all."""
+        if hasattr(self.env, "call") and method != "render":
+            return self._each(self.env.call(method, *args, **kwargs), copies)
+        return self._each(getattr(self.env, method)(*args, **kwargs), copies)
+
+    def wrapped(self, copies: Sequence[int], wrapper: type) -> list[bool]:
+        """A single environment's wrapper is never around these copies."""
+        return [False] * len(copies)
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self.env.close()
+
+    def _each(self, values: Any, copies: Sequence[int]) -> list[Any]:
+        dealt = isinstance(values, list | tuple | np.ndarray) and len(values) == self.env.num_envs
+        return [values[i] if dealt else values for i in copies]
+
+    def _ends(
+        self, observations: Observations, ended: NDArray[np.intp], infos: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], Observations, list[dict[str, Any]]]:
+        """(infos [B], last observations [N], infos of the resets [N]) where N copies ended an episode."""
+        n = self.env.num_envs
+        if not len(ended):
+            return split(infos, n), empty_batch(self._space, 0), []
+        if self._masked:
+            finals = take(observations, ended)
+            mask = np.zeros(n, np.bool_)
+            mask[ended] = True
+            first, reset_infos = self.env.reset(options={"reset_mask": mask})
+            put(observations, ended, take(first, ended))
+            started = split(reset_infos, n)
+            return split(infos, n), finals, [started[i] for i in ended]
+        if "final_obs" not in infos:
+            raise EnvironmentFault(f"{self.name} ended an episode without handing out its final_obs.")
+        # Where an episode ended, the infos are those of the reset and `final_info` holds those of the step.
+        told = split(
+            {key: value for key, value in infos.items() if not key.lstrip("_").startswith("final_")}, n
+        )
+        begun = [told[i] for i in ended]
+        last = split(infos.get("final_info", {}), n)
+        for i in ended:
+            told[i] = last[i]
+        finals = infos["final_obs"]  # arrays [B, ...], or an array of B observations and None
+        if isinstance(finals, np.ndarray) and finals.dtype == object:
+            rows = empty_batch(self._space, len(ended))
+            for row, i in enumerate(ended):
+                put(rows, row, finals[i])
+            return told, rows, begun
+        return told, self._copy(take(finals, ended)), begun
+
+    def _copy(self, batch: Observations) -> Observations:
+        """A new batch of the space's own types; the environment may use its arrays again."""
+        rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+        fresh = empty_batch(self._space, rows)
+        put(fresh, slice(None), batch)
+        return fresh
+
+    def _fault(self, where: str, error: Exception) -> EnvironmentFault:
+        return EnvironmentFault(f"{self.name} raised {type(error).__name__} in {where}: {error}")
+
+
+def split(infos: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+    """One dict per copy from a vector environment's dict of arrays [B], valid where `_key` is true."""
+    dealt: list[dict[str, Any]] = [{} for _ in range(n)]
+    for key, values in infos.items():
+        if key.startswith("_"):
+            continue
+        mask = infos.get(f"_{key}")
+        valid = range(n) if mask is None else np.flatnonzero(mask).tolist()
+        each = split(values, n) if isinstance(values, Mapping) else values
+        if isinstance(each, list | tuple | np.ndarray) and len(each) == n:
+            for i in valid:
+                dealt[i][key] = each[i]
+    return dealt

@@ -1,0 +1,358 @@
+"""The network's face toward SB3: policy names, policy_kwargs and ``predict``.
+
+What contrib's policies call ``lstm_hidden_size``, ``shared_lstm`` and so on is translated here, once,
+into our own description of a network.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor, nn
+
+from rlrnn.actuators import Distribution
+from rlrnn.cells import CELLS, Cell
+from rlrnn.errors import OptionsError, UserError
+from rlrnn.network import NetworkDescription, RecurrentNetwork
+
+States = tuple[np.ndarray, ...]
+
+
+class RecurrentPolicy(BasePolicy):
+    """Actor and critic with memory, for any cell; the named policies are this with two defaults.
+
+    :param cell: kind of memory, a name in ``rlrnn.cells.CELLS``
+    :param hidden_size: units per layer of memory (contrib: ``lstm_hidden_size``)
+    :param n_layers: layers of memory (contrib: ``n_lstm_layers``)
+    :param cell_options: options of the cell, and ``dropout`` between layers (contrib: ``lstm_kwargs``)
+    :param critic: "own" memory, "shared" with the actor, "detached" (shared, but taught by the actor
+        alone: contrib's ``shared_lstm=True``), or "feedforward" (contrib's ``enable_critic_lstm=False``)
+    :param normalize_observations: Box vectors to mean 0, std 1 by running statistics kept in the network
+
+    The other arguments are SB3's, with SB3's defaults.
+    """
+
+    default_cell: ClassVar[str] = "lstm"
+    default_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        ortho_init: bool = True,
+        use_sde: bool = False,
+        log_std_init: float = 0.0,
+        full_std: bool = True,
+        use_expln: bool = False,
+        squash_output: bool = False,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        share_features_extractor: bool = True,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        lstm_hidden_size: int | None = None,
+        n_lstm_layers: int | None = None,
+        shared_lstm: bool | None = None,
+        enable_critic_lstm: bool | None = None,
+        lstm_kwargs: dict[str, Any] | None = None,
+        *,
+        cell: str | None = None,
+        hidden_size: int | None = None,
+        n_layers: int | None = None,
+        cell_options: Mapping[str, Any] | None = None,
+        critic: str | None = None,
+        normalize_observations: bool = False,
+    ) -> None:
+        extractor = features_extractor_class or self.default_extractor
+        extractor_options = dict(features_extractor_kwargs or {})
+        if not normalize_images and issubclass(extractor, NatureCNN | CombinedExtractor):
+            extractor_options.setdefault("normalized_image", True)
+        if isinstance(observation_space, spaces.Dict) and not issubclass(extractor, CombinedExtractor):
+            if features_extractor_class is None:
+                raise UserError(
+                    f"{type(self).__name__} reads one array, but the observation space is a Dict: use "
+                    f'"{type(self).__name__.replace("Mlp", "MultiInput").replace("Cnn", "MultiInput")}".'
+                )
+        if squash_output and not use_sde:
+            raise OptionsError("squash_output=True needs gSDE: set use_sde=True as well.")
+        optimizer_kwargs = dict(optimizer_kwargs or {})
+        if issubclass(optimizer_class, torch.optim.Adam):
+            optimizer_kwargs.setdefault("eps", 1e-5)  # as SB3 does for stability
+            if optimizer_class in (torch.optim.Adam, torch.optim.AdamW):
+                optimizer_kwargs.setdefault("fused", True)  # one kernel for all weights, not twelve for each
+        super().__init__(
+            observation_space,
+            action_space,
+            extractor,
+            extractor_options,
+            normalize_images=normalize_images,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            squash_output=squash_output,
+        )
+        actor_widths, critic_widths = _widths(net_arch, extractor)
+        continuous = {
+            "log_std_init": log_std_init,
+            "use_sde": use_sde,
+            "full_std": full_std,
+            "use_expln": use_expln,
+            "squash_output": squash_output,
+        }
+        self.description = NetworkDescription(
+            cell=cell or self.default_cell,
+            hidden_size=_one_of("hidden_size", hidden_size, "lstm_hidden_size", lstm_hidden_size, 256),
+            n_layers=_one_of("n_layers", n_layers, "n_lstm_layers", n_lstm_layers, 1),
+            cell_options=_cell_options(cell_options, lstm_kwargs),
+            critic=_critic(critic, shared_lstm, enable_critic_lstm),
+            actor_widths=actor_widths,
+            critic_widths=critic_widths,
+            activation=activation_fn,
+            orthogonal=ortho_init,
+            extractor_class=extractor,
+            extractor_options=extractor_options,
+            share_extractor=share_features_extractor,
+            normalize_images=normalize_images,
+            normalize_observations=normalize_observations,
+            actuator_options=continuous if isinstance(action_space, spaces.Box) else {},
+        )
+        self.network = RecurrentNetwork(self.description, observation_space, action_space)
+        self.use_sde = use_sde
+        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **optimizer_kwargs)  # type: ignore[call-arg]
+        self._stateless_calls = 0
+
+    def forward(
+        self, obs: PyTorchObs, state: Tensor, episode_starts: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """obs [B, ...], state [B, S], episode_starts [B] -> actions [B, A], values, log-probabilities [B], state."""
+        distribution, values, state = self.network.step(obs, episode_starts.bool(), state)
+        actions = distribution.mode() if deterministic else distribution.sample()
+        return actions, values, distribution.log_prob(actions), state
+
+    def evaluate_actions(
+        self, obs: PyTorchObs, actions: Tensor, state: Tensor, episode_starts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """obs [T, B, ...], actions [T, B, A], state [B, S], episode_starts [T, B] -> value, log_prob, entropy [T, B]."""
+        distribution, values = self.network.unroll(obs, episode_starts.bool(), state)
+        return values, distribution.log_prob(actions), distribution.entropy()
+
+    def get_distribution(
+        self, obs: PyTorchObs, state: Tensor, episode_starts: Tensor
+    ) -> tuple[Distribution, Tensor]:
+        """obs [B, ...], the actor's state [B, S] -> what it may do, its new state."""
+        return self.network.act(obs, episode_starts.bool(), state)
+
+    def predict_values(self, obs: PyTorchObs, state: Tensor, episode_starts: Tensor) -> Tensor:
+        """obs [B, ...], state [B, S], episode_starts [B] -> values [B]."""
+        return self.network.value_of(obs, episode_starts.bool(), state)
+
+    def reset_noise(self, n_envs: int = 1) -> None:
+        """Draw new gSDE exploration matrices."""
+        self.network.sample_exploration(n_envs)
+
+    def predict(  # type: ignore[override]
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: States | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, States]:
+        """SB3's protocol: the action for an observation, and the memory to hand in with the next one.
+
+        ``state`` is ``(h, c)`` or ``(h,)``, each (layers, envs, units); a cell that is not made of
+        units shows ``(state,)`` of shape (1, envs, S). None means an empty memory, as at an episode's
+        start: where an episode is under way that forgets it, so it is warned of once.
+        """
+        self.set_training_mode(False)
+        if isinstance(observation, tuple):
+            raise UserError(
+                "predict() got a tuple as observation: with Gymnasium's API write `obs, info = env.reset()`, "
+                "with a VecEnv `obs = env.reset()`."
+            )
+        tensor, batched = self.obs_to_tensor(observation)
+        n_envs = next(iter(tensor.values())).shape[0] if isinstance(tensor, dict) else tensor.shape[0]
+        starts = self._check_starts(episode_start, n_envs)
+        if state is None:
+            self._warn_if_forgetting(episode_start)
+            memory = self.network.initial_state(n_envs)[:, : self.network.state_sizes[0]]
+        else:
+            self._stateless_calls = 0
+            memory = self._join_state(state, n_envs)
+        with torch.no_grad():
+            distribution, memory = self.network.act(tensor, torch.as_tensor(starts, device=self.device), memory)
+            actions = distribution.mode() if deterministic else distribution.sample()
+        result = self.network.actuators.to_space(actions.cpu().numpy())
+        return result if batched else result[0], self._split_state(memory)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        """The action of an agent that remembers nothing: SB3's abstract method, which knows no state."""
+        rows = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        starts = torch.ones(rows.shape[0], dtype=torch.bool, device=self.device)
+        memory = self.network.initial_state(rows.shape[0])[:, : self.network.state_sizes[0]]
+        distribution, _ = self.network.act(observation, starts, memory)
+        return distribution.mode() if deterministic else distribution.sample()
+
+    @property
+    def state_shapes(self) -> list[tuple[int, int, int]]:
+        """Shapes of the parts that ``predict`` hands out, with -1 for the number of environments."""
+        memory = self.network.memory
+        layer = memory.layers[0]
+        assert isinstance(layer, Cell)
+        if layer.parts:
+            return [(len(memory.layers), -1, layer.output_size)] * len(layer.parts)
+        return [(1, -1, memory.state_size)]
+
+    def _split_state(self, memory: Tensor) -> States:
+        """[B, S] -> one array (layers, B, units) per part."""
+        layers, _, units = self.state_shapes[0]
+        parts = memory.view(memory.shape[0], layers, len(self.state_shapes), units).permute(2, 1, 0, 3)
+        return tuple(part.cpu().numpy() for part in parts)
+
+    def _join_state(self, state: States, n_envs: int) -> Tensor:
+        """The inverse of ``_split_state``; a state of the wrong shape always raises."""
+        wanted = [(layers, n_envs, units) for layers, _, units in self.state_shapes]
+        shapes = [np.shape(part) for part in state]
+        if shapes != wanted:
+            raise UserError(
+                f"the state has parts of shape {shapes}, but this agent with {n_envs} environment(s) needs "
+                f"{wanted}: hand in what predict() returned, or None at the start of episodes."
+            )
+        parts = torch.stack([torch.as_tensor(np.asarray(p), dtype=torch.float32, device=self.device) for p in state])
+        return parts.permute(2, 1, 0, 3).reshape(n_envs, -1)
+
+    def _check_starts(self, episode_start: np.ndarray | None, n_envs: int) -> np.ndarray:
+        if episode_start is None:
+            return np.zeros(n_envs, dtype=np.bool_)
+        starts = np.atleast_1d(np.asarray(episode_start)).astype(np.bool_)
+        if starts.shape != (n_envs,):
+            raise UserError(
+                f"episode_start has shape {starts.shape}, but the observation is that of {n_envs} environment(s): "
+                "give one flag for each."
+            )
+        return starts
+
+    def _warn_if_forgetting(self, episode_start: np.ndarray | None) -> None:
+        """Without a state, memory is lost: fine at an episode's start, a mistake anywhere else."""
+        self._stateless_calls += 1
+        under_way = self._stateless_calls > 1 if episode_start is None else not np.all(episode_start)
+        if under_way and self._stateless_calls < 1_000_000:
+            self._stateless_calls = 1_000_000  # once is enough
+            warnings.warn(
+                "predict() was called with state=None while an episode is under way, so the agent plays without "
+                "its memory: pass the state that predict() returned, or let `agent.player(n_envs)` keep it for you.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def _one_of(ours: str, value: int | None, theirs: str, other: int | None, default: int) -> int:
+    if value is not None and other is not None and value != other:
+        raise OptionsError(f"{ours}={value} and {theirs}={other} say the same thing differently: give one of them.")
+    chosen = value if value is not None else other
+    return default if chosen is None else chosen
+
+
+def _cell_options(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> dict[str, Any]:
+    for option in theirs or {}:
+        if option not in ("bias", "dropout"):
+            raise UserError(
+                f"lstm_kwargs has {option!r}, which a policy that acts step by step cannot use: it takes bias and "
+                "dropout."
+            )
+    return {**(theirs or {}), **(ours or {})}
+
+
+def _critic(critic: str | None, shared_lstm: bool | None, enable_critic_lstm: bool | None) -> str:
+    if shared_lstm and (enable_critic_lstm is None or enable_critic_lstm):
+        raise OptionsError(
+            "shared_lstm=True gives the critic the actor's memory and enable_critic_lstm=True (the default) its own: "
+            "set one of them to False."
+        )
+    theirs = None
+    if shared_lstm is not None or enable_critic_lstm is not None:
+        theirs = "detached" if shared_lstm else "feedforward" if enable_critic_lstm is False else "own"
+    if critic is not None and theirs is not None and critic != theirs:
+        raise OptionsError(
+            f"critic={critic!r} contradicts shared_lstm={shared_lstm}, enable_critic_lstm={enable_critic_lstm}, "
+            f"which mean critic={theirs!r}: give one of them."
+        )
+    return critic or theirs or "own"
+
+
+def _widths(
+    net_arch: Any, extractor: type[BaseFeaturesExtractor]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """SB3's net_arch: None, one list for both heads, or a dict of pi and vf (also in a list, as of old)."""
+    if net_arch is None:
+        net_arch = [] if issubclass(extractor, NatureCNN) else [64, 64]
+    if isinstance(net_arch, list | tuple) and net_arch and isinstance(net_arch[0], dict):
+        net_arch = net_arch[0]
+    if isinstance(net_arch, Mapping):
+        unknown = set(net_arch) - {"pi", "vf"}
+        if unknown:
+            raise UserError(f"net_arch has the key {sorted(unknown)[0]!r}: it knows pi (actor) and vf (critic).")
+        return tuple(net_arch.get("pi", ())), tuple(net_arch.get("vf", ()))
+    return tuple(net_arch), tuple(net_arch)
+
+
+_EXTRACTORS: dict[str, type[BaseFeaturesExtractor]] = {
+    "Mlp": FlattenExtractor,
+    "Cnn": NatureCNN,
+    "MultiInput": CombinedExtractor,
+}
+
+
+def policy_named(name: str) -> type[RecurrentPolicy]:
+    """The policy class for a name such as "MlpLstmPolicy": sensors, then the cell, then "Policy".
+
+    "MlpPolicy", "CnnPolicy" and "MultiInputPolicy" are feed-forward (the cell "none").
+    """
+    match = re.fullmatch(r"(Mlp|Cnn|MultiInput)(\w*)Policy", name)
+    cell = (match[2].lower() or "none") if match else ""
+    if match is None or cell not in CELLS:
+        cells = ", ".join(c.capitalize() for c in CELLS if c != "none")
+        raise UserError(
+            f"policy {name!r} is not known: names are Mlp, Cnn or MultiInput, then one of {cells} (or nothing for a "
+            'feed-forward network), then Policy, as in "MlpLstmPolicy".'
+        )
+    if name not in _POLICIES:
+        _POLICIES[name] = type(
+            name,
+            (RecurrentPolicy,),
+            {
+                "default_cell": cell,
+                "default_extractor": _EXTRACTORS[match[1]],
+                "__doc__": f"RecurrentPolicy with {_EXTRACTORS[match[1]].__name__} sensors and {cell} memory.",
+                "__module__": __name__,
+            },
+        )
+    return _POLICIES[name]
+
+
+_POLICIES: dict[str, type[RecurrentPolicy]] = {}
+MlpLstmPolicy = policy_named("MlpLstmPolicy")
+CnnLstmPolicy = policy_named("CnnLstmPolicy")
+MultiInputLstmPolicy = policy_named("MultiInputLstmPolicy")
+MlpGruPolicy = policy_named("MlpGruPolicy")
+CnnGruPolicy = policy_named("CnnGruPolicy")
+MultiInputGruPolicy = policy_named("MultiInputGruPolicy")
+MlpElmanPolicy = policy_named("MlpElmanPolicy")
+CnnElmanPolicy = policy_named("CnnElmanPolicy")
+MultiInputElmanPolicy = policy_named("MultiInputElmanPolicy")

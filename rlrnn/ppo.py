@@ -1,0 +1,349 @@
+"""RecurrentPPO: proximal policy optimisation (Schulman et al. 2017) for networks with memory.
+
+In the order it runs: ``collect_rollouts`` plays, ``train`` cuts what was played into rows of
+``seq_len`` steps of one environment, each with the memory it began with, and improves the network on
+minibatches of whole rows. Time is never shuffled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from rlrnn.errors import UserError
+from rlrnn.player import Player
+from rlrnn.policy import RecurrentPolicy, policy_named
+from rlrnn.rollouts import Position, RewardScaler, Rollout, Rows, collect, map_arrays, to_tensors
+
+FIRST_STATES = ("stored", "zero", "recomputed")
+
+
+class RecurrentPPO(OnPolicyAlgorithm):
+    """Learns from reward; a drop-in for ``sb3_contrib.RecurrentPPO``, whose arguments come first.
+
+    Beyond those, by keyword:
+
+    :param seq_len: steps of a row, which is how far back gradients flow; default
+        ``min(n_steps, batch_size)``. A minibatch is ``max(1, round(batch_size / seq_len))`` whole rows.
+    :param first_state: the memory at a row's first step: "stored" as it was when played, "recomputed"
+        by the present network before every epoch, or "zero"
+    :param normalize_rewards: divide rewards by the running std of the discounted return
+    :param ent_coef: a number or, like ``learning_rate`` and the clip ranges, a function of the
+        progress remaining (from 1 to 0)
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
+    policy: RecurrentPolicy
+    rollout_buffer: Rollout  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        policy: str | type[RecurrentPolicy],
+        env: GymEnv | str | None,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 128,
+        batch_size: int | None = 128,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float | Schedule = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        target_kl: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        seq_len: int | None = None,
+        first_state: str = "stored",
+        normalize_rewards: bool = False,
+    ) -> None:
+        if isinstance(policy, type) and not issubclass(policy, RecurrentPolicy):
+            raise UserError(
+                f"the policy class {policy.__module__}.{policy.__name__} is not one of rlrnn's: use its name as a "
+                'string, such as "MlpLstmPolicy", or a class that rlrnn exports (rlrnn.MlpLstmPolicy).'
+            )
+        super().__init__(
+            policy,  # type: ignore[arg-type]
+            env,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,  # type: ignore[arg-type]
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+            supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
+        )
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.clip_range = clip_range
+        self.clip_range_vf = clip_range_vf
+        self.normalize_advantage = normalize_advantage
+        self.target_kl = target_kl
+        self.seq_len = seq_len
+        self.first_state = first_state
+        self.normalize_rewards = normalize_rewards
+        self._last_state: Tensor | None = None
+        self._reward_scaler: RewardScaler | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._check_settings()
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        self.policy = self.policy_class(  # type: ignore[assignment]
+            self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
+        ).to(self.device)
+        network = self.policy.network
+        self._last_state = network.initial_state(self.n_envs)
+        self.rollout_buffer = Rollout(
+            self.n_steps,
+            self.n_envs,
+            self.observation_space,
+            network.actuators.action_size,
+            network.actuators.action_dtype,
+            self._row_length(),
+        )
+        if self.normalize_rewards and self._reward_scaler is None:
+            self._reward_scaler = RewardScaler(self.n_envs, self.gamma)
+        self.clip_range = FloatSchedule(self.clip_range)
+        if self.clip_range_vf is not None:
+            self.clip_range_vf = FloatSchedule(self.clip_range_vf)
+        if self.verbose >= 1:
+            rows = self._rows_per_minibatch()
+            print(f"A minibatch is {rows} row(s) of {self._row_length()} steps (batch_size={self.batch_size})")
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed everything that draws: SB3's global generators, action noise and minibatch order."""
+        super().set_random_seed(seed)
+        entropy = int(torch.randint(2**62, ())) if seed is None else seed
+        noise, order = np.random.SeedSequence(entropy).spawn(2)
+        self._noise = torch.Generator(self.device)
+        self._noise.manual_seed(int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        self._order = np.random.default_rng(order)
+
+    def player(
+        self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None
+    ) -> Player:
+        """The agent at play, keeping its own memory: see ``rlrnn.player.Player``."""
+        return Player(self.policy, n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "RecurrentPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> RecurrentPPO:
+        with _one_thread(self.device):
+            return super().learn(
+                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+            )
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
+    ) -> bool:
+        """Play ``n_rollout_steps`` steps in every environment; False if a callback asked to stop."""
+        assert self._last_obs is not None and self._last_episode_starts is not None
+        assert self._last_state is not None and n_rollout_steps == self.n_steps
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+
+        def on_step(local: dict[str, Any]) -> bool:
+            self.num_timesteps += env.num_envs
+            callback.update_locals({**local, "self": self, "callback": callback, "rollout_buffer": rollout_buffer})
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(local["infos"], local["dones"])
+            return True
+
+        position = Position(self._last_obs, np.asarray(self._last_episode_starts, dtype=np.bool_), self._last_state)
+        complete = collect(
+            self.policy.network,
+            env,
+            rollout_buffer,
+            position,
+            generator=self._noise,
+            sde_sample_freq=self.sde_sample_freq if self.use_sde else -1,
+            reward_scaler=self._reward_scaler,
+            on_step=on_step,
+        )
+        self._last_obs, self._last_episode_starts = position.observation, position.start
+        self._last_state = position.state
+        if not complete:
+            return False
+        rollout_buffer.finish(self.gamma, self.gae_lambda)
+        callback.update_locals({"self": self, "rollout_buffer": rollout_buffer, "env": env})
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """Improve the network on the rollout: epochs of minibatches of whole rows."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        rollout, network = self.rollout_buffer, self.policy.network
+        rows = rollout.rows(self.device)
+        if self.first_state == "zero":
+            rows = Rows(**{**vars(rows), "state": torch.zeros_like(rows.state)})
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
+        ent_coef = FloatSchedule(self.ent_coef)(self._current_progress_remaining)
+
+        figures: list[dict[str, Tensor]] = []
+        goes_on = True
+        for epoch in range(self.n_epochs):
+            if self.first_state == "recomputed" and epoch > 0:
+                rows = rollout.with_fresh_states(rows, network)
+            for chosen in self._minibatches(len(rows)):
+                batch = rows if len(chosen) == len(rows) else rows.select(torch.as_tensor(chosen, device=self.device))
+                loss, values = self._loss(batch, clip_range, clip_range_vf, ent_coef)
+                figures.append(values)
+                if self.target_kl is not None and values["approx_kl"] > 1.5 * self.target_kl:
+                    goes_on = False
+                    if self.verbose >= 1:
+                        print(f"Stopped at epoch {epoch}: the KL divergence reached {values['approx_kl']:.2f}")
+                    break
+                self.policy.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                self.policy.optimizer.step()
+            self._n_updates += 1
+            if not goes_on:
+                break
+        # Statistics move between updates, never within one: the first ratio of an update is 1.
+        network.observe(map_arrays(lambda a: a.flatten(0, 1), to_tensors(rollout.observations, self.device)))
+        self._log(figures, clip_range, clip_range_vf)
+
+    def _loss(
+        self, batch: Rows, clip_range: float, clip_range_vf: float | None, ent_coef: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The clipped surrogate (eq. 7) plus value and entropy terms (eq. 9), over the steps of weight 1."""
+        distribution, values = self.policy.network.unroll(batch.observation, batch.start, batch.state)
+        log_prob, entropy = distribution.log_prob(batch.action), distribution.entropy()
+        total = batch.weight.sum()
+
+        def mean(x: Tensor) -> Tensor:
+            return (x * batch.weight).sum() / total
+
+        advantage = batch.advantage
+        if self.normalize_advantage and total > 1:
+            centred = advantage - mean(advantage)
+            advantage = centred / ((centred.square() * batch.weight).sum() / (total - 1)).sqrt().add(1e-8)
+        log_ratio = log_prob - batch.log_prob
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+        policy_loss = -mean(torch.min(advantage * ratio, advantage * clipped))
+        if clip_range_vf is not None:
+            values = batch.value + (values - batch.value).clamp(-clip_range_vf, clip_range_vf)
+        value_loss = mean((batch.target - values).square())
+        entropy_loss = -mean(-log_prob if entropy is None else entropy)
+        loss = policy_loss + ent_coef * entropy_loss + self.vf_coef * value_loss
+        with torch.no_grad():
+            values_to_log = {
+                "policy_gradient_loss": policy_loss,
+                "value_loss": value_loss,
+                "entropy_loss": entropy_loss,
+                "approx_kl": mean(ratio - 1.0 - log_ratio),  # Schulman's k3 estimate
+                "clip_fraction": mean(((ratio - 1.0).abs() > clip_range).float()),
+                "loss": loss,
+            }
+        return loss, {name: value.detach() for name, value in values_to_log.items()}
+
+    def _minibatches(self, n_rows: int) -> Iterator[np.ndarray]:
+        """Each row once per epoch, in as many and as equal minibatches as ``batch_size`` asks for."""
+        size = self._rows_per_minibatch()
+        yield from np.array_split(self._order.permutation(n_rows), -(-n_rows // size))
+
+    def _row_length(self) -> int:
+        if self.seq_len is not None:
+            return self.seq_len
+        return self.n_steps if self.batch_size is None else min(self.n_steps, self.batch_size)
+
+    def _rows_per_minibatch(self) -> int:
+        if self.batch_size is None:
+            return self.n_envs * -(-self.n_steps // self._row_length())
+        return max(1, round(self.batch_size / self._row_length()))
+
+    def _log(self, figures: list[dict[str, Tensor]], clip_range: float, clip_range_vf: float | None) -> None:
+        """SB3's keys; one transfer from the device for all of them."""
+        table = torch.stack([torch.stack(list(row.values())) for row in figures]).cpu().numpy()
+        for column, name in enumerate(figures[0]):
+            value = table[-1, column] if name == "loss" else table[:, column].mean()
+            self.logger.record(f"train/{name}", float(value))
+        rollout = self.rollout_buffer
+        explained = explained_variance(rollout.values.flatten(), rollout.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        log_std = getattr(self.policy.network.actuators, "log_std", None)
+        if log_std is not None:
+            self.logger.record("train/std", log_std.exp().mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)
+        if clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+
+    def _check_settings(self) -> None:
+        if self.seq_len is not None and not 1 <= self.seq_len <= self.n_steps:
+            raise UserError(
+                f"seq_len is {self.seq_len}, but a row lies within one rollout: choose 1 to n_steps={self.n_steps}."
+            )
+        if self.first_state not in FIRST_STATES:
+            raise UserError(f"first_state is {self.first_state!r}: choose one of {', '.join(FIRST_STATES)}.")
+        for name in ("n_steps", "n_epochs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"batch_size is {self.batch_size}, but must be at least 1 (or None for everything).")
+        if isinstance(self.clip_range_vf, float | int) and self.clip_range_vf <= 0:
+            raise UserError(f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off.")
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        return policy_named(policy_name)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_last_state", "_noise", "_order", "_reward_scaler"]
+
+
+@contextlib.contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """torch splits each small product over its threads and loses by it on a CPU; the user's number comes back."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

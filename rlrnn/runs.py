@@ -1,0 +1,223 @@
+"""Run folders: what training leaves behind, written so that nothing is lost and read with clear errors.
+
+runs/<agent>/seed<k>/
+    recipe.toml    the recipe as used (beside it game.toml, if the game came from a file of the user's)
+    versions.json  seed, command, versions, threads, and how the training ended
+    progress.csv   SB3's training log, one row per update
+    episodes.csv   step, points and length of every finished training episode
+    agent.zip      the agent
+    score.json     the evaluation
+    curve.png      the learning curve
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlrnn import catalogue
+from rlrnn.catalogue import Game
+from rlrnn.errors import FileFault, UserError
+from rlrnn.evaluation import Score
+from rlrnn.recipes import Recipe, read_recipe, to_toml
+
+if TYPE_CHECKING:
+    from rlrnn.ppo import RecurrentPPO
+
+FORMAT = 1  # of a run folder; raised when an older rlrnn could misread a newer one
+VERSIONS, SCORE, AGENT = "versions.json", "score.json", "agent.zip"
+EPISODES, CURVE = "episodes.csv", "curve.png"
+EPISODE_FIELDS = ("step", "points", "length")  # step of the training at which the episode ended
+TRAINING, INTERRUPTED, TRAINED, FINISHED = "training", "interrupted", "trained", "finished"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one agent, in its folder."""
+
+    folder: Path
+    recipe: Recipe
+    seed: int
+    status: str  # training (or broken off without a word), interrupted, trained, finished (judged, too)
+    facts: Mapping[str, Any]  # the rest of versions.json
+
+    @property
+    def game(self) -> Game:
+        """The game as the agent played it."""
+        own = self.folder / "game.toml"
+        return catalogue.game_of(replace(self.recipe, game=str(own)) if own.exists() else self.recipe)
+
+    def agent(self, device: str = "cpu") -> RecurrentPPO:
+        """The trained agent."""
+        from rlrnn.ppo import RecurrentPPO
+
+        path = self._file(AGENT, "its training was broken off before the agent was saved: train it again")
+        return RecurrentPPO.load(path, device=device)
+
+    def scores(self) -> dict[str, Score]:
+        """The evaluation: with memory, with the memory wiped, and a random player."""
+        path = self._file(SCORE, f"judge the agent with: rlrnn evaluate {self.folder}")
+        try:
+            return {name: Score.from_json(score) for name, score in read_json(path)["scores"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FileFault(f"{path} is not a score file of rlrnn ({error!r} is amiss in it).") from None
+
+    def end(self, status: str, **facts: Any) -> Run:
+        """Note how the training ended."""
+        ended = replace(self, status=status, facts={**self.facts, **facts})
+        write_json(self.folder / VERSIONS, {"status": status, "seed": self.seed, **ended.facts})
+        return ended
+
+    def _file(self, name: str, remedy: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise FileFault(f"the run {self.folder} holds no {name}; {remedy}.")
+        return path
+
+
+def open_run(folder: str | Path, recipe: Recipe, seed: int, command: str | None, overwrite: bool) -> Run:
+    """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
+    folder = Path(folder)
+    aside = None
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not (folder / VERSIONS).exists():
+            raise FileFault(f"{folder} holds other things than a run; choose another folder with --out.")
+        if not overwrite:
+            raise FileFault(
+                f"{folder} holds a run already, which is never overwritten silently: choose another --seed "
+                "or --out, or say --overwrite."
+            )
+        names = (folder.with_name(f"old{n}-{folder.name}") for n in itertools.count(1))
+        aside = next(path for path in names if not path.exists())
+        folder.rename(aside)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "recipe.toml") as part:
+        part.write_text(to_toml(recipe), encoding="utf-8")
+    if recipe.game.endswith(".toml"):
+        with replacing(folder / "game.toml") as part:
+            part.write_text(to_toml(catalogue.game(recipe.game)), encoding="utf-8")
+    facts = {"format": FORMAT, "command": command, **versions()}
+    if aside is not None:
+        facts["replaces"] = aside.name
+    return Run(folder, recipe, seed, TRAINING, facts).end(TRAINING)
+
+
+def finish(run: Run, **facts: Any) -> Run:
+    """Mark a run as finished and drop the older one that it replaces."""
+    facts = {**run.facts, **facts}
+    replaced = facts.pop("replaces", None)
+    run = replace(run, facts=facts).end(FINISHED)
+    if replaced is not None:
+        shutil.rmtree(run.folder.with_name(replaced))
+    return run
+
+
+def read_run(folder: str | Path) -> Run:
+    """The run in a folder, or in the only one of its seed folders."""
+    found = find_runs(folder)
+    if len(found) > 1:
+        raise UserError(f"{folder} holds {len(found)} runs; give one of {', '.join(map(str, found))}.")
+    folder = found[0]
+    facts = read_json(folder / VERSIONS)
+    if not isinstance(facts, dict) or not {"format", "seed", "status"} <= facts.keys():
+        raise FileFault(f"{folder / VERSIONS} is damaged: it should tell format, seed and status.")
+    if facts["format"] > FORMAT:
+        raise FileFault(
+            f"the run {folder} was written by rlrnn {facts.get('rlrnn')} (format {facts['format']}), but "
+            f"this version reads up to format {FORMAT}: pip install --upgrade rlrnn."
+        )
+    if not (folder / "recipe.toml").exists():
+        raise FileFault(f"the run {folder} is incomplete: it holds no recipe.toml.")
+    return Run(folder, read_recipe(folder / "recipe.toml"), facts.pop("seed"), facts.pop("status"), facts)
+
+
+def write_scores(path: Path, scores: Mapping[str, Score]) -> None:
+    """Write an evaluation as JSON."""
+    write_json(path, {"scores": {name: score.to_json() for name, score in scores.items()}})
+
+
+def find_runs(folder: str | Path) -> list[Path]:
+    """The run folders meant by a path: itself, or runs/<agent> for all of its seeds."""
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileFault(f"there is no run {folder}; train one with: rlrnn train AGENT.")
+    found = (
+        [folder]
+        if (folder / VERSIONS).exists()
+        else sorted(p.parent for p in folder.glob(f"seed*/{VERSIONS}"))
+    )
+    if not found:
+        raise FileFault(f"{folder} is not a run folder: it holds no {VERSIONS}; give runs/<agent>/seed<k>.")
+    return found
+
+
+def read_episodes(path: Path) -> NDArray[np.float64]:
+    """episodes.csv as [episodes, 3]: step at its end, points, length. A last line cut short is left out."""
+    if not path.exists():
+        raise FileFault(f"there is no {path}; the run is incomplete.")
+    text = path.read_text(encoding="utf-8")
+    rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))[1:]
+    try:
+        return np.array(rows, dtype=np.float64).reshape(-1, 3)
+    except ValueError as error:
+        raise FileFault(f"{path} is damaged: {error}.") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to; it takes its place when the block ends well, else it goes."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON at once or not at all."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The data in a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileFault(f"there is no {path}.") from None
+    except ValueError as error:
+        raise FileFault(f"{path} is damaged: {error}.") from None
+
+
+def versions() -> dict[str, Any]:
+    """The versions that decide what a seed reproduces."""
+    import gymnasium
+    import stable_baselines3
+    import torch
+
+    import rlrnn
+
+    modules = {"rlrnn": rlrnn, "torch": torch, "gymnasium": gymnasium, "stable_baselines3": stable_baselines3}
+    return {
+        **{name: module.__version__ for name, module in modules.items()},
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,107 @@
+"""A memory over time: the only place that knows both the cell and where episodes begin.
+
+Letters: T time, B environments, I inputs, H outputs, S state. ``start[t]`` is true where row t
+begins an episode: the state is cleared before that step, so nothing crosses the border, neither
+values nor gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlrnn import fused
+from rlrnn.cells import Cell, make_cell
+from rlrnn.errors import UserError
+
+
+def clear(state: Tensor, start: Tensor) -> Tensor:
+    """The state [..., B, S] with zeros where an episode begins (start [..., B], bool)."""
+    return state.masked_fill(start.unsqueeze(-1), 0.0)
+
+
+def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """The reference loop, the specification of every faster path.
+
+    x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], state after the last step [B, S].
+    """
+    # unbind and stack, not indexing: the gradient of a slice is a whole tensor of zeros per step.
+    outputs = []
+    resets = start.flatten(1).any(dim=1).tolist()  # one wait for the device, not T
+    for projected, begins, any_begins in zip(cell.project(x).unbind(0), start.unbind(0), resets, strict=True):
+        if any_begins:
+            state = clear(state, begins)
+        y, state = cell.step(projected, state)
+        outputs.append(y)
+    return torch.stack(outputs), state
+
+
+class Memory(nn.Module):
+    """Layers of one kind of cell, each fed by the one below; dropout between layers while training.
+
+    The state [B, S] of the whole is the layers' states side by side.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        n_layers: int = 1,
+        *,
+        dropout: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if n_layers < 1 or hidden_size < 1:
+            raise UserError(
+                f"a memory needs at least one layer of one unit, got n_layers={n_layers}, "
+                f"hidden_size={hidden_size}."
+            )
+        if not 0.0 <= dropout < 1.0:
+            raise UserError(f"dropout is {dropout}, but it is a probability in [0, 1).")
+        self.layers = nn.ModuleList()
+        size = input_size
+        for _ in range(n_layers):
+            layer = make_cell(cell, size, hidden_size, **options)
+            self.layers.append(layer)
+            size = layer.output_size
+        self.cell_name = cell
+        self.output_size = size
+        self.state_sizes = [layer.state_size for layer in self.layers]
+        self.state_size = sum(self.state_sizes)
+        self.dropout = dropout
+
+    def step(self, x: Tensor, start: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: x [..., B, I], start [..., B] bool (None: nowhere), state -> y [..., B, H], state."""
+        if start is not None:
+            state = clear(state, start)
+        states = []
+        for layer, own in zip(self.layers, state.split(self.state_sizes, dim=-1), strict=True):
+            x, own = layer.step(layer.project(self._drop(x, bool(states))), own)
+            states.append(own)
+        return x, states[0] if len(states) == 1 else torch.cat(states, dim=-1)
+
+    def unroll(self, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """All steps at once: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state [B, S]."""
+        states = []
+        for layer, own in zip(self.layers, state.split(self.state_sizes, dim=-1), strict=True):
+            x, own = unroll(layer, self._drop(x, bool(states)), start, own)
+            states.append(own)
+        return x, torch.cat(states, dim=-1)
+
+    def outputs(self, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
+        """The outputs of ``unroll`` alone, which is all that an update needs, by the fastest path."""
+        for index, (layer, own) in enumerate(
+            zip(self.layers, state.split(self.state_sizes, dim=-1), strict=True)
+        ):
+            x = self._drop(x, index > 0)
+            x = fused.outputs(layer, x, start, own) if fused.fits(layer) else unroll(layer, x, start, own)[0]
+        return x
+
+    def _drop(self, x: Tensor, between: bool) -> Tensor:
+        if between and self.training and self.dropout > 0.0:
+            return nn.functional.dropout(x, self.dropout)
+        return x

@@ -1,0 +1,246 @@
+"""Any Gymnasium environment as a Stable-Baselines3 VecEnv, by the fastest way available."""
+
+import os
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.copies import Copies, Description, Maker, Observations, Step
+from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.ids import find_spec, make_single
+from rlrnn.native import Native, own_vector_env
+from rlrnn.workers import Workers, sendable
+
+_SLOW = 100e-6  # seconds per step of one copy from which worker processes pay
+
+
+def vectorize(
+    id: str,  # noqa: A002  (Gymnasium's own word)
+    n_envs: int,
+    *,
+    seed: int | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    render_mode: str | None = None,
+) -> "GameVecEnv":
+    """`n_envs` copies of a registered environment; copy b's first reset has the seed `seed + b`.
+
+    An id's own vector environment is used where it resets finished copies within the step. Otherwise single
+    environments are stepped in this process (`workers=0`) or by `workers` processes; None measures one copy
+    and chooses. What is played depends on the seeds alone, not on the way.
+    """
+    _check_count("n_envs", n_envs, 1)
+    spec = find_spec(id)
+    arguments = dict(kwargs or {}) | ({} if render_mode is None else {"render_mode": render_mode})
+    native = own_vector_env(spec, n_envs, arguments)
+    if native is not None:
+        return GameVecEnv(Native(native, id), n_envs, id, seed, spec)
+    makers = [partial(make_single, spec, arguments)] * n_envs
+    if workers is None and arguments.get("render_mode") == "human":
+        workers = 0
+    return GameVecEnv(_engine(makers, id, workers), n_envs, id, seed, spec)
+
+
+def from_envs(makers: Sequence[Maker], *, seed: int | None = None, workers: int | None = 0) -> "GameVecEnv":
+    """The environments that these functions make, stepped in this process or by worker processes."""
+    _check_count("The number of environments", len(makers), 1)
+    name = str(getattr(makers[0], "__name__", makers[0]))
+    return GameVecEnv(_engine(makers, name, workers), len(makers), name, seed)
+
+
+def from_vector_env(env: VectorEnv[Any, Any, Any], *, seed: int | None = None) -> "GameVecEnv":
+    """A ready Gymnasium vector environment that resets in the same step, or by a reset mask."""
+    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    return GameVecEnv(Native(env, name), env.num_envs, name, seed, env.spec)
+
+
+class Engine(Protocol):
+    """B copies of one environment that are stepped together; finished ones begin anew within the step."""
+
+    def describe(self) -> Description: ...
+    def reset(
+        self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
+    ) -> tuple[Observations, list[dict[str, Any]]]: ...
+    def start(self, actions: Any) -> None: ...
+    def finish(self) -> Step: ...
+    def read(self, copies: Sequence[int], attribute: str) -> list[Any]: ...
+    def has(self, copies: Sequence[int], attribute: str) -> list[bool]: ...
+    def write(self, copies: Sequence[int], attribute: str, value: Any) -> list[bool]: ...
+    def call(self, copies: Sequence[int], method: str, args: Any, kwargs: Any) -> list[Any]: ...
+    def wrapped(self, copies: Sequence[int], wrapper: type) -> list[bool]: ...
+    def close(self) -> None: ...
+
+
+class GameVecEnv(VecEnv):
+    """An engine behind SB3's protocol: counts points, tells how episodes ended, refuses what is not a number.
+
+    The info of a copy that ended an episode holds `terminal_observation`, `TimeLimit.truncated` and, as SB3's
+    Monitor would write it, `episode`: its points "r", its steps "l" and the seconds "t" since this object was
+    made. The arrays it returns are never written again.
+    """
+
+    def __init__(
+        self, engine: Engine, n_envs: int, name: str, seed: int | None = None, spec: EnvSpec | None = None
+    ) -> None:
+        self._engine, self.name, self.spec = engine, name, spec
+        described = engine.describe()
+        self._counting = not described.monitored
+        self._points = np.zeros(n_envs)  # [B] float64, of the episodes under way
+        self._lengths = np.zeros(n_envs, np.int64)  # [B] steps
+        self._born = time.perf_counter()
+        super().__init__(n_envs, described.observation_space, described.action_space)
+        self.metadata = described.metadata
+        if seed is not None:
+            self.seed(seed)
+
+    def reset(self) -> Observations:
+        """The first observations [B, ...], with the seeds and options that were set since the last reset."""
+        observations, self.reset_infos = self._engine.reset(self._seeds, self._options)
+        self._reset_seeds()
+        self._reset_options()
+        self._points[:] = 0
+        self._lengths[:] = 0
+        self._refuse_nan(observations, range(self.num_envs))
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Begin a step with the actions [B, ...]."""
+        self._engine.start(actions)
+
+    def step_wait(self) -> tuple[Observations, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """(observations [B, ...], rewards [B], episode ended [B], infos [B]) of the step begun."""
+        step = self._engine.finish()
+        self._points += step.rewards
+        self._lengths += 1
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
+            rewards = step.rewards.astype(np.float32)
+        if not np.isfinite(rewards).all():
+            worst = int(np.argmin(np.isfinite(rewards)))
+            raise self._fault(worst, f"the reward {step.rewards[worst]}")
+        dones = step.terminated | step.truncated
+        if dones.any():
+            self._end(step, np.flatnonzero(dones).tolist())
+        self._refuse_nan(step.observations, range(self.num_envs))
+        return step.observations, rewards, dones, step.infos
+
+    def _end(self, step: Step, ended: list[int]) -> None:
+        """Complete the infos of the copies that ended an episode, and begin to count anew."""
+        self._refuse_nan(step.finals, ended)
+        finals = step.finals.items() if isinstance(step.finals, dict) else None
+        seconds = round(time.perf_counter() - self._born, 6)
+        for row, b in enumerate(ended):
+            info = step.infos[b]
+            info["terminal_observation"] = (
+                step.finals[row] if finals is None else {key: part[row] for key, part in finals}
+            )
+            info["TimeLimit.truncated"] = bool(step.truncated[b] and not step.terminated[b])
+            if self._counting:
+                info["episode"] = {"r": float(self._points[b]), "l": int(self._lengths[b]), "t": seconds}
+            self.reset_infos[b] = step.begun[row]
+        self._points[ended] = 0
+        self._lengths[ended] = 0
+
+    def _refuse_nan(self, observations: Observations, copies: Sequence[int]) -> None:
+        for part in observations.values() if isinstance(observations, dict) else (observations,):
+            if part.dtype.kind == "f" and np.isnan(part).any():
+                row = int(np.argmax(np.isnan(part).reshape(len(part), -1).any(axis=1)))
+                raise self._fault(copies[row], "an observation with NaN")
+
+    def _fault(self, copy: int, what: str) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"Copy {copy} of {self.name} gave {what} at step {self._lengths[copy]} of its episode."
+        )
+
+    def close(self) -> None:
+        """Close the environments and end the worker processes."""
+        self._engine.close()
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Whether all copies have the attribute."""
+        return all(self._engine.has(range(self.num_envs), attr_name))
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The attribute of each of these copies, found through their wrappers."""
+        return self._engine.read(self._copies(indices), attr_name)
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set the attribute of these copies, on the wrapper that has it."""
+        self._engine.write(self._copies(indices), attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """What the method of each of these copies returns."""
+        return self._engine.call(self._copies(indices), method_name, method_args, method_kwargs)
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None
+    ) -> list[bool]:
+        """Whether these copies have the wrapper; true of Monitor, whose work is done here."""
+        if issubclass(wrapper_class, Monitor):
+            return [True for _ in self._copies(indices)]
+        return self._engine.wrapped(self._copies(indices), wrapper_class)
+
+    def get_images(self) -> list[Any]:
+        """One picture [height, width, 3] per copy, or None for each where none are drawn."""
+        if self.render_mode != "rgb_array":
+            return [None] * self.num_envs
+        return self._engine.call(range(self.num_envs), "render", (), {})
+
+    def _copies(self, indices: Any) -> list[int]:
+        everyone = range(self.num_envs)
+        return [everyone[i] for i in self._get_indices(indices)]
+
+
+def _engine(makers: Sequence[Maker], name: str, workers: int | None) -> Engine:
+    if workers is None:
+        workers = _best_workers(makers, name)
+    _check_count("workers", workers, 0)
+    return Workers(makers, name, min(workers, len(makers))) if workers else Copies(makers, name)
+
+
+def _best_workers(makers: Sequence[Maker], name: str) -> int:
+    """As many as there are cores where one copy's step is slow and the makers can be sent, else none."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    best = min(cores, len(makers))
+    if best < 2 or _step_seconds(makers[0]) < _SLOW:
+        return 0
+    try:
+        sendable(makers, name)
+    except UserError:
+        return 0
+    return best
+
+
+def _step_seconds(maker: Maker) -> float:
+    """Median seconds of a step of a copy made for this and thrown away; at most about 0.1 s are spent."""
+    seconds: list[float] = []
+    env = maker()
+    try:
+        env.action_space.seed(0)
+        env.reset(seed=0)
+        while len(seconds) < 30 and sum(seconds) < 0.1:
+            action = env.action_space.sample()
+            before = time.perf_counter()
+            *_, over, cut, _ = env.step(action)
+            seconds.append(time.perf_counter() - before)
+            if over or cut:
+                env.reset()
+    finally:
+        env.close()
+    return statistics.median(seconds)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{name} is {value!r}; give a whole number of at least {least}.")

@@ -1,0 +1,123 @@
+"""Games played, as a small GIF or as an MP4."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rlrnn import catalogue, runs
+from rlrnn.catalogue import Game
+from rlrnn.errors import MissingExtraError, UserError
+from rlrnn.evaluation import EVALUATION_SEED, Player, copies_for
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from rlrnn.ppo import RecurrentPPO
+
+GIF_RATE = 25  # pictures per second of a GIF, at most; viewers slow down faster ones
+GIF_FRAMES = 800  # pictures of a GIF, at most
+GIF_WIDTH = 400  # pixels, at most
+GIF_COLOURS = 64
+
+
+def watch(
+    agent: RecurrentPPO,
+    game: str | Path | Game,
+    path: str | Path,
+    episodes: int = 1,
+    deterministic: bool = True,
+    seed: int = EVALUATION_SEED,
+) -> Path:
+    """Record an agent at play: a GIF by its suffix, or an MP4 (needs the extra ``video``).
+
+    The picture moves at the game's own speed. A GIF leaves out pictures so that its file stays small.
+    """
+    path = Path(path)
+    if path.suffix not in (".gif", ".mp4"):
+        raise UserError(f"{path} should end in .gif or .mp4.")
+    if episodes < 1:
+        raise UserError(f"episodes is {episodes}; it must be at least 1.")
+    chosen = catalogue.game(game)
+    with closing(copies_for(agent, chosen, 1, seed, render_mode="rgb_array")) as env:
+        played = steps(agent.player(1, deterministic=deterministic, seed=seed), env, episodes)
+        rate = float(env.get_attr("metadata")[0].get("render_fps", 30))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with runs.replacing(path) as part:
+            (write_gif if path.suffix == ".gif" else write_mp4)(part, env, played, rate)
+    return path
+
+
+def steps(player: Player, env: VecEnv, episodes: int) -> Iterator[int]:
+    """Play some episodes in one copy, and stop before every step to be looked at."""
+    player.reset()
+    observations, starts = env.reset(), np.ones(1, np.bool_)
+    count = 0
+    while episodes > 0:
+        yield count
+        observations, _, starts, _ = env.step(player.act(observations, starts))
+        episodes -= int(starts[0])
+        count += 1
+
+
+def write_gif(path: Path, env: VecEnv, played: Iterable[int], rate: float) -> None:
+    """Write a GIF of thinned pictures that share one palette; ``rate`` is in steps per second."""
+    every = max(1, int(np.ceil(rate / GIF_RATE)))  # steps from one picture to the next
+    images: list[Image.Image] = []
+    for count in played:
+        if count % every == 0:
+            images.append(_shrink(Image.fromarray(picture(env))))
+        if len(images) > GIF_FRAMES:
+            images, every = images[::2], 2 * every
+    palette = _palette(images)
+    flat = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    # GIF counts time in hundredths of a second: rounding the ends, not the lengths, keeps the speed right.
+    ends = np.rint(np.arange(1, len(flat) + 1) * every / rate * 100).astype(int)
+    lengths = np.diff(ends, prepend=0) * 10  # ms
+    flat[0].save(
+        path, save_all=True, append_images=flat[1:], duration=lengths.tolist(), loop=0, optimize=True
+    )
+
+
+def write_mp4(path: Path, env: VecEnv, played: Iterable[int], rate: float) -> None:
+    """Write an MP4 of every step."""
+    try:
+        imageio = importlib.import_module("imageio.v2")
+        importlib.import_module("imageio_ffmpeg")  # imageio finds it by itself, but fails late without it
+    except ImportError:
+        raise MissingExtraError(
+            'an MP4 needs an extra: pip install "rlrnn[video]", or record a .gif.'
+        ) from None
+    with imageio.get_writer(path, fps=rate, macro_block_size=2) as writer:
+        for _ in played:
+            writer.append_data(picture(env))
+
+
+def picture(env: VecEnv) -> NDArray[np.uint8]:
+    """What the first copy looks like, [height, width, 3]."""
+    image = env.get_images()[0]
+    if image is None:
+        raise UserError("this game draws no pictures: it has no render_mode rgb_array.")
+    return np.asarray(image, np.uint8)
+
+
+def _shrink(image: Image.Image) -> Image.Image:
+    scale = min(1.0, GIF_WIDTH / image.width)
+    size = (round(image.width * scale), round(image.height * scale))
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _palette(images: Sequence[Image.Image]) -> Any:
+    """The colours of a dozen pictures from beginning to end."""
+    chosen = [images[i] for i in np.linspace(0, len(images) - 1, 12).astype(int)]
+    strip = Image.new("RGB", (chosen[0].width, sum(image.height for image in chosen)))
+    for row, image in enumerate(chosen):
+        strip.paste(image, (0, row * image.height))
+    return strip.quantize(GIF_COLOURS)

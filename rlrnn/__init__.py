@@ -33,7 +33,7 @@ _HOMES = {
     "watch": "watching",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from rlrnn.catalogue import make_vec as make_vec

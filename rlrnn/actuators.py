@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,7 +168,7 @@ class Actuators(nn.Module, ABC):
     action_size: int
     action_dtype: type[np.generic] = np.int64
 
-    def __init__(self, space: spaces.Space[np.ndarray]) -> None:
+    def __init__(self, space: spaces.Space[Any]) -> None:
         super().__init__()
         self.space = space
 
@@ -267,7 +268,7 @@ class ContinuousActuators(Actuators):
         if self.use_expln:  # grows linearly above 1, so that it cannot explode
             above = self.log_std > 0.0
             std = torch.where(above, torch.log1p(self.log_std.clamp(min=0.0)) + 1.0, std)
-        return std.expand(-1, self.action_size)
+        return std.expand(*std.shape[:-1], self.action_size)
 
     def to_space(self, action: np.ndarray) -> np.ndarray:
         assert isinstance(self.space, spaces.Box)
@@ -275,17 +276,18 @@ class ContinuousActuators(Actuators):
         action = super().to_space(action)
         if self.squashed:
             action = low + 0.5 * (action + 1.0) * (high - low)
-        return np.clip(action, low, high).astype(self.space.dtype, copy=False)
+        clipped: np.ndarray = np.clip(action, low, high)
+        return clipped.astype(self.space.dtype, copy=False)
 
 
-def make_actuators(space: spaces.Space[np.ndarray], latent_size: int, **continuous: object) -> Actuators:
+def make_actuators(space: spaces.Space[Any], latent_size: int, **continuous: Any) -> Actuators:
     """The actuators for an action space; ``continuous`` are options that only Box spaces take."""
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return ChoiceActuators(space, latent_size)
     if isinstance(space, spaces.MultiBinary):
         return BinaryActuators(space, latent_size)
     if isinstance(space, spaces.Box):
-        return ContinuousActuators(space, latent_size, **continuous)  # type: ignore[arg-type]
+        return ContinuousActuators(space, latent_size, **continuous)
     raise UserError(
         f"the action space {space} is not supported: use Discrete, Box, MultiDiscrete or MultiBinary "
         "(gymnasium.spaces.flatten_space turns many others into one of these)."

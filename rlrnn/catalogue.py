@@ -134,7 +134,11 @@ def make_vec(
         workers=workers,
         render_mode=render_mode,
     )
-    return wrap(env, [*chosen.wrappers, *wrappers])
+    try:
+        return wrap(env, [*chosen.wrappers, *wrappers])
+    except UserError:
+        env.close()
+        raise
 
 
 def _read_game(path: Path) -> Game:

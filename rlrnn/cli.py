@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ RUN_HELP = "a run's folder, or a saved agent (.zip) with --game"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 (the system failed), 2 (a mistake to mend), 130 (Ctrl-C)."""
+    """Run one command; the exit status is 0, 1 (the system failed), 2 (a mistake to mend) or 130 (Ctrl-C)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(argv)
     arguments.line = shlex.join(["rlrnn", *argv])
@@ -272,8 +273,16 @@ def _parser() -> argparse.ArgumentParser:
             help="a module or .py file that registers games or cells of yours",
         )
     for computing in (train, evaluate, watch):
-        computing.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+        computing.add_argument(
+            "--device", type=_device, default="cpu", help="cpu, cuda or auto (default: cpu)"
+        )
     return parser
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of cpu, cuda, cuda:<number>, mps, auto")
+    return text
 
 
 def _whole(text: str) -> int:

@@ -30,6 +30,7 @@ class Step(NamedTuple):
 class Description(NamedTuple):
     """What all copies have in common."""
 
+    name: str  # the registered id, else the class
     observation_space: Space[Any]
     action_space: Space[Any]
     metadata: dict[str, Any]
@@ -85,13 +86,15 @@ def join(batches: Sequence[Observations]) -> Observations:
 class Copies:
     """Several environments in this process; `first` is the number of the first one in the whole batch."""
 
-    def __init__(self, makers: Sequence[Maker], name: str, first: int = 0) -> None:
-        self.name, self.first = name, first
+    def __init__(self, makers: Sequence[Maker], name: str = "", first: int = 0) -> None:
+        self.name, self.first = name or "the environment", first
         self.envs: list[gym.Env[Any, Any]] = []
         self._actions: Any = None
         try:
             for maker in makers:
                 self.envs.append(maker())
+            lead = self.envs[0]
+            self.name = name or (lead.spec.id if lead.spec else type(lead.unwrapped).__name__)
             self._check()
         except BaseException as error:
             self.close()
@@ -114,7 +117,7 @@ class Copies:
         env = self.envs[0]
         sb3 = sys.modules.get("stable_baselines3.common.monitor")  # not imported: then nobody used it either
         monitored = sb3 is not None and _is_wrapped(env, sb3.Monitor)
-        return Description(self._space, env.action_space, dict(env.metadata), monitored)
+        return Description(self.name, self._space, env.action_space, dict(env.metadata), monitored)
 
     def reset(
         self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]

@@ -9,6 +9,8 @@ earn the same trick: see benchmarks/README.md.)
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,9 @@ from rlrnn.cells import Cell, Lstm
 SHUT = -1000.0
 
 
-def fits(cell: Cell) -> bool:
+def fits(cell: Cell) -> TypeGuard[Lstm]:
     """Whether a fused kernel exists for this cell: a function of the cell alone, never of a timing."""
-    return type(cell) is Lstm
+    return type(cell) is Lstm and cell.weight_input.dim() == 2  # torch's kernel knows no populations
 
 
 def outputs(cell: Lstm, x: Tensor, start: Tensor, state: Tensor) -> Tensor:

@@ -19,20 +19,16 @@ USABLE = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 
 
 def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> VectorEnv[Any, Any, Any] | None:
-    """The vector environment registered with the id, if there is one that `Native` can use."""
+    """The vector environment registered with the id, if its class declares a mode that `Native` can use."""
     entry_point = spec.vector_entry_point
     if entry_point is None or spec.additional_wrappers:
         return None
     with clear_errors(spec, entry_point, kwargs):
         creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
         declared = getattr(creator, "metadata", None)
-        if isinstance(declared, dict) and declared.get("autoreset_mode", USABLE[0]) not in USABLE:
+        if not isinstance(declared, dict) or declared.get("autoreset_mode") not in USABLE:
             return None
-        env = gym.make_vec(spec, n_envs, vectorization_mode="vector_entry_point", **kwargs)
-    if env.metadata.get("autoreset_mode") in USABLE:
-        return env
-    env.close()
-    return None
+        return gym.make_vec(spec, n_envs, vectorization_mode="vector_entry_point", **kwargs)
 
 
 class Native:
@@ -42,7 +38,8 @@ class Native:
     finished copies are reset here, by `options={"reset_mask": ...}`.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], name: str) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         mode = env.metadata.get("autoreset_mode")
         if mode not in USABLE:
             raise UserError(
@@ -58,7 +55,8 @@ class Native:
 
     def describe(self) -> Description:
         """What all copies have in common."""
-        return Description(self._space, self.env.single_action_space, dict(self.env.metadata), False)
+        metadata = dict(self.env.metadata)
+        return Description(self.name, self._space, self.env.single_action_space, metadata, False)
 
     def reset(
         self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
@@ -152,6 +150,7 @@ class Native:
         n = self.env.num_envs
         if not len(ended):
             return split(infos, n), empty_batch(self._space, 0), []
+        ends = ended.tolist()
         if self._masked:
             finals = take(observations, ended)
             mask = np.zeros(n, np.bool_)
@@ -159,21 +158,21 @@ class Native:
             first, reset_infos = self.env.reset(options={"reset_mask": mask})
             put(observations, ended, take(first, ended))
             started = split(reset_infos, n)
-            return split(infos, n), finals, [started[i] for i in ended]
+            return split(infos, n), finals, [started[i] for i in ends]
         if "final_obs" not in infos:
             raise EnvironmentFault(f"{self.name} ended an episode without handing out its final_obs.")
         # Where an episode ended, the infos are those of the reset and `final_info` holds those of the step.
         told = split(
             {key: value for key, value in infos.items() if not key.lstrip("_").startswith("final_")}, n
         )
-        begun = [told[i] for i in ended]
-        last = split(infos.get("final_info", {}), n)
-        for i in ended:
-            told[i] = last[i]
+        begun = [told[i] for i in ends]
+        last = split(infos["final_info"], n) if "final_info" in infos else None
+        for i in ends:
+            told[i] = last[i] if last else {}
         finals = infos["final_obs"]  # arrays [B, ...], or an array of B observations and None
         if isinstance(finals, np.ndarray) and finals.dtype == object:
             rows = empty_batch(self._space, len(ended))
-            for row, i in enumerate(ended):
+            for row, i in enumerate(ends):
                 put(rows, row, finals[i])
             return told, rows, begun
         return told, self._copy(take(finals, ended)), begun

@@ -55,8 +55,8 @@ class NetworkDescription:
             raise UserError(f"critic is {self.critic!r}: choose one of {', '.join(CRITICS)}.")
         if self.critic in ("shared", "detached") and not self.share_extractor:
             raise OptionsError(
-                "a critic that uses the actor's memory uses its sensors too: set share_features_extractor=True, "
-                'or give the critic its own memory (critic="own").'
+                "a critic that uses the actor's memory uses its sensors too: set share_features_extractor="
+                'True, or give the critic its own memory (critic="own").'
             )
 
 
@@ -64,7 +64,10 @@ class RecurrentNetwork(nn.Module):
     """Reads observations, remembers, and says what to do and what it is worth."""
 
     def __init__(
-        self, description: NetworkDescription, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+        self,
+        description: NetworkDescription,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
     ) -> None:
         super().__init__()
         d = description
@@ -92,7 +95,9 @@ class RecurrentNetwork(nn.Module):
         """An empty memory for each row: [B, S]."""
         return self.value.weight.new_zeros(rows, self.state_size)
 
-    def step(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+    def step(
+        self, observation: Observation, start: Tensor, state: Tensor
+    ) -> tuple[Distribution, Tensor, Tensor]:
         """One step: observation [B, ...], start [B] bool, state [B, S] -> distribution, value [B], state."""
         x, x_critic = self._features(observation)
         actor_state, critic_state = state.split(self.state_sizes, dim=-1)
@@ -121,7 +126,7 @@ class RecurrentNetwork(nn.Module):
         return self._value(y_critic)
 
     def unroll(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
-        """All steps of whole rows: observation [T, B, ...], start [T, B], state [B, S] -> distribution, value [T, B]."""
+        """All steps of rows: observation [T, B, ...], start [T, B], state [B, S] -> actions, value [T, B]."""
         x, x_critic = self._features_over_time(observation, start)
         actor_state, critic_state = state.split(self.state_sizes, dim=-1)
         y = self.memory.outputs(x, start, actor_state)

@@ -61,9 +61,15 @@ class Player:
                 f"the player was made for {self.n_envs} environment(s), but got observations of {rows}: "
                 f"make one with agent.player({rows})."
             )
-        flags = np.zeros(rows, dtype=np.bool_) if starts is None else np.atleast_1d(np.asarray(starts, dtype=np.bool_))
+        flags = (
+            np.zeros(rows, dtype=np.bool_)
+            if starts is None
+            else np.atleast_1d(np.asarray(starts, dtype=np.bool_))
+        )
         if flags.shape != (rows,):
-            raise UserError(f"starts has shape {flags.shape}, but there are {rows} environment(s): give one flag each.")
+            raise UserError(
+                f"starts has shape {flags.shape}, but there are {rows} environment(s): give one flag each."
+            )
         if self.wiped:
             flags = np.ones(rows, dtype=np.bool_)
         network = self.policy.network

@@ -32,7 +32,7 @@ COLOURS = (
     "#E69F00",
 )  # Okabe & Ito (2008), for any eyes
 DASHES = {"random": (1, 3), "memoryless": (1, 1.5), "best": (5, 2), "ceiling": (9, 2)}
-WINDOW = 100  # episodes of the running mean, at most
+WINDOW = 100  # episodes of the running mean, at most; a twentieth of all where that is less
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def draw(curves: list[Curve]) -> Figure:
     else:
         axes.set_ylabel("points per episode")
     axes.set_xlabel("steps of the game")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="best")
@@ -92,25 +92,25 @@ def draw(curves: list[Curve]) -> Figure:
 
 
 def _draw_curve(axes: Axes, curve: Curve, colour: str, label: str | None) -> None:
-    mean = curve.points if curve.smooth else running_mean(curve.points)
-    if not curve.smooth:
-        axes.plot(
-            curve.steps,
-            curve.points,
-            ".",
-            color=colour,
-            alpha=0.2,
-            markersize=3,
-            mew=0,
-            rasterized=True,
-            zorder=1,
-        )
-    axes.plot(curve.steps, mean, color=colour, linewidth=1.8, label=label, zorder=3)
+    if curve.smooth:
+        axes.plot(curve.steps, curve.points, color=colour, linewidth=1.8, label=label, zorder=3)
+        return
+    window = int(np.clip(len(curve.points) // 20, 1, WINDOW))
+    mean = running_mean(curve.points, window)
+    begin = window // 2  # a mean of fewer is not shown
+    dots: dict[str, Any] = {
+        "marker": ".",
+        "markersize": 4,
+        "markeredgewidth": 0,
+        "linestyle": "none",
+        "rasterized": True,
+    }
+    axes.plot(curve.steps, curve.points, color=colour, alpha=0.25, zorder=1, **dots)
+    axes.plot(curve.steps[begin:], mean[begin:], color=colour, linewidth=1.8, label=label, zorder=3)
 
 
-def running_mean(points: Array) -> Array:
-    """The mean over the last episodes: a twentieth of all, at most 100; fewer where fewer were played."""
-    window = int(np.clip(len(points) // 20, 1, WINDOW))
+def running_mean(points: Array, window: int) -> Array:
+    """The mean over the last ``window`` episodes, or over all so far where they are fewer."""
     sums = np.concatenate([[0.0], np.cumsum(points)])
     ends = np.arange(1, len(points) + 1)
     starts = np.maximum(0, ends - window)
@@ -175,7 +175,10 @@ def _evaluations(path: Path) -> Curve:
 
 def _columns(lines: list[str], *names: str) -> dict[str, Any]:
     """The named columns of a CSV file as arrays, without the rows where one of them is empty."""
-    rows = [row for row in csv.DictReader(lines) if all(row[name] for name in names)]
+    table = csv.DictReader(lines)
+    if not set(names) <= set(table.fieldnames or ()):
+        raise ValueError(f"it has no columns {' and '.join(names)}")
+    rows = [row for row in table if all(row[name] for name in names)]
     return {name: np.array([float(row[name]) for row in rows]) for name in names}
 
 

@@ -85,12 +85,12 @@ class RecurrentPolicy(BasePolicy):
         extractor_options = dict(features_extractor_kwargs or {})
         if not normalize_images and issubclass(extractor, NatureCNN | CombinedExtractor):
             extractor_options.setdefault("normalized_image", True)
-        if isinstance(observation_space, spaces.Dict) and not issubclass(extractor, CombinedExtractor):
-            if features_extractor_class is None:
-                raise UserError(
-                    f"{type(self).__name__} reads one array, but the observation space is a Dict: use "
-                    f'"{type(self).__name__.replace("Mlp", "MultiInput").replace("Cnn", "MultiInput")}".'
-                )
+        reads_one_array = features_extractor_class is None and not issubclass(extractor, CombinedExtractor)
+        if isinstance(observation_space, spaces.Dict) and reads_one_array:
+            raise UserError(
+                f"{type(self).__name__} reads one array, but the observation space is a Dict: use "
+                f'"{type(self).__name__.replace("Mlp", "MultiInput").replace("Cnn", "MultiInput")}".'
+            )
         if squash_output and not use_sde:
             raise OptionsError("squash_output=True needs gSDE: set use_sde=True as well.")
         optimizer_kwargs = dict(optimizer_kwargs or {})
@@ -136,12 +136,13 @@ class RecurrentPolicy(BasePolicy):
         self.network = RecurrentNetwork(self.description, observation_space, action_space)
         self.use_sde = use_sde
         self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **optimizer_kwargs)  # type: ignore[call-arg]
-        self._stateless_calls = 0
+        self._stateless_calls = 0  # since predict was last given a state
+        self._warned = False
 
     def forward(
         self, obs: PyTorchObs, state: Tensor, episode_starts: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """obs [B, ...], state [B, S], episode_starts [B] -> actions [B, A], values, log-probabilities [B], state."""
+        """obs [B, ...], state [B, S], episode_starts [B] -> actions [B, A], values, log_probs [B], state."""
         distribution, values, state = self.network.step(obs, episode_starts.bool(), state)
         actions = distribution.mode() if deterministic else distribution.sample()
         return actions, values, distribution.log_prob(actions), state
@@ -149,7 +150,7 @@ class RecurrentPolicy(BasePolicy):
     def evaluate_actions(
         self, obs: PyTorchObs, actions: Tensor, state: Tensor, episode_starts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """obs [T, B, ...], actions [T, B, A], state [B, S], episode_starts [T, B] -> value, log_prob, entropy [T, B]."""
+        """Of whole rows [T, B, ...] and state [B, S]: values, log-probabilities and entropy [T, B]."""
         distribution, values = self.network.unroll(obs, episode_starts.bool(), state)
         return values, distribution.log_prob(actions), distribution.entropy()
 
@@ -167,9 +168,9 @@ class RecurrentPolicy(BasePolicy):
         """Draw new gSDE exploration matrices."""
         self.network.sample_exploration(n_envs)
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
-        observation: np.ndarray | dict[str, np.ndarray],
+        observation: np.ndarray | dict[str, np.ndarray] | tuple[Any, ...],
         state: States | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
@@ -196,7 +197,9 @@ class RecurrentPolicy(BasePolicy):
             self._stateless_calls = 0
             memory = self._join_state(state, n_envs)
         with torch.no_grad():
-            distribution, memory = self.network.act(tensor, torch.as_tensor(starts, device=self.device), memory)
+            distribution, memory = self.network.act(
+                tensor, torch.as_tensor(starts, device=self.device), memory
+            )
             actions = distribution.mode() if deterministic else distribution.sample()
         result = self.network.actuators.to_space(actions.cpu().numpy())
         return result if batched else result[0], self._split_state(memory)
@@ -234,7 +237,9 @@ class RecurrentPolicy(BasePolicy):
                 f"the state has parts of shape {shapes}, but this agent with {n_envs} environment(s) needs "
                 f"{wanted}: hand in what predict() returned, or None at the start of episodes."
             )
-        parts = torch.stack([torch.as_tensor(np.asarray(p), dtype=torch.float32, device=self.device) for p in state])
+        parts = torch.stack(
+            [torch.as_tensor(np.asarray(p), dtype=torch.float32, device=self.device) for p in state]
+        )
         return parts.permute(2, 1, 0, 3).reshape(n_envs, -1)
 
     def _check_starts(self, episode_start: np.ndarray | None, n_envs: int) -> np.ndarray:
@@ -243,8 +248,8 @@ class RecurrentPolicy(BasePolicy):
         starts = np.atleast_1d(np.asarray(episode_start)).astype(np.bool_)
         if starts.shape != (n_envs,):
             raise UserError(
-                f"episode_start has shape {starts.shape}, but the observation is that of {n_envs} environment(s): "
-                "give one flag for each."
+                f"episode_start has shape {starts.shape}, but the observation is that of {n_envs} "
+                "environment(s): give one flag for each."
             )
         return starts
 
@@ -252,11 +257,12 @@ class RecurrentPolicy(BasePolicy):
         """Without a state, memory is lost: fine at an episode's start, a mistake anywhere else."""
         self._stateless_calls += 1
         under_way = self._stateless_calls > 1 if episode_start is None else not np.all(episode_start)
-        if under_way and self._stateless_calls < 1_000_000:
-            self._stateless_calls = 1_000_000  # once is enough
+        if under_way and self.network.memory.state_size > 0 and not self._warned:
+            self._warned = True
             warnings.warn(
-                "predict() was called with state=None while an episode is under way, so the agent plays without "
-                "its memory: pass the state that predict() returned, or let `agent.player(n_envs)` keep it for you.",
+                "predict() was called with state=None while an episode is under way, so the agent plays "
+                "without its memory: pass the state that predict() returned, or let `agent.player(n_envs)` "
+                "keep it for you.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -264,7 +270,9 @@ class RecurrentPolicy(BasePolicy):
 
 def _one_of(ours: str, value: int | None, theirs: str, other: int | None, default: int) -> int:
     if value is not None and other is not None and value != other:
-        raise OptionsError(f"{ours}={value} and {theirs}={other} say the same thing differently: give one of them.")
+        raise OptionsError(
+            f"{ours}={value} and {theirs}={other} say the same thing differently: give one of them."
+        )
     chosen = value if value is not None else other
     return default if chosen is None else chosen
 
@@ -273,8 +281,8 @@ def _cell_options(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | No
     for option in theirs or {}:
         if option not in ("bias", "dropout"):
             raise UserError(
-                f"lstm_kwargs has {option!r}, which a policy that acts step by step cannot use: it takes bias and "
-                "dropout."
+                f"lstm_kwargs has {option!r}, which a policy that acts step by step cannot use: it takes "
+                "bias and dropout."
             )
     return {**(theirs or {}), **(ours or {})}
 
@@ -282,23 +290,21 @@ def _cell_options(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | No
 def _critic(critic: str | None, shared_lstm: bool | None, enable_critic_lstm: bool | None) -> str:
     if shared_lstm and (enable_critic_lstm is None or enable_critic_lstm):
         raise OptionsError(
-            "shared_lstm=True gives the critic the actor's memory and enable_critic_lstm=True (the default) its own: "
-            "set one of them to False."
+            "shared_lstm=True gives the critic the actor's memory and enable_critic_lstm=True (the default) "
+            "its own: set one of them to False."
         )
     theirs = None
     if shared_lstm is not None or enable_critic_lstm is not None:
         theirs = "detached" if shared_lstm else "feedforward" if enable_critic_lstm is False else "own"
     if critic is not None and theirs is not None and critic != theirs:
         raise OptionsError(
-            f"critic={critic!r} contradicts shared_lstm={shared_lstm}, enable_critic_lstm={enable_critic_lstm}, "
-            f"which mean critic={theirs!r}: give one of them."
+            f"critic={critic!r} contradicts shared_lstm={shared_lstm} and enable_critic_lstm="
+            f"{enable_critic_lstm}, which mean critic={theirs!r}: give one of them."
         )
     return critic or theirs or "own"
 
 
-def _widths(
-    net_arch: Any, extractor: type[BaseFeaturesExtractor]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _widths(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """SB3's net_arch: None, one list for both heads, or a dict of pi and vf (also in a list, as of old)."""
     if net_arch is None:
         net_arch = [] if issubclass(extractor, NatureCNN) else [64, 64]
@@ -307,7 +313,9 @@ def _widths(
     if isinstance(net_arch, Mapping):
         unknown = set(net_arch) - {"pi", "vf"}
         if unknown:
-            raise UserError(f"net_arch has the key {sorted(unknown)[0]!r}: it knows pi (actor) and vf (critic).")
+            raise UserError(
+                f"net_arch has the key {sorted(unknown)[0]!r}: it knows pi (actor) and vf (critic)."
+            )
         return tuple(net_arch.get("pi", ())), tuple(net_arch.get("vf", ()))
     return tuple(net_arch), tuple(net_arch)
 
@@ -329,17 +337,18 @@ def policy_named(name: str) -> type[RecurrentPolicy]:
     if match is None or cell not in CELLS:
         cells = ", ".join(c.capitalize() for c in CELLS if c != "none")
         raise UserError(
-            f"policy {name!r} is not known: names are Mlp, Cnn or MultiInput, then one of {cells} (or nothing for a "
-            'feed-forward network), then Policy, as in "MlpLstmPolicy".'
+            f"policy {name!r} is not known: names are Mlp, Cnn or MultiInput, then one of {cells} (or "
+            'nothing for a feed-forward network), then Policy, as in "MlpLstmPolicy".'
         )
     if name not in _POLICIES:
+        extractor = _EXTRACTORS[match[1]]
         _POLICIES[name] = type(
             name,
             (RecurrentPolicy,),
             {
                 "default_cell": cell,
-                "default_extractor": _EXTRACTORS[match[1]],
-                "__doc__": f"RecurrentPolicy with {_EXTRACTORS[match[1]].__name__} sensors and {cell} memory.",
+                "default_extractor": extractor,
+                "__doc__": f"RecurrentPolicy with {extractor.__name__} sensors and {cell} memory.",
                 "__module__": __name__,
             },
         )

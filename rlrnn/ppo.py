@@ -8,7 +8,8 @@ minibatches of whole rows. Time is never shuffled.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from rlrnn import agent_file, saving
 from rlrnn.errors import UserError
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
@@ -45,7 +47,7 @@ class RecurrentPPO(OnPolicyAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
-    policy: RecurrentPolicy
+    policy: RecurrentPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
 
     def __init__(
@@ -81,8 +83,8 @@ class RecurrentPPO(OnPolicyAlgorithm):
     ) -> None:
         if isinstance(policy, type) and not issubclass(policy, RecurrentPolicy):
             raise UserError(
-                f"the policy class {policy.__module__}.{policy.__name__} is not one of rlrnn's: use its name as a "
-                'string, such as "MlpLstmPolicy", or a class that rlrnn exports (rlrnn.MlpLstmPolicy).'
+                f"the policy class {policy.__module__}.{policy.__name__} is not one of rlrnn's: use its name "
+                'as a string, such as "MlpLstmPolicy", or a class that rlrnn exports (rlrnn.MlpLstmPolicy).'
             )
         super().__init__(
             policy,  # type: ignore[arg-type]
@@ -124,7 +126,11 @@ class RecurrentPPO(OnPolicyAlgorithm):
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.policy = self.policy_class(  # type: ignore[assignment]
-            self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
+            self.observation_space,
+            self.action_space,
+            self.lr_schedule,
+            use_sde=self.use_sde,
+            **self.policy_kwargs,
         ).to(self.device)
         network = self.policy.network
         self._last_state = network.initial_state(self.n_envs)
@@ -137,13 +143,14 @@ class RecurrentPPO(OnPolicyAlgorithm):
             self._row_length(),
         )
         if self.normalize_rewards and self._reward_scaler is None:
-            self._reward_scaler = RewardScaler(self.n_envs, self.gamma)
+            self._reward_scaler = RewardScaler(self.gamma, np.zeros(self.n_envs))
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
         if self.verbose >= 1:
             rows = self._rows_per_minibatch()
-            print(f"A minibatch is {rows} row(s) of {self._row_length()} steps (batch_size={self.batch_size})")
+            length = self._row_length()
+            print(f"A minibatch is {rows} row(s) of {length} steps (batch_size={self.batch_size})")
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed everything that draws: SB3's global generators, action noise and minibatch order."""
@@ -185,13 +192,17 @@ class RecurrentPPO(OnPolicyAlgorithm):
 
         def on_step(local: dict[str, Any]) -> bool:
             self.num_timesteps += env.num_envs
-            callback.update_locals({**local, "self": self, "callback": callback, "rollout_buffer": rollout_buffer})
+            callback.update_locals(
+                {**local, "self": self, "callback": callback, "rollout_buffer": rollout_buffer}
+            )
             if not callback.on_step():
                 return False
             self._update_info_buffer(local["infos"], local["dones"])
             return True
 
-        position = Position(self._last_obs, np.asarray(self._last_episode_starts, dtype=np.bool_), self._last_state)
+        position = Position(
+            self._last_obs, np.asarray(self._last_episode_starts, dtype=np.bool_), self._last_state
+        )
         complete = collect(
             self.policy.network,
             env,
@@ -218,10 +229,11 @@ class RecurrentPPO(OnPolicyAlgorithm):
         rollout, network = self.rollout_buffer, self.policy.network
         rows = rollout.rows(self.device)
         if self.first_state == "zero":
-            rows = Rows(**{**vars(rows), "state": torch.zeros_like(rows.state)})
-        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        ent_coef = FloatSchedule(self.ent_coef)(self._current_progress_remaining)
+            rows = replace(rows, state=torch.zeros_like(rows.state))
+        remaining = self._current_progress_remaining
+        clip_range = FloatSchedule(self.clip_range)(remaining)
+        clip_range_vf = None if self.clip_range_vf is None else FloatSchedule(self.clip_range_vf)(remaining)
+        ent_coef = FloatSchedule(self.ent_coef)(remaining)
 
         figures: list[dict[str, Tensor]] = []
         goes_on = True
@@ -229,16 +241,17 @@ class RecurrentPPO(OnPolicyAlgorithm):
             if self.first_state == "recomputed" and epoch > 0:
                 rows = rollout.with_fresh_states(rows, network)
             for chosen in self._minibatches(len(rows)):
-                batch = rows if len(chosen) == len(rows) else rows.select(torch.as_tensor(chosen, device=self.device))
+                whole = len(chosen) == len(rows)
+                batch = rows if whole else rows.select(torch.as_tensor(chosen, device=self.device))
                 loss, values = self._loss(batch, clip_range, clip_range_vf, ent_coef)
                 figures.append(values)
                 if self.target_kl is not None and values["approx_kl"] > 1.5 * self.target_kl:
                     goes_on = False
                     if self.verbose >= 1:
-                        print(f"Stopped at epoch {epoch}: the KL divergence reached {values['approx_kl']:.2f}")
+                        print(f"Stopped at epoch {epoch}: KL divergence {values['approx_kl']:.2f}")
                     break
                 self.policy.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
                 self.policy.optimizer.step()
             self._n_updates += 1
@@ -263,7 +276,7 @@ class RecurrentPPO(OnPolicyAlgorithm):
         if self.normalize_advantage and total > 1:
             centred = advantage - mean(advantage)
             advantage = centred / ((centred.square() * batch.weight).sum() / (total - 1)).sqrt().add(1e-8)
-        log_ratio = log_prob - batch.log_prob
+        log_ratio = (log_prob - batch.log_prob) * batch.weight  # so that no step of weight 0 can overflow
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
         policy_loss = -mean(torch.min(advantage * ratio, advantage * clipped))
@@ -318,7 +331,8 @@ class RecurrentPPO(OnPolicyAlgorithm):
     def _check_settings(self) -> None:
         if self.seq_len is not None and not 1 <= self.seq_len <= self.n_steps:
             raise UserError(
-                f"seq_len is {self.seq_len}, but a row lies within one rollout: choose 1 to n_steps={self.n_steps}."
+                f"seq_len is {self.seq_len}, but a row lies within one rollout: choose 1 to n_steps="
+                f"{self.n_steps}."
             )
         if self.first_state not in FIRST_STATES:
             raise UserError(f"first_state is {self.first_state!r}: choose one of {', '.join(FIRST_STATES)}.")
@@ -326,20 +340,58 @@ class RecurrentPPO(OnPolicyAlgorithm):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1.")
         if self.batch_size is not None and self.batch_size < 1:
-            raise UserError(f"batch_size is {self.batch_size}, but must be at least 1 (or None for everything).")
+            raise UserError(
+                f"batch_size is {self.batch_size}, but must be at least 1 (or None for everything)."
+            )
         if isinstance(self.clip_range_vf, float | int) and self.clip_range_vf <= 0:
-            raise UserError(f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off.")
+            raise UserError(
+                f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off."
+            )
+
+    def save(
+        self, path: saving.File, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> None:
+        """One ``.zip`` of JSON and safetensors, optimizer included; the same agent gives the same bytes."""
+        agent_file.save(self, path, exclude, include)
+
+    @classmethod
+    def load(
+        cls,
+        path: saving.File,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> RecurrentPPO:
+        """An agent as it was saved, by us or by sb3-contrib; no code in the file is run.
+
+        What could not be stored (a lambda, a class of your own) is asked for in one sentence: give it in
+        ``custom_objects`` or as a keyword. An agent that only plays needs no schedule.
+        """
+        return agent_file.load(cls, path, env, device, custom_objects, print_system_info, force_reset, kwargs)
+
+    def set_parameters(
+        self,
+        load_path_or_dict: saving.File | dict[str, Any],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Parameters from a saved agent's file, or a dict as ``get_parameters`` returns it."""
+        states = load_path_or_dict if isinstance(load_path_or_dict, dict) else agent_file.read(load_path_or_dict).states
+        super().set_parameters(states, exact_match, device)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         return policy_named(policy_name)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_last_state", "_noise", "_order", "_reward_scaler"]
+        return [*super()._excluded_save_params(), "_noise", "_order"]
 
 
 @contextlib.contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """torch splits each small product over its threads and loses by it on a CPU; the user's number comes back."""
+    """One thread while learning on a CPU, where torch loses by splitting small products over several."""
     before = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)

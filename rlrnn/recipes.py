@@ -64,18 +64,14 @@ class PpoRecipe:
     n_envs: Count = 8  # copies of the game played at once
     n_steps: Count = 128  # steps of each copy between two updates
     batch_size: Count = 128  # steps per minibatch, in all
-    seq_len: Count | None = (
-        None  # steps through which gradients flow back; min(n_steps, batch_size) if not given
-    )
-    first_state: str = "stored"  # where the memory at the start of such a stretch comes from
+    seq_len: Count | None = None  # steps that gradients flow back; not given: min(n_steps, batch_size)
+    first_state: Literal["stored", "zero", "recomputed"] = "stored"  # memory at the start of that stretch
     n_epochs: Count = 10  # passes over the steps of one update
     learning_rate: float | Schedule = 3e-4  # of Adam
     gamma: float = 0.99  # discount per step
     gae_lambda: float = 0.95  # weight of longer returns in the advantage, 0 to 1
     clip_range: float | Schedule = 0.2  # how far the probability ratio may leave 1
-    clip_range_vf: float | Schedule | None = (
-        None  # how far a value may move, in scaled points; not given: freely
-    )
+    clip_range_vf: float | Schedule | None = None  # how far a value may move; not given: freely
     normalize_advantage: bool = True  # advantages of mean 0 and standard deviation 1, per minibatch
     ent_coef: float | Schedule = 0.0  # weight of the entropy in the loss
     vf_coef: float = 0.5  # weight of the value error in the loss
@@ -214,10 +210,10 @@ def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -
 
 
 def unknown(what: str, name: object, known: Iterable[str], among: str = "") -> str:
-    """The sentence for an unknown name: the closest known ones, then all of them unless they are many."""
+    """The sentence for an unknown name: the closest known one, then all of them unless they are many."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(map(repr, close))}?" if close else ""
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f" did you mean {close[0]!r}?" if close else ""
     listed = ", ".join(names) if len(names) <= 40 else f"{len(names)} of them"
     return f"unknown {what} {name!r};{hint} known {among or what + 's'}: {listed or 'none'}."
 

@@ -26,10 +26,10 @@ def advantages(
     so it bootstraps from where it stood.
     """
     following = np.where(truncated, final_values, values[1:])
-    following = np.where(terminated, np.float32(0.0), following)
+    following[terminated] = 0.0
     deltas = rewards + np.float32(gamma) * following - values[:-1]
-    decay = np.float32(gamma * gae_lambda) * ~(terminated | truncated)
-    result = np.empty_like(deltas)
+    decay = np.where(terminated | truncated, np.float32(0.0), np.float32(gamma * gae_lambda))
+    result = np.empty_like(rewards)
     running = np.zeros_like(deltas[0])
     for t in range(len(deltas) - 1, -1, -1):
         running = deltas[t] + decay[t] * running

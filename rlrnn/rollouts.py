@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rlrnn import returns
+from rlrnn import returns, saving
 from rlrnn.errors import EnvironmentFault
 from rlrnn.network import RecurrentNetwork
 from rlrnn.sensors import Observation
@@ -28,7 +28,9 @@ Arrays = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 
 def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
     """The same function on an array, or on each array of a dict."""
-    return {key: function(value) for key, value in tree.items()} if isinstance(tree, Mapping) else function(tree)
+    return (
+        {key: function(value) for key, value in tree.items()} if isinstance(tree, Mapping) else function(tree)
+    )
 
 
 def to_tensors(arrays: Arrays, device: torch.device) -> Observation:
@@ -45,26 +47,35 @@ class Position:
     start: npt.NDArray[np.bool_]  # [B] whether that observation begins an episode
     state: Tensor  # [B, S] the memory before that observation
 
+    def move(self, observation: Any, dones: npt.NDArray[np.bool_], state: Tensor) -> None:
+        """To where a step has led."""
+        self.observation, self.start, self.state = observation, np.asarray(dones, dtype=np.bool_), state
 
+
+@dataclass
 class RewardScaler:
     """Rewards over the running std of the discounted return, clipped to [-10, 10] (as in VecNormalize)."""
 
-    CLIP = 10.0
-    EPSILON = 1e-8
+    gamma: float
+    discounted: npt.NDArray[np.float64]  # [B] the running episodes' discounted returns
+    mean: float = 0.0
+    variance: float = 1.0
+    count: float = 1e-4
 
-    def __init__(self, n_envs: int, gamma: float) -> None:
-        self.gamma = gamma
-        self.discounted = np.zeros(n_envs)
-        self.mean, self.variance, self.count = 0.0, 1.0, 1e-4
+    CLIP: ClassVar[float] = 10.0
+    EPSILON: ClassVar[float] = 1e-8
 
     def __call__(self, rewards: npt.NDArray[Any], dones: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         self.discounted = self.discounted * self.gamma + rewards
-        mean, variance, count = self.discounted.mean(), self.discounted.var(), len(rewards)
+        mean, variance, count = float(self.discounted.mean()), float(self.discounted.var()), len(rewards)
         total, delta = self.count + count, mean - self.mean
         spread = self.variance * self.count + variance * count + delta**2 * self.count * count / total
         self.mean, self.variance, self.count = self.mean + delta * count / total, spread / total, total
         self.discounted[dones] = 0.0
         return np.clip(rewards / np.sqrt(self.variance + self.EPSILON), -self.CLIP, self.CLIP)
+
+
+saving.RECORDS["$RewardScaler"] = (RewardScaler, vars)
 
 
 @dataclass(frozen=True)
@@ -79,11 +90,15 @@ class Rows:
     value: Tensor  # [L, R] as it was then
     advantage: Tensor  # [L, R]
     target: Tensor  # [L, R] what the value should have been
-    weight: Tensor  # [L, R] 1, or 0 where a short last chunk was filled up
+    weight: Tensor  # [L, R] 1, or 0 where a short last chunk was filled up with copies of the last step
 
-    def select(self, rows: Tensor) -> Rows:
-        """The rows of one minibatch."""
-        fields = {name: map_arrays(lambda a: a[:, rows], value) for name, value in vars(self).items() if name != "state"}
+    def select(self, rows: Tensor | slice) -> Rows:
+        """Some of the rows."""
+        fields = {
+            name: map_arrays(lambda a: a[:, rows], value)
+            for name, value in vars(self).items()
+            if name != "state"
+        }
         return Rows(state=self.state[rows], **fields)
 
     def __len__(self) -> int:
@@ -139,7 +154,13 @@ class Rollout:
     def finish(self, gamma: float, gae_lambda: float) -> None:
         """Compute advantages and returns once all steps are in."""
         self.advantages = returns.advantages(
-            self.rewards, self.values_and_last, self.terminated, self.truncated, self.final_values, gamma, gae_lambda
+            self.rewards,
+            self.values_and_last,
+            self.terminated,
+            self.truncated,
+            self.final_values,
+            gamma,
+            gae_lambda,
         )
         self.returns = self.advantages + self.values
 
@@ -148,14 +169,15 @@ class Rollout:
         steps, envs = self.rewards.shape
         length = self.seq_len
         chunks = -(-steps // length)
+        missing = chunks * length - steps
+        played = np.arange(chunks * length) < steps
 
         def cut(array: npt.NDArray[Any]) -> Tensor:
             tensor = torch.as_tensor(array, device=device)
             if chunks == 1:
                 return tensor
-            if chunks * length > steps:
-                filling = tensor.new_zeros((chunks * length - steps, *tensor.shape[1:]))
-                tensor = torch.cat((tensor, filling))
+            if len(tensor) == steps and missing > 0:
+                tensor = torch.cat((tensor, tensor[-1:].expand(missing, *tensor.shape[1:])))
             parts = tensor.view(chunks, length, *tensor.shape[1:]).transpose(0, 1)  # [L, C, B, ...]
             return parts.reshape(length, chunks * envs, *tensor.shape[2:])
 
@@ -168,7 +190,7 @@ class Rollout:
             value=cut(self.values),
             advantage=cut(self.advantages),
             target=cut(self.returns),
-            weight=cut(np.ones_like(self.rewards)),
+            weight=cut(np.tile(played[:, None], envs).astype(np.float32)),
         )
 
     def with_fresh_states(self, rows: Rows, network: RecurrentNetwork) -> Rows:
@@ -177,9 +199,8 @@ class Rollout:
         envs = states[0].shape[0]
         with torch.no_grad():
             for chunk in range(len(self.row_states) - 1):
-                own = slice(chunk * envs, (chunk + 1) * envs)
-                observation = map_arrays(lambda a, own=own: a[:, own], rows.observation)
-                states.append(network.remember(observation, rows.start[:, own], states[-1]))
+                before = rows.select(slice(chunk * envs, (chunk + 1) * envs))
+                states.append(network.remember(before.observation, before.start, states[-1]))
         return replace(rows, state=torch.cat(states))
 
 
@@ -200,6 +221,7 @@ def collect(
     ``on_step`` is handed the local variables after each step, under the names of SB3's own loop.
     """
     device = position.state.device
+    _check_finite("observation", position.observation, 0)
     rollout.reset()
     network.sample_exploration(env.num_envs, generator)
     for n_steps in range(len(rollout.rewards)):
@@ -216,26 +238,22 @@ def collect(
         clipped_actions = network.actuators.to_space(actions)
 
         new_obs, rewards, dones, infos = env.step(clipped_actions)
-        if not np.isfinite(rewards).all():
-            copy = int(np.flatnonzero(~np.isfinite(rewards))[0])
-            raise EnvironmentFault(
-                f"environment {copy} returned the reward {rewards[copy]} at step {n_steps} of a rollout: "
-                "rewards must be finite numbers, so the game or a wrapper around it needs mending."
-            )
-        _check_observations(new_obs, n_steps)
+        _check_finite("reward", rewards, n_steps)
+        _check_finite("observation", new_obs, n_steps)
         if not on_step(locals()):
+            position.move(new_obs, dones, state)
             return False
 
         for target, source in _pairs(rollout.observations, position.observation):
             target[n_steps] = source
         rollout.actions[n_steps] = actions
-        rollout.rewards[n_steps] = rewards if reward_scaler is None else reward_scaler(rewards, dones)
+        rollout.rewards[n_steps] = reward_scaler(rewards, position.start) if reward_scaler else rewards
         rollout.episode_starts[n_steps] = position.start
         rollout.values_and_last[n_steps] = values.cpu().numpy()
         rollout.log_probs[n_steps] = log_probs.cpu().numpy()
         _note_endings(network, rollout, n_steps, dones, infos, state)
         rollout.pos = n_steps + 1
-        position.observation, position.start, position.state = new_obs, np.asarray(dones, dtype=np.bool_), state
+        position.move(new_obs, dones, state)
 
     obs_tensor = to_tensors(position.observation, device)
     episode_starts = torch.as_tensor(position.start, device=device)
@@ -251,7 +269,7 @@ def _note_endings(
     infos: list[dict[str, Any]],
     state: Tensor,
 ) -> None:
-    """Which episodes ended how; a truncated one is worth what its final observation is, remembered as it was."""
+    """Note which episodes ended how, and what the final observation of a truncated one is worth."""
     rollout.truncated[step] = False
     rollout.terminated[step] = dones
     if not dones.any():
@@ -270,6 +288,7 @@ def _note_endings(
         final: Arrays = {key: np.stack([f[key] for f in finals]) for key in finals[0]}
     else:
         final = np.stack(finals)
+    _check_finite("observation", final, step, cut)
     goes_on = torch.zeros(len(cut), dtype=torch.bool, device=state.device)
     values = network.value_of(to_tensors(final, state.device), goes_on, state[cut])
     rollout.final_values[step, cut] = values.cpu().numpy()
@@ -281,11 +300,13 @@ def _pairs(targets: Any, sources: Any) -> list[tuple[npt.NDArray[Any], npt.NDArr
     return [(targets, sources)]
 
 
-def _check_observations(observation: Any, step: int) -> None:
-    for array, _ in _pairs(observation, observation):
+def _check_finite(what: str, arrays: Any, step: int, copies: list[int] | None = None) -> None:
+    """Refuse what is not a number; ``copies`` are the environments that the rows belong to, if not all."""
+    for array in arrays.values() if isinstance(arrays, Mapping) else (arrays,):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            copy = int(np.argwhere(~np.isfinite(array))[0][0])
+            where = np.argwhere(~np.isfinite(array))[0]
+            copy = where[0] if copies is None else copies[where[0]]
             raise EnvironmentFault(
-                f"environment {copy} returned an observation that is not finite at step {step} of a rollout: "
-                "the game or a wrapper around it needs mending."
+                f"environment {copy} returned {array[tuple(where)]} in its {what} at step {step} of a "
+                "rollout: it must be a finite number, so the game or a wrapper around it needs mending."
             )

@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -131,7 +132,8 @@ def read_run(folder: str | Path) -> Run:
         raise UserError(f"{folder} holds {len(found)} runs; give one of {', '.join(map(str, found))}.")
     folder = found[0]
     facts = read_json(folder / VERSIONS)
-    if not isinstance(facts, dict) or not {"format", "seed", "status"} <= facts.keys():
+    told = isinstance(facts, dict) and {"format", "seed", "status"} <= facts.keys()
+    if not (told and isinstance(facts["format"], int)):
         raise FileFault(f"{folder / VERSIONS} is damaged: it should tell format, seed and status.")
     if facts["format"] > FORMAT:
         raise FileFault(
@@ -190,9 +192,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON at once or not at all."""
+    """Write JSON at once or not at all, lists of numbers on one line each."""
+    text = re.sub(r"\[\n[^]{[]*\]", lambda found: " ".join(found[0].split()), json.dumps(data, indent=1))
     with replacing(path) as part:
-        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -171,7 +171,7 @@ def read_agent(
         document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
         version = document["format"]
     except Exception as error:
-        raise _corrupted(label, "agent.json", error) from error
+        raise corrupted(label, "agent.json", error) from error
     if isinstance(version, int) and version > FORMAT:
         raise FileFault(
             f"{label} was saved by a newer rlrnn (format {version}, this one reads up to {FORMAT}): "
@@ -180,7 +180,7 @@ def read_agent(
     try:
         tensors = safetensors.torch.load(weights)
     except Exception as error:
-        raise _corrupted(label, "tensors.safetensors", error) from error
+        raise corrupted(label, "tensors.safetensors", error) from error
     given = dict(custom_objects or {})
     missing: dict[str, str] = {}
     try:
@@ -194,7 +194,7 @@ def read_agent(
             {name: str(version) for name, version in document["system"].items()},
         )
     except Exception as error:
-        raise _corrupted(label, "agent.json", error) from error
+        raise corrupted(label, "agent.json", error) from error
     return agent
 
 
@@ -208,8 +208,8 @@ def require(agent: Agent, name: str) -> Any:
     why = f"could not be stored (it was a {what})" if what else "was left out when it was saved"
     hint = "; or register the class by rlrnn.saving.register first" if what.startswith("class ") else ""
     raise UserError(
-        f"the agent's file lacks {path}, which {why}: give it to load, as custom_objects={{{path!r}: ...}} "
-        f"or {name}=...{hint}."
+        f"the agent's file lacks {path}, which {why}: give it to load, in custom_objects={{{path!r}: ...}} "
+        f"or as the keyword {name}{hint}."
     )
 
 
@@ -264,7 +264,7 @@ class Archive:
         try:
             return self.zip.read(info)
         except Exception as error:
-            raise _corrupted(self.label, name, error) from error
+            raise corrupted(self.label, name, error) from error
 
 
 @contextmanager
@@ -316,7 +316,8 @@ def _label(file: object) -> str:
     return str(file) if isinstance(file, str | os.PathLike) else f"the {type(file).__name__}"
 
 
-def _corrupted(label: str, member: str, error: Exception) -> FileFault:
+def corrupted(label: str, member: str, error: Exception) -> FileFault:
+    """What to raise when a member of a file is not what it should be."""
     reason = str(error).split("\n")[0][:200] or type(error).__name__
     return FileFault(f"{label} is corrupted in {member} ({reason}): restore it from a copy, or save it anew.")
 

@@ -21,7 +21,7 @@ Observation: TypeAlias = Tensor | dict[str, Tensor]
 
 
 class RunningNormalizer(nn.Module):
-    """(x - mean) / std with running statistics, clipped to [-10, 10]; the statistics only move in ``update``."""
+    """(x - mean) / std, clipped to [-10, 10], by running statistics that move only in ``update``."""
 
     CLIP = 10.0
     EPSILON = 1e-8
@@ -90,7 +90,7 @@ class Sensors(nn.Module):
         return features
 
     def update(self, observation: Observation) -> None:
-        """Fold observations [N, ...] into the statistics: never within an update, where ratios must start at 1."""
+        """Fold observations [N, ...] into the statistics: never within an update, whose ratios start at 1."""
         for key, value in observation.items() if isinstance(observation, dict) else (("", observation),):
             if f"field_{key}" in self.normalizers:
                 self.normalizers[f"field_{key}"].update(value)  # type: ignore[operator]

@@ -7,7 +7,8 @@ values nor gradients.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,15 +63,15 @@ class Memory(nn.Module):
             )
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"dropout is {dropout}, but it is a probability in [0, 1).")
-        self.layers = nn.ModuleList()
+        layers: list[Cell] = []
         size = input_size
         for _ in range(n_layers):
-            layer = make_cell(cell, size, hidden_size, **options)
-            self.layers.append(layer)
-            size = layer.output_size
+            layers.append(make_cell(cell, size, hidden_size, **options))
+            size = layers[-1].output_size
+        self.layers = nn.ModuleList(layers)
         self.cell_name = cell
         self.output_size = size
-        self.state_sizes = [layer.state_size for layer in self.layers]
+        self.state_sizes = [layer.state_size for layer in layers]
         self.state_size = sum(self.state_sizes)
         self.dropout = dropout
 
@@ -78,28 +79,30 @@ class Memory(nn.Module):
         """One step: x [..., B, I], start [..., B] bool (None: nowhere), state -> y [..., B, H], state."""
         if start is not None:
             state = clear(state, start)
-        states = []
-        for layer, own in zip(self.layers, state.split(self.state_sizes, dim=-1), strict=True):
+        states: list[Tensor] = []
+        for layer, own in self._layers_and_states(state):
             x, own = layer.step(layer.project(self._drop(x, bool(states))), own)
             states.append(own)
         return x, states[0] if len(states) == 1 else torch.cat(states, dim=-1)
 
     def unroll(self, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """All steps at once: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state [B, S]."""
-        states = []
-        for layer, own in zip(self.layers, state.split(self.state_sizes, dim=-1), strict=True):
+        """All steps: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state [B, S]."""
+        states: list[Tensor] = []
+        for layer, own in self._layers_and_states(state):
             x, own = unroll(layer, self._drop(x, bool(states)), start, own)
             states.append(own)
         return x, torch.cat(states, dim=-1)
 
     def outputs(self, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
         """The outputs of ``unroll`` alone, which is all that an update needs, by the fastest path."""
-        for index, (layer, own) in enumerate(
-            zip(self.layers, state.split(self.state_sizes, dim=-1), strict=True)
-        ):
+        for index, (layer, own) in enumerate(self._layers_and_states(state)):
             x = self._drop(x, index > 0)
             x = fused.outputs(layer, x, start, own) if fused.fits(layer) else unroll(layer, x, start, own)[0]
         return x
+
+    def _layers_and_states(self, state: Tensor) -> Iterator[tuple[Cell, Tensor]]:
+        layers = cast("list[Cell]", self.layers)
+        return zip(layers, state.split(self.state_sizes, dim=-1), strict=True)
 
     def _drop(self, x: Tensor, between: bool) -> Tensor:
         if between and self.training and self.dropout > 0.0:

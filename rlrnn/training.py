@@ -19,6 +19,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import catalogue, runs
+from rlrnn.errors import UserError
 from rlrnn.evaluation import judge
 from rlrnn.plotting import plot
 from rlrnn.ppo import RecurrentPPO
@@ -32,6 +33,7 @@ ACTIVATIONS = {
     "gelu": torch.nn.GELU,
     "silu": torch.nn.SiLU,
 }
+FIRST_SEED = 10_000_000  # of the games of run 0, then so far apart: each run has its own, evaluation others
 
 
 def train(
@@ -52,6 +54,8 @@ def train(
     """
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
+    if seed < 0:
+        raise UserError(f"the seed is {seed}; it must be at least 0.")
     game = catalogue.game_of(recipe)
     folder = Path("runs", recipe.name, f"seed{seed}") if out is None else Path(out)
     env = catalogue.make_vec(game, recipe.ppo.n_envs, seed)
@@ -62,10 +66,7 @@ def train(
         try:
             learn(agent, recipe.steps, run, progress)
         except BaseException as reason:
-            run = keep(agent, run, runs.INTERRUPTED, began)
-            reason.add_note(
-                f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {folder}."
-            )
+            reason.add_note(rescue(agent, run, began))
             raise
         run = keep(agent, run, runs.TRAINED, began)
     finally:
@@ -79,7 +80,7 @@ def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Recu
     """The untrained agent of a recipe."""
     network = {**to_mapping(recipe.network), "activation_fn": ACTIVATIONS[recipe.network.activation_fn]}
     settings = {name: _setting(value) for name, value in vars(recipe.ppo).items() if name != "n_envs"}
-    return RecurrentPPO(
+    agent = RecurrentPPO(
         policy_name(env.observation_space),
         env,
         policy_kwargs={**network, "normalize_observations": recipe.normalize.observations},
@@ -88,6 +89,9 @@ def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Recu
         device=device,
         **settings,
     )
+    # SB3 seeds copy b with seed + b, so that the runs of neighbouring seeds would play the same episodes.
+    env.seed(FIRST_SEED * (seed + 1))
+    return agent
 
 
 def policy_name(observations: spaces.Space[Any]) -> str:
@@ -116,6 +120,15 @@ def keep(agent: RecurrentPPO, run: Run, status: str, began: float) -> Run:
     run = run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
     plot([run], run.folder / runs.CURVE)
     return run
+
+
+def rescue(agent: RecurrentPPO, run: Run, began: float) -> str:
+    """Save what there is after a training that was stopped, and say where."""
+    try:
+        keep(agent, run, runs.INTERRUPTED, began)
+    except OSError as error:
+        return f"The agent could not be saved: {error}."
+    return f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}."
 
 
 class EpisodeLog(BaseCallback):

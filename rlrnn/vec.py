@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn.copies import Copies, Description, Maker, Observations, Step
+from rlrnn.copies import Copies, Description, Maker, Observations, Step, take
 from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.ids import find_spec, make_single
 from rlrnn.native import Native, own_vector_env
 from rlrnn.workers import Workers, sendable
 
-_SLOW = 100e-6  # seconds per step of one copy from which worker processes pay
+_SLOW = 100e-6  # seconds per step of one copy below which messages cost more than they save
+_ROUND_TRIP = 300e-6  # seconds that a step of all worker processes costs on top of the environments
+_LARGEST = float(np.finfo(np.float32).max)  # points of one step
 
 
 def vectorize(
@@ -44,24 +46,22 @@ def vectorize(
     arguments = dict(kwargs or {}) | ({} if render_mode is None else {"render_mode": render_mode})
     native = own_vector_env(spec, n_envs, arguments)
     if native is not None:
-        return GameVecEnv(Native(native, id), n_envs, id, seed, spec)
+        return GameVecEnv(Native(native), n_envs, seed, spec)
     makers = [partial(make_single, spec, arguments)] * n_envs
     if workers is None and arguments.get("render_mode") == "human":
         workers = 0
-    return GameVecEnv(_engine(makers, id, workers), n_envs, id, seed, spec)
+    return GameVecEnv(_engine(makers, workers, id), n_envs, seed, spec)
 
 
 def from_envs(makers: Sequence[Maker], *, seed: int | None = None, workers: int | None = 0) -> "GameVecEnv":
     """The environments that these functions make, stepped in this process or by worker processes."""
     _check_count("The number of environments", len(makers), 1)
-    name = str(getattr(makers[0], "__name__", makers[0]))
-    return GameVecEnv(_engine(makers, name, workers), len(makers), name, seed)
+    return GameVecEnv(_engine(makers, workers), len(makers), seed)
 
 
 def from_vector_env(env: VectorEnv[Any, Any, Any], *, seed: int | None = None) -> "GameVecEnv":
     """A ready Gymnasium vector environment that resets in the same step, or by a reset mask."""
-    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-    return GameVecEnv(Native(env, name), env.num_envs, name, seed, env.spec)
+    return GameVecEnv(Native(env), env.num_envs, seed, env.spec)
 
 
 class Engine(Protocol):
@@ -90,10 +90,10 @@ class GameVecEnv(VecEnv):
     """
 
     def __init__(
-        self, engine: Engine, n_envs: int, name: str, seed: int | None = None, spec: EnvSpec | None = None
+        self, engine: Engine, n_envs: int, seed: int | None = None, spec: EnvSpec | None = None
     ) -> None:
-        self._engine, self.name, self.spec = engine, name, spec
         described = engine.describe()
+        self._engine, self.name, self.spec = engine, described.name, spec
         self._counting = not described.monitored
         self._points = np.zeros(n_envs)  # [B] float64, of the episodes under way
         self._lengths = np.zeros(n_envs, np.int64)  # [B] steps
@@ -101,7 +101,7 @@ class GameVecEnv(VecEnv):
         super().__init__(n_envs, described.observation_space, described.action_space)
         self.metadata = described.metadata
         if seed is not None:
-            self.seed(seed)
+            self.seed(int(seed))
 
     def reset(self) -> Observations:
         """The first observations [B, ...], with the seeds and options that were set since the last reset."""
@@ -122,30 +122,28 @@ class GameVecEnv(VecEnv):
         step = self._engine.finish()
         self._points += step.rewards
         self._lengths += 1
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
-            rewards = step.rewards.astype(np.float32)
-        if not np.isfinite(rewards).all():
-            worst = int(np.argmin(np.isfinite(rewards)))
-            raise self._fault(worst, f"the reward {step.rewards[worst]}")
+        sound = np.abs(step.rewards) <= _LARGEST  # false of NaN too
+        if not sound.all():
+            b = int(sound.argmin())
+            raise self._fault(b, f"the reward {step.rewards[b]}")
         dones = step.terminated | step.truncated
         if dones.any():
             self._end(step, np.flatnonzero(dones).tolist())
         self._refuse_nan(step.observations, range(self.num_envs))
-        return step.observations, rewards, dones, step.infos
+        return step.observations, step.rewards.astype(np.float32), dones, step.infos
 
     def _end(self, step: Step, ended: list[int]) -> None:
         """Complete the infos of the copies that ended an episode, and begin to count anew."""
         self._refuse_nan(step.finals, ended)
-        finals = step.finals.items() if isinstance(step.finals, dict) else None
+        cut = (step.truncated & ~step.terminated)[ended].tolist()
+        points, lengths = self._points[ended].tolist(), self._lengths[ended].tolist()
         seconds = round(time.perf_counter() - self._born, 6)
         for row, b in enumerate(ended):
             info = step.infos[b]
-            info["terminal_observation"] = (
-                step.finals[row] if finals is None else {key: part[row] for key, part in finals}
-            )
-            info["TimeLimit.truncated"] = bool(step.truncated[b] and not step.terminated[b])
+            info["terminal_observation"] = take(step.finals, row)
+            info["TimeLimit.truncated"] = cut[row]
             if self._counting:
-                info["episode"] = {"r": float(self._points[b]), "l": int(self._lengths[b]), "t": seconds}
+                info["episode"] = {"r": points[row], "l": lengths[row], "t": seconds}
             self.reset_infos[b] = step.begun[row]
         self._points[ended] = 0
         self._lengths[ended] = 0
@@ -202,21 +200,24 @@ class GameVecEnv(VecEnv):
         return [everyone[i] for i in self._get_indices(indices)]
 
 
-def _engine(makers: Sequence[Maker], name: str, workers: int | None) -> Engine:
+def _engine(makers: Sequence[Maker], workers: int | None, name: str = "") -> Engine:
     if workers is None:
-        workers = _best_workers(makers, name)
+        workers = _best_workers(makers)
     _check_count("workers", workers, 0)
     return Workers(makers, name, min(workers, len(makers))) if workers else Copies(makers, name)
 
 
-def _best_workers(makers: Sequence[Maker], name: str) -> int:
-    """As many as there are cores where one copy's step is slow and the makers can be sent, else none."""
+def _best_workers(makers: Sequence[Maker]) -> int:
+    """As many as there are cores where they save more time than they cost and the makers can be sent."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     best = min(cores, len(makers))
-    if best < 2 or _step_seconds(makers[0]) < _SLOW:
+    if best < 2:
+        return 0
+    step = _step_seconds(makers[0])
+    if step < _SLOW or step * len(makers) * (1 - 1 / best) < _ROUND_TRIP:
         return 0
     try:
-        sendable(makers, name)
+        sendable(makers)
     except UserError:
         return 0
     return best

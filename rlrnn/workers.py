@@ -1,9 +1,9 @@
 """Several single environments stepped as one batch by worker processes.
 
 A worker is a fresh interpreter that reads commands from standard input and answers on standard output. It is
-started by `subprocess` rather than `multiprocessing` because it then inherits no threads, never runs the user's
-script again (which so needs no `if __name__ == "__main__"`), and leaves no helper process behind. It holds the
-same `Copies` as the parent would: the number of workers cannot change what is played.
+started by `subprocess` rather than `multiprocessing` because it then inherits no threads, never runs the
+user's script again (which so needs no `if __name__ == "__main__"`), and leaves no helper process behind. It
+holds the same `Copies` as the parent would: the number of workers cannot change what is played.
 """
 
 import itertools
@@ -29,13 +29,13 @@ _BOOT = (
 _PATIENCE = 10.0  # seconds that a worker gets to close its environments
 
 
-def sendable(makers: Sequence[Maker], name: str, first: int = 0) -> bytes:
+def sendable(makers: Sequence[Maker], name: str = "", first: int = 0) -> bytes:
     """The makers as bytes that a worker can read."""
     try:
         return bytes(cloudpickle.dumps((list(makers), name, first)))
     except Exception as error:
         raise UserError(
-            f"What makes {name} cannot be sent to a worker process ({type(error).__name__}: {error});"
+            f"What makes {name or 'the environments'} cannot be sent to a worker process ({type(error).__name__}: {error});"
             " use workers=0, or register the environment as 'module:Class'."
         ) from error
 
@@ -52,8 +52,8 @@ class Workers:
             for part in self._parts:
                 self._workers.append(_Worker(makers[part], name, part.start))
             described: list[Description] = self._answers()
-            if any(other[:2] != described[0][:2] for other in described):
-                raise UserError(f"The copies of {name} differ in their spaces; make them alike.")
+            if any(other[1:3] != described[0][1:3] for other in described):
+                raise UserError(f"The copies of {described[0].name} differ in their spaces; make them alike.")
             self._description = described[0]
         except BaseException:
             self.close()
@@ -151,7 +151,7 @@ class _Worker:
     """The parent's end of one worker process."""
 
     def __init__(self, makers: Sequence[Maker], name: str, first: int) -> None:
-        self._holds = f"copies {first} to {first + len(makers) - 1} of {name}"
+        self._holds = f"copies {first} to {first + len(makers) - 1} of {name or 'the environments'}"
         payload = sendable(makers, name, first)
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -32,7 +32,7 @@ class Cell(nn.Module, ABC):
 
     @abstractmethod
     def project(self, x: Tensor) -> Tensor:
-        """What can be computed without memory, for any number of steps at once: [..., B, I] -> [..., B, G]."""
+        """What needs no memory, for any number of steps at once: [..., B, I] -> [..., B, G]."""
 
     @abstractmethod
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

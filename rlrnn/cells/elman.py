@@ -39,4 +39,3 @@ class Elman(Cell):
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         h = NONLINEARITIES[self.nonlinearity](add_product(projected, state, self.weight_hidden))
         return h, h
-

@@ -19,6 +19,7 @@ SLOPE = 1.0  # vertical over horizontal speed of a ball struck by a paddle's end
 SERVE_SLOPE = 0.5  # the most, of a serve
 SPIN = 0.2  # the most that chance adds to a struck ball's slope
 WALL = 1 - BALL
+FOG_A, FOG_B = -0.8, 0.8
 STAY, UP, DOWN = 0, 1, 2
 
 
@@ -99,7 +100,7 @@ class Pong(ArrayGame):
 
     def observe(self) -> Array:
         agent, _, x, y = self.state[:4]
-        seen = np.abs(x) >= self.fog * EDGE
+        seen = (x <= FOG_A * EDGE) | (x >= FOG_B * EDGE)
         return np.stack((agent, x / EDGE * seen, y * seen, seen), axis=1).astype(np.float32)
 
     def draw(self, copy: int) -> NDArray[np.uint8]:

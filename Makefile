@@ -1,0 +1,49 @@
+# make play    set up .venv, train the Pong agent, judge it, draw it
+# make test    set up .venv with the test extras and run the fast suite
+# make check   lint, format and types
+# make bench   speed beside sb3-contrib, as ratios taken in one run
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Exact versions, of the build tools too.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: play test slow check bench clean
+
+play: $(VENV)/.core
+	$(BIN)/rlrnn train pong-gru --overwrite
+	$(BIN)/rlrnn watch runs/pong-gru/seed0
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: $(VENV)/.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/speed.py
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rlrnn needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[test]'
+	touch $@
+
+$(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[test,check]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

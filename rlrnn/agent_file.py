@@ -1,0 +1,132 @@
+"""Saving and loading a learner: SB3's ``save`` and ``load`` without pickle.
+
+What the file holds is ``saving``'s business; here is what belongs into it, and how a learner is built
+again from it.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.utils import FloatSchedule, check_for_correct_spaces
+
+from rlrnn import contrib, saving
+from rlrnn.errors import UserError
+from rlrnn.policy import policy_named
+
+Learner = TypeVar("Learner", bound=BaseAlgorithm)
+
+# Of the clock, or rebuilt from what is saved: with these inside, equal agents would differ in bytes.
+LEFT_OUT = ("start_time", "ep_info_buffer", "ep_success_buffer", "lr_schedule")
+# Only training asks these; an agent that merely plays can do without.
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "ent_coef")
+
+
+class MissingSchedule:
+    """Stands where a schedule could not be stored, and says so when training asks for it."""
+
+    def __init__(self, name: str, type_name: str) -> None:
+        self.name, self.type_name = name, type_name
+
+    def __call__(self, progress_remaining: float) -> float:
+        raise UserError(
+            f"{self.name} could not be stored with the agent (it was a {self.type_name}), and training needs it: give "
+            f"it to load, as {self.name}=... or in custom_objects={{{self.name!r}: ...}}."
+        )
+
+
+def save(
+    learner: BaseAlgorithm, file: saving.File, exclude: Iterable[str] | None, include: Iterable[str] | None
+) -> None:
+    """All attributes that can be data and all parameters; ``exclude`` and ``include`` as in SB3."""
+    names, _ = learner._get_torch_save_params()
+    left_out = {*learner._excluded_save_params(), *LEFT_OUT, *(exclude or ())} - set(include or ())
+    left_out |= {name.split(".")[0] for name in names}
+    data = {name: value for name, value in vars(learner).items() if name not in left_out}
+    data["policy_class"] = _policy_name(learner.policy_class)
+    saving.write_agent(file, data, learner.get_parameters(), kind=type(learner).__name__)
+
+
+def read(
+    file: saving.File, device: torch.device | str = "auto", custom_objects: dict[str, Any] | None = None
+) -> saving.Agent:
+    """The content of a file of ours, or of one that sb3-contrib saved."""
+    if contrib.is_contrib_zip(file):
+        return contrib.read_contrib(file, device=device, custom_objects=custom_objects)
+    return saving.read_agent(file, device=device, custom_objects=custom_objects)
+
+
+def load(
+    cls: type[Learner],
+    file: saving.File,
+    env: GymEnv | None,
+    device: torch.device | str,
+    custom_objects: dict[str, Any] | None,
+    print_system_info: bool,
+    force_reset: bool,
+    settings: dict[str, Any],
+) -> Learner:
+    """A learner as it was saved; ``settings`` replace its own, and with ``custom_objects`` fill what is missing."""
+    given = {**(custom_objects or {}), **{k: v for k, v in settings.items() if k != "policy_kwargs"}}
+    if env is not None:  # the environment knows its spaces: a file from elsewhere may not
+        env = cls._wrap_env(env, 0)
+    agent = read(file, device, given)
+    if print_system_info:
+        print("== SAVED WITH ==", *(f"- {name}: {version}" for name, version in agent.system.items()), sep="\n")
+        print("== THIS SYSTEM ==", f"- python: {platform.python_version()}", f"- torch: {torch.__version__}", sep="\n")
+    data = dict(agent.data)
+    for name in SCHEDULES:
+        if name in agent.missing:
+            data[name] = MissingSchedule(name, agent.missing[name])
+    for name in ("observation_space", "action_space"):
+        if env is not None and name in agent.missing:
+            data[name] = getattr(env, name)
+        else:
+            saving.require(agent, name)
+    stored = saving.require(agent, "policy_kwargs")
+    if "policy_kwargs" in settings and settings["policy_kwargs"] != stored:
+        raise UserError(
+            f"policy_kwargs are {settings['policy_kwargs']}, but the agent was saved with {stored}: leave them out, "
+            "they come with the agent."
+        )
+    if env is not None:
+        check_for_correct_spaces(env, data["observation_space"], data["action_space"])
+        data["n_envs"] = env.num_envs
+        if force_reset:
+            data["_last_obs"] = None
+    policy_class = _policy_class(saving.require(agent, "policy_class"))
+    learner = cls(policy_class, env, device=device, _init_setup_model=False)  # type: ignore[call-arg, arg-type]
+    memory = data.pop("_last_state", None)
+    learning_rate = data.get("learning_rate")
+    vars(learner).update({name: value for name, value in data.items() if name != "policy_class"} | settings)
+    if isinstance(learning_rate, MissingSchedule):
+        learner.learning_rate = 0.0  # the optimizer is made with a number
+    learner._setup_model()
+    if isinstance(learning_rate, MissingSchedule):
+        learner.learning_rate, learner.lr_schedule = learning_rate, FloatSchedule(learning_rate)
+    if not force_reset and memory is not None and memory.shape[0] == learner.n_envs:
+        learner._last_state = memory  # type: ignore[attr-defined]
+    states = agent.states
+    if contrib.is_contrib_zip(file):
+        states = contrib.translate_states(states, [name for name, _ in learner.policy.named_parameters()])
+    learner.set_parameters(states, exact_match=True, device=device)
+    return learner
+
+
+def _policy_name(policy_class: type[Any]) -> str | type[Any]:
+    """A named policy by its name; a user's own class as it is (storable once it is registered)."""
+    try:
+        known = policy_named(policy_class.__name__)
+    except UserError:
+        return policy_class
+    return policy_class.__name__ if known is policy_class else policy_class
+
+
+def _policy_class(stored: Any) -> type[Any]:
+    named: type[Any] = policy_named(stored) if isinstance(stored, str) else stored
+    return named

@@ -1,0 +1,110 @@
+"""What an agent sees of a batch: the mechanism that every wrapper of `wrappers.py` is data over."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Dict, Space
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from rlrnn.games.randomness import Randomness
+
+Array = NDArray[Any]
+Parts = dict[str, Array]  # the arrays [N, ...] of a Dict space by key; of any other space, one array under ""
+
+
+class View(VecEnvWrapper):
+    """Sees a batch through `begin` and `advance`, with a stream of random numbers for each copy.
+
+    The last observation of an episode is seen with that episode's memory, then the memory is cleared, then
+    the first observation of the next episode is seen; `begin` and `advance` need not know. Copy b's stream
+    depends on the seed of copy b and on how many of these wrappers are beneath, not on the number of copies.
+    """
+
+    def __init__(self, venv: VecEnv, spaces: Mapping[str, Space[Any]]) -> None:
+        super().__init__(venv, spaces[""] if "" in spaces else Dict(dict(spaces)))
+        self._depth, beneath = 0, venv
+        while isinstance(beneath, VecEnvWrapper):
+            self._depth += isinstance(beneath, View)
+            beneath = beneath.venv
+        self.everyone = np.arange(self.num_envs)
+        self._actions: Any = None
+        self.chance = Randomness(np.zeros(self.num_envs, np.uint64))
+        self._sow([None] * self.num_envs, self.everyone.tolist())
+
+    @abstractmethod
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        """Forget what is remembered of these N copies and see their first observations [N, ...]."""
+
+    @abstractmethod
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        """See the next observation of every copy [B, ...] and what led to it; the arrays returned are new."""
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the environments and this wrapper's streams, from the next reset on."""
+        if seed is not None:
+            self._seeds = [seed + b for b in range(self.num_envs)]
+        return self.venv.seed(seed)
+
+    def reset(self) -> Any:
+        """The view of the first observations [B, ...]."""
+        # A seed given before this wrapper was put on waits in the environment itself.
+        pending = zip(self._seeds, self.unwrapped._seeds, strict=True)
+        seeds = [below if own is None else own for own, below in pending]
+        self._reset_seeds()
+        self._sow(seeds, [b for b, seed in enumerate(seeds) if seed is not None])
+        observations = self.venv.reset()
+        self.reset_infos = self.venv.reset_infos
+        self.chance.begin(self.everyone)
+        return whole_of(self.begin(parts_of(observations), self.everyone))
+
+    def step_async(self, actions: Array) -> None:
+        """Begin a step with the actions [B, ...]."""
+        self._actions = np.asarray(actions)
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> tuple[Any, Array, Array, list[dict[str, Any]]]:
+        """The view of the step begun, of its last observations too."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        self.reset_infos = self.venv.reset_infos
+        seen = parts_of(observations)
+        ended = np.flatnonzero(dones)
+        if not len(ended):
+            return whole_of(self.advance(seen, self._actions, rewards)), rewards, dones, infos
+        finals = {key: part.copy() for key, part in seen.items()}  # what came of the actions, in every copy
+        told = [b for b in ended.tolist() if "terminal_observation" in infos[b]]  # not every VecEnv tells
+        for b in told:
+            for key, last in parts_of(infos[b]["terminal_observation"]).items():
+                finals[key][b] = last
+        view = self.advance(finals, self._actions, rewards)
+        last_view = {key: part[told] for key, part in view.items()}
+        for row, b in enumerate(told):
+            infos[b]["terminal_observation"] = whole_of({key: part[row] for key, part in last_view.items()})
+        self.chance.begin(ended)
+        for key, first in self.begin({key: part[ended] for key, part in seen.items()}, ended).items():
+            view[key][ended] = first
+        return whole_of(view), rewards, dones, infos
+
+    def _sow(self, seeds: Sequence[int | None], copies: Sequence[int]) -> None:
+        for b in copies:
+            sequence = np.random.SeedSequence(seeds[b], spawn_key=(self._depth,))
+            self.chance.seeds[b] = sequence.generate_state(1, np.uint64)[0]
+            self.chance.episode[b] = 0
+
+
+def parts_of(observations: Any) -> Parts:
+    """The arrays by key."""
+    return observations if isinstance(observations, dict) else {"": observations}
+
+
+def whole_of(parts: Parts) -> Any:
+    """The observations as the space has them."""
+    return parts.get("", parts)
+
+
+def spaces_of(venv: VecEnv) -> dict[str, Space[Any]]:
+    """The observation spaces by key."""
+    space = venv.observation_space
+    return dict(space.items()) if isinstance(space, Dict) else {"": space}

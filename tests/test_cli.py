@@ -1,0 +1,243 @@
+"""The shell: every command end to end, and for every mistake one sentence and the right exit status."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import rlrnn
+from rlrnn import catalogue, training
+from rlrnn.cli import main
+
+RECIPE = """
+game = "my-game.toml"
+steps = 512
+[network]
+hidden_size = 8
+[ppo]
+n_envs = 4
+n_steps = 32
+n_epochs = 1
+[evaluation]
+episodes = 4
+"""
+GAME = """
+id = "rlrnn/CartPole-v1"
+title = "a pole"
+wrappers = [{ name = "hide", drop = [1, 3] }]
+[references]
+random = { points = 22.5, source = "somebody" }
+"""
+MODULE = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+gymnasium.register("mine/Pole-v0", entry_point=CartPoleEnv, max_episode_steps=20)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which a recipe was trained from the shell."""
+    folder = tmp_path_factory.mktemp("shell")
+    (folder / "tiny.toml").write_text(RECIPE)
+    (folder / "my-game.toml").write_text(GAME)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["train", "tiny.toml", "--seed", "2", "--set", "ppo.gamma=0.9"]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv("COLUMNS", "140")
+
+
+def fails(capsys, *arguments):
+    """The exit status and the one line that a failing command prints."""
+    status = main(list(arguments))
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("\n") == 1 and output.err.startswith("rlrnn: ")
+    return status, output.err
+
+
+def test_help_is_instant():
+    code = (
+        "import sys; from rlrnn.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'numpy', 'gymnasium', 'stable_baselines3', 'matplotlib', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "rlrnn train pong-gru" in done.stdout
+
+
+def test_python_m_rlrnn():
+    done = subprocess.run(
+        [sys.executable, "-m", "rlrnn", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"rlrnn {rlrnn.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["list", "train", "evaluate", "plot", "watch"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0 and len(capsys.readouterr().out) > 200
+
+
+def test_list_shows_the_catalogue(capsys):
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert "verified points" in text
+    for name in (*catalogue.games(), *catalogue.agents()):
+        assert name in text
+
+
+def test_training_leaves_a_run_that_the_other_commands_take(trained, capsys):
+    run = "runs/tiny/seed2"
+    versions = json.loads((trained / run / "versions.json").read_text())
+    assert versions["command"] == "rlrnn train tiny.toml --seed 2 --set ppo.gamma=0.9"
+    assert "gamma = 0.9" in (trained / run / "recipe.toml").read_text()
+
+    assert main(["evaluate", run, "--episodes", "3", "--sampled", "--out", "new.json"]) == 0
+    text = capsys.readouterr().out
+    for words in (
+        "a pole: points, 3 episodes",
+        "with memory",
+        "memory wiped",
+        "random player",
+        "22.50",
+        "somebody",
+    ):
+        assert words in text
+    assert json.loads((trained / "new.json").read_text())["scores"]["with memory"]["episodes"] == 3
+
+    assert main(["plot", run, "runs/tiny", f"{run}/progress.csv", "--out", "curves.pdf"]) == 0
+    assert capsys.readouterr().out == "curves.pdf\n" and (trained / "curves.pdf").exists()
+
+    assert main(["watch", run]) == 0
+    assert capsys.readouterr().out == f"{run}/play.gif\n"
+    with Image.open(trained / run / "play.gif") as gif:
+        assert gif.n_frames > 2
+
+
+def test_the_score_is_that_of_training(trained, capsys):
+    assert main(["evaluate", "runs/tiny", "--out", "same.json"]) == 0
+    run = trained / "runs/tiny/seed2"
+    assert (trained / "same.json").read_bytes() == (run / "score.json").read_bytes()
+
+
+def test_a_saved_agent_plays_a_game(trained, capsys):
+    agent = "runs/tiny/seed2/agent.zip"
+    assert main(["evaluate", agent, "--game", "my-game.toml", "--episodes", "2"]) == 0
+    assert main(["watch", agent, "--game", "my-game.toml", "--out", "a.gif"]) == 0
+    capsys.readouterr()
+    assert fails(capsys, "evaluate", agent) == (
+        2,
+        f"rlrnn: {agent} does not say what it plays: add --game (see: rlrnn list).\n",
+    )
+
+
+def test_a_module_registers_games(trained, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (trained / "pole_module.py").write_text(MODULE)
+    arguments = ["train", "tiny.toml", "--set", "game=mine/Pole-v0", "--out", "runs/mine"]
+    status, sentence = fails(capsys, *arguments)
+    assert status == 2 and "'mine/Pole-v0'" in sentence and "--import MODULE" in sentence
+    assert main([*arguments, "--import", "pole_module.py"]) == 0
+    assert main(["evaluate", "runs/mine", "--import", "pole_module"]) == 0
+    capsys.readouterr()
+    for name, words in (
+        ("none.py", "no such file"),
+        ("no_such_thing", "no such module"),
+        ("lib/json.py", "no such"),
+    ):
+        status, sentence = fails(capsys, "plot", "runs/tiny", "--import", name)
+        assert status == 2 and words in sentence
+    (trained / "json.py").write_text("")
+    status, sentence = fails(capsys, "plot", "runs/tiny", "--import", "json.py")
+    assert status == 2 and "another module is called json" in sentence
+    (trained / "json.py").unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train tinny", ["unknown agent 'tinny'", "TOML file"]),
+        ("train none.toml", ["there is no file none.toml"]),
+        ("train tiny.toml --out x --set ppo.gama=1", ["unknown key 'gama'", "did you mean 'gamma'?"]),
+        ("train tiny.toml --out x --set network.cell=gur", ["cell 'gur' is not known"]),
+        ("train tiny.toml --out x --steps many", ["steps is 'many'"]),
+        ("train tiny.toml --out x --set ppo.seq_len=33", ["seq_len is 33"]),
+        ("train tiny.toml --out x --set game=pnog", ["unknown game 'pnog'"]),
+        ("train tiny.toml --seed 2", ["holds a run already", "--overwrite"]),
+        ("train tiny.toml --out runs", ["holds other things than a run"]),
+        ("evaluate runs/none", ["there is no run runs/none"]),
+        ("evaluate none.zip --game my-game.toml", ["none.zip"]),
+        ("evaluate runs/tiny --game rlrnn/Pendulum-v1", ["observation space", "rlrnn/Pendulum-v1"]),
+        ("evaluate .", ["is not a run folder"]),
+        ("plot none.csv", ["there is no file none.csv"]),
+        ("plot runs/tiny --out a.xyz", ["a.xyz should end in .png"]),
+        ("watch runs/tiny --out a.avi", ["a.avi should end in .gif or .mp4"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsys):
+    status, sentence = fails(capsys, *arguments.split())
+    assert status == 2
+    for word in words:
+        assert word in sentence
+    assert not (trained / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "trian tiny.toml", "train", "train tiny.toml --seed -1", "evaluate runs/tiny --episodes 0",
+                  "watch runs/tiny --sampled --deterministic", "train tiny.toml --device gpu"]
+)  # fmt: skip
+def test_what_argparse_refuses_has_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments.split())
+    assert end.value.code == 2 and "usage: rlrnn" in capsys.readouterr().err
+
+
+def test_a_spoiled_agent_file(trained, capsys):
+    spoiled = trained / "spoiled.zip"
+    spoiled.write_bytes((trained / "runs/tiny/seed2/agent.zip").read_bytes()[:1000])
+    status, sentence = fails(capsys, "evaluate", "spoiled.zip", "--game", "my-game.toml")
+    assert status == 2 and "spoiled.zip" in sentence
+
+
+def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monkeypatch):
+    (trained / "file").write_text("")
+    status, sentence = fails(capsys, "train", "tiny.toml", "--out", "file/run")
+    assert status == 1 and "file/run" in sentence and "--out" in sentence
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device", "curve.png")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    assert fails(capsys, "plot", "runs/tiny") == (
+        1, "rlrnn: No space left on device (curve.png): make room, or choose another place with --out.\n"
+    )  # fmt: skip
+
+
+def test_ctrl_c_is_status_130_and_says_what_was_kept(trained, capsys, monkeypatch):
+    def stopped(agent, steps, run, progress):
+        agent.learn(256)
+        (run.folder / "episodes.csv").write_text("step,points,length\n")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "learn", stopped)
+    assert fails(capsys, "train", "tiny.toml", "--out", "runs/stopped") == (
+        130, "rlrnn: interrupted. Stopped after 256 steps; the agent as it is lies in runs/stopped.\n"
+    )  # fmt: skip
+    assert main(["evaluate", "runs/stopped", "--episodes", "1"]) == 0
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(training, "learner", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", "tiny.toml", "--out", "runs/bug"])

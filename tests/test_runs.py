@@ -1,0 +1,157 @@
+"""Run folders: nothing is lost, nothing is overwritten, and what is wrong is said in one sentence."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from rlrnn import runs
+from rlrnn.errors import FileFault, UserError
+from rlrnn.evaluation import Score
+from rlrnn.recipes import Recipe
+
+RECIPE = Recipe("tiny", "CartPole-v1", 1000)
+
+
+def new_run(folder, overwrite=False):
+    return runs.open_run(folder, RECIPE, 3, "rlrnn train tiny", overwrite)
+
+
+def test_a_run_reads_back(tmp_path):
+    made = new_run(tmp_path / "tiny" / "seed3").end("interrupted", steps=7)
+    read = runs.read_run(tmp_path / "tiny" / "seed3")
+    assert read == made
+    assert (read.recipe, read.seed, read.status) == (RECIPE, 3, "interrupted")
+    assert read.facts["steps"] == 7 and read.facts["command"] == "rlrnn train tiny"
+    assert {"rlrnn", "torch", "numpy", "gymnasium", "stable_baselines3", "python", "threads"} <= set(
+        read.facts
+    )
+    assert read.game.id == "CartPole-v1"
+    assert runs.read_run(tmp_path / "tiny") == read  # the only seed of an agent's folder
+
+
+def test_the_users_own_game_travels_with_the_run(tmp_path):
+    own = tmp_path / "my.toml"
+    own.write_text('id = "CartPole-v1"\ntitle = "mine"\n')
+    runs.open_run(tmp_path / "run", Recipe("a", str(own), 1), 0, None, False)
+    own.unlink()
+    assert runs.read_run(tmp_path / "run").game.title == "mine"
+
+
+def test_scores_read_back(tmp_path):
+    run = new_run(tmp_path / "r")
+    scores = {"with memory": Score((1.0, 2.5), (10, 20), 2.0)}
+    runs.write_scores(run.folder / "score.json", scores)
+    assert run.scores() == scores
+    (run.folder / "score.json").write_text('{"scores": {"with memory": {}}}')
+    with pytest.raises(FileFault, match=r"score\.json is not a score file"):
+        run.scores()
+
+
+def test_a_run_is_not_overwritten_silently(tmp_path):
+    new_run(tmp_path / "r")
+    before = sorted((p.name, p.read_bytes()) for p in (tmp_path / "r").iterdir())
+    with pytest.raises(FileFault, match=r"holds a run already.*--overwrite"):
+        new_run(tmp_path / "r")
+    assert sorted((p.name, p.read_bytes()) for p in (tmp_path / "r").iterdir()) == before
+
+
+def test_overwriting_keeps_the_old_run_until_the_new_one_is_finished(tmp_path):
+    (new_run(tmp_path / "seed0").folder / "agent.zip").write_text("old")
+    new = new_run(tmp_path / "seed0", overwrite=True)
+    assert (tmp_path / "old1-seed0" / "agent.zip").read_text() == "old"
+    new.end("interrupted")
+    newer = new_run(tmp_path / "seed0", overwrite=True)
+    runs.finish(newer)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["old1-seed0", "seed0"]
+    assert runs.read_run(tmp_path / "seed0").status == "finished"
+    assert runs.find_runs(tmp_path) == [tmp_path / "seed0"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path, overwrite):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(FileFault, match="holds other things than a run"):
+        new_run(tmp_path, overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    runs.write_json(path, {"old": 1})
+
+    def half():
+        with runs.replacing(path) as part:
+            part.write_text("half")
+            raise OSError(28, "disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        half()
+    with pytest.raises(TypeError):
+        runs.write_json(path, {"new": object()})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / "versions.json").write_text("{"), ["versions.json is damaged"]),
+        (
+            lambda f: (f / "versions.json").write_text("[]"),
+            ["versions.json is damaged", "format, seed and status"],
+        ),
+        (
+            lambda f: (f / "versions.json").write_text('{"format": "1", "seed": 0, "status": ""}'),
+            ["is damaged"],
+        ),
+        (lambda f: (f / "versions.json").unlink(), ["is not a run folder", "versions.json"]),
+        (lambda f: (f / "recipe.toml").unlink(), ["incomplete", "recipe.toml"]),
+        (lambda f: (f / "recipe.toml").write_text("x = "), ["recipe.toml is not a TOML file"]),
+        (lambda f: (f / "recipe.toml").write_text("nmae = 1"), ["recipe.toml: unknown key 'nmae'"]),
+        (
+            lambda f: (f / "versions.json").write_text(
+                '{"format": 9, "seed": 0, "status": "x", "rlrnn": "7.0"}'
+            ),
+            ["rlrnn 7.0 (format 9)", "pip install --upgrade rlrnn"],
+        ),
+    ],
+)
+def test_a_spoiled_run_says_what_is_wrong(tmp_path, spoil, words):
+    spoil(new_run(tmp_path / "r").folder)
+    with pytest.raises(UserError) as error:
+        runs.read_run(tmp_path / "r")
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_what_a_run_does_not_hold_is_named(tmp_path):
+    run = new_run(tmp_path / "r")
+    with pytest.raises(FileFault, match=r"holds no agent\.zip; its training was broken off"):
+        run.agent()
+    with pytest.raises(FileFault, match=r"holds no score\.json; judge the agent with: rlrnn evaluate"):
+        run.scores()
+    with pytest.raises(FileFault, match=r"there is no .*episodes\.csv"):
+        runs.read_episodes(run.folder / "episodes.csv")
+    with pytest.raises(FileFault, match=r"there is no run .*none"):
+        runs.read_run(tmp_path / "none")
+
+
+def test_several_seeds_are_all_named(tmp_path):
+    for seed in (0, 1):
+        runs.open_run(tmp_path / f"seed{seed}", RECIPE, seed, None, False)
+    assert runs.find_runs(tmp_path) == [tmp_path / "seed0", tmp_path / "seed1"]
+    with pytest.raises(UserError, match=r"holds 2 runs; give one of .*seed0, .*seed1"):
+        runs.read_run(tmp_path)
+
+
+def test_episodes_read_back_without_a_line_cut_short(tmp_path):
+    path = tmp_path / "episodes.csv"
+    path.write_text("step,points,length\n10,1.5,10\n30,-2.0,20\n45,7")
+    np.testing.assert_array_equal(runs.read_episodes(path), [[10, 1.5, 10], [30, -2, 20]])
+    path.write_text("step,points,length\n")
+    assert runs.read_episodes(path).shape == (0, 3)
+    path.write_text("step,points,length\n1,x,2\n")
+    with pytest.raises(FileFault, match=r"episodes\.csv is damaged"):
+        runs.read_episodes(path)

@@ -1,0 +1,181 @@
+"""Worker processes play exactly what one process would, say what went wrong, and leave nothing behind."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.monitor import Monitor
+from test_vec import play, same
+from toy_envs import Walk
+
+from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.vec import GameVecEnv, from_envs, vectorize
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def walks(n_envs: int, workers: int, **kwargs: Any) -> Iterator[GameVecEnv]:
+    """Walks with seeds 7, 8, ..., reset, and closed with every worker gone."""
+    render_mode = kwargs.pop("render_mode", None)
+    env = vectorize("toys/Walk-v0", n_envs, seed=7, workers=workers, kwargs=kwargs, render_mode=render_mode)
+    pids = {pid for pid in env.env_method("pid") if pid != os.getpid()}
+    assert len(pids) == workers
+    try:
+        env.reset()
+        yield env
+    finally:
+        env.close()
+        env.close()
+        assert not any(alive(pid) for pid in pids)
+
+
+def without_clock(log: list[Any]) -> list[Any]:
+    for entry in log[1:]:
+        for info in entry[3]:
+            info.get("episode", {}).pop("t", None)
+    return log
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_the_number_of_workers_changes_nothing(keyed: bool) -> None:
+    """5 copies in 0, 1, 2 and 3 processes: observations, rewards, ends, infos, reset infos."""
+    kwargs = {"keyed": keyed}
+    logs = [
+        without_clock(play(vectorize("toys/Walk-v0", 5, kwargs=kwargs, workers=workers), 30))
+        for workers in (0, 1, 2, 3)
+    ]
+    assert sum(entry[2].sum() for entry in logs[0][1:]) > 30
+    for log in logs[1:]:
+        same(log, logs[0])
+    assert any(info["episode"]["r"] > 0 for entry in logs[0][1:] for info in entry[3] if "episode" in info)
+
+
+def test_attributes_methods_and_pictures_across_workers() -> None:
+    with walks(5, workers=2, render_mode="rgb_array") as env:
+        env.set_attr("color", "red", indices=[3, 0])
+        assert env.get_attr("color", [4, 3, 2, 1, 0]) == ["green", "red", "green", "green", "red"]
+        assert env.get_attr("first_seed", [4, 0, -2]) == [11, 7, 10]
+        assert env.env_method("double", 4, indices=2, extra=1) == [9]
+        assert env.has_attr("color") and not env.has_attr("colour")
+        with pytest.raises(AttributeError, match="colour"):
+            env.get_attr("colour")
+        assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [True] * 5 == env.env_is_wrapped(Monitor)
+        assert env.get_images()[4].shape == (4, 6, 3) and env.render().max() == 0
+        assert env.metadata["render_fps"] == 7
+        # A step that nobody waited for is dropped by whatever comes next.
+        env.step_async(np.zeros(5, int))
+        assert env.get_attr("color", 0) == ["red"]
+        assert (env.reset()[:, 1] == 0).all()
+
+
+def test_an_error_names_the_copy_and_leaves_the_other_workers_in_step() -> None:
+    with walks(5, workers=2, trouble="raise", victim=10) as env:
+        env.step(np.zeros(5, int))
+        with pytest.raises(
+            EnvironmentFault, match=r"Copy 3 of toys/Walk-v0 raised ZeroDivisionError"
+        ) as caught:
+            env.step(np.zeros(5, int))
+        assert "toy_envs.py" in "".join(caught.value.__notes__)  # the traceback of the other process
+        env.seed(20)
+        assert (env.reset()[:, 1] == 0).all()
+        assert (env.step(np.zeros(5, int))[0][:, 1] == 1).all()
+        with pytest.raises(EnvironmentFault, match=r"Copy 4 .* KeyError in refuse\(\): 'not today'"):
+            env.env_method("refuse", indices=4)
+
+
+def test_a_worker_that_dies_is_named() -> None:
+    with walks(5, workers=2, trouble="die", victim=10) as env:
+        env.step(np.zeros(5, int))
+        sentence = r"worker process with copies 2 to 4 of toys/Walk-v0 died \(exit code 7\)"
+        for _ in range(2):  # and it stays dead
+            with pytest.raises(EnvironmentFault, match=sentence):
+                env.step(np.zeros(5, int))
+
+
+def test_a_worker_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sleeper(Walk):
+        def step(self, action: Any) -> Any:
+            time.sleep(1000)
+
+    monkeypatch.setattr("rlrnn.workers._PATIENCE", 0.2)
+    env = from_envs([Sleeper], workers=1)
+    (pid,) = env.env_method("pid")
+    env.reset()
+    env.step_async(np.zeros(1, int))
+    env.close()
+    assert not alive(pid)
+
+
+def test_a_constructor_that_fails_in_a_worker() -> None:
+    class Broken(Walk):
+        def __init__(self) -> None:
+            raise OSError("no screen")
+
+    with pytest.raises(
+        EnvironmentFault, match=r"Copy 2 of the environment raised OSError in its constructor: no screen"
+    ):
+        from_envs([Walk, Walk, Broken, Broken], workers=2)
+    with pytest.raises(EnvironmentFault, match=r"Making toys/Walk-v0 with \{'colour': 1\} raised"):
+        vectorize("toys/Walk-v0", 2, workers=1, kwargs={"colour": 1})
+    with pytest.raises(UserError, match="differ in their spaces"):
+        from_envs([Walk, lambda: Walk(keyed=True)], workers=2)
+
+
+def test_prints_of_an_environment_do_not_mix_with_its_answers(capfd: pytest.CaptureFixture[str]) -> None:
+    class Chatty(Walk):
+        def step(self, action: Any) -> Any:
+            print("hello", flush=True)
+            return super().step(action)
+
+    env = from_envs([Chatty] * 2, workers=1, seed=0)
+    env.reset()
+    assert env.step(np.zeros(2, int))[0][:, 1].tolist() == [1, 1]
+    env.close()
+    captured = capfd.readouterr()
+    assert captured.err.count("hello") == 2 and captured.out == ""
+
+
+SCRIPT = """
+import gymnasium as gym, numpy as np
+from rlrnn.vec import vectorize
+
+class Mine(gym.Env):
+    observation_space = gym.spaces.Box(0, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.random(1, np.float32), {"by": self}
+    def step(self, action):
+        return np.ones(1, np.float32), 1.0, True, False, {"by": self}
+
+print("once")
+gym.register("Mine-v0", entry_point=Mine)
+env = vectorize("Mine-v0", 3, seed=0, workers=2)
+env.reset()
+infos = env.step(np.zeros(3, int))[3]
+print(isinstance(infos[2]["by"], Mine), infos[2]["episode"]["r"])
+env.close()
+"""
+
+
+def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
+    """Its own class is registered as a callable, goes to the workers and comes back; it runs only once."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("once\nTrue 1.0\n", "")

@@ -151,9 +151,9 @@ class StateDependentNoise(Gaussian):
             return super().log_prob(action)
         # Haarnoja et al. (2018), appendix C: the density of tanh(u) is that of u over 1 - tanh(u)^2.
         bound = 1.0 - torch.finfo(action.dtype).eps
-        raw = torch.atanh(action.clamp(-bound, bound))
+        action = action.clamp(-bound, bound)
         correction = torch.log(1.0 - action.square() + self.EPSILON).sum(-1)
-        return super().log_prob(raw) - correction
+        return super().log_prob(torch.atanh(action)) - correction
 
     def entropy(self) -> Tensor | None:
         return None if self.squashed else super().entropy()
@@ -229,11 +229,6 @@ class ContinuousActuators(Actuators):
         squash_output: bool = False,
     ) -> None:
         super().__init__(space)
-        if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-            raise UserError(
-                f"the action space {space} has an infinite bound: give every action a finite low and high "
-                "(gymnasium.wrappers.RescaleAction or a wrapper of your own does it)."
-            )
         self.action_size = int(np.prod(space.shape))
         self.squashed = squash_output
         self.use_expln = use_expln
@@ -282,13 +277,24 @@ class ContinuousActuators(Actuators):
 
 def make_actuators(space: spaces.Space[Any], latent_size: int, **continuous: Any) -> Actuators:
     """The actuators for an action space; ``continuous`` are options that only Box spaces take."""
-    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-        return ChoiceActuators(space, latent_size)
-    if isinstance(space, spaces.MultiBinary):
-        return BinaryActuators(space, latent_size)
+    check_supported(space)
     if isinstance(space, spaces.Box):
         return ContinuousActuators(space, latent_size, **continuous)
-    raise UserError(
-        f"the action space {space} is not supported: use Discrete, Box, MultiDiscrete or MultiBinary "
-        "(gymnasium.spaces.flatten_space turns many others into one of these)."
-    )
+    if isinstance(space, spaces.MultiBinary):
+        return BinaryActuators(space, latent_size)
+    assert isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+    return ChoiceActuators(space, latent_size)
+
+
+def check_supported(space: spaces.Space[Any]) -> None:
+    """Refuse the action spaces that no actuator fits."""
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
+        raise UserError(
+            f"the action space {space} is not supported: use Discrete, Box, MultiDiscrete or MultiBinary "
+            "(gymnasium.spaces.flatten_space turns many others into one of these)."
+        )
+    if isinstance(space, spaces.Box) and not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise UserError(
+            f"the action space {space} has an infinite bound: give every action a finite low and high "
+            "(gymnasium.wrappers.RescaleAction or a wrapper of your own does it)."
+        )

@@ -40,7 +40,8 @@ examples:
 
 EVALUATE = """
 Plays the evaluation games and prints the points: with memory, with the memory wiped before every step,
-and of a random player. The run's own score.json stays as it is.
+and of a random player. The run's own score.json stays as it is. An agent's file (.zip) of a script that
+normalised with VecNormalize lacks those statistics and plays worse than it did there.
 
 examples:
   rlrnn evaluate runs/pong-gru/seed0
@@ -82,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted.", 130)
     except UserError as error:
-        return _fail(error, str(error), 2)
+        # The operating system's own failures, a full disk above all, are not the user's mistake.
+        system = isinstance(error.__cause__, OSError) and not isinstance(error, FileNotFoundError)
+        return _fail(error, str(error), 1 if system else 2)
     except OSError as error:
         about = f" ({error.filename})" if error.filename else ""
         return _fail(

@@ -357,7 +357,8 @@ def _is_exact(token: str, value: np.floating[Any]) -> bool:
     digits = len(mantissa.partition(".")[2].rstrip("0"))
     if not np.isfinite(value) or digits <= PRINTED_DIGITS - 2:
         return True
-    return bool(np.spacing(abs(value)) > 10.0 ** (int(exponent or 0) - PRINTED_DIGITS))
+    gap = abs(value - np.nextafter(value, value.dtype.type(0)))
+    return bool(gap > 10.0 ** (int(exponent or 0) - PRINTED_DIGITS))
 
 
 def _tokens(text: str) -> list[str]:

@@ -43,9 +43,9 @@ class Native:
         mode = env.metadata.get("autoreset_mode")
         if mode not in USABLE:
             raise UserError(
-                f"{name} resets its finished copies in mode {mode}, which loses their last observations or"
-                " delays their first ones; make it with autoreset_mode=AutoresetMode.SAME_STEP (or DISABLED,"
-                " if its reset takes a reset_mask)."
+                f"{name} has the mode {mode}, in which a finished copy does not begin its next episode"
+                " within the step; make it with autoreset_mode=AutoresetMode.SAME_STEP (or DISABLED, if its"
+                " reset takes a reset_mask)."
             )
         check_spaces(name, env.single_observation_space, env.single_action_space)
         self.env, self.name = env, name

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -23,7 +22,7 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rlrnn import agent_file, saving
+from rlrnn import actuators, agent_file, saving, sensors
 from rlrnn.errors import UserError
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
@@ -105,7 +104,6 @@ class RecurrentPPO(OnPolicyAlgorithm):
             seed=seed,
             device=device,
             _init_setup_model=False,
-            supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
         )
         self.batch_size = batch_size
         self.n_epochs = n_epochs
@@ -142,8 +140,11 @@ class RecurrentPPO(OnPolicyAlgorithm):
             network.actuators.action_dtype,
             self._row_length(),
         )
-        if self.normalize_rewards and self._reward_scaler is None:
-            self._reward_scaler = RewardScaler(self.gamma, np.zeros(self.n_envs))
+        if self.normalize_rewards:
+            scaler = self._reward_scaler or RewardScaler(self.gamma, np.zeros(self.n_envs))
+            if len(scaler.discounted) != self.n_envs:  # of an agent loaded with fewer or more environments
+                scaler.discounted = np.zeros(self.n_envs)
+            self._reward_scaler = scaler
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
@@ -381,6 +382,13 @@ class RecurrentPPO(OnPolicyAlgorithm):
         """Parameters from a saved agent's file, or a dict as ``get_parameters`` returns it."""
         states = load_path_or_dict if isinstance(load_path_or_dict, dict) else agent_file.read(load_path_or_dict).states
         super().set_parameters(states, exact_match, device)
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As SB3 does, if the network has sensors and actuators for these spaces."""
+        sensors.check_supported(env.observation_space)
+        actuators.check_supported(env.action_space)
+        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         return policy_named(policy_name)

@@ -65,14 +65,15 @@ class RewardScaler:
     CLIP: ClassVar[float] = 10.0
     EPSILON: ClassVar[float] = 1e-8
 
-    def __call__(self, rewards: npt.NDArray[Any], dones: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-        self.discounted = self.discounted * self.gamma + rewards
+    def __call__(self, rewards: npt.NDArray[Any], starts: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """Rewards [B] of one step, scaled; ``starts`` [B]: whether the step was an episode's first."""
+        self.discounted = np.where(starts, 0.0, self.discounted) * self.gamma + rewards
         mean, variance, count = float(self.discounted.mean()), float(self.discounted.var()), len(rewards)
         total, delta = self.count + count, mean - self.mean
         spread = self.variance * self.count + variance * count + delta**2 * self.count * count / total
         self.mean, self.variance, self.count = self.mean + delta * count / total, spread / total, total
-        self.discounted[dones] = 0.0
-        return np.clip(rewards / np.sqrt(self.variance + self.EPSILON), -self.CLIP, self.CLIP)
+        scaled: npt.NDArray[Any] = rewards / np.sqrt(self.variance + self.EPSILON)
+        return scaled.clip(-self.CLIP, self.CLIP)
 
 
 saving.RECORDS["$RewardScaler"] = (RewardScaler, vars)
@@ -234,8 +235,9 @@ def collect(
         distribution, values, state = network.step(obs_tensor, episode_starts, position.state)
         action = distribution.sample(generator)
         log_probs = distribution.log_prob(action)
-        actions = action.cpu().numpy()
-        clipped_actions = network.actuators.to_space(actions)
+        flat_actions = action.cpu().numpy()  # [B, A]
+        actions = flat_actions.reshape(env.num_envs, *(env.action_space.shape or ()))
+        clipped_actions = network.actuators.to_space(flat_actions)
 
         new_obs, rewards, dones, infos = env.step(clipped_actions)
         _check_finite("reward", rewards, n_steps)
@@ -246,7 +248,7 @@ def collect(
 
         for target, source in _pairs(rollout.observations, position.observation):
             target[n_steps] = source
-        rollout.actions[n_steps] = actions
+        rollout.actions[n_steps] = flat_actions
         rollout.rewards[n_steps] = reward_scaler(rewards, position.start) if reward_scaler else rewards
         rollout.episode_starts[n_steps] = position.start
         rollout.values_and_last[n_steps] = values.cpu().numpy()

@@ -66,8 +66,7 @@ class Sensors(nn.Module):
         normalize_observations: bool = False,
     ) -> None:
         super().__init__()
-        for part in space.spaces.values() if isinstance(space, spaces.Dict) else (space,):
-            check_supported(part)
+        check_supported(space)
         self.space = space
         self.normalize_images = normalize_images
         self.extractor = extractor_class(space, **extractor_options)
@@ -116,13 +115,20 @@ def _shift(value: Tensor, space: spaces.Space[Any]) -> Tensor:
 
 def check_supported(space: spaces.Space[Any]) -> None:
     """Refuse the observation spaces that no sensor fits."""
+    for part in space.spaces.values() if isinstance(space, spaces.Dict) else (space,):
+        _check_part(part)
+
+
+def _check_part(space: spaces.Space[Any]) -> None:
     if isinstance(space, spaces.Dict):
         raise UserError(
             "the observation space has a Dict inside a Dict, which is not supported: flatten it to one "
             "level, for instance with gymnasium.wrappers.FlattenObservation."
         )
-    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+    table = isinstance(space, spaces.MultiDiscrete) and len(space.shape) > 1  # SB3's one-hot knows rows alone
+    known = isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+    if table or not known:
         raise UserError(
-            f"the observation space {space} is not supported: use Box, Discrete, MultiDiscrete, MultiBinary "
-            "or a Dict of these (gymnasium.wrappers.FlattenObservation turns many others into a Box)."
+            f"the observation space {space} is not supported: use Box, Discrete, MultiDiscrete of one axis, "
+            "MultiBinary or a Dict of these (gymnasium.wrappers.FlattenObservation makes a Box of others)."
         )

@@ -71,8 +71,12 @@ def train(
         run = keep(agent, run, runs.TRAINED, began)
     finally:
         env.close()
-    deterministic = recipe.evaluation.deterministic
-    runs.write_scores(run.folder / runs.SCORE, judge(agent, game, recipe.evaluation.episodes, deterministic))
+    try:
+        scores = judge(agent, game, recipe.evaluation.episodes, recipe.evaluation.deterministic)
+    except KeyboardInterrupt as reason:
+        reason.add_note(f"The trained agent lies in {folder}; to judge it: rlrnn evaluate {folder}.")
+        raise
+    runs.write_scores(run.folder / runs.SCORE, scores)
     return runs.finish(run)
 
 
@@ -115,8 +119,7 @@ def learn(agent: RecurrentPPO, steps: int, run: Run, progress: bool = True) -> N
 
 def keep(agent: RecurrentPPO, run: Run, status: str, began: float) -> Run:
     """Save the agent and its curve, and note how far it came."""
-    with runs.replacing(run.folder / runs.AGENT) as part:
-        agent.save(part)
+    agent.save(run.folder / runs.AGENT)
     run = run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
     plot([run], run.folder / runs.CURVE)
     return run
@@ -127,7 +130,7 @@ def rescue(agent: RecurrentPPO, run: Run, began: float) -> str:
     try:
         keep(agent, run, runs.INTERRUPTED, began)
     except OSError as error:
-        return f"The agent could not be saved: {error}."
+        return f"The agent could not be saved: {str(error).removesuffix('.')}."
     return f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}."
 
 

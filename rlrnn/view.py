@@ -57,7 +57,6 @@ class View(VecEnvWrapper):
         self._sow(seeds, [b for b, seed in enumerate(seeds) if seed is not None])
         observations = self.venv.reset()
         self.reset_infos = self.venv.reset_infos
-        self.chance.begin(self.everyone)
         return whole_of(self.begin(parts_of(observations), self.everyone))
 
     def step_async(self, actions: Array) -> None:
@@ -82,7 +81,6 @@ class View(VecEnvWrapper):
         last_view = {key: part[told] for key, part in view.items()}
         for row, b in enumerate(told):
             infos[b]["terminal_observation"] = whole_of({key: part[row] for key, part in last_view.items()})
-        self.chance.begin(ended)
         for key, first in self.begin({key: part[ended] for key, part in seen.items()}, ended).items():
             view[key][ended] = first
         return whole_of(view), rewards, dones, infos
@@ -91,7 +89,7 @@ class View(VecEnvWrapper):
         for b in copies:
             sequence = np.random.SeedSequence(seeds[b], spawn_key=(self._depth,))
             self.chance.seeds[b] = sequence.generate_state(1, np.uint64)[0]
-            self.chance.episode[b] = 0
+            self.chance.drawn[b] = 0
 
 
 def parts_of(observations: Any) -> Parts:

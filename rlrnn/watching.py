@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,15 @@ def watch(
 
     The picture moves at the game's own speed. A GIF leaves out pictures so that its file stays small.
     """
+    from rlrnn.ppo import _one_thread
+
     path = Path(path)
     if path.suffix not in (".gif", ".mp4"):
         raise UserError(f"{path} should end in .gif or .mp4.")
     if episodes < 1:
         raise UserError(f"episodes is {episodes}; it must be at least 1.")
     chosen = catalogue.game(game)
-    with closing(copies_for(agent, chosen, 1, seed, render_mode="rgb_array")) as env:
+    with closing(copies_for(agent, chosen, 1, seed, "rgb_array")) as env, _one_thread(agent.device):
         played = steps(agent.player(1, deterministic=deterministic, seed=seed), env, episodes)
         rate = float(env.get_attr("metadata")[0].get("render_fps", 30))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +116,10 @@ def _shrink(image: Image.Image) -> Image.Image:
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _palette(images: Sequence[Image.Image]) -> Any:
-    """The colours of a dozen pictures from beginning to end."""
-    chosen = [images[i] for i in np.linspace(0, len(images) - 1, 12).astype(int)]
-    strip = Image.new("RGB", (chosen[0].width, sum(image.height for image in chosen)))
+def _palette(images: Sequence[Image.Image]) -> Image.Image:
+    """The colours of up to 32 pictures from beginning to end, rare ones (a ball) included."""
+    chosen = [images[i] for i in np.unique(np.linspace(0, len(images) - 1, 32).astype(int))]
+    strip = Image.new("RGB", (chosen[0].width, len(chosen) * chosen[0].height))
     for row, image in enumerate(chosen):
         strip.paste(image, (0, row * image.height))
-    return strip.quantize(GIF_COLOURS)
+    return strip.quantize(GIF_COLOURS, method=Image.Quantize.MAXCOVERAGE)

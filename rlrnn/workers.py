@@ -35,8 +35,8 @@ def sendable(makers: Sequence[Maker], name: str = "", first: int = 0) -> bytes:
         return bytes(cloudpickle.dumps((list(makers), name, first)))
     except Exception as error:
         raise UserError(
-            f"What makes {name or 'the environments'} cannot be sent to a worker process ({type(error).__name__}: {error});"
-            " use workers=0, or register the environment as 'module:Class'."
+            f"What makes {name or 'the environments'} cannot be sent to a worker process"
+            f" ({type(error).__name__}: {error}); use workers=0, or register it as 'module:Class'."
         ) from error
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO as Contrib
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
-from stable_baselines3 import A2C
 from stable_baselines3.common.save_util import save_to_zip_file
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
@@ -53,7 +50,8 @@ class Noise(gym.Env[Any, Any]):
 
 VECTOR, IMAGE = spaces.Box(-1, 1, (3,)), spaces.Box(0, 255, (36, 36, 1), np.uint8)
 MIXED = spaces.Dict({"where": VECTOR, "what": spaces.Discrete(3), "seen": IMAGE})
-PUSH, CHOICE = spaces.Box(np.array([-1.0, -2.0]), np.array([1.0, 3.0])), spaces.Discrete(3)
+PUSH = spaces.Box(np.float32([-1, -2]), np.float32([1, 3]))
+CHOICE = spaces.Discrete(3)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,11 @@ CASES = {
         "MlpLstmPolicy", VECTOR, CHOICE, {**OWN, "net_arch": [], "lstm_kwargs": {"bias": False}}, {}
     ),
     "gSDE": Case(
-        "MlpLstmPolicy", VECTOR, PUSH, {**OWN, **SHARED, "log_std_init": -1.0}, {"use_sde": True, "ent_coef": 0.1}
+        "MlpLstmPolicy",
+        VECTOR,
+        PUSH,
+        {**OWN, **SHARED, "log_std_init": -1.0},
+        {"use_sde": True, "ent_coef": 0.1},
     ),
     "gSDE squashed": Case(
         "MlpLstmPolicy",
@@ -99,7 +101,7 @@ CASES = {
     "dict": Case(
         "MultiInputLstmPolicy",
         MIXED,
-        spaces.MultiBinary(2),
+        PUSH,
         {**OWN, "features_extractor_kwargs": {"cnn_output_dim": 4}},
         {},
     ),
@@ -117,19 +119,7 @@ class Trained:
     def opened(self) -> tuple[RecurrentPPO, saving.Agent]:
         agent = read_contrib(io.BytesIO(self.zip))
         assert agent.missing == {}
-        settings = {
-            name: agent.data[name] for name in ("gamma", "use_sde", "clip_range", "clip_range_vf", "ent_coef")
-        }
-        model = RecurrentPPO(
-            agent.data["policy_class"],
-            self.model.get_env(),
-            n_steps=STEPS,
-            policy_kwargs=agent.data["policy_kwargs"],
-            device="cpu",
-            **settings,
-        )
-        model.set_parameters(translate_states(agent.states, names_of(model)))
-        return model, agent
+        return RecurrentPPO.load(io.BytesIO(self.zip), env=self.model.get_env(), device="cpu"), agent
 
 
 def names_of(model: RecurrentPPO) -> list[str]:
@@ -145,7 +135,7 @@ def train(case: Case) -> Trained:
         n_steps=STEPS,
         batch_size=STEPS * ENVS,
         n_epochs=2,
-        learning_rate=LinearSchedule(0.01, 0.001, 1.0),
+        learning_rate=LinearSchedule(0.05, 0.02, 1.0),
         clip_range=0.1,
         max_grad_norm=1e9,
         policy_kwargs=dict(case.policy_kwargs),
@@ -300,3 +290,248 @@ def test_training_goes_on_where_it_stood(trained: Trained) -> None:
     for name, parameter in model.policy.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-6, atol=1e-8)
         assert not torch.equal(parameter.detach(), before[name]) or not gradient[name].any()
+
+
+def test_settings_come_along_and_the_agent_plays_and_learns_on(trained: Trained) -> None:
+    model, agent = trained.opened()
+    for name in (
+        "n_steps",
+        "gamma",
+        "ent_coef",
+        "use_sde",
+        "sde_sample_freq",
+        "num_timesteps",
+        "max_grad_norm",
+    ):
+        assert getattr(model, name) == getattr(trained.model, name)
+    assert model.lr_schedule(0.3) == trained.model.lr_schedule(0.3)
+    assert model.clip_range(1.0) == 0.1
+    assert model.observation_space == agent.data["observation_space"] == trained.model.observation_space
+    assert model.policy.optimizer.param_groups[0]["eps"] == 1e-5
+    model.learn(STEPS * ENVS, reset_num_timesteps=False)
+    assert model.num_timesteps == 2 * STEPS * ENVS
+
+    alone = RecurrentPPO.load(io.BytesIO(trained.zip), device="cpu")
+    observation = alone.observation_space.sample()
+    action, _ = alone.predict(observation, deterministic=True)
+    expected, _ = trained.model.predict(observation, deterministic=True)
+    np.testing.assert_allclose(action, expected, rtol=1e-5, atol=1e-6)
+
+
+def zipped(data: dict[str, Any] | None = None, **params: Any) -> io.BytesIO:
+    """A zip as SB3 writes it, with these settings and hardly any weights."""
+    buffer = io.BytesIO()
+    states = {"policy": {"lstm_actor.weight_ih_l0": torch.zeros(4, 1)}, "policy.optimizer": {}, **params}
+    save_to_zip_file(buffer, data or {}, states, {})
+    return buffer
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        VECTOR,
+        IMAGE,
+        MIXED,
+        PUSH,
+        spaces.Box(-np.inf, np.inf, (2, 3)),
+        spaces.Box(np.float32([-4.8, -np.inf, -0.41887903]), np.float32([4.8, np.inf, 0.41887903])),
+        spaces.Box(np.float32([-3.4028235e38, 1e-5]), np.float32([3.4028235e38, np.pi])),
+        spaces.Box(0.1, 0.3, (2,), np.float64),
+        spaces.Box(np.array(0.3, np.float32), np.array(1, np.float32)),
+        spaces.Box(-5, 5, (2, 2), np.int16),
+        spaces.Box(0, 255, (210, 160, 3), np.uint8),
+        spaces.Discrete(4, start=-2),
+        spaces.MultiDiscrete([[2, 3], [4, 5]], dtype=np.int32, start=[[0, 1], [2, 3]]),
+        spaces.MultiBinary(4),
+        spaces.MultiBinary((2, 3)),
+        spaces.Dict(
+            [
+                ("z", spaces.Box(np.float32([-1, 0.25]), np.float32([1, 2.5]))),
+                ("a", spaces.Discrete(3, start=1)),
+                ("m", spaces.MultiDiscrete([2, 3], start=[1, 0])),
+                ("b", spaces.MultiBinary((2, 3))),
+                ("s", spaces.Box(-np.inf, np.inf, (7,), np.float64)),
+            ]
+        ),
+    ],
+    ids=str,
+)
+def test_spaces_are_read_from_their_text(space: spaces.Space[Any]) -> None:
+    space.seed(1)
+    agent = read_contrib(zipped({"observation_space": space}))
+    assert agent.missing == {}
+    read = agent.data["observation_space"]
+    assert read == space
+    assert read.dtype == space.dtype
+    if isinstance(space, spaces.Dict):
+        assert list(read.spaces) == list(space.spaces)
+    if isinstance(space, spaces.Box):  # their == allows a tolerance
+        assert np.array_equal(read.low, space.low)
+        assert np.array_equal(read.high, space.high)
+
+
+TO_PI = spaces.Box(np.array([0, 0.0]), np.array([1, np.pi]), dtype=np.float64)
+
+
+class Own(spaces.Discrete):
+    """A user's space."""
+
+
+@pytest.mark.parametrize(
+    ("space", "what"),
+    [
+        (TO_PI, "Box that the file does not show in full"),
+        (spaces.Box(-1, 1, (2000,)), "Box that the file does not show in full"),
+        (spaces.Dict({"v": TO_PI}), "Dict that"),
+        (spaces.Dict({"d": spaces.Dict({"v": VECTOR})}), "Dict that"),
+        (spaces.Tuple([VECTOR]), "Tuple that"),
+        (Own(3), "Own"),
+    ],
+    ids=str,
+)
+def test_what_the_text_does_not_tell_exactly_is_asked_for(space: spaces.Space[Any], what: str) -> None:
+    agent = read_contrib(zipped({"observation_space": space}))
+    assert agent.missing["observation_space"].startswith(what)
+    with pytest.raises(UserError, match=r"observation_space.*custom_objects=\{'observation_space': \.\.\.\}"):
+        saving.require(agent, "observation_space")
+    given = read_contrib(zipped({"observation_space": space}), custom_objects={"observation_space": space})
+    assert given.data["observation_space"] is space
+    assert given.missing == {}
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        FloatSchedule(0.2),
+        FloatSchedule(LinearSchedule(1e-3, 1e-5, 0.5)),
+        ConstantSchedule(3e-4),
+        LinearSchedule(0.1, 0.0, 1.0),
+    ],
+    ids=str,
+)
+def test_schedules_are_read_from_their_text(schedule: Any) -> None:
+    read = read_contrib(zipped({"clip_range": schedule})).data["clip_range"]
+    assert type(read) is type(schedule)
+    assert [read(x / 7) for x in range(8)] == [schedule(x / 7) for x in range(8)]
+
+
+class Extractor(FlattenExtractor):
+    """A user's extractor."""
+
+
+def test_settings_that_are_known_are_rebuilt_and_others_named() -> None:
+    kwargs = {
+        "net_arch": {"pi": [3]},
+        "activation_fn": torch.nn.ELU,
+        "features_extractor_class": NatureCNN,
+        "optimizer_class": torch.optim.RMSprop,
+        "lstm_hidden_size": np.int64(8),
+    }
+    lost = {"lstm_kwargs": {"dropout": np.float32(0.1)}, "features_extractor_class": Extractor}
+    data = {
+        "gamma": 0.9,
+        "policy_kwargs": {**kwargs, **lost},
+        "learning_rate": lambda progress: progress,
+        "clip_range": FloatSchedule(lambda progress: progress),
+        "_last_obs": np.ones(3),
+        "ep_info_buffer": object,
+    }
+    agent = read_contrib(zipped(data))
+    del kwargs["features_extractor_class"]
+    assert agent.data == {"gamma": 0.9, "policy_kwargs": kwargs}
+    assert agent.kind == "sb3_contrib.RecurrentPPO"
+    assert agent.missing == {
+        "policy_kwargs.features_extractor_class": f"class {__name__}.Extractor",
+        "policy_kwargs.lstm_kwargs": "value shown as \"{'dropout': np.float32(0.1)}\"",
+        "learning_rate": "function",
+        "clip_range": "function",
+    }
+    given = {"policy_kwargs.features_extractor_class": Extractor, "policy_kwargs.lstm_kwargs": {}}
+    filled = read_contrib(zipped(data), custom_objects={**given, "learning_rate": 0.5, "clip_range": 0.1})
+    assert filled.missing == {}
+    assert filled.data["policy_kwargs"]["features_extractor_class"] is Extractor
+    assert filled.data["learning_rate"] == 0.5
+    plain = {"lstm_hidden_size": 4, "net_arch": [2]}
+    assert read_contrib(zipped({"policy_kwargs": plain})).data["policy_kwargs"] == plain
+
+
+def test_policy_classes_by_name() -> None:
+    for name, theirs in Contrib.policy_aliases.items():
+        assert read_contrib(zipped({"policy_class": theirs})).data["policy_class"] is policy_named(name)
+    mine = type("Mine", (Contrib.policy_aliases["MlpLstmPolicy"],), {"__init__": Extractor.__init__})
+    agent = read_contrib(zipped({"policy_class": mine}))
+    assert agent.missing["policy_class"].startswith("class of the module")
+
+
+def test_whose_zip_it_is(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "theirs.zip").write_bytes(trained.zip)
+    saving.write_agent(tmp_path / "ours", {}, {}, kind="Test")
+    (tmp_path / "text").write_text("text")
+    named = {name: is_contrib_zip(tmp_path / name) for name in ("theirs", "ours", "text", "nothing")}
+    assert named == {"theirs": True, "ours": False, "text": False, "nothing": False}
+
+
+class Payload:
+    """Unpickling it would set a flag."""
+
+    ran = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return setattr, (Payload, "ran", True)
+
+
+def test_pickles_are_never_run() -> None:
+    agent = read_contrib(zipped({name: Payload() for name in ("learning_rate", "policy_class", "anything")}))
+    assert set(agent.missing) == {"learning_rate", "policy_class", "anything"}
+    space = Own(3)
+    space.__dict__["payload"] = Payload()
+    assert set(read_contrib(zipped({"action_space": space})).missing) == {"action_space"}
+    with pytest.raises(FileFault, match=r"corrupted in policy\.optimizer\.pth"):
+        read_contrib(zipped(**{"policy.optimizer": {"state": Payload()}}))
+    with zipfile.ZipFile(zipped()) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["policy.pth"] = pickle.dumps(Payload())
+    attack = io.BytesIO()
+    with zipfile.ZipFile(attack, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(FileFault, match=r"corrupted in policy\.pth"):
+        read_contrib(attack)
+    assert not Payload.ran
+    pickle.loads(pickle.dumps(Payload()))
+    assert Payload.ran  # the payload does run where pickles are loaded
+    Payload.ran = False
+
+
+def test_damaged_and_foreign_files(trained: Trained) -> None:
+    for content, message in [
+        (trained.zip[:-100], "holds no data"),
+        (trained.zip.replace(b"policy.pth", b"policy.oth"), r"holds no policy\.pth"),
+        (trained.zip.replace(b'"verbose"', b'"verbosy"'), "corrupted in data"),
+    ]:
+        with pytest.raises(FileFault, match=message):
+            read_contrib(io.BytesIO(content))
+    huge = torch.zeros(1).expand(1 << 20, 1 << 20)
+    with pytest.raises(FileFault, match="larger than itself"):
+        read_contrib(zipped(policy={"lstm_actor.weight_ih_l0": huge}))
+    with pytest.raises(FileFault, match=r"only agents of sb3_contrib\.RecurrentPPO"):
+        read_contrib(zipped(policy={"mlp.weight": torch.zeros(1)}))
+
+
+def test_weights_that_have_no_place_are_named(trained: Trained) -> None:
+    agent = read_contrib(io.BytesIO(trained.zip))
+    names = names_of(trained.opened()[0])
+    policy = agent.states["policy"]
+    with pytest.raises(UserError, match=r"mlp_extractor\.policy_net\.1\.weight, for which"):
+        translate_states({"policy": {**policy, "mlp_extractor.policy_net.1.weight": torch.ones(1)}}, names)
+    with pytest.raises(UserError, match=r"no weights for network\.extra"):
+        translate_states({"policy": policy}, [*names, "network.extra"])
+    group = {"params": [0]}
+    with pytest.raises(UserError, match="optimizer knows 1 parameters"):
+        translate_states({**agent.states, "policy.optimizer": {"state": {}, "param_groups": [group]}}, names)
+    group = {"params": list(range(len(names)))}
+    state = {0: {"row_var": torch.ones(2, 1, 3)}}
+    with pytest.raises(UserError, match=r"row_var of .* only those that treat each weight"):
+        translate_states(
+            {**agent.states, "policy.optimizer": {"state": state, "param_groups": [group]}}, names
+        )

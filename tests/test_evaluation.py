@@ -85,6 +85,7 @@ class Always:
 class WinsByMemory:
     """Stands in for an agent: its player wins while it may remember."""
 
+    device = torch.device("cpu")
     observation_space = Guess.observation_space
     action_space = Guess.action_space
 

@@ -366,14 +366,15 @@ def test_links_and_devices_stay_what_they_are(tmp_path: Path) -> None:
     write_agent(tmp_path / "link.zip", {"a": 2}, {}, kind="Test")
     assert (tmp_path / "link.zip").is_symlink()
     assert read_agent(tmp_path / "target.zip").data == {"a": 2}
-    os.mkfifo(tmp_path / "pipe.zip")
+    pipe = tmp_path / "pipe.zip"
+    os.mkfifo(pipe)
     received: list[bytes] = []
-    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe.zip").read_bytes()))
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
     reader.start()
-    write_agent(tmp_path / "pipe.zip", {"a": 3}, {}, kind="Test")
-    reader.join()
+    write_agent(pipe, {"a": 3}, {}, kind="Test")
+    reader.join(timeout=10)
     assert loaded(received[0]).data == {"a": 3}
-    assert stat.S_ISFIFO((tmp_path / "pipe.zip").stat().st_mode)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def rebuilt(content: bytes, changes: dict[str, Any], compression: int = zipfile.ZIP_STORED) -> bytes:

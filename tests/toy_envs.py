@@ -16,7 +16,7 @@ class Walk(gym.Env):
     """Sees [where it started, steps taken, last action] and ends after 2 to 5 steps.
 
     An odd length ends in termination, an even one in truncation. Unless `fresh`, it writes every observation
-    into the same array, as environments may. `trouble` comes at step `when` of the copy whose seed is `victim`.
+    into the same array, as environments may. `trouble` comes at step `when` of the copy with seed `victim`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 7}  # noqa: RUF012

@@ -1,0 +1,202 @@
+"""Cells equal torch's, a fir forgets exactly, and a population equals its members."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rlrnn import sequence
+from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm, make_cell, register_cell
+from rlrnn.errors import UserError
+from rlrnn.layers import Affine, Mlp
+
+INPUTS, UNITS, ROWS, STEPS = 3, 5, 4, 7
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "elman": {"nonlinearity": "softsign"},
+    "fir": {"taps": 3},
+}
+
+
+def make(name: str, dtype: torch.dtype = torch.float64, **options: Any) -> Cell:
+    return make_cell(name, INPUTS, UNITS, **{**OPTIONS.get(name, {}), **options}).to(dtype)
+
+
+def population(members: Sequence[Any]) -> Any:
+    """One module whose parameters are the members', stacked along a leading axis."""
+    joint = copy.deepcopy(members[0])
+    for name, parameter in joint.named_parameters():
+        parameter.data = torch.stack([member.get_parameter(name).data for member in members])
+    return joint
+
+
+def play(cell: Cell, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Step by step, never reset."""
+    outputs = []
+    for row in x:
+        y, state = cell.step(cell.project(row), state)
+        outputs.append(y)
+    return torch.stack(outputs), state
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("cell", "oracle"),
+    [
+        (Gru, nn.GRUCell),
+        (Lstm, nn.LSTMCell),
+        (Elman, nn.RNNCell),
+        (
+            lambda i, h, bias: Elman(i, h, bias=bias, nonlinearity="relu"),
+            lambda *a, **k: nn.RNNCell(*a, **k, nonlinearity="relu"),
+        ),
+    ],
+)
+def test_cells_equal_torchs(cell: Callable[..., Cell], oracle: Callable[..., nn.Module], bias: bool) -> None:
+    ours = cell(INPUTS, UNITS, bias=bias).double()
+    twin = oracle(INPUTS, UNITS, bias=bias, dtype=torch.float64)
+    weights = {"weight_ih": ours.weight_input.T, "weight_hh": ours.weight_hidden.T}
+    if bias:
+        if isinstance(ours, Elman):
+            weights |= {"bias_ih": ours.bias, "bias_hh": torch.zeros(UNITS)}
+        else:
+            weights |= {"bias_ih": ours.bias_input, "bias_hh": ours.bias_hidden}
+    twin.load_state_dict(weights)
+
+    x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
+    state = torch.randn(ROWS, ours.state_size, dtype=torch.float64)
+    y, last = play(ours, x, state)
+    memory: Any = state.chunk(2, dim=-1) if isinstance(ours, Lstm) else state
+    for t in range(STEPS):
+        memory = twin(x[t], memory)
+        h = memory[0] if isinstance(memory, tuple) else memory
+        torch.testing.assert_close(y[t], h, rtol=0, atol=1e-12)
+    wanted = torch.cat(memory, dim=-1) if isinstance(memory, tuple) else memory
+    torch.testing.assert_close(last, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("taps", [1, 2, 4])
+def test_a_fir_is_a_convolution_over_its_last_inputs(taps: int) -> None:
+    cell = make("fir", taps=taps)
+    x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
+    y, _ = play(cell, x, torch.zeros(ROWS, cell.state_size, dtype=torch.float64))
+    kernel = torch.cat((cell.weight_input, cell.weight_delayed)).view(taps, INPUTS, UNITS)
+    for t in range(STEPS):
+        total = sum(x[t - k] @ kernel[k] for k in range(taps) if t >= k) + cell.bias
+        torch.testing.assert_close(y[t], torch.tanh(total), rtol=0, atol=1e-12)
+
+
+def test_a_fir_forgets_exactly_after_its_taps_and_not_before() -> None:
+    cell = make("fir", taps=3)
+    x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
+    other = x.clone()
+    other[0] += 1.0
+    empty = torch.zeros(ROWS, cell.state_size, dtype=torch.float64)
+    differs = (play(cell, x, empty)[0] != play(cell, other, empty)[0]).flatten(1).any(1)
+    assert differs.tolist() == [True, True, True, False, False, False, False]
+
+
+def test_the_state_of_a_fir_is_its_delay_line_with_the_newest_input_first() -> None:
+    cell = make("fir", taps=3)
+    x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
+    _, state = play(cell, x, torch.zeros(ROWS, cell.state_size, dtype=torch.float64))
+    assert torch.equal(state, torch.cat((x[-1], x[-2]), dim=-1))
+
+
+def test_no_memory_has_no_state_and_hears_only_the_present() -> None:
+    cell = make("none")
+    x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
+    y, state = play(cell, x, torch.zeros(ROWS, 0, dtype=torch.float64))
+    assert state.shape == (ROWS, 0)
+    torch.testing.assert_close(y, torch.tanh(x @ cell.weight_input + cell.bias), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_project_of_a_sequence_is_project_of_its_steps(name: str) -> None:
+    cell = make(name)
+    x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
+    one_by_one = torch.stack([cell.project(row) for row in x])
+    torch.testing.assert_close(cell.project(x), one_by_one, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", CELLS)
+def test_a_population_of_cells_equals_its_members_one_by_one(name: str, bias: bool) -> None:
+    members = [make(name, bias=bias) for _ in range(3)]
+    joint = population(members)
+    x = torch.randn(STEPS, 3, ROWS, INPUTS, dtype=torch.float64)  # [T, P, B, I]
+    start = torch.rand(STEPS, 3, ROWS) < 0.3
+    state = torch.randn(3, ROWS, joint.state_size, dtype=torch.float64)
+    y, last = sequence.unroll(joint, x, start, state)
+    for p, member in enumerate(members):
+        wanted, wanted_last = sequence.unroll(member, x[:, p], start[:, p], state[p])
+        torch.testing.assert_close(y[:, p], wanted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(last[p], wanted_last, rtol=0, atol=1e-12)
+    one, _ = joint.step(joint.project(x[0]), sequence.clear(state, start[0]))
+    torch.testing.assert_close(one, y[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Affine(INPUTS, UNITS),
+        lambda: Mlp(INPUTS, (6, UNITS), nn.Tanh),
+        lambda: Mlp(INPUTS, (), nn.Tanh),
+    ],
+)
+def test_a_population_of_heads_equals_its_members_one_by_one(build: Callable[[], nn.Module]) -> None:
+    members = [build().double() for _ in range(3)]
+    joint = population(members)
+    x = torch.randn(3, ROWS, INPUTS, dtype=torch.float64)
+    for p, member in enumerate(members):
+        torch.testing.assert_close(joint(x)[p], member(x[p]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_initial_weights_stay_within_torchs_bound(name: str) -> None:
+    cell = make_cell(name, 100, 25)
+    bound = {"fir": 800, "none": 100}.get(name, 25) ** -0.5  # the inputs of a unit, or its fellows
+    for parameter in cell.parameters():
+        assert 0.8 * bound < parameter.abs().max() <= bound
+
+
+def test_an_unknown_cell_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"'gruu' is not known: choose one of elman, gru, lstm, fir, none"):
+        make_cell("gruu", 1, 1)
+
+
+def test_an_unknown_option_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match="the gru cell has no option 'taps': it knows bias"):
+        make_cell("gru", 1, 1, taps=3)
+    with pytest.raises(UserError, match=r"nonlinearity 'sin' is not known .* tanh, relu, softsign"):
+        make_cell("elman", 1, 1, nonlinearity="sin")
+    with pytest.raises(UserError, match="taps is 0"):
+        make_cell("fir", 1, 1, taps=0)
+
+
+@pytest.mark.usefixtures("cell_registry")
+def test_a_registered_cell_is_made_by_its_name_with_its_options() -> None:
+    class Half(Gru):
+        def __init__(self, input_size: int, hidden_size: int, *, share: float = 0.5) -> None:
+            super().__init__(input_size, hidden_size)
+            self.share = share
+
+    register_cell("half", Half)
+    register_cell("half", Half)  # the same once more: a module imported twice
+    cell = make_cell("half", 2, 3, share=0.25)
+    assert isinstance(cell, Half)
+    assert cell.share == 0.25
+    with pytest.raises(UserError, match="the half cell has no option 'bias': it knows share"):
+        make_cell("half", 2, 3, bias=False)
+
+
+@pytest.mark.usefixtures("cell_registry")
+def test_a_cells_name_is_a_free_lower_case_word() -> None:
+    for name in ("Gru2", "my cell", "my-cell", "2cells", ""):
+        with pytest.raises(UserError, match="lower-case word"):
+            register_cell(name, Gru)
+    with pytest.raises(UserError, match="'gru' belongs to Gru already"):
+        register_cell("gru", Lstm)

@@ -1,0 +1,131 @@
+"""Games recorded: at the right speed, small, and never half a file."""
+
+import importlib
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from PIL import Image
+
+from rlrnn import watching
+from rlrnn.errors import MissingExtraError, UserError
+from rlrnn.watching import watch
+
+
+class Painting(gym.Env):
+    """Thirty steps at 30 steps per second; the picture's brightness is the step."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
+    observation_space = spaces.Box(0, 1, (1,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.step_now = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.step_now += 1
+        return np.zeros(1, np.float32), 0.0, self.step_now == 30, False, {}
+
+    def render(self):
+        return np.full((60, 1000, 3), 8 * self.step_now, np.uint8)
+
+
+class Invisible(Painting):
+    def render(self):
+        return None
+
+
+gym.register("test_watching/Painting-v0", entry_point=Painting)
+gym.register("test_watching/Invisible-v0", entry_point=Invisible)
+
+
+class Agent:
+    """Stands in for an agent: it keeps still."""
+
+    device = torch.device("cpu")
+    observation_space = Painting.observation_space
+    action_space = Painting.action_space
+
+    def player(self, n_envs, *, deterministic, seed):
+        return self
+
+    def reset(self):
+        pass
+
+    def act(self, observations, starts=None):
+        return np.zeros(len(observations), int)
+
+
+def read_gif(path):
+    """Brightness and length in ms of every picture."""
+    with Image.open(path) as gif:
+        pictures = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            pictures.append((gif.convert("L").getpixel((0, 0)), gif.info["duration"]))
+        return gif.size, pictures
+
+
+def test_a_gif_moves_at_the_games_speed_with_fewer_pictures(tmp_path):
+    size, pictures = read_gif(watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.gif"))
+    assert size == (400, 24)
+    # 30 steps per second are shown as every second picture; 30 steps last a second.
+    assert [brightness for brightness, _ in pictures] == list(range(0, 240, 16))
+    assert sum(length for _, length in pictures) == 1000
+    assert {length for _, length in pictures} <= {60, 70}
+
+
+def test_a_long_game_is_thinned_at_the_same_speed(tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "GIF_FRAMES", 5)
+    _, pictures = read_gif(watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.gif"))
+    assert [brightness for brightness, _ in pictures] == [0, 64, 128, 192]
+    assert sum(length for _, length in pictures) == pytest.approx(1000 * 32 / 30, abs=10)
+
+
+def test_episodes_follow_each_other_and_repeat(tmp_path):
+    one, two, again = (
+        watch(Agent(), "test_watching/Painting-v0", tmp_path / f"{i}.gif", episodes=n).read_bytes()
+        for i, n in enumerate((1, 2, 2))
+    )
+    assert two == again != one
+    assert len(read_gif(tmp_path / "1.gif")[1]) == 30
+
+
+def test_an_mp4_shows_every_step(tmp_path):
+    imageio = pytest.importorskip("imageio.v2")
+    pytest.importorskip("imageio_ffmpeg")
+    path = watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.mp4")
+    with imageio.get_reader(path) as film:
+        assert film.count_frames() == 30 and film.get_meta_data()["fps"] == 30
+
+
+def test_a_missing_extra_is_named_and_the_old_film_stays(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    (tmp_path / "a.mp4").write_text("old")
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(MissingExtraError, match=r'pip install "rlrnn\[video\]"'):
+        watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.mp4")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.mp4", "old")]
+
+
+@pytest.mark.parametrize(
+    ("game", "name", "episodes", "words"),
+    [
+        ("Painting", "a.avi", 1, r"a\.avi should end in \.gif or \.mp4"),
+        ("Painting", "a.gif", 0, "episodes is 0; it must be at least 1"),
+        ("Invisible", "a.gif", 1, "draws no pictures"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused(tmp_path, game, name, episodes, words):
+    with pytest.raises(UserError, match=words):
+        watch(Agent(), f"test_watching/{game}-v0", tmp_path / name, episodes)
+    assert not list(tmp_path.iterdir())

@@ -97,7 +97,12 @@ class Memory(nn.Module):
         """The outputs of ``unroll`` alone, which is all that an update needs, by the fastest path."""
         for index, (layer, own) in enumerate(self._layers_and_states(state)):
             x = self._drop(x, index > 0)
-            x = fused.outputs(layer, x, start, own) if fused.fits(layer) else unroll(layer, x, start, own)[0]
+            if layer.state_size == 0:  # no memory, no time: all steps at once
+                x = layer.step(layer.project(x), own.expand(*x.shape[:-1], 0))[0]
+            elif fused.fits(layer):
+                x = fused.outputs(layer, x, start, own)
+            else:
+                x = unroll(layer, x, start, own)[0]
         return x
 
     def _layers_and_states(self, state: Tensor) -> Iterator[tuple[Cell, Tensor]]:

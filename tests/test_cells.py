@@ -157,10 +157,28 @@ def test_a_population_of_heads_equals_its_members_one_by_one(build: Callable[[],
 
 @pytest.mark.parametrize("name", CELLS)
 def test_initial_weights_stay_within_torchs_bound(name: str) -> None:
-    cell = make_cell(name, 100, 25)
+    options = {"init": "torch"} if name in ("elman", "gru", "lstm") else {}
+    cell = make_cell(name, 100, 25, **options)
     bound = {"fir": 800, "none": 100}.get(name, 25) ** -0.5  # the inputs of a unit, or its fellows
     for parameter in cell.parameters():
         assert 0.8 * bound < parameter.abs().max() <= bound
+
+
+@pytest.mark.parametrize(("name", "gates", "open_gate"), [("elman", 1, None), ("gru", 3, 1), ("lstm", 4, 1)])
+def test_each_gate_begins_with_an_orthogonal_matrix(name: str, gates: int, open_gate: int | None) -> None:
+    cell = make_cell(name, 50, 20, init="orthogonal")
+    for block in cell.weight_hidden.split(20, dim=1):  # [H, H] per gate
+        torch.testing.assert_close(block @ block.t(), torch.eye(20), rtol=0, atol=1e-5)
+    assert cell.weight_input.std().item() == pytest.approx(50**-0.5, rel=0.1)
+    if open_gate is not None:
+        expected = torch.zeros(gates, 20)
+        expected[open_gate] = 1.0
+        torch.testing.assert_close(cell.bias_hidden, expected.flatten())
+
+
+def test_an_unknown_initialisation_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"init is 'xavier': choose one of orthogonal, torch"):
+        make_cell("gru", 1, 1, init="xavier")
 
 
 def test_an_unknown_cell_names_the_known_ones() -> None:

@@ -208,6 +208,16 @@ def test_points_are_counted_in_double_precision() -> None:
     assert rewards.dtype == np.float32
 
 
+def test_a_reset_in_the_middle_counts_anew() -> None:
+    env = vectorize("toys/Conveyor-v0", 1)
+    env.reset()
+    env.step(np.array([1]))
+    env.reset()
+    env.step(np.array([1]))
+    infos = env.step(np.array([1]))[3]
+    assert (infos[0]["episode"]["r"], infos[0]["episode"]["l"]) == (2.0, 2)
+
+
 class Sleeper:
     """A policy without memory whose action depends on the observation alone."""
 

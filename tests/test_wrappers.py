@@ -219,6 +219,8 @@ def test_spaces() -> None:
     both = space("previous")
     assert both.low.tolist() == [*low, 0, 0, -np.inf] and both.high.tolist() == [*high, 1, 1, np.inf]
     assert space("previous", reward=False).shape == (5,) and space("previous", action=False).shape == (4,)
+    warm = wrap(tour(VECTOR, Box(1, 2, (1,))), [{"name": "previous", "reward": False}]).observation_space
+    assert (warm.low[-1], warm.high[-1]) == (0, 2)  # zero: no action yet
     hidden_space = wrap(tour(MultiDiscrete([3, 4, 5])), [{"name": "hide", "keep": [2]}]).observation_space
     assert hidden_space == MultiDiscrete([5])
 

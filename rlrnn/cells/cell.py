@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rlrnn.errors import UserError
+
 
 class Cell(nn.Module, ABC):
     """One layer of memory: ``project`` looks at the input alone, ``step`` joins it with the state.
@@ -45,6 +47,35 @@ class Cell(nn.Module, ABC):
 def uniform(bound: float, *shape: int) -> nn.Parameter:
     """A parameter of that shape, uniform in [-bound, bound]."""
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+
+INITIALISATIONS = ("orthogonal", "torch")
+
+
+def recurrent_weights(
+    init: str, input_size: int, hidden_size: int, gates: int
+) -> tuple[nn.Parameter, nn.Parameter]:
+    """Initial weights [I, gates * H] from the inputs and [H, gates * H] from the units themselves.
+
+    "torch": both uniform within 1 / sqrt(H), as torch's recurrent layers begin. "orthogonal": each gate
+    hears the units through an orthogonal matrix (Saxe et al. 2014), so that what they hold neither
+    grows nor fades at first, and the inputs through normal weights of std 1 / sqrt(I).
+    """
+    if init not in INITIALISATIONS:
+        raise UserError(f"init is {init!r}: choose one of {', '.join(INITIALISATIONS)}.")
+    width = gates * hidden_size
+    if init == "torch":
+        bound = inverse_root(hidden_size)
+        return uniform(bound, input_size, width), uniform(bound, hidden_size, width)
+    blocks = [nn.init.orthogonal_(torch.empty(hidden_size, hidden_size)) for _ in range(gates)]
+    inputs = torch.randn(input_size, width) * inverse_root(input_size)
+    return nn.Parameter(inputs), nn.Parameter(torch.cat(blocks, dim=1))
+
+
+def recurrent_bias(init: str, hidden_size: int, gates: int) -> nn.Parameter:
+    """An initial bias [gates * H]: uniform within 1 / sqrt(H) ("torch"), or 0 ("orthogonal")."""
+    size = gates * hidden_size
+    return uniform(inverse_root(hidden_size), size) if init == "torch" else nn.Parameter(torch.zeros(size))
 
 
 def inverse_root(size: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, add_product, affine, inverse_root, uniform
+from rlrnn.cells.cell import Cell, add_product, affine, recurrent_bias, recurrent_weights
 from rlrnn.errors import UserError
 
 NONLINEARITIES = {
@@ -19,7 +19,13 @@ class Elman(Cell):
     """h' = f(x W + h U + b). Elman, "Finding structure in time", Cognitive Science 14 (1990)."""
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, bias: bool = True, nonlinearity: str = "tanh"
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        init: str = "orthogonal",
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
         if nonlinearity not in NONLINEARITIES:
@@ -28,10 +34,8 @@ class Elman(Cell):
                 f"{', '.join(NONLINEARITIES)}."
             )
         self.nonlinearity = nonlinearity
-        bound = inverse_root(hidden_size)
-        self.weight_input = uniform(bound, input_size, hidden_size)
-        self.weight_hidden = uniform(bound, hidden_size, hidden_size)
-        self.bias = uniform(bound, hidden_size) if bias else None
+        self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=1)
+        self.bias = recurrent_bias(init, hidden_size, gates=1) if bias else None
 
     def project(self, x: Tensor) -> Tensor:
         return affine(x, self.weight_input, self.bias)

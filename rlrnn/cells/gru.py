@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, affine, inverse_root, uniform
+from rlrnn.cells.cell import Cell, affine, recurrent_bias, recurrent_weights
 
 
 class Gru(Cell):
@@ -15,13 +15,16 @@ class Gru(Cell):
     Columns of the weights: r, z, n, H each, as ``torch.nn.GRU`` orders its rows.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, *, bias: bool = True, init: str = "orthogonal"
+    ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
-        bound = inverse_root(hidden_size)
-        self.weight_input = uniform(bound, input_size, 3 * hidden_size)
-        self.weight_hidden = uniform(bound, hidden_size, 3 * hidden_size)
-        self.bias_input = uniform(bound, 3 * hidden_size) if bias else None
-        self.bias_hidden = uniform(bound, 3 * hidden_size) if bias else None
+        self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=3)
+        self.bias_input = recurrent_bias(init, hidden_size, gates=3) if bias else None
+        self.bias_hidden = recurrent_bias(init, hidden_size, gates=3) if bias else None
+        if self.bias_hidden is not None and init == "orthogonal":
+            with torch.no_grad():  # z begins near 0.73: remember rather than overwrite
+                self.bias_hidden[hidden_size : 2 * hidden_size] = 1.0
 
     def project(self, x: Tensor) -> Tensor:
         return affine(x, self.weight_input, self.bias_input)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, add_product, affine, inverse_root, uniform
+from rlrnn.cells.cell import Cell, add_product, affine, recurrent_bias, recurrent_weights
 
 
 class Lstm(Cell):
@@ -15,19 +15,21 @@ class Lstm(Cell):
 
     i, f, o = sigmoid(x W + h U + b + c), g = tanh(...), c' = f * c + i * g, h' = o * tanh(c').
     Columns of the weights: i, f, g, o, H each, as ``torch.nn.LSTM`` orders its rows, and two biases
-    as it has, so that its weights and its optimizer's state carry over. The state is [h | c], the
+    as it has, so that its weights and its optimizer's state carry over (and by default its initial weights
+    are drawn as torch draws them, which is what users of sb3-contrib know). The state is [h | c], the
     output h.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("h", "c")
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
+    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, init: str = "torch") -> None:
         super().__init__(input_size, hidden_size, 2 * hidden_size)
-        bound = inverse_root(hidden_size)
-        self.weight_input = uniform(bound, input_size, 4 * hidden_size)
-        self.weight_hidden = uniform(bound, hidden_size, 4 * hidden_size)
-        self.bias_input = uniform(bound, 4 * hidden_size) if bias else None
-        self.bias_hidden = uniform(bound, 4 * hidden_size) if bias else None
+        self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=4)
+        self.bias_input = recurrent_bias(init, hidden_size, gates=4) if bias else None
+        self.bias_hidden = recurrent_bias(init, hidden_size, gates=4) if bias else None
+        if self.bias_hidden is not None and init == "orthogonal":
+            with torch.no_grad():  # Gers et al. 2000: begin by remembering
+                self.bias_hidden[hidden_size : 2 * hidden_size] = 1.0
 
     def project(self, x: Tensor) -> Tensor:
         if self.bias_input is None or self.bias_hidden is None:

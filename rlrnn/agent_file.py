@@ -6,7 +6,6 @@ again from it.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -35,8 +34,8 @@ class MissingSchedule:
 
     def __call__(self, progress_remaining: float) -> float:
         raise UserError(
-            f"{self.name} could not be stored with the agent (it was a {self.type_name}), and training needs it: give "
-            f"it to load, as {self.name}=... or in custom_objects={{{self.name!r}: ...}}."
+            f"{self.name} could not be stored with the agent (it was a {self.type_name}), and training needs "
+            f"it: give it to load, as {self.name}=... or in custom_objects={{{self.name!r}: ...}}."
         )
 
 
@@ -71,14 +70,21 @@ def load(
     force_reset: bool,
     settings: dict[str, Any],
 ) -> Learner:
-    """A learner as it was saved; ``settings`` replace its own, and with ``custom_objects`` fill what is missing."""
+    """A learner as it was saved; ``settings`` replace its own, and ``custom_objects`` too fill what is missing."""
     given = {**(custom_objects or {}), **{k: v for k, v in settings.items() if k != "policy_kwargs"}}
     if env is not None:  # the environment knows its spaces: a file from elsewhere may not
         env = cls._wrap_env(env, 0)
     agent = read(file, device, given)
     if print_system_info:
-        print("== SAVED WITH ==", *(f"- {name}: {version}" for name, version in agent.system.items()), sep="\n")
-        print("== THIS SYSTEM ==", f"- python: {platform.python_version()}", f"- torch: {torch.__version__}", sep="\n")
+        print(
+            "== SAVED WITH ==", *(f"- {name}: {version}" for name, version in agent.system.items()), sep="\n"
+        )
+        print(
+            "== THIS SYSTEM ==",
+            f"- python: {platform.python_version()}",
+            f"- torch: {torch.__version__}",
+            sep="\n",
+        )
     data = dict(agent.data)
     for name in SCHEDULES:
         if name in agent.missing:
@@ -88,11 +94,15 @@ def load(
             data[name] = getattr(env, name)
         else:
             saving.require(agent, name)
-    stored = saving.require(agent, "policy_kwargs")
+    lost = any(path.startswith("policy_kwargs") for path in agent.missing)
+    if lost and "policy_kwargs" in settings:
+        stored = settings["policy_kwargs"]
+    else:
+        stored = saving.require(agent, "policy_kwargs")
     if "policy_kwargs" in settings and settings["policy_kwargs"] != stored:
         raise UserError(
-            f"policy_kwargs are {settings['policy_kwargs']}, but the agent was saved with {stored}: leave them out, "
-            "they come with the agent."
+            f"policy_kwargs are {settings['policy_kwargs']}, but the agent was saved with {stored}: leave them "
+            "out, they come with the agent."
         )
     if env is not None:
         check_for_correct_spaces(env, data["observation_space"], data["action_space"])
@@ -111,11 +121,15 @@ def load(
         learner.learning_rate, learner.lr_schedule = learning_rate, FloatSchedule(learning_rate)
     if not force_reset and memory is not None and memory.shape[0] == learner.n_envs:
         learner._last_state = memory  # type: ignore[attr-defined]
-    states = agent.states
-    if contrib.is_contrib_zip(file):
-        states = contrib.translate_states(states, [name for name, _ in learner.policy.named_parameters()])
-    learner.set_parameters(states, exact_match=True, device=device)
+    learner.set_parameters(states_for(learner, agent), exact_match=True, device=device)
     return learner
+
+
+def states_for(learner: BaseAlgorithm, agent: saving.Agent) -> dict[str, Any]:
+    """A file's state_dicts under the names that this learner's parameters have."""
+    if agent.kind != contrib.KIND:
+        return agent.states
+    return contrib.translate_states(agent.states, [name for name, _ in learner.policy.named_parameters()])
 
 
 def _policy_name(policy_class: type[Any]) -> str | type[Any]:

@@ -380,7 +380,9 @@ class RecurrentPPO(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
     ) -> None:
         """Parameters from a saved agent's file, or a dict as ``get_parameters`` returns it."""
-        states = load_path_or_dict if isinstance(load_path_or_dict, dict) else agent_file.read(load_path_or_dict).states
+        states = load_path_or_dict
+        if not isinstance(states, dict):
+            states = agent_file.states_for(self, agent_file.read(states))
         super().set_parameters(states, exact_match, device)
 
     @staticmethod

@@ -18,7 +18,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rlrnn import returns, saving
+from rlrnn import encoding, returns
 from rlrnn.errors import EnvironmentFault
 from rlrnn.network import RecurrentNetwork
 from rlrnn.sensors import Observation
@@ -76,7 +76,7 @@ class RewardScaler:
         return scaled.clip(-self.CLIP, self.CLIP)
 
 
-saving.RECORDS["$RewardScaler"] = (RewardScaler, vars)
+encoding.RECORDS["$RewardScaler"] = (RewardScaler, vars)
 
 
 @dataclass(frozen=True)

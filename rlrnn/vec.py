@@ -4,6 +4,7 @@ import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, Protocol
 
@@ -125,7 +126,7 @@ class GameVecEnv(VecEnv):
         sound = np.abs(step.rewards) <= _LARGEST  # false of NaN too
         if not sound.all():
             b = int(sound.argmin())
-            raise self._fault(b, f"the reward {step.rewards[b]}")
+            raise self._fault(b, f"the reward {step.rewards[b]}", "rewards must be finite float32 numbers")
         dones = step.terminated | step.truncated
         if dones.any():
             self._end(step, np.flatnonzero(dones).tolist())
@@ -152,11 +153,12 @@ class GameVecEnv(VecEnv):
         for part in observations.values() if isinstance(observations, dict) else (observations,):
             if part.dtype.kind == "f" and np.isnan(part).any():
                 row = int(np.argmax(np.isnan(part).reshape(len(part), -1).any(axis=1)))
-                raise self._fault(copies[row], "an observation with NaN")
+                raise self._fault(copies[row], "an observation with NaN", "observations must be numbers")
 
-    def _fault(self, copy: int, what: str) -> EnvironmentFault:
+    def _fault(self, copy: int, what: str, rule: str) -> EnvironmentFault:
+        step = self._lengths[copy]
         return EnvironmentFault(
-            f"Copy {copy} of {self.name} gave {what} at step {self._lengths[copy]} of its episode."
+            f"Copy {copy} of {self.name} gave {what} at step {step} of its episode; {rule}."
         )
 
     def close(self) -> None:
@@ -226,19 +228,19 @@ def _best_workers(makers: Sequence[Maker]) -> int:
 def _step_seconds(maker: Maker) -> float:
     """Median seconds of a step of a copy made for this and thrown away; at most about 0.1 s are spent."""
     seconds: list[float] = []
-    env = maker()
     try:
-        env.action_space.seed(0)
-        env.reset(seed=0)
-        while len(seconds) < 30 and sum(seconds) < 0.1:
-            action = env.action_space.sample()
-            before = time.perf_counter()
-            *_, over, cut, _ = env.step(action)
-            seconds.append(time.perf_counter() - before)
-            if over or cut:
-                env.reset()
-    finally:
-        env.close()
+        with closing(maker()) as env:
+            env.action_space.seed(0)
+            env.reset(seed=0)
+            while len(seconds) < 30 and sum(seconds) < 0.1:
+                action = env.action_space.sample()
+                before = time.perf_counter()
+                *_, over, cut, _ = env.step(action)
+                seconds.append(time.perf_counter() - before)
+                if over or cut:
+                    env.reset()
+    except Exception:  # the copies that are played will say so, with their numbers
+        return 0.0
     return statistics.median(seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -340,6 +341,7 @@ def zipped(data: dict[str, Any] | None = None, **params: Any) -> io.BytesIO:
         spaces.Box(np.array(0.3, np.float32), np.array(1, np.float32)),
         spaces.Box(-5, 5, (2, 2), np.int16),
         spaces.Box(0, 255, (210, 160, 3), np.uint8),
+        spaces.Box(0, 100, (3,), np.uint8),
         spaces.Discrete(4, start=-2),
         spaces.MultiDiscrete([[2, 3], [4, 5]], dtype=np.int32, start=[[0, 1], [2, 3]]),
         spaces.MultiBinary(4),
@@ -442,7 +444,7 @@ def test_settings_that_are_known_are_rebuilt_and_others_named() -> None:
     assert agent.kind == "sb3_contrib.RecurrentPPO"
     assert agent.missing == {
         "policy_kwargs.features_extractor_class": f"class {__name__}.Extractor",
-        "policy_kwargs.lstm_kwargs": "value shown as \"{'dropout': np.float32(0.1)}\"",
+        "policy_kwargs.lstm_kwargs": f"value shown as {str(lost['lstm_kwargs'])!r}",
         "learning_rate": "function",
         "clip_range": "function",
     }
@@ -471,6 +473,17 @@ def test_whose_zip_it_is(trained: Trained, tmp_path: Path) -> None:
     assert named == {"theirs": True, "ours": False, "text": False, "nothing": False}
 
 
+def forged(name: str, content: bytes | str) -> io.BytesIO:
+    """A zip of SB3's with another member under that name."""
+    with zipfile.ZipFile(zipped()) as archive:
+        members: dict[str, Any] = {member: archive.read(member) for member in archive.namelist()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for member, old in members.items():
+            archive.writestr(member, content if member == name else old)
+    return buffer
+
+
 class Payload:
     """Unpickling it would set a flag."""
 
@@ -488,15 +501,8 @@ def test_pickles_are_never_run() -> None:
     assert set(read_contrib(zipped({"action_space": space})).missing) == {"action_space"}
     with pytest.raises(FileFault, match=r"corrupted in policy\.optimizer\.pth"):
         read_contrib(zipped(**{"policy.optimizer": {"state": Payload()}}))
-    with zipfile.ZipFile(zipped()) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["policy.pth"] = pickle.dumps(Payload())
-    attack = io.BytesIO()
-    with zipfile.ZipFile(attack, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
     with pytest.raises(FileFault, match=r"corrupted in policy\.pth"):
-        read_contrib(attack)
+        read_contrib(forged("policy.pth", pickle.dumps(Payload())))
     assert not Payload.ran
     pickle.loads(pickle.dumps(Payload()))
     assert Payload.ran  # the payload does run where pickles are loaded
@@ -514,6 +520,16 @@ def test_damaged_and_foreign_files(trained: Trained) -> None:
     huge = torch.zeros(1).expand(1 << 20, 1 << 20)
     with pytest.raises(FileFault, match="larger than itself"):
         read_contrib(zipped(policy={"lstm_actor.weight_ih_l0": huge}))
+    weights, packed = io.BytesIO(), io.BytesIO()
+    torch.save({"lstm_actor.weight_ih_l0": torch.zeros(10**6)}, weights)
+    with zipfile.ZipFile(weights) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as small:
+        for member in plain.namelist():
+            small.writestr(member, plain.read(member))
+    with pytest.raises(FileFault, match="it is compressed"):
+        read_contrib(forged("policy.pth", packed.getvalue()))
+    image = {":type:": "<class 'gymnasium.spaces.box.Box'>", ":serialized:": "", "dtype": "uint8"}
+    absurd = {"observation_space": {**image, "low": "[0]", "high": "[255]", "_shape": [1 << 20, 1 << 20]}}
+    assert "observation_space" in read_contrib(forged("data", json.dumps(absurd))).missing
     with pytest.raises(FileFault, match=r"only agents of sb3_contrib\.RecurrentPPO"):
         read_contrib(zipped(policy={"mlp.weight": torch.zeros(1)}))
 

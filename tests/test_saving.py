@@ -27,7 +27,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
-from rlrnn import saving
+from rlrnn import encoding, saving
 from rlrnn.errors import FileFault, UserError
 from rlrnn.saving import read_agent, require, write_agent
 
@@ -99,7 +99,7 @@ LEAVES = [
     lambda rng: np.array([math.nan, -0.0, 1.5], rng.choice(["float16", "float32", "float64"]))[::-1].copy(),
     lambda rng: torch.arange(6.0).view(2, 3).to(rng.choice([torch.bfloat16, torch.float64, torch.bool])),
     lambda rng: rng.choice([torch.float32, torch.bfloat16, torch.int64]),
-    lambda rng: rng.choice(list(saving.CLASSES.values())),
+    lambda rng: rng.choice(list(encoding.CLASSES.values())),
     lambda rng: FloatSchedule(rng.choice([0.1, LinearSchedule(1.0, 0.1, 0.5), ConstantSchedule(3.0)])),
     lambda rng: LinearSchedule(rng.random(), 0.0, 1.0),
     a_box,
@@ -167,6 +167,28 @@ def test_tensors_that_share_memory_or_are_views() -> None:
     assert come_back(torch.nn.Parameter(base)).requires_grad is False
 
 
+def test_tensors_whose_paths_are_spelt_alike() -> None:
+    state = {
+        "a/b": torch.ones(1),
+        "a": {"b": torch.zeros(1)},
+        "\ud800": torch.ones(2),
+        "\\ud800": torch.ones(3),
+    }
+    assert same(loaded(saved(states={"policy": state})).states["policy"], state)
+
+
+def test_depth_is_bounded() -> None:
+    def nested(levels: int) -> list[Any]:
+        return [nested(levels - 1)] if levels else []
+
+    assert come_back(nested(saving.DEPTH - 3)) == nested(saving.DEPTH - 3)
+    loop: dict[str, Any] = {}
+    loop.update(a=loop, b=loop)
+    agent = loaded(saved({"deep": nested(saving.DEPTH), "loop": loop, "gamma": 0.9}))
+    assert agent.data == {"gamma": 0.9}
+    assert agent.missing["loop"] == f"dict nested deeper than {saving.DEPTH} levels"
+
+
 def test_what_has_another_shape_outside() -> None:
     assert come_back(torch.device("cuda", 1)) == "cuda:1"
     assert come_back(Path("runs") / "a") == str(Path("runs") / "a")
@@ -177,10 +199,11 @@ def test_what_has_another_shape_outside() -> None:
 def test_same_agent_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(3)
     data = {f"field{i}": grow(rng, 3) for i in range(20)}
+    data["numbered"] = {10: "a", 9: "b"}
     first = saved(data, {"policy": {"b": torch.ones(2), "a": torch.zeros(2)}})
     monkeypatch.setattr("time.time", lambda: 2e9)
     monkeypatch.setattr("time.localtime", lambda *_: (2040, 1, 1, 0, 0, 0, 0, 0, 0))
-    backwards = dict(reversed(data.items()))
+    backwards = {**dict(reversed(data.items())), "numbered": {9: "b", 10: "a"}}
     assert saved(backwards, {"policy": {"a": torch.zeros(2), "b": torch.ones(2)}}) == first
     assert saved(data, {"policy": {"b": torch.ones(2), "a": torch.full((2,), 1e-45)}}) != first
 
@@ -266,13 +289,13 @@ def test_require_says_what_is_missing_and_how_to_give_it() -> None:
 
 
 def test_a_registered_class_travels_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "CLASSES", dict(saving.CLASSES))
-    saving.register("mine", Extractor)
-    saving.register("mine", Extractor)
+    monkeypatch.setattr(encoding, "CLASSES", dict(encoding.CLASSES))
+    encoding.register("mine", Extractor)
+    encoding.register("mine", Extractor)
     content = saved({"extractor": Extractor})
     assert loaded(content).data["extractor"] is Extractor
     with pytest.raises(UserError, match="'mine' belongs to Extractor"):
-        saving.register("mine", NatureCNN)
+        encoding.register("mine", NatureCNN)
     monkeypatch.undo()
     assert loaded(content).missing == {"extractor": "class mine"}
 
@@ -463,12 +486,25 @@ def test_broken_files_say_what_is_wrong(change: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_member_that_claims_more_than_the_file_holds() -> None:
-    content = bytearray(an_agent())
-    directory = content.rindex(b"PK\x01\x02")  # the last member's entry, its sizes at 20 and 24
-    content[directory + 20 : directory + 28] = struct.pack("<II", 1 << 30, 1 << 30)
+def with_sizes(content: bytes, compressed: int, plain: int) -> bytes:
+    """The last member's entry in the zip's directory has its sizes at bytes 20 and 24."""
+    place = content.rindex(b"PK\x01\x02") + 20
+    return content[:place] + struct.pack("<II", compressed, plain) + content[place + 8 :]
+
+
+def test_members_that_claim_more_than_the_file_holds() -> None:
     with pytest.raises(FileFault, match=f"claims {1 << 30} bytes"):
-        loaded(bytes(content))
+        loaded(with_sizes(an_agent(), 1 << 30, 1 << 30))
+    packed = io.BytesIO(rebuilt(an_agent(), {"tensors.safetensors": None}))
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("tensors.safetensors", bytes(10**8))
+        size = archive.getinfo("tensors.safetensors").compress_size
+    bomb = packed.getvalue()
+    tracemalloc.start()
+    with pytest.raises(FileFault, match="compressed"):
+        loaded(with_sizes(bomb, size, size))
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 def flipped(content: bytes, first: int, rng: random.Random) -> bytes:

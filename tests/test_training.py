@@ -84,6 +84,7 @@ def test_every_training_episode_is_written_once(run):
     step, points, length = runs.read_episodes(run.folder / "episodes.csv").T
     np.testing.assert_array_equal(points, length)  # CartPole: a point per step
     assert np.all(np.diff(step) >= 0) and step[-1] <= 512
+    assert step[0] == 4 * length[0]  # the first to end began at step 0, beside three others
     # What is not written is at most the four episodes still under way.
     assert 512 - 4 * 500 < length.sum() <= 512
     rows = (run.folder / "progress.csv").read_text().splitlines()

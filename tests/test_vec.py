@@ -412,3 +412,13 @@ def test_step_time_is_measured_on_a_copy_that_is_closed_again() -> None:
 
     assert 0 < vec._step_seconds(Watched) < 1
     assert len(made) == 1 and made[0].first_seed == 0
+
+
+def test_an_env_that_fails_while_it_is_measured_fails_where_it_is_played(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vec.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    env = vectorize("toys/Walk-v0", 2, seed=0, kwargs={"trouble": "raise", "victim": 0, "when": 1})
+    env.reset()
+    with pytest.raises(EnvironmentFault, match="Copy 0 of toys/Walk-v0 raised ZeroDivisionError"):
+        env.step(np.zeros(2, int))

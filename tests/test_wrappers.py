@@ -66,6 +66,24 @@ class Tour(gym.Env):
         return observation, self.np_random.random(), self.left == 0, False, {}
 
 
+class Blank(gym.Env):
+    """Shows the same thing for ever."""
+
+    def __init__(self, value: float, size: int) -> None:
+        self.observation_space, self.action_space = Box(-9, 9, (size,)), Discrete(2)
+        self.view = np.full(size, value, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return self.view, {}
+
+    def step(self, action: Any) -> Any:
+        return self.view, 0.0, False, False, {}
+
+
+def blanks(value: float, size: int, n_envs: int) -> VecEnv:
+    return from_envs([lambda: Blank(value, size)] * n_envs)
+
+
 def tour(space: gym.Space, action_space: gym.Space | None = None, n_envs: int = 3) -> VecEnv:
     return from_envs([lambda: Tour(space, action_space or Discrete(2))] * n_envs)
 
@@ -251,8 +269,7 @@ def test_previous_writes_every_space(space: gym.Space, observation: Any, written
 
 def test_noise_is_gaussian() -> None:
     """Kolmogorov-Smirnov against N(0, 0.3^2) over 24,000 numbers, and none of them depends on another."""
-    still = Box(2, 2, (3,))
-    env = Noise(tour(still, n_envs=20), std=0.3)
+    env = Noise(blanks(2, 3, n_envs=20), std=0.3)
     env.seed(0)
     noise = np.array(
         [env.reset() - 2] + [env.step(np.zeros(20, int))[0] - 2 for _ in range(399)]
@@ -268,7 +285,7 @@ def test_noise_is_gaussian() -> None:
 
 
 def test_flicker_has_its_probability_and_strikes_copies_alone() -> None:
-    env = wrap(tour(Box(1, 2, (2,)), n_envs=20), [{"name": "flicker", "probability": 0.3}])
+    env = wrap(blanks(1, 2, n_envs=20), [{"name": "flicker", "probability": 0.3}])
     env.seed(0)
     views = np.array([env.reset()] + [env.step(np.zeros(20, int))[0] for _ in range(399)])  # [T, B, 2]
     dark = (views == 0).all(axis=2)

@@ -144,26 +144,23 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
 
     def _checked(self, actions: Array) -> Array:
         """The actions as an array that fits the space, or one sentence saying why they do not."""
-        actions = np.asarray(actions)
-        space = self.single_action_space
-        shape = self.action_space.shape
-        if actions.shape != shape:
+        actions, space, name = np.asarray(actions), self.single_action_space, type(self).__name__
+        whole = isinstance(space, Discrete)
+        if actions.shape != self.action_space.shape or actions.dtype.kind not in ("iu" if whole else "iuf"):
             raise UserError(
-                f"The actions have shape {actions.shape}; "
-                f"{self.num_envs} copies of {type(self).__name__} need {shape}."
+                f"The actions are {actions.dtype} of shape {actions.shape}; {self.num_envs} copies of {name} "
+                f"need {space.dtype} of shape {self.action_space.shape}."
             )
-        if isinstance(space, Discrete):
-            fits = actions.dtype.kind in "iu" and actions.min() >= 0 and actions.max() < space.n
-            wanted = f"whole numbers from 0 to {space.n - 1}"
-        else:
-            if actions.dtype.kind in "iuf":
-                actions = actions.astype(space.dtype, copy=False)
-            # Written so that NaN, which compares false with everything, does not fit.
-            inside = (actions >= space.low) & (actions <= space.high)
-            fits = actions.dtype.kind == "f" and bool(inside.all())
-            wanted = f"numbers from {space.low.min()} to {space.high.max()}"
-        if not fits:
-            raise UserError(f"The actions {actions!r} do not fit {type(self).__name__}; give {wanted}.")
+        low: Any = 0 if isinstance(space, Discrete) else space.low
+        high: Any = space.n - 1 if isinstance(space, Discrete) else space.high
+        if not whole:
+            actions = actions.astype(space.dtype, copy=False)
+        inside = (actions >= low) & (actions <= high)  # false for NaN, which compares false with everything
+        if not inside.all():
+            raise UserError(
+                f"The action {actions[~inside][0]} is not allowed; {name} takes {'whole ' * whole}numbers "
+                f"from {np.min(low)} to {np.max(high)}."
+            )
         return actions
 
 

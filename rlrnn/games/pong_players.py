@@ -1,38 +1,40 @@
-"""Players of Pong that are written, not learned: they say how much of the game needs memory."""
+"""Players of Pong that are written, not learned: they show how much of the game needs memory."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from rlrnn.games.array_game import Array
-from rlrnn.games.pong import BALL, DOWN, EDGE, PADDLE_SPEED, STAY, UP, WALL, Pong
+from rlrnn.games.array_game import Array, ArrayGame
+from rlrnn.games.pong import AGENT_SPEED, DOWN, EDGE, STAY, UP, Pong, fold
 
-Player = Callable[[Array], Array]  # observations [B, 4] -> actions [B]
-
-
-def toward(target: Array, height: Array) -> Array:
-    """The action that brings a paddle at `height` nearer to `target`, or keeps it there."""
-    gap = target - height
-    return np.where(np.abs(gap) <= PADDLE_SPEED / 2, STAY, np.where(gap > 0, UP, DOWN))
+Player = Callable[[Array], Array]  # observations [B, ...] -> actions [B, ...]
 
 
-def random_player(game: Pong, seed: int) -> Player:
-    rng = np.random.default_rng(seed)
-    return lambda _: rng.integers(0, 3, game.num_envs)
+def play_once(game: ArrayGame, player: Player, seed: int) -> Array:
+    """Points of the first episode of every copy, [B]."""
+    seen, _ = game.reset(seed=seed)
+    points, playing = np.zeros(game.num_envs), np.ones(game.num_envs, np.bool_)
+    while playing.any():
+        seen, rewards, terminated, truncated, _ = game.step(player(seen))
+        points += rewards * playing
+        playing &= ~(terminated | truncated)
+    return points
+
+
+def random_player(game: ArrayGame) -> Player:
+    """Draws its actions evenly; plays any game."""
+    game.action_space.seed(0)
+    return lambda _: game.action_space.sample()
 
 
 def chaser(game: Pong) -> Player:
     """Without memory: goes to the ball's height while it sees the ball, else to the middle."""
-    return lambda seen: toward(seen[:, 2], seen[:, 0])
+    return lambda seen: _toward(seen[:, 2], seen[:, 0])
 
 
-def waiter(game: Pong) -> Player:
-    """Without memory: chases only a ball on its own side, else to the middle."""
-    return lambda seen: toward(np.where(seen[:, 1] > 0, seen[:, 2], 0), seen[:, 0])
-
-def stayer(game: Pong) -> Player:
-    """Without memory: chases while it sees, else stays where it is: its paddle remembers."""
-    return lambda seen: np.where(seen[:,3]>0, toward(seen[:, 2], seen[:, 0]), STAY)
+def freezer(game: Pong) -> Player:
+    """Without memory but for its paddle: goes to the ball's height while it sees the ball, else stays."""
+    return lambda seen: np.where(seen[:, 3] > 0, _toward(seen[:, 2], seen[:, 0]), STAY)
 
 
 def last_seen(game: Pong) -> Player:
@@ -41,35 +43,50 @@ def last_seen(game: Pong) -> Player:
 
     def play(seen: Array) -> Array:
         np.copyto(height, seen[:, 2], where=seen[:, 3] > 0)
-        return toward(height, seen[:, 0])
+        return _toward(height, seen[:, 0])
 
     return play
 
 
-def fold(y: Array) -> Array:
-    """The height that a ball reaches which would be at y if there were no walls."""
-    return np.abs((y - WALL) % (4 * WALL) - 2 * WALL) - WALL
+def extrapolator(game: Pong) -> Player:
+    """Remembers the last two sightings, keeps the time since, and goes where a straight flight will end."""
+    before, last = np.zeros((2, game.num_envs)), np.zeros((2, game.num_envs))  # x, y of two sightings
+
+    def play(seen: Array) -> Array:
+        x, y = EDGE * seen[:, 1], seen[:, 2].astype(np.float64)
+        sighted = seen[:, 3] > 0
+        np.copyto(before, last, where=sighted)
+        np.copyto(last, np.stack((x, y)), where=sighted)
+        run = last[0] - before[0]
+        coming = (run > 0) & (run < 0.5)  # not two sightings with a serve or the fog between them
+        arrival = fold(last[1] + (last[1] - before[1]) / np.where(coming, run, 1.0) * (EDGE - last[0]))
+        return _toward(np.where(coming, arrival, 0.0), seen[:, 0])
+
+    return play
 
 
 def perfect(game: Pong) -> Player:
-    """Reads the true state and waits where the ball will arrive, else in the middle."""
+    """Reads the true state and waits where the ball will arrive, or in the middle while it flies away."""
 
     def play(seen: Array) -> Array:
-        agent, _, x, y, speed_x, speed_y = game.state[:6]
-        arrival = fold(y + speed_y * (EDGE - x) / speed_x)
-        return toward(np.where(speed_x > 0, arrival, 0.0), agent)
+        _, _, x, y, speed_x, speed_y = game.state[:6]
+        arrival = fold(y + speed_y / speed_x * (EDGE - x))
+        return _toward(np.where(speed_x > 0, arrival, 0.0), seen[:, 0])
 
     return play
 
 
-def play_matches(make_player: Callable[[Pong], Player], game: Pong, seed: int):
-    """Play one match per copy."""
-    seen, _ = game.reset(seed=seed)
-    player = make_player(game)
-    points = np.full(game.num_envs, np.nan); length=np.zeros(game.num_envs); total = np.zeros(game.num_envs); n=0
-    while np.isnan(points).any():
-        seen, r, te, tr, _ = game.step(player(seen)); n+=1
-        total += r
-        end = (te | tr) & np.isnan(points)
-        points[end] = total[end]; length[end]=n
-    return points, length
+PLAYERS: dict[str, Callable[[Pong], Player]] = {
+    "random": random_player,
+    "chaser": chaser,
+    "freezer": freezer,
+    "last_seen": last_seen,
+    "extrapolator": extrapolator,
+    "perfect": perfect,
+}
+
+
+def _toward(goal: Array, height: Array) -> Array:
+    """The action that brings a paddle at `height` nearer to `goal`, or keeps it there."""
+    gap = goal - height
+    return np.where(np.abs(gap) <= AGENT_SPEED / 2, STAY, np.where(gap > 0, UP, DOWN))

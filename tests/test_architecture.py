@@ -1,0 +1,120 @@
+"""The house is as DESIGN says: who may import whom, and what the package offers."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rlrnn
+
+PACKAGE = Path(rlrnn.__file__).parent
+
+ROOMS = {
+    "network": {"cells", "sensors", "sequence", "fused", "layers", "actuators", "network", "saving"},
+    "learners": {"returns", "rollouts", "ppo", "policy", "player", "agent_file", "contrib"},
+    "experiment": {
+        *(
+            "recipes",
+            "catalogue",
+            "runs",
+            "training",
+            "evaluation",
+            "plotting",
+            "watching",
+            "cli",
+            "__main__",
+        ),
+    },
+    "games": {"games", "vec", "wrappers", "view", "copies", "native", "workers", "ids"},
+}
+KNOWS = {
+    "network": {"network"},
+    "learners": {"network", "learners"},
+    "experiment": {"network", "learners", "experiment", "games"},
+    "games": {"games"},
+}
+ANYBODY = {"errors"}
+ROOM_OF = {module: room for room, modules in ROOMS.items() for module in modules}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """The name beneath the package: games/pong.py belongs to games."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of ours that a file imports, at its top or later."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("rlrnn.")}
+
+
+def test_every_module_has_its_room() -> None:
+    modules = {module_of(path) for path in SOURCES} - ANYBODY - {"__init__"}
+    assert modules == set(ROOM_OF)
+    assert sum(len(room) for room in ROOMS.values()) == len(ROOM_OF)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_run_one_way(path: Path) -> None:
+    module = module_of(path)
+    known = imported(path) & (set(ROOM_OF) | ANYBODY)
+    if module in ANYBODY:
+        assert not known
+    elif module != "__init__":
+        rooms = {ROOM_OF[name] for name in known - ANYBODY}
+        assert rooms <= KNOWS[ROOM_OF[module]], f"{path.name} knows {known}"
+
+
+def test_an_arrow_that_runs_backwards_is_seen(tmp_path: Path) -> None:
+    source = """
+import rlrnn.ppo
+def f():
+    from rlrnn import vec, __version__
+    from rlrnn.cells.gru import Gru
+"""
+    path = tmp_path / "sequence.py"
+    path.write_text(source)
+    assert imported(path) == {"ppo", "vec", "__version__", "cells"}
+
+
+def test_everything_on_offer_is_there() -> None:
+    assert rlrnn.__all__ == ["__version__", *sorted(rlrnn._HOMES)]
+    for name in rlrnn.__all__:
+        assert getattr(rlrnn, name) is not None
+        assert name in dir(rlrnn)
+    with pytest.raises(AttributeError, match="'rlrnn' has no attribute 'RecurrentPpo'"):
+        rlrnn.RecurrentPpo  # noqa: B018
+
+
+def test_no_module_has_the_name_of_something_on_offer() -> None:
+    """Importing such a module would replace what ``rlrnn.<name>`` is."""
+    assert not set(rlrnn.__all__) & {module_of(path) for path in SOURCES}
+
+
+def test_what_type_checkers_see_is_what_is_imported() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names:
+            assert alias.asname == alias.name
+            seen[alias.name] = node.module.removeprefix("rlrnn.")
+    assert seen == rlrnn._HOMES
+
+
+@pytest.mark.parametrize("first", ["rlrnn", "rlrnn.cli"])
+def test_help_does_not_wait_for_torch(first: str) -> None:
+    heavy = "{'torch', 'gymnasium', 'stable_baselines3', 'matplotlib'}"
+    code = f"import sys, {first}; late = {heavy} & set(sys.modules); sys.exit(str(late) if late else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -70,21 +70,14 @@ def load(
     force_reset: bool,
     settings: dict[str, Any],
 ) -> Learner:
-    """A learner as it was saved; ``settings`` replace its own, and ``custom_objects`` too fill what is missing."""
+    """A learner as it was saved; ``settings`` replace its own, ``custom_objects`` fill what is missing too."""
     given = {**(custom_objects or {}), **{k: v for k, v in settings.items() if k != "policy_kwargs"}}
     if env is not None:  # the environment knows its spaces: a file from elsewhere may not
         env = cls._wrap_env(env, 0)
     agent = read(file, device, given)
     if print_system_info:
-        print(
-            "== SAVED WITH ==", *(f"- {name}: {version}" for name, version in agent.system.items()), sep="\n"
-        )
-        print(
-            "== THIS SYSTEM ==",
-            f"- python: {platform.python_version()}",
-            f"- torch: {torch.__version__}",
-            sep="\n",
-        )
+        for title, system in (("SAVED WITH", agent.system), ("THIS SYSTEM", saving.versions())):
+            print(f"== {title} ==", *(f"- {name}: {version}" for name, version in system.items()), sep="\n")
     data = dict(agent.data)
     for name in SCHEDULES:
         if name in agent.missing:
@@ -101,8 +94,8 @@ def load(
         stored = saving.require(agent, "policy_kwargs")
     if "policy_kwargs" in settings and settings["policy_kwargs"] != stored:
         raise UserError(
-            f"policy_kwargs are {settings['policy_kwargs']}, but the agent was saved with {stored}: leave them "
-            "out, they come with the agent."
+            f"policy_kwargs are {settings['policy_kwargs']}, but the agent was saved with {stored}: "
+            "leave them out, they come with the agent."
         )
     if env is not None:
         check_for_correct_spaces(env, data["observation_space"], data["action_space"])
@@ -110,7 +103,7 @@ def load(
         if force_reset:
             data["_last_obs"] = None
     policy_class = _policy_class(saving.require(agent, "policy_class"))
-    learner = cls(policy_class, env, device=device, _init_setup_model=False)  # type: ignore[call-arg, arg-type]
+    learner = cls(policy_class, env, device=device, _init_setup_model=False)  # type: ignore[call-arg]
     memory = data.pop("_last_state", None)
     learning_rate = data.get("learning_rate")
     vars(learner).update({name: value for name, value in data.items() if name != "policy_class"} | settings)

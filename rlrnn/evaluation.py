@@ -106,10 +106,10 @@ def evaluate(
     ``episodes`` defaults to the game's own number, ``n_envs`` to one copy per episode, at most 100.
     ``wiped`` clears the memory before every step: what remains is what the agent wins without it.
     """
-    from rlrnn.ppo import _one_thread
+    from rlrnn.threads import one_thread
 
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
-    with closing(copies_for(agent, chosen, n_envs, seed)) as env, _one_thread(agent.device):
+    with closing(copies_for(agent, chosen, n_envs, seed)) as env, one_thread(agent.device):
         player = agent.player(n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
         return _count(player, env, episodes, chosen.points.win)
 

@@ -10,6 +10,7 @@ import torch
 
 from rlrnn.errors import UserError
 from rlrnn.policy import RecurrentPolicy
+from rlrnn.threads import one_thread
 
 
 class Player:
@@ -74,7 +75,8 @@ class Player:
             flags = np.ones(rows, dtype=np.bool_)
         network = self.policy.network
         start = torch.as_tensor(flags, device=self.policy.device)
-        distribution, self.state = network.act(tensor, start, self.state)
+        with one_thread(self.policy.device):
+            distribution, self.state = network.act(tensor, start, self.state)
         actions = distribution.mode() if self.deterministic else distribution.sample(self.generator)
         result = network.actuators.to_space(actions.cpu().numpy())
         return result if batched else result[0]

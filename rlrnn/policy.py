@@ -28,6 +28,7 @@ from rlrnn.actuators import Distribution
 from rlrnn.cells import CELLS, Cell
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.network import NetworkDescription, RecurrentNetwork
+from rlrnn.threads import one_thread
 
 States = tuple[np.ndarray, ...]
 
@@ -196,7 +197,7 @@ class RecurrentPolicy(BasePolicy):
         else:
             self._stateless_calls = 0
             memory = self._join_state(state, n_envs)
-        with torch.no_grad():
+        with torch.no_grad(), one_thread(self.device):
             distribution, memory = self.network.act(
                 tensor, torch.as_tensor(starts, device=self.device), memory
             )

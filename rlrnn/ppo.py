@@ -7,7 +7,6 @@ minibatches of whole rows. Time is never shuffled.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -27,6 +26,7 @@ from rlrnn.errors import UserError
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.rollouts import Position, RewardScaler, Rollout, Rows, collect, map_arrays, to_tensors
+from rlrnn.threads import one_thread
 
 FIRST_STATES = ("stored", "zero", "recomputed")
 
@@ -177,7 +177,7 @@ class RecurrentPPO(OnPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> RecurrentPPO:
-        with _one_thread(self.device):
+        with one_thread(self.device):
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
             )
@@ -397,15 +397,3 @@ class RecurrentPPO(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_noise", "_order"]
-
-
-@contextlib.contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """One thread while learning on a CPU, where torch loses by splitting small products over several."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -34,7 +34,7 @@ from torch import Tensor
 from rlrnn.encoding import Decoder, encode_dict
 from rlrnn.errors import FileFault, UserError
 
-File: TypeAlias = str | Path | BinaryIO
+File: TypeAlias = str | Path | io.BufferedIOBase | BinaryIO
 
 FORMAT = 1
 
@@ -225,7 +225,7 @@ def open_archive(file: File) -> Iterator[Archive]:
         yield _archive(str(path), stream)
 
 
-def _archive(label: str, stream: BinaryIO) -> Archive:
+def _archive(label: str, stream: Any) -> Archive:
     try:
         return Archive(label, stream.seek(0, os.SEEK_END), zipfile.ZipFile(stream))
     except Exception as error:

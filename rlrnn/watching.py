@@ -40,7 +40,7 @@ def watch(
 
     The picture moves at the game's own speed. A GIF leaves out pictures so that its file stays small.
     """
-    from rlrnn.ppo import _one_thread
+    from rlrnn.threads import one_thread
 
     path = Path(path)
     if path.suffix not in (".gif", ".mp4"):
@@ -48,7 +48,7 @@ def watch(
     if episodes < 1:
         raise UserError(f"episodes is {episodes}; it must be at least 1.")
     chosen = catalogue.game(game)
-    with closing(copies_for(agent, chosen, 1, seed, "rgb_array")) as env, _one_thread(agent.device):
+    with closing(copies_for(agent, chosen, 1, seed, "rgb_array")) as env, one_thread(agent.device):
         played = steps(agent.player(1, deterministic=deterministic, seed=seed), env, episodes)
         rate = float(env.get_attr("metadata")[0].get("render_fps", 30))
         path.parent.mkdir(parents=True, exist_ok=True)

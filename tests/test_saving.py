@@ -93,9 +93,9 @@ LEAVES = [
     lambda rng: rng.randrange(-(2 ** rng.randrange(1, 200)), 2**70),
     lambda rng: rng.choice([0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 0.1, rng.gauss(0, 1e9)]),
     lambda rng: rng.choice(["", "$float", "naïve ☂", "\ud800", "a/b", "0", "\x00", "$missing"]),
-    lambda rng: np.dtype(rng.choice(saving.DTYPES)).type(rng.randrange(2)),
-    lambda rng: np.dtype(rng.choice(saving.DTYPES)),
-    lambda rng: np.ones(rng.choices(range(3), k=rng.randrange(4)), rng.choice(saving.DTYPES)),
+    lambda rng: np.dtype(rng.choice(encoding.DTYPES)).type(rng.randrange(2)),
+    lambda rng: np.dtype(rng.choice(encoding.DTYPES)),
+    lambda rng: np.ones(rng.choices(range(3), k=rng.randrange(4)), rng.choice(encoding.DTYPES)),
     lambda rng: np.array([math.nan, -0.0, 1.5], rng.choice(["float16", "float32", "float64"]))[::-1].copy(),
     lambda rng: torch.arange(6.0).view(2, 3).to(rng.choice([torch.bfloat16, torch.float64, torch.bool])),
     lambda rng: rng.choice([torch.float32, torch.bfloat16, torch.int64]),
@@ -181,12 +181,12 @@ def test_depth_is_bounded() -> None:
     def nested(levels: int) -> list[Any]:
         return [nested(levels - 1)] if levels else []
 
-    assert come_back(nested(saving.DEPTH - 3)) == nested(saving.DEPTH - 3)
+    assert come_back(nested(encoding.DEPTH - 3)) == nested(encoding.DEPTH - 3)
     loop: dict[str, Any] = {}
     loop.update(a=loop, b=loop)
-    agent = loaded(saved({"deep": nested(saving.DEPTH), "loop": loop, "gamma": 0.9}))
+    agent = loaded(saved({"deep": nested(encoding.DEPTH), "loop": loop, "gamma": 0.9}))
     assert agent.data == {"gamma": 0.9}
-    assert agent.missing["loop"] == f"dict nested deeper than {saving.DEPTH} levels"
+    assert agent.missing["loop"] == f"dict nested deeper than {encoding.DEPTH} levels"
 
 
 def test_what_has_another_shape_outside() -> None:
@@ -247,7 +247,7 @@ def test_what_cannot_be_data_is_missing_by_name_and_type() -> None:
         "objects": "ndarray",
         "huge": "int",
         "keys": "class Extractor",
-        "loop": f"list nested deeper than {saving.DEPTH} levels",
+        "loop": f"list nested deeper than {encoding.DEPTH} levels",
     }
     assert agent.data == {"policy_kwargs": {"deep": [{}], "ok": 1}, "names": {2: "two"}, "gamma": 0.5}
 

@@ -17,9 +17,9 @@ EDGE = 1.4  # the paddles' planes are x = -EDGE (the opponent's) and x = EDGE (t
 BALL = 0.035  # radius
 WALL = 1 - BALL  # where the ball's middle turns back
 REACH = 0.23  # from a paddle's middle to the ball's middle when they just touch
-AGENT_SPEED, OPPONENT_SPEED = 0.1, 0.029
+AGENT_SPEED, OPPONENT_SPEED = 0.1, 0.033
 SERVE_SPEED, SPEED_UP, TOP_SPEED = 0.13, 1.2, 0.2  # of the ball along x: at serve, factor per hit, the most
-SERVE_SLOPE = 0.42  # the most of a serve; a slope is the ball's speed along y over that along x
+SERVE_SLOPE = 0.4  # the most of a serve; a slope is the ball's speed along y over that along x
 SLOPE, SPIN = 0.8, 0.15  # of a ball struck with a paddle's very end; the most that chance adds to it
 AIM = 0.7  # the opponent wants to strike within this part of its reach
 FOG_END = 0.85  # times EDGE: the fog ends this near to the agent, too near to run for a ball seen there

@@ -117,24 +117,24 @@ def import_module(name: str) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Column, Table
 
     from rlrnn import catalogue
 
-    # Names are typed again by whoever reads them, so they are never cut short.
-    agent, played = Column("agent", no_wrap=True), Column("game", no_wrap=True)
-    games = Table(played, "title", "what must be remembered", title="games", title_justify="left")
+    def column(name: str) -> Column:
+        return Column(name, no_wrap=True)  # names are typed again by whoever reads them: never cut short
+
+    games = Table(column("game"), "what must be remembered", box=SIMPLE)
     for name, game in catalogue.games().items():
-        games.add_row(name, game.title, game.remember)
-    agents = Table(
-        agent, played.copy(), "steps", "verified points", "description", title="agents", title_justify="left"
-    )
+        games.add_row(name, game.remember)
+    agents = Table(column("agent"), column("game"), "steps", "verified points", box=SIMPLE)
     for name, recipe in catalogue.agents().items():
         points = recipe.verified.points if recipe.verified else ()
         mean = f"{sum(points) / len(points):.1f}" if points else "not yet"
         spread = f" ({min(points):.1f} to {max(points):.1f}, {len(points)} seeds)" if len(points) > 1 else ""
-        agents.add_row(name, recipe.game, f"{recipe.steps:,}", mean + spread, recipe.description)
+        agents.add_row(name, recipe.game, f"{recipe.steps:,}", mean + spread)
     Console().print(games, agents)
 
 

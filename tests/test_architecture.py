@@ -12,8 +12,14 @@ import rlrnn
 PACKAGE = Path(rlrnn.__file__).parent
 
 ROOMS = {
-    "network": {"cells", "sensors", "sequence", "fused", "layers", "actuators", "network", "saving"},
-    "learners": {"returns", "rollouts", "ppo", "policy", "player", "agent_file", "contrib"},
+    "network": {
+        *("sensors", "cells", "sequence", "fused", "layers", "actuators", "network"),
+        *("saving", "encoding", "threads"),
+    },
+    "learners": {
+        *("returns", "rollouts", "ppo", "policy", "player"),
+        *("agent_file", "contrib", "contrib_settings"),
+    },
     "experiment": {
         *(
             "recipes",

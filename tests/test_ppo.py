@@ -161,10 +161,11 @@ def test_steps_of_weight_zero_change_nothing(action_space: spaces.Space[Any]) ->
 def test_a_ragged_rollout_gives_the_gradient_of_its_unfilled_chunks() -> None:
     """An oracle without filling: chunks of 4, 4 and 2 steps unrolled apart, the loss over all steps."""
     env = clocks(2, action_space=BOX)
-    agent = learner(env, n_steps=10, seq_len=4, batch_size=None, policy_kwargs={"critic": "own"})
+    agent = learner(env, n_steps=10, seq_len=4, batch_size=None, learning_rate=0.1)
     agent.learn(20)
     rollout, network = agent.rollout_buffer, agent.policy.network
-    loss, _ = agent._loss(rollout.rows(agent.device), 0.2, 0.3, 0.01)
+    loss, figures = agent._loss(rollout.rows(agent.device), 0.2, 0.3, 0.01)
+    assert 0 < figures["clip_fraction"] < 1  # so that clipping matters
 
     def steps(name: str, begin: int, end: int) -> Tensor:
         return torch.as_tensor(getattr(rollout, name)[begin:end])

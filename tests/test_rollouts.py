@@ -203,7 +203,7 @@ def test_a_truncated_episode_is_valued_by_its_final_observation_with_the_memory_
 def test_recomputed_states_equal_the_stored_before_any_update_and_follow_the_weights(
     cell: str, critic: str
 ) -> None:
-    session = Session(11, 4, clocks(3), cell=cell, critic=critic)
+    session = Session(11, 4, clocks(3, lengths=(9, 50)), cell=cell, critic=critic)
     session.play()
     session.play()
     session.rollout.finish(0.9, 0.9)

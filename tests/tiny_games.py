@@ -12,7 +12,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 class Clock(gym.Env[np.ndarray, Any]):
     """Sees [its copy, steps it ever took, steps in this episode]; its rewards are a copy's own normal draws.
 
-    Episodes last ``lengths`` steps in turn; those of odd length end in termination, the others in truncation.
+    Episodes last ``lengths`` steps in turn, from that of its copy's number on; those of odd length end in
+    termination, the others in truncation.
     """
 
     def __init__(self, copy: int = 0, lengths: tuple[int, ...] = (3, 4), action_space: Any = None) -> None:
@@ -29,7 +30,7 @@ class Clock(gym.Env[np.ndarray, Any]):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         assert self.action_space.contains(action)
         self.total, self.steps = self.total + 1, self.steps + 1
-        length = self.lengths[self.episode % len(self.lengths)]
+        length = self.lengths[(self.episode + self.copy) % len(self.lengths)]
         over, odd = self.steps == length, length % 2 == 1
         return self.see(), float(self.rewards.normal()), over and odd, over and not odd, {}
 

@@ -1,0 +1,38 @@
+"""The wheel: one import package, both catalogues inside it as data."""
+
+from __future__ import annotations
+
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rlrnn import ids
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_wheel_holds_rlrnn_and_its_data_alone(tmp_path: Path) -> None:
+    wheel_builder = pytest.importorskip("hatchling.builders.wheel")
+    (path,) = wheel_builder.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(path).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"rlrnn"}
+    for folder in ("envs", "agents"):
+        expected = {f"rlrnn/data/{folder}/{file.name}" for file in (ROOT / folder).glob("*.toml")}
+        assert expected == {name for name in names if name.startswith(f"rlrnn/data/{folder}/")}
+    assert "rlrnn/py.typed" in names
+
+
+def test_every_extra_that_an_error_names_exists() -> None:
+    assert set(ids.EXTRAS.values()) <= set(PROJECT["optional-dependencies"])
+
+
+def test_the_constraints_pin_every_dependency() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    extras = PROJECT["optional-dependencies"]
+    for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["check"]]:
+        name = requirement.split(">")[0].split("[")[0].lower()
+        assert name in pinned, f"{name} has no exact version in constraints.txt"

@@ -1,0 +1,48 @@
+"""Sentences that can become false: the README's Python is run, its commands and links exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlrnn import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(README, "python")
+    shorter = code.replace("agent.learn(50_000)", "agent.learn(1_024)")
+    assert shorter != code
+    exec(compile(shorter, "README.md", "exec"), {})  # the one place where text is run: our own README
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("points with memory") and second.endswith("points with its memory wiped")
+
+
+def test_the_cell_of_the_contributing_guide_runs() -> None:
+    (code,) = blocks(CONTRIBUTING, "python")
+    scope: dict[str, object] = {}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), scope)
+    assert scope["agent"].policy.description.cell == "leaky"  # type: ignore[attr-defined]
+
+
+def test_every_command_of_the_readme_is_one_of_the_shells() -> None:
+    commands = re.findall(r"^ {4}rlrnn (\w+)([^#\n]*)", README, flags=re.MULTILINE)
+    assert {name for name, _ in commands} == {"list", "train", "evaluate", "plot", "watch"}
+    for name, arguments in commands:
+        cli._parser().parse_args([name, *arguments.split()])
+
+
+def test_every_local_link_leads_somewhere() -> None:
+    for text in (README, CONTRIBUTING):
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / target).exists(), target

@@ -181,6 +181,8 @@ def test_a_ragged_rollout_gives_the_gradient_of_its_unfilled_chunks() -> None:
     advantage = steps("advantages", 0, 10)
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     ratio = torch.exp(now["log_prob"] - steps("log_probs", 0, 10))
+    torch.testing.assert_close(figures["approx_kl"], (ratio - 1 - ratio.log()).mean())
+    torch.testing.assert_close(figures["clip_fraction"], (abs(ratio - 1) > 0.2).float().mean())
     surrogate = torch.min(ratio * advantage, ratio.clip(0.8, 1.2) * advantage).mean()
     old = steps("values", 0, 10)
     clipped = torch.max(torch.min(now["value"], old + 0.3), old - 0.3)
@@ -192,6 +194,21 @@ def test_a_ragged_rollout_gives_the_gradient_of_its_unfilled_chunks() -> None:
     torch.testing.assert_close(loss, wanted)
     parameters = list(agent.policy.parameters())
     torch.testing.assert_close(torch.autograd.grad(loss, parameters), torch.autograd.grad(wanted, parameters))
+
+
+def test_a_step_is_no_longer_than_max_grad_norm_allows() -> None:
+    """With plain gradient descent of rate 1, a clipped step is exactly that long."""
+    for longest in (0.01, 0.05):
+        agent = learner(
+            n_epochs=1,
+            batch_size=None,
+            learning_rate=1.0,
+            max_grad_norm=longest,
+            policy_kwargs={"optimizer_class": torch.optim.SGD},
+        )
+        before = weights(agent)
+        agent.learn(16)
+        assert float((weights(agent) - before).norm()) == pytest.approx(longest, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -583,6 +600,18 @@ def test_works_behind_sb3s_wrappers(wrap: Callable[[], VecEnv]) -> None:
     assert len(points) == 3 and np.isfinite(points).all()
     assert len(agent.ep_info_buffer) > 0
     env.close()
+
+
+def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    learner(tensorboard_log=str(tmp_path)).learn(32)
+    events = EventAccumulator(str(tmp_path / "RecurrentPPO_1"))
+    events.Reload()
+    assert {"train/loss", "train/approx_kl", "rollout/ep_rew_mean", "time/fps"} <= set(
+        events.Tags()["scalars"]
+    )
 
 
 def test_images_are_seen_with_channels_first() -> None:

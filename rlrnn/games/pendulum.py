@@ -19,7 +19,7 @@ class Pendulum(ArrayGame):
 
     The reward of a step is minus (angle^2 + 0.1 speed^2 + 0.001 torque^2), the angle counted from upright.
     Our squares are rounded products; Gymnasium's go through `pow`, which differs by one unit in the last
-    place about once in a thousand squares. The torque's is float32 in both: a reward differs by 5e-10 at most.
+    place about once in a thousand squares. The torque is float32 in both: rewards differ by 5e-10 at most.
     """
 
     variables = ("theta", "theta_dot", "torque")  # rad from upright, rad/s, N m (kept for the picture)

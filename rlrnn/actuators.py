@@ -194,7 +194,7 @@ class ChoiceActuators(Actuators):
         return Categorical(self.output(latent), self.sizes)
 
     def to_space(self, action: np.ndarray) -> np.ndarray:
-        return super().to_space(action + self.first)
+        return super().to_space(action + self.first).astype(self.space.dtype, copy=False)
 
 
 class BinaryActuators(Actuators):

@@ -216,6 +216,7 @@ class RecurrentPPO(OnPolicyAlgorithm):
         )
         self._last_obs, self._last_episode_starts = position.observation, position.start
         self._last_state = position.state
+        self.policy.network.sample_exploration(0)  # none is left over: whoever plays next draws afresh
         if not complete:
             return False
         rollout_buffer.finish(self.gamma, self.gae_lambda)

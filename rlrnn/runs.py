@@ -221,6 +221,6 @@ def versions() -> dict[str, Any]:
         **{name: module.__version__ for name, module in modules.items()},
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
     }

@@ -36,6 +36,7 @@ SPACES: dict[str, tuple[spaces.Space[Any], dict[str, Any]]] = {
     "MultiDiscrete from": (spaces.MultiDiscrete([3, 2], start=[5, -1]), {}),
     "MultiDiscrete 2-D": (spaces.MultiDiscrete([[3, 2, 4], [1, 5, 2]]), {}),
     "MultiDiscrete 2-D from": (spaces.MultiDiscrete([[3, 2], [4, 5]], start=[[1, 2], [3, 4]]), {}),
+    "MultiDiscrete narrow": (spaces.MultiDiscrete([3, 2], dtype=np.int32, start=[1, 1]), {}),
     "MultiBinary": (spaces.MultiBinary(3), {}),
     "MultiBinary 2-D": (spaces.MultiBinary((2, 3)), {}),
     "Box": (spaces.Box(-2.0, 2.0, (3,)), {}),

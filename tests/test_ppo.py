@@ -360,6 +360,15 @@ def test_the_entropy_coefficient_spreads_actions() -> None:
     assert entropy(10.0) > 0.1 > -0.1 > entropy(-10.0)
 
 
+def test_noise_of_a_rollout_ends_with_it() -> None:
+    """As many environments as in training or not: a sampled action after learning is a fresh draw."""
+    agent = learner(clocks(2, action_space=BOX), use_sde=True).learn(16)
+    for n_envs in (1, 2):
+        seen = np.ones((n_envs, 3), np.float32)
+        first, second = (agent.player(n_envs, deterministic=False, seed=seed).act(seen) for seed in (1, 2))
+        assert (first != second).all()
+
+
 def test_learning_stops_its_epochs_at_the_target_kl(capsys: pytest.CaptureFixture[str]) -> None:
     agent = learner(learning_rate=0.1, target_kl=1e-3, n_epochs=50, verbose=1).learn(16)
     assert 1 <= agent._n_updates < 50

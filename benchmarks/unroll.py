@@ -1,4 +1,4 @@
-"""A layer over time, forward and backward: the reference loop, the fused path, and torch's kernel without resets.
+"""A layer over time, forward and backward: reference loop, fused path, and torch's kernel without resets.
 
     python benchmarks/unroll.py
 

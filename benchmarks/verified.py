@@ -1,7 +1,7 @@
 """Write what an agent was measured to reach into its recipe: the [verified] table, from its finished runs.
 
-    rlrnn train cartpole-gru --seed 0          # and so on for every seed, all counted
-    python benchmarks/verified.py cartpole-gru
+rlrnn train cartpole-gru --seed 0          # and so on for every seed, all counted
+python benchmarks/verified.py cartpole-gru
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def load(
     force_reset: bool,
     settings: dict[str, Any],
 ) -> Learner:
-    """A learner as it was saved; ``settings`` replace its own, ``custom_objects`` fill what is missing too."""
+    """A learner as it was saved; ``settings`` replace its own, ``custom_objects`` fill gaps too."""
     given = {**(custom_objects or {}), **{k: v for k, v in settings.items() if k != "policy_kwargs"}}
     if env is not None:  # the environment knows its spaces: a file from elsewhere may not
         env = cls._wrap_env(env, 0)

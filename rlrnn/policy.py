@@ -22,12 +22,15 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
+from rlrnn import saving
 from rlrnn.actuators import Distribution
 from rlrnn.cells import CELLS, Cell
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.network import NetworkDescription, RecurrentNetwork
+from rlrnn.policy_options import cell_options_of, critic_of, one_of, widths_of
 from rlrnn.threads import one_thread
 
 States = tuple[np.ndarray, ...]
@@ -82,6 +85,9 @@ class RecurrentPolicy(BasePolicy):
         critic: str | None = None,
         normalize_observations: bool = False,
     ) -> None:
+        arguments = dict(locals())
+        for name in ("self", "__class__", "lr_schedule"):
+            arguments.pop(name, None)
         extractor = features_extractor_class or self.default_extractor
         extractor_options = dict(features_extractor_kwargs or {})
         if not normalize_images and issubclass(extractor, NatureCNN | CombinedExtractor):
@@ -109,7 +115,7 @@ class RecurrentPolicy(BasePolicy):
             optimizer_kwargs=optimizer_kwargs,
             squash_output=squash_output,
         )
-        actor_widths, critic_widths = _widths(net_arch, extractor)
+        actor_widths, critic_widths = widths_of(net_arch, extractor)
         continuous = {
             "log_std_init": log_std_init,
             "use_sde": use_sde,
@@ -119,10 +125,10 @@ class RecurrentPolicy(BasePolicy):
         }
         self.description = NetworkDescription(
             cell=cell or self.default_cell,
-            hidden_size=_one_of("hidden_size", hidden_size, "lstm_hidden_size", lstm_hidden_size, 256),
-            n_layers=_one_of("n_layers", n_layers, "n_lstm_layers", n_lstm_layers, 1),
-            cell_options=_cell_options(cell_options, lstm_kwargs),
-            critic=_critic(critic, shared_lstm, enable_critic_lstm),
+            hidden_size=one_of("hidden_size", hidden_size, "lstm_hidden_size", lstm_hidden_size, 256),
+            n_layers=one_of("n_layers", n_layers, "n_lstm_layers", n_lstm_layers, 1),
+            cell_options=cell_options_of(cell_options, lstm_kwargs),
+            critic=critic_of(critic, shared_lstm, enable_critic_lstm),
             actor_widths=actor_widths,
             critic_widths=critic_widths,
             activation=activation_fn,
@@ -137,6 +143,7 @@ class RecurrentPolicy(BasePolicy):
         self.network = RecurrentNetwork(self.description, observation_space, action_space)
         self.use_sde = use_sde
         self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **optimizer_kwargs)  # type: ignore[call-arg]
+        self._arguments = arguments
         self._stateless_calls = 0  # since predict was last given a state
         self._warned = False
 
@@ -205,6 +212,20 @@ class RecurrentPolicy(BasePolicy):
         result = self.network.actuators.to_space(actions.cpu().numpy())
         return result if batched else result[0], self._split_state(memory)
 
+    def save(self, path: saving.File) -> None:
+        """The policy alone, without its learner, in one file: no pickle here either."""
+        saving.write_agent(path, self._arguments, {"policy": self.state_dict()}, kind=type(self).__name__)
+
+    @classmethod
+    def load(cls, path: saving.File, device: torch.device | str = "auto") -> RecurrentPolicy:
+        """A policy that ``save`` wrote, ready to play."""
+        stored = saving.read_agent(path, device=device)
+        named = cls if cls is not RecurrentPolicy else policy_named(stored.kind)
+        arguments = {name: saving.require(stored, name) for name in (*stored.data, *stored.missing)}
+        policy = named(**arguments, lr_schedule=lambda progress_remaining: 0.0)
+        policy.load_state_dict(stored.states["policy"])
+        return policy.to(get_device(device))
+
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         """The action of an agent that remembers nothing: SB3's abstract method, which knows no state."""
         rows = next(iter(observation.values())) if isinstance(observation, dict) else observation
@@ -267,58 +288,6 @@ class RecurrentPolicy(BasePolicy):
                 UserWarning,
                 stacklevel=4,
             )
-
-
-def _one_of(ours: str, value: int | None, theirs: str, other: int | None, default: int) -> int:
-    if value is not None and other is not None and value != other:
-        raise OptionsError(
-            f"{ours}={value} and {theirs}={other} say the same thing differently: give one of them."
-        )
-    chosen = value if value is not None else other
-    return default if chosen is None else chosen
-
-
-def _cell_options(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> dict[str, Any]:
-    for option in theirs or {}:
-        if option not in ("bias", "dropout"):
-            raise UserError(
-                f"lstm_kwargs has {option!r}, which a policy that acts step by step cannot use: it takes "
-                "bias and dropout."
-            )
-    return {**(theirs or {}), **(ours or {})}
-
-
-def _critic(critic: str | None, shared_lstm: bool | None, enable_critic_lstm: bool | None) -> str:
-    if shared_lstm and (enable_critic_lstm is None or enable_critic_lstm):
-        raise OptionsError(
-            "shared_lstm=True gives the critic the actor's memory and enable_critic_lstm=True (the default) "
-            "its own: set one of them to False."
-        )
-    theirs = None
-    if shared_lstm is not None or enable_critic_lstm is not None:
-        theirs = "detached" if shared_lstm else "feedforward" if enable_critic_lstm is False else "own"
-    if critic is not None and theirs is not None and critic != theirs:
-        raise OptionsError(
-            f"critic={critic!r} contradicts shared_lstm={shared_lstm} and enable_critic_lstm="
-            f"{enable_critic_lstm}, which mean critic={theirs!r}: give one of them."
-        )
-    return critic or theirs or "own"
-
-
-def _widths(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """SB3's net_arch: None, one list for both heads, or a dict of pi and vf (also in a list, as of old)."""
-    if net_arch is None:
-        net_arch = [] if issubclass(extractor, NatureCNN) else [64, 64]
-    if isinstance(net_arch, list | tuple) and net_arch and isinstance(net_arch[0], dict):
-        net_arch = net_arch[0]
-    if isinstance(net_arch, Mapping):
-        unknown = set(net_arch) - {"pi", "vf"}
-        if unknown:
-            raise UserError(
-                f"net_arch has the key {sorted(unknown)[0]!r}: it knows pi (actor) and vf (critic)."
-            )
-        return tuple(net_arch.get("pi", ())), tuple(net_arch.get("vf", ()))
-    return tuple(net_arch), tuple(net_arch)
 
 
 _EXTRACTORS: dict[str, type[BaseFeaturesExtractor]] = {

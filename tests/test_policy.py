@@ -1,6 +1,7 @@
 """SB3's protocol: states go round, a wrong one raises, contradictory options are refused."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -427,3 +428,26 @@ def test_images_that_are_normalized_already_are_told_so_to_the_extractor() -> No
         "CnnGruPolicy", space, normalize_images=False, features_extractor_kwargs={"features_dim": 8}
     )
     assert policy.network.sensors.extractor.features_dim == 8
+
+
+@pytest.mark.parametrize("name", ["MlpLstmPolicy", "MlpFirPolicy"])
+def test_a_policy_saved_alone_plays_the_same(name: str, tmp_path: Path) -> None:
+    options = {"hidden_size": 6, "net_arch": {"pi": [5]}, "activation_fn": nn.ReLU, "critic": "shared"}
+    policy = make(name, **options)
+    policy.save(tmp_path / "policy")
+    for cls in (RecurrentPolicy, policy_named(name)):
+        again = cls.load(tmp_path / "policy", device="cpu")
+        assert type(again) is type(policy)
+        observation, state = see(3), None
+        ours, _ = policy.predict(observation, state, np.ones(3, bool), deterministic=True)
+        theirs, _ = again.predict(observation, state, np.ones(3, bool), deterministic=True)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_policy_with_what_cannot_be_stored_says_so(tmp_path: Path) -> None:
+    class Mine(FlattenExtractor):
+        pass
+
+    make("MlpGruPolicy", hidden_size=4, features_extractor_class=Mine).save(tmp_path / "policy")
+    with pytest.raises(UserError, match=r"features_extractor_class, which could not be stored"):
+        RecurrentPolicy.load(tmp_path / "policy")

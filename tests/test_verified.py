@@ -33,4 +33,6 @@ def test_verified_equals_the_scores_of_its_runs(name: str) -> None:
             assert round(sum(episodes) / len(episodes), 2) == mean
         assert (facts["rlrnn"], facts["seed"], facts["status"]) == (claim.version, seed, "finished")
         used = read_recipe(folders[seed] / "recipe.toml")
-        assert dataclasses.replace(used, name=name, verified=None) == dataclasses.replace(recipe, verified=None)
+        assert dataclasses.replace(used, name=name, verified=None) == dataclasses.replace(
+            recipe, verified=None
+        )

@@ -1,0 +1,70 @@
+"""Two vocabularies for one network: contrib's policy_kwargs and ours, brought together.
+
+What both can say may be said in either; saying it twice, differently, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+
+from rlrnn.errors import OptionsError, UserError
+
+Widths: TypeAlias = tuple[int, ...]
+
+
+def one_of(ours: str, value: int | None, theirs: str, other: int | None, default: int) -> int:
+    """A number that has a name of ours and one of contrib's."""
+    if value is not None and other is not None and value != other:
+        raise OptionsError(
+            f"{ours}={value} and {theirs}={other} say the same thing differently: give one of them."
+        )
+    chosen = value if value is not None else other
+    return default if chosen is None else chosen
+
+
+def cell_options_of(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options of the cell: ours, and those of contrib's lstm_kwargs that a cell has."""
+    for option in theirs or {}:
+        if option not in ("bias", "dropout"):
+            raise UserError(
+                f"lstm_kwargs has {option!r}, which a policy that acts step by step cannot use: it takes "
+                "bias and dropout."
+            )
+    return {**(theirs or {}), **(ours or {})}
+
+
+def critic_of(critic: str | None, shared_lstm: bool | None, enable_critic_lstm: bool | None) -> str:
+    """What the critic remembers with, from our word or from contrib's two flags."""
+    if shared_lstm and (enable_critic_lstm is None or enable_critic_lstm):
+        raise OptionsError(
+            "shared_lstm=True gives the critic the actor's memory and enable_critic_lstm=True (the default) "
+            "its own: set one of them to False."
+        )
+    theirs = None
+    if shared_lstm is not None or enable_critic_lstm is not None:
+        theirs = "detached" if shared_lstm else "feedforward" if enable_critic_lstm is False else "own"
+    if critic is not None and theirs is not None and critic != theirs:
+        raise OptionsError(
+            f"critic={critic!r} contradicts shared_lstm={shared_lstm} and enable_critic_lstm="
+            f"{enable_critic_lstm}, which mean critic={theirs!r}: give one of them."
+        )
+    return critic or theirs or "own"
+
+
+def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Widths, Widths]:
+    """Units of the actor's and critic's layers. SB3's net_arch: a list for both, or a dict of pi and vf."""
+    if net_arch is None:
+        net_arch = [] if issubclass(extractor, NatureCNN) else [64, 64]
+    if isinstance(net_arch, list | tuple) and net_arch and isinstance(net_arch[0], dict):
+        net_arch = net_arch[0]
+    if isinstance(net_arch, Mapping):
+        unknown = set(net_arch) - {"pi", "vf"}
+        if unknown:
+            raise UserError(
+                f"net_arch has the key {sorted(unknown)[0]!r}: it knows pi (actor) and vf (critic)."
+            )
+        return tuple(net_arch.get("pi", ())), tuple(net_arch.get("vf", ()))
+    return tuple(net_arch), tuple(net_arch)

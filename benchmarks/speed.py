@@ -71,8 +71,8 @@ def main() -> None:
         theirs = seconds("sb3_contrib", arguments.steps, arguments.threads)
         ratios.append(theirs / ours)
         print(
-            f"rlrnn {arguments.steps / ours:6.0f} steps/s   sb3-contrib {arguments.steps / theirs:6.0f} steps/s   "
-            f"ratio {ratios[-1]:.1f}",
+            f"rlrnn {arguments.steps / ours:6.0f} steps/s   sb3-contrib {arguments.steps / theirs:6.0f} "
+            f"steps/s   ratio {ratios[-1]:.1f}",
             flush=True,
         )
     print(f"times as fast: median {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")

@@ -2,9 +2,9 @@
 
 The three classics without velocities at rl-zoo's tuned ``ppo_lstm`` settings, by either library:
 
-    python benchmarks/dropin.py --library sb3_contrib --seeds 0 1 2 3 4 --out runs/dropin
-    python benchmarks/dropin.py --library rlrnn       --seeds 0 1 2 3 4 --out runs/dropin
-    python benchmarks/dropin.py --report --out runs/dropin
+    python benchmarks/dropin.py --library sb3_contrib --seeds 0 1 2 3 4 --out benchmarks/results/dropin
+    python benchmarks/dropin.py --library rlrnn       --seeds 0 1 2 3 4 --out benchmarks/results/dropin
+    python benchmarks/dropin.py --report --out benchmarks/results/dropin
 
 A score is the mean of 100 episodes on fixed seeds that training never saw, final parameters,
 deterministic actions. One JSON file per run; a run whose file exists is skipped.
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--library", choices=["sb3_contrib", "rlrnn"], default="rlrnn")
     parser.add_argument("--games", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--out", type=Path, default=Path("runs/dropin"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/dropin"))
     parser.add_argument("--report", action="store_true", help="print the comparison of what is in --out")
     arguments = parser.parse_args()
     if arguments.report:

@@ -76,7 +76,10 @@ def load(
         env = cls._wrap_env(env, 0)
     agent = read(file, device, given)
     if print_system_info:
-        for title, system in (("SAVED WITH", agent.system), ("THIS SYSTEM", saving.versions())):
+        for title, system in (
+            ("CURRENT SYSTEM INFO", saving.versions()),
+            ("SAVED MODEL SYSTEM INFO", agent.system),
+        ):
             print(f"== {title} ==", *(f"- {name}: {version}" for name, version in system.items()), sep="\n")
     data = dict(agent.data)
     for name in SCHEDULES:

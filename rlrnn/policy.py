@@ -98,6 +98,11 @@ class RecurrentPolicy(BasePolicy):
                 f"{type(self).__name__} reads one array, but the observation space is a Dict: use "
                 f'"{type(self).__name__.replace("Mlp", "MultiInput").replace("Cnn", "MultiInput")}".'
             )
+        if issubclass(extractor, CombinedExtractor) and not isinstance(observation_space, spaces.Dict):
+            raise UserError(
+                f"{type(self).__name__} reads a Dict, but the observation space is {observation_space}: use "
+                f'"{type(self).__name__.replace("MultiInput", "Mlp")}", or Cnn for images.'
+            )
         if squash_output and not use_sde:
             raise OptionsError("squash_output=True needs gSDE: set use_sde=True as well.")
         optimizer_kwargs = dict(optimizer_kwargs or {})
@@ -210,7 +215,7 @@ class RecurrentPolicy(BasePolicy):
             )
             actions = distribution.mode() if deterministic else distribution.sample()
         result = self.network.actuators.to_space(actions.cpu().numpy())
-        return result if batched else result[0], self._split_state(memory)
+        return result if batched else result.squeeze(axis=0), self._split_state(memory)
 
     def save(self, path: saving.File) -> None:
         """The policy alone, without its learner, in one file: no pickle here either."""

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rlrnn import actuators, agent_file, saving, sensors
-from rlrnn.errors import UserError
+from rlrnn.errors import OptionsError, UserError
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.rollouts import Position, RewardScaler, Rollout, Rows, collect, map_arrays, to_tensors
@@ -177,6 +177,8 @@ class RecurrentPPO(OnPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> RecurrentPPO:
+        if self.env is None:
+            raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
         with one_thread(self.device):
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
@@ -193,9 +195,13 @@ class RecurrentPPO(OnPolicyAlgorithm):
 
         def on_step(local: dict[str, Any]) -> bool:
             self.num_timesteps += env.num_envs
-            callback.update_locals(
-                {**local, "self": self, "callback": callback, "rollout_buffer": rollout_buffer}
-            )
+            shown = {
+                "values": local["values"].unsqueeze(-1),  # [B, 1], as SB3's callbacks know them
+                "episode_starts": local["episode_starts"].float(),
+                "rollout_buffer": rollout_buffer,
+                "n_rollout_steps": n_rollout_steps,
+            }
+            callback.update_locals({**local, **shown, "self": self, "callback": callback})
             if not callback.on_step():
                 return False
             self._update_info_buffer(local["infos"], local["dones"])
@@ -331,6 +337,8 @@ class RecurrentPPO(OnPolicyAlgorithm):
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
     def _check_settings(self) -> None:
+        if not hasattr(self, "observation_space"):
+            raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
         if self.seq_len is not None and not 1 <= self.seq_len <= self.n_steps:
             raise UserError(
                 f"seq_len is {self.seq_len}, but a row lies within one rollout: choose 1 to n_steps="
@@ -346,7 +354,7 @@ class RecurrentPPO(OnPolicyAlgorithm):
                 f"batch_size is {self.batch_size}, but must be at least 1 (or None for everything)."
             )
         if isinstance(self.clip_range_vf, float | int) and self.clip_range_vf <= 0:
-            raise UserError(
+            raise OptionsError(
                 f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off."
             )
 

@@ -147,6 +147,14 @@ class Rollout:
     def full(self) -> bool:
         return self.pos == len(self.rewards)
 
+    @property
+    def buffer_size(self) -> int:
+        return self.rewards.shape[0]
+
+    @property
+    def n_envs(self) -> int:
+        return self.rewards.shape[1]
+
     def reset(self) -> None:
         """Begin to overwrite."""
         self.pos = 0

@@ -1,6 +1,5 @@
 """Pong in fog: the agent sees the ball leave the other paddle and must remember where it is going."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -130,23 +129,16 @@ class Pong(ArrayGame):
                 was = x - back * speed_x, float(fold(y - back * speed_y))
                 canvas.disc(*was, BALL * (1 - back / 10), "light", 0.3 * 0.72**back)
         canvas.disc(x, y, BALL, "light")
-        canvas.veil(self._fog(0.02 * float(self.steps[copy])), "fog")
+        canvas.veil(self._fog, "fog")
         canvas.box(-EDGE - 0.055, opponent, 0.05, 2 * (REACH - BALL), "cool", round_by=0.025)
         canvas.box(EDGE + 0.055, agent, 0.05, 2 * (REACH - BALL), "warm", round_by=0.025)
         return canvas.picture()
 
-    def _fog(self, drift: float) -> Callable[[Array, Array], Array]:
-        """Opacity of the fog at (x, y): drifting banks with wavy borders."""
-
-        def opacity(x: Array, y: Array) -> Array:
-            waves = np.sin(5 * y - drift) + np.sin(3 * y + 2 * x + 0.6 * drift)
-            inside = np.minimum(x - self.fog_start, self.fog_end - x) + 0.03 * waves
-            banks = np.sin(2.3 * x + 1.7 * y - drift) + np.sin(4.1 * y - 3.3 * x + 0.7 * drift)
-            banks += np.sin(6.7 * x + 2.9 * y + 1.3 * drift) * np.sin(5.3 * y - 1.1 * drift)
-            opaque: Array = np.clip(inside / 0.3, 0, 1) * (np.abs(y) < 1.0) * (0.52 + 0.07 * banks)
-            return opaque
-
-        return opacity
+    def _fog(self, x: Array, y: Array) -> Array:
+        """Opacity of the fog at (x, y): even, with soft borders, and so a small GIF."""
+        inside = np.clip(np.minimum(x - self.fog_start, self.fog_end - x) / 0.25, 0, 1)
+        opaque: Array = 0.55 * inside**2 * (3 - 2 * inside) * (np.abs(y) < 1.0)
+        return opaque
 
 
 def fold(y: Array) -> Array:

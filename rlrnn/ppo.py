@@ -22,10 +22,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rlrnn import actuators, agent_file, saving, sensors
+from rlrnn.buffers import Rollout, Rows, map_arrays, to_tensors
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
-from rlrnn.rollouts import Position, RewardScaler, Rollout, Rows, collect, map_arrays, to_tensors
+from rlrnn.rollouts import Position, RewardScaler, collect
+from rlrnn.surrogate import ppo_loss
 from rlrnn.threads import one_thread
 
 FIRST_STATES = ("stored", "zero", "recomputed")
@@ -272,37 +274,18 @@ class RecurrentPPO(OnPolicyAlgorithm):
     def _loss(
         self, batch: Rows, clip_range: float, clip_range_vf: float | None, ent_coef: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The clipped surrogate (eq. 7) plus value and entropy terms (eq. 9), over the steps of weight 1."""
+        """What to descend on for one minibatch, and the figures to log."""
         distribution, values = self.policy.network.unroll(batch.observation, batch.start, batch.state)
-        log_prob, entropy = distribution.log_prob(batch.action), distribution.entropy()
-        total = batch.weight.sum()
-
-        def mean(x: Tensor) -> Tensor:
-            return (x * batch.weight).sum() / total
-
-        advantage = batch.advantage
-        if self.normalize_advantage and total > 1:
-            centred = advantage - mean(advantage)
-            advantage = centred / ((centred.square() * batch.weight).sum() / (total - 1)).sqrt().add(1e-8)
-        log_ratio = (log_prob - batch.log_prob) * batch.weight  # so that no step of weight 0 can overflow
-        ratio = log_ratio.exp()
-        clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-        policy_loss = -mean(torch.min(advantage * ratio, advantage * clipped))
-        if clip_range_vf is not None:
-            values = batch.value + (values - batch.value).clamp(-clip_range_vf, clip_range_vf)
-        value_loss = mean((batch.target - values).square())
-        entropy_loss = -mean(-log_prob if entropy is None else entropy)
-        loss = policy_loss + ent_coef * entropy_loss + self.vf_coef * value_loss
-        with torch.no_grad():
-            values_to_log = {
-                "policy_gradient_loss": policy_loss,
-                "value_loss": value_loss,
-                "entropy_loss": entropy_loss,
-                "approx_kl": mean(ratio - 1.0 - log_ratio),  # Schulman's k3 estimate
-                "clip_fraction": mean(((ratio - 1.0).abs() > clip_range).float()),
-                "loss": loss,
-            }
-        return loss, {name: value.detach() for name, value in values_to_log.items()}
+        return ppo_loss(
+            batch,
+            distribution,
+            values,
+            clip_range=clip_range,
+            clip_range_vf=clip_range_vf,
+            ent_coef=ent_coef,
+            vf_coef=self.vf_coef,
+            normalize_advantage=self.normalize_advantage,
+        )
 
     def _minibatches(self, n_rows: int) -> Iterator[np.ndarray]:
         """Each row once per epoch, in as many and as equal minibatches as ``batch_size`` asks for."""

@@ -17,7 +17,7 @@ ROOMS = {
         *("saving", "encoding", "threads"),
     },
     "learners": {
-        *("returns", "rollouts", "ppo", "policy", "policy_options", "player"),
+        *("returns", "buffers", "rollouts", "surrogate", "ppo", "policy", "policy_options", "player"),
         *("agent_file", "contrib", "contrib_settings"),
     },
     "experiment": {

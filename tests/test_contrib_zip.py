@@ -23,11 +23,11 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlrnn import saving
+from rlrnn.buffers import Rows, map_arrays
 from rlrnn.contrib import is_contrib_zip, read_contrib, translate_states
 from rlrnn.errors import FileFault, UserError
 from rlrnn.policy import policy_named
 from rlrnn.ppo import RecurrentPPO
-from rlrnn.rollouts import Rows, map_arrays
 
 STEPS, ENVS = 12, 2
 

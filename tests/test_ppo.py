@@ -41,8 +41,8 @@ from torch import Tensor
 
 import rlrnn
 from rlrnn import RecurrentPPO
+from rlrnn.buffers import Rows
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError
-from rlrnn.rollouts import Rows
 
 SMALL = {"hidden_size": 4, "net_arch": [4]}
 BOX = spaces.Box(-1, 1, (2,))

@@ -12,9 +12,10 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from tiny_games import Clock, clocks
 
+from rlrnn.buffers import Rollout
 from rlrnn.errors import EnvironmentFault
 from rlrnn.network import NetworkDescription, RecurrentNetwork
-from rlrnn.rollouts import Position, RewardScaler, Rollout, collect
+from rlrnn.rollouts import Position, RewardScaler, collect
 
 CPU = torch.device("cpu")
 

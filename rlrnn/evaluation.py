@@ -200,32 +200,28 @@ def copies_for(
 
 
 def table(scores: Mapping[str, Score], game: Game) -> Table:
-    """The scores beside the game's reference scores, for the shell."""
+    """The scores, the game's reference scores below them and where those come from, for the shell."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     counted = next(iter(scores.values()))
-    grid = Table(title=f"{game.title or game.name}: {game.points.unit}, {counted.episodes} episodes")
-    for heading in (
-        "player",
-        "mean",
-        "sd",
-        "95 % interval",
-        *(["won"] if game.points.win is not None else []),
-    ):
+    grid = Table(
+        title=f"{game.title or game.name}: {game.points.unit}, {counted.episodes} episodes",
+        caption="\n".join(f"{name}: {reference.source}" for name, reference in game.references.items()),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    wins = game.points.win is not None
+    for heading in ("player", "mean", "sd", "95 % interval", *(["won"] if wins else []), "steps"):
         grid.add_column(heading, justify="left" if heading == "player" else "right", no_wrap=True)
-    grid.add_column("steps", justify="right")
-    grid.add_column("source", overflow="fold")
-    blank = [""] * (len(grid.columns) - 3)
     for name, score in scores.items():
         low, high = score.interval
         won = [] if score.won is None else [f"{score.won:.0%}"]
-        steps = f"{np.mean(score.lengths):.0f}"
-        grid.add_row(
-            name, f"{score.mean:.2f}", f"{score.sd:.2f}", f"{low:.2f} to {high:.2f}", *won, steps, "this run"
-        )
+        row = f"{score.mean:.2f}", f"{score.sd:.2f}", f"{low:.2f} to {high:.2f}", *won
+        grid.add_row(name, *row, f"{np.mean(score.lengths):.0f}")
     grid.add_section()
     for name, reference in game.references.items():
-        grid.add_row(name, f"{reference.points:.2f}", *blank, reference.source, style="dim")
+        grid.add_row(f"reference: {name}", f"{reference.points:.2f}", style="dim")
     return grid
 
 

@@ -150,5 +150,5 @@ def _files(folder: str) -> dict[str, Path]:
     package = Path(__file__).parent
     for place in (package / "data" / folder, package.parent / folder):
         if place.is_dir():
-            return {path.stem: path for path in sorted(place.glob("*.toml"))}
+            return dict(sorted((path.stem, path) for path in place.glob("*.toml")))
     raise FileFault(f"the catalogue {folder}/ is not beside the package {package}: install rlrnn again.")

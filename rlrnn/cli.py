@@ -8,7 +8,8 @@ import importlib.util
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from rlrnn.recipes import EvaluationRecipe
 
 DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, judge it, watch it."
+
+FIRST_STEPS = """
+first steps:
+  rlrnn list                             which games and agents there are
+  rlrnn train cartpole-gru               learns, then prints the points that it wins
+  rlrnn watch runs/cartpole-gru/seed0    a GIF of it at play
+  rlrnn train --help                     every command explains itself
+"""
 
 LIST = """
 Shows the games and the agents of the catalogue. An agent's points are those it was measured to win.
@@ -95,7 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: BaseException, sentence: str, status: int) -> int:
-    print("rlrnn:", sentence, *getattr(error, "__notes__", []), file=sys.stderr)
+    # What an environment or a library said may run over several lines.
+    texts = [" ".join(text.split()) for text in (sentence, *getattr(error, "__notes__", []))]
+    ended = [text if text.endswith((".", "?", "!")) else f"{text}." for text in texts]
+    print("rlrnn:", *ended, file=sys.stderr)
     return status
 
 
@@ -106,14 +118,24 @@ def import_module(name: str) -> None:
     if path.suffix != ".py":
         if importlib.util.find_spec(name.partition(".")[0]) is None:
             raise UserError(f"--import {name}: there is no such module; give a file (.py) or a dotted name.")
-        importlib.import_module(name)
+        _execute(name, name)
         return
     if not path.exists():
         raise UserError(f"--import {name}: there is no such file; check the path.")
     loaded = sys.modules.get(path.stem)
     if loaded is not None and Path(loaded.__file__ or "").resolve() != path.resolve():
         raise UserError(f"--import {name}: another module is called {path.stem}; rename the file.")
-    importlib.import_module(path.stem)
+    _execute(path.stem, name)
+
+
+def _execute(module: str, name: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        # A SyntaxError says by itself where it is.
+        place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+        raise UserError(f"--import {name} raised {type(error).__name__}: {error}{place}.") from None
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -123,14 +145,19 @@ def _list(arguments: argparse.Namespace) -> None:
 
     from rlrnn import catalogue
 
-    def column(name: str) -> Column:
-        return Column(name, no_wrap=True)  # names are typed again by whoever reads them: never cut short
+    def column(heading: str, names: Iterable[str]) -> Column:
+        # Names are typed again by whoever reads them: never cut short.
+        return Column(heading, no_wrap=True, min_width=max(map(len, names)))
 
-    games = Table(column("game"), "what must be remembered", box=SIMPLE)
-    for name, game in catalogue.games().items():
+    known = catalogue.games()
+    games = Table(column("game", known), "what must be remembered", box=SIMPLE)
+    for name, game in known.items():
         games.add_row(name, game.remember)
-    agents = Table(column("agent"), column("game"), "steps", "verified points", box=SIMPLE)
-    for name, recipe in catalogue.agents().items():
+    recipes = catalogue.agents()
+    agents = Table(column("agent", recipes), Column("game", no_wrap=True), box=SIMPLE)
+    agents.add_column("steps", justify="right", no_wrap=True, min_width=9)
+    agents.add_column("verified points", min_width=8)
+    for name, recipe in recipes.items():
         points = recipe.verified.points if recipe.verified else ()
         mean = f"{sum(points) / len(points):.1f}" if points else "not yet"
         spread = f" ({min(points):.1f} to {max(points):.1f}, {len(points)} seeds)" if len(points) > 1 else ""
@@ -165,13 +192,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     from rlrnn import runs
-    from rlrnn.evaluation import judge, table
+    from rlrnn.evaluation import judge, judging, table
 
     agent, game, how = _opened(arguments)
-    scores = judge(agent, game, arguments.episodes or how.episodes, _deterministic(arguments, how))
+    with judging(arguments.run):
+        scores = judge(agent, game, arguments.episodes or how.episodes, _deterministic(arguments, how))
+    Console().print(table(scores, game))
     if arguments.out:
         runs.write_scores(Path(arguments.out), scores)
-    Console().print(table(scores, game))
 
 
 def _plot(arguments: argparse.Namespace) -> None:
@@ -212,7 +240,12 @@ def _deterministic(arguments: argparse.Namespace, how: EvaluationRecipe) -> bool
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("rlrnn", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        "rlrnn",
+        description=DESCRIPTION,
+        epilog=FIRST_STEPS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"rlrnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -226,16 +259,16 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", _train, TRAIN, "train an agent by its recipe")
     train.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")
-    train.add_argument("--seed", type=_whole, default=0, help="of everything that is drawn (default: 0)")
-    train.add_argument("--steps", help="steps of the game, instead of the recipe's")
-    train.add_argument("--out", metavar="FOLDER", help="of the run (default: runs/<agent>/seed<k>)")
+    train.add_argument("--seed", type=_whole, default=0, help="decides everything random (default: 0)")
+    train.add_argument("--steps", help="how many steps of the game to train for, instead of the recipe's")
+    train.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/<agent>/seed<k>)")
     train.add_argument(
         "--set",
         dest="settings",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change one setting of the recipe (again for more); nothing after = means its default",
+        help="change one setting of the recipe; may be given several times; KEY= alone means the default",
     )
     train.add_argument(
         "--overwrite", action="store_true", help="replace an older run once the new one is finished"
@@ -246,7 +279,11 @@ def _parser() -> argparse.ArgumentParser:
 
     plot = command("plot", _plot, PLOT, "draw learning curves")
     plot.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a run's folder, an agent's folder, or a file of SB3's"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder, an agent's folder (all its seeds), or SB3's monitor.csv, "
+        "progress.csv or evaluations.npz",
     )
     plot.add_argument(
         "--out", metavar="FILE", default="curves.png", help=".png, .pdf or .svg (default: curves.png)"
@@ -286,6 +323,11 @@ def _parser() -> argparse.ArgumentParser:
 def _device(text: str) -> str:
     if not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not one of cpu, cuda, cuda:<number>, mps, auto")
+    if text.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise argparse.ArgumentTypeError("torch finds no CUDA device here: choose cpu or auto")
     return text
 
 

@@ -150,6 +150,7 @@ class Copies:
         infos: list[dict[str, Any]] = []
         finals, begun = [], []
         for i, env in enumerate(self.envs):
+            where = "step()"
             try:
                 observation, rewards[i], over, cut, info = env.step(actions[i])
                 terminated[i], truncated[i] = over, cut
@@ -158,11 +159,12 @@ class Copies:
                     final = empty_batch(self._space, 1)  # a copy: reset may write into the same array
                     put(final, 0, observation)
                     finals.append(final)
+                    where = "reset()"
                     observation, info = env.reset()
                     begun.append(dict(info))
                 put(observations, i, observation)
             except Exception as error:
-                raise self._fault(i, "step()", error) from error
+                raise self._fault(i, where, error) from error
         last = join(finals) if finals else empty_batch(self._space, 0)
         return Step(observations, rewards, terminated, truncated, infos, last, begun)
 

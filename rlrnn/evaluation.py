@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -132,6 +132,13 @@ def judge(
     }
 
 
+def judging(name: str) -> AbstractContextManager[object]:
+    """Tell a terminal why it has to wait."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"judging {name}: with memory, with the memory wiped, at random")
+
+
 def play(
     player: Player,
     game: str | Path | Game,
@@ -212,8 +219,9 @@ def table(scores: Mapping[str, Score], game: Game) -> Table:
         box=SIMPLE_HEAD,
     )
     wins = game.points.win is not None
-    for heading in ("player", "mean", "sd", "95 % interval", *(["won"] if wins else []), "steps"):
-        grid.add_column(heading, justify="left" if heading == "player" else "right", no_wrap=True)
+    grid.add_column("player", min_width=len("reference:"))
+    for heading in ("mean", "sd", "95 % interval", *(["won"] if wins else []), "steps"):
+        grid.add_column(heading, justify="right", no_wrap=True)
     for name, score in scores.items():
         low, high = score.interval
         won = [] if score.won is None else [f"{score.won:.0%}"]

@@ -87,7 +87,7 @@ def draw(curves: list[Curve]) -> Figure:
     axes.set_xlim(0, max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best")
+    axes.legend(framealpha=0.9, edgecolor="none", loc="best")
     return figure
 
 

@@ -17,7 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -305,6 +305,11 @@ class RecurrentPPO(OnPolicyAlgorithm):
     def _log(self, figures: list[dict[str, Tensor]], clip_range: float, clip_range_vf: float | None) -> None:
         """SB3's keys; one transfer from the device for all of them."""
         table = torch.stack([torch.stack(list(row.values())) for row in figures]).cpu().numpy()
+        if np.isnan(table).any():
+            raise UserError(
+                f"learning broke down after {self.num_timesteps} steps (the loss is not a number): try a "
+                "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
+            )
         for column, name in enumerate(figures[0]):
             value = table[-1, column] if name == "loss" else table[:, column].mean()
             self.logger.record(f"train/{name}", float(value))
@@ -332,6 +337,14 @@ class RecurrentPPO(OnPolicyAlgorithm):
         for name in ("n_steps", "n_epochs"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        for name in ("gamma", "gae_lambda"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"{name} is {getattr(self, name)}, but must lie between 0 and 1.")
+        for name in ("learning_rate", "clip_range", "vf_coef", "max_grad_norm"):
+            value = getattr(self, name)
+            for number in (value.start, value.end) if isinstance(value, LinearSchedule) else (value,):
+                if isinstance(number, float | int) and number < 0.0:
+                    raise UserError(f"{name} is {number}, but must be at least 0.")
         if self.batch_size is not None and self.batch_size < 1:
             raise UserError(
                 f"batch_size is {self.batch_size}, but must be at least 1 (or None for everything)."

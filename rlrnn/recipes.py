@@ -256,7 +256,7 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
         hint is float
         and isinstance(value, int | float)
         and not isinstance(value, bool)
-        and not math.isnan(value)
+        and math.isfinite(value)
     ):
         return float(value)
     if hint in (str, bool) and isinstance(value, hint):

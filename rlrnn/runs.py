@@ -146,7 +146,8 @@ def read_run(folder: str | Path) -> Run:
 
 
 def write_scores(path: Path, scores: Mapping[str, Score]) -> None:
-    """Write an evaluation as JSON."""
+    """Write an evaluation as JSON, making the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"scores": {name: score.to_json() for name, score in scores.items()}})
 
 
@@ -171,10 +172,16 @@ def read_episodes(path: Path) -> NDArray[np.float64]:
         raise FileFault(f"there is no {path}; the run is incomplete.")
     text = path.read_text(encoding="utf-8")
     rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))[1:]
-    try:
-        return np.array(rows, dtype=np.float64).reshape(-1, 3)
-    except ValueError as error:
-        raise FileFault(f"{path} is damaged: {error}.") from None
+    episodes = []
+    for number, row in enumerate(rows, 2):
+        try:
+            step, points, length = map(float, row)
+            episodes.append((step, points, length))
+        except ValueError:
+            raise FileFault(
+                f"{path} is damaged: line {number} is {','.join(row)!r}, but should be step,points,length."
+            ) from None
+    return np.array(episodes, dtype=np.float64).reshape(-1, 3)
 
 
 @contextmanager
@@ -186,6 +193,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = str(path)  # a full disk names none, other failures the part
+        raise
     finally:
         with suppress(OSError):
             part.unlink()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import catalogue, runs
 from rlrnn.errors import UserError
-from rlrnn.evaluation import judge
+from rlrnn.evaluation import judge, judging
 from rlrnn.plotting import plot
 from rlrnn.ppo import RecurrentPPO
 from rlrnn.recipes import Recipe, Schedule, to_mapping
@@ -62,6 +66,9 @@ def train(
     try:
         agent = learner(recipe, env, seed, device)
         run = runs.open_run(folder, recipe, seed, command, overwrite)
+        if progress and "replaces" in run.facts:
+            older = folder.with_name(run.facts["replaces"])
+            Console(stderr=True).print(f"The older run is kept in {older} until this one is finished.")
         began = time.perf_counter()
         try:
             learn(agent, recipe.steps, run, progress)
@@ -72,18 +79,24 @@ def train(
     finally:
         env.close()
     try:
-        scores = judge(agent, game, recipe.evaluation.episodes, recipe.evaluation.deterministic)
-    except KeyboardInterrupt as reason:
+        with judging(recipe.name) if progress else nullcontext():
+            scores = judge(agent, game, recipe.evaluation.episodes, recipe.evaluation.deterministic)
+        runs.write_scores(run.folder / runs.SCORE, scores)
+        return runs.finish(run)
+    except BaseException as reason:
         reason.add_note(f"The trained agent lies in {folder}; to judge it: rlrnn evaluate {folder}.")
         raise
-    runs.write_scores(run.folder / runs.SCORE, scores)
-    return runs.finish(run)
 
 
 def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> RecurrentPPO:
     """The untrained agent of a recipe."""
     network = {**to_mapping(recipe.network), "activation_fn": ACTIVATIONS[recipe.network.activation_fn]}
     settings = {name: _setting(value) for name, value in vars(recipe.ppo).items() if name != "n_envs"}
+    if recipe.ppo.use_sde and not isinstance(env.action_space, spaces.Box):
+        raise UserError(
+            f"ppo.use_sde is true, which is noise for continuous actions, but {recipe.game} has "
+            f"{env.action_space}: set it to false."
+        )
     agent = RecurrentPPO(
         policy_name(env.observation_space),
         env,
@@ -108,7 +121,7 @@ def policy_name(observations: spaces.Space[Any]) -> str:
 def learn(agent: RecurrentPPO, steps: int, run: Run, progress: bool = True) -> None:
     """Let the agent learn while its run is written."""
     agent.set_logger(configure(str(run.folder), ["csv"]))
-    log, display = EpisodeLog(run.folder / runs.EPISODES), Display(steps, run.recipe.name)
+    log, display = EpisodeLog(run.folder / runs.EPISODES), Display(steps)
     try:
         agent.learn(steps, [log, display] if progress else [log])
     finally:
@@ -120,18 +133,38 @@ def learn(agent: RecurrentPPO, steps: int, run: Run, progress: bool = True) -> N
 def keep(agent: RecurrentPPO, run: Run, status: str, began: float) -> Run:
     """Save the agent and its curve, and note how far it came."""
     agent.save(run.folder / runs.AGENT)
-    run = run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
-    plot([run], run.folder / runs.CURVE)
+    try:
+        run = run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
+        plot([run], run.folder / runs.CURVE)
+    except OSError as reason:
+        reason.add_note(f"The agent lies in {run.folder}; to judge it: rlrnn evaluate {run.folder}.")
+        raise
     return run
 
 
 def rescue(agent: RecurrentPPO, run: Run, began: float) -> str:
     """Save what there is after a training that was stopped, and say where."""
     try:
-        keep(agent, run, runs.INTERRUPTED, began)
+        with undisturbed():
+            keep(agent, run, runs.INTERRUPTED, began)
     except OSError as error:
-        return f"The agent could not be saved: {str(error).removesuffix('.')}."
+        saved = getattr(error, "__notes__", [])
+        failed = "Not everything could" if saved else "The agent could not"
+        return " ".join([f"{failed} be saved: {str(error).removesuffix('.')}.", *saved])
     return f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}."
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Whoever presses Ctrl-C twice still finds everything saved."""
+    if threading.current_thread() is not threading.main_thread():  # no other may say what a signal does
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 class EpisodeLog(BaseCallback):
@@ -160,12 +193,13 @@ class EpisodeLog(BaseCallback):
 class Display(BaseCallback):
     """Points, speed and time left: a bar on a terminal, elsewhere a line every ten seconds."""
 
-    def __init__(self, steps: int, name: str) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
         console = Console(stderr=True)
         columns = "{task.description}", "{task.fields[points]}", "{task.fields[speed]}"
-        self.bar = Progress(TextColumn(name), BarColumn(), *columns, TimeRemainingColumn(), console=console)
+        time_left = TimeRemainingColumn(), TextColumn("left")
+        self.bar = Progress(BarColumn(None), *columns, *time_left, console=console)
         self.task = self.bar.add_task("", total=steps, points="", speed="")
         self.pause = 0.2 if console.is_terminal else 10.0  # seconds between two looks
 

@@ -228,7 +228,7 @@ def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monk
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     assert fails(capsys, "plot", "runs/tiny") == (
-        1, "rlrnn: No space left on device (curve.png): make room, or choose another place with --out.\n"
+        1, "rlrnn: No space left on device (curves.png): make room, or choose another place with --out.\n"
     )  # fmt: skip
 
 

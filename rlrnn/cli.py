@@ -150,18 +150,19 @@ def _list(arguments: argparse.Namespace) -> None:
         return Column(heading, no_wrap=True, min_width=max(map(len, names)))
 
     known = catalogue.games()
-    games = Table(column("game", known), "what must be remembered", box=SIMPLE)
+    games = Table(column("game", known), "what must be remembered", box=SIMPLE, pad_edge=False)
     for name, game in known.items():
         games.add_row(name, game.remember)
     recipes = catalogue.agents()
-    agents = Table(column("agent", recipes), Column("game", no_wrap=True), box=SIMPLE)
-    agents.add_column("steps", justify="right", no_wrap=True, min_width=9)
-    agents.add_column("verified points", min_width=8)
+    agents = Table(column("agent", recipes), column("game", [r.game for r in recipes.values()]), box=SIMPLE)
+    agents.pad_edge = False
+    agents.caption = "verified points: the mean over seeds, and the worst seed"
+    for heading in ("steps", "points", "worst"):
+        agents.add_column(heading, justify="right", no_wrap=True)
     for name, recipe in recipes.items():
         points = recipe.verified.points if recipe.verified else ()
-        mean = f"{sum(points) / len(points):.1f}" if points else "not yet"
-        spread = f" ({min(points):.1f} to {max(points):.1f}, {len(points)} seeds)" if len(points) > 1 else ""
-        agents.add_row(name, recipe.game, f"{recipe.steps:,}", mean + spread)
+        scores = (f"{sum(points) / len(points):.1f}", f"{min(points):.1f}") if points else ("not yet", "")
+        agents.add_row(name, recipe.game, f"{recipe.steps:,}", *scores)
     Console().print(games, agents)
 
 

@@ -92,7 +92,7 @@ def test_every_command_explains_itself(command, capsys):
 def test_list_shows_the_catalogue(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    assert "verified points" in text
+    assert "verified points" in text and "worst" in text
     for name in (*catalogue.games(), *catalogue.agents()):
         assert name in text
 

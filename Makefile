@@ -12,8 +12,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: play test slow check bench clean
 
 play: $(VENV)/.core
-	$(BIN)/rlrnn train pong-gru --overwrite
-	$(BIN)/rlrnn watch runs/pong-gru/seed0
+	$(BIN)/rlrnn train pong-gru --out runs/play --overwrite
+	$(BIN)/rlrnn watch runs/play
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 
 from rlrnn import catalogue, evaluation, recipes, runs
@@ -22,6 +23,11 @@ def main() -> None:
         folders = sorted((ROOT / "runs" / name).glob("seed*"), key=lambda f: int(f.name.removeprefix("seed")))
         finished = [runs.read_run(folder) for folder in folders]
         scores = [run.scores() for run in finished]
+        for folder in folders:
+            kept = ROOT / "runs" / "verified" / name / folder.name
+            kept.mkdir(parents=True, exist_ok=True)
+            for file in ("recipe.toml", "versions.json", "score.json"):
+                shutil.copy(folder / file, kept / file)
         table = recipes.Verified(
             points=tuple(round(s[evaluation.WITH_MEMORY].mean, 2) for s in scores),
             wiped=tuple(round(s[evaluation.WIPED].mean, 2) for s in scores),

@@ -125,13 +125,14 @@ class RecurrentPPO(OnPolicyAlgorithm):
         self._check_settings()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        self.policy = self.policy_class(  # type: ignore[assignment]
-            self.observation_space,
-            self.action_space,
-            self.lr_schedule,
-            use_sde=self.use_sde,
-            **self.policy_kwargs,
-        ).to(self.device)
+        with one_thread(self.device):  # orthogonal weights depend on how many threads find them
+            self.policy = self.policy_class(  # type: ignore[assignment]
+                self.observation_space,
+                self.action_space,
+                self.lr_schedule,
+                use_sde=self.use_sde,
+                **self.policy_kwargs,
+            ).to(self.device)
         network = self.policy.network
         self._last_state = network.initial_state(self.n_envs)
         self.rollout_buffer = Rollout(

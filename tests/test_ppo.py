@@ -714,3 +714,17 @@ def test_sde_asks_for_continuous_actions() -> None:
         learner(use_sde=True)
     with pytest.raises(OptionsError, match="set use_sde=True"):
         learner(clocks(action_space=BOX), policy_kwargs={"squash_output": True})
+
+
+def test_one_seed_gives_one_agent_whatever_the_number_of_threads() -> None:
+    agents = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            agent = RecurrentPPO(
+                "MlpGruPolicy", "CartPole-v1", n_steps=16, seed=0, policy_kwargs={"hidden_size": 64}
+            )
+            agents.append(agent.learn(32).policy.parameters_to_vector())
+        finally:
+            torch.set_num_threads(1)
+    np.testing.assert_array_equal(*agents)

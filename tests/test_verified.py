@@ -13,7 +13,7 @@ from rlrnn import catalogue
 from rlrnn.evaluation import WIPED, WITH_MEMORY
 from rlrnn.recipes import read_recipe
 
-RUNS = Path(__file__).parent.parent / "runs"
+RUNS = Path(__file__).parent.parent / "runs" / "verified"
 VERIFIED = {name: recipe for name, recipe in catalogue.agents().items() if recipe.verified is not None}
 
 

@@ -7,8 +7,9 @@ value of the observation after the last step.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,9 @@ class Rollout:
         self.final_values = np.zeros((n_steps, n_envs), dtype=np.float32)  # where truncated
         self.advantages = np.zeros((n_steps, n_envs), dtype=np.float32)
         self.returns = np.zeros((n_steps, n_envs), dtype=np.float32)
-        self.row_states: list[Tensor] = []  # [B, S] before steps 0, seq_len, 2 seq_len, ...
+        self.states: Tensor | None = (
+            None  # [T, B, S] before each step (where a row may begin: see keep_state)
+        )
         self.pos = 0
 
     @property
@@ -116,7 +119,16 @@ class Rollout:
     def reset(self) -> None:
         """Begin to overwrite."""
         self.pos = 0
-        self.row_states = []
+
+    def keep_state(self, step: int, state: Tensor) -> None:
+        """Note the memory [B, S] before a step; where all rows are whole rollouts, only the first counts."""
+        if step > 0 and self.seq_len == self.buffer_size:
+            return
+        if self.states is None:
+            self.states = state.new_empty(
+                (1 if self.seq_len == self.buffer_size else self.buffer_size, *state.shape)
+            )
+        self.states[step] = state
 
     def finish(self, gamma: float, gae_lambda: float) -> None:
         """Compute advantages and returns once all steps are in."""
@@ -131,41 +143,50 @@ class Rollout:
         )
         self.returns = self.advantages + self.values
 
-    def rows(self, device: torch.device) -> Rows:
-        """Cut [T, B] into rows: chunk c of environment b is row c * B + b."""
+    def rows(self, device: torch.device, first: int | None = None) -> Rows:
+        """Cut [T, B] into rows: chunk c of environment b is row c * B + b.
+
+        The first chunk has ``first`` steps (1 to ``seq_len``, which is the default), all others ``seq_len``
+        but for the last, which has what remains.
+        """
+        begins, length = self._begins(first), self.seq_len
         steps, envs = self.rewards.shape
-        length = self.seq_len
-        chunks = -(-steps // length)
-        missing = chunks * length - steps
-        played = np.arange(chunks * length) < steps
+        ends = np.append(begins[1:], steps)
+        times = begins + np.arange(length)[:, None]  # [L, C]
+        played = times < ends
+        index = torch.as_tensor(np.minimum(times, ends - 1).ravel(), device=device)
 
         def cut(array: npt.NDArray[Any]) -> Tensor:
             tensor = torch.as_tensor(array, device=device)
-            if chunks == 1:
+            if len(begins) == 1:
                 return tensor
-            if len(tensor) == steps and missing > 0:
-                tensor = torch.cat((tensor, tensor[-1:].expand(missing, *tensor.shape[1:])))
-            parts = tensor.view(chunks, length, *tensor.shape[1:]).transpose(0, 1)  # [L, C, B, ...]
-            return parts.reshape(length, chunks * envs, *tensor.shape[2:])
+            return tensor[index].view(length, len(begins) * envs, *tensor.shape[2:])
 
+        assert self.states is not None
         return Rows(
             observation=map_arrays(cut, self.observations),
             start=cut(self.episode_starts),
-            state=torch.cat(self.row_states),
+            state=self.states[begins].flatten(0, 1),
             action=cut(self.actions),
             log_prob=cut(self.log_probs),
             value=cut(self.values),
             advantage=cut(self.advantages),
             target=cut(self.returns),
-            weight=cut(np.tile(played[:, None], envs).astype(np.float32)),
+            weight=torch.as_tensor(np.repeat(played, envs, axis=1).astype(np.float32), device=device),
         )
 
-    def with_fresh_states(self, rows: Rows, network: RecurrentNetwork) -> Rows:
-        """The rows with their first states as the network would remember them now."""
-        states = [self.row_states[0]]
-        envs = states[0].shape[0]
+    def recompute_states(
+        self, network: RecurrentNetwork, device: torch.device, first: int | None = None
+    ) -> None:
+        """Replace the memories that rows begin with by what the network would remember now."""
+        assert self.states is not None
+        begins = self._begins(first)
         with torch.no_grad():
-            for chunk in range(len(self.row_states) - 1):
-                before = rows.select(slice(chunk * envs, (chunk + 1) * envs))
-                states.append(network.remember(before.observation, before.start, states[-1]))
-        return replace(rows, state=torch.cat(states))
+            for begin, end in itertools.pairwise(begins):
+                seen = map_arrays(lambda a: a[begin:end], self.observations)  # noqa: B023
+                start = torch.as_tensor(self.episode_starts[begin:end], device=device)
+                self.states[end] = network.remember(to_tensors(seen, device), start, self.states[begin])
+
+    def _begins(self, first: int | None) -> npt.NDArray[np.int64]:
+        """The first steps [C] of the chunks of an environment."""
+        return np.append(0, np.arange(first or self.seq_len, self.buffer_size, self.seq_len))

@@ -238,9 +238,6 @@ class RecurrentPPO(OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout, network = self.rollout_buffer, self.policy.network
-        rows = rollout.rows(self.device)
-        if self.first_state == "zero":
-            rows = replace(rows, state=torch.zeros_like(rows.state))
         remaining = self._current_progress_remaining
         clip_range = FloatSchedule(self.clip_range)(remaining)
         clip_range_vf = None if self.clip_range_vf is None else FloatSchedule(self.clip_range_vf)(remaining)
@@ -249,8 +246,12 @@ class RecurrentPPO(OnPolicyAlgorithm):
         figures: list[dict[str, Tensor]] = []
         goes_on = True
         for epoch in range(self.n_epochs):
+            first = self._first_length()
             if self.first_state == "recomputed" and epoch > 0:
-                rows = rollout.with_fresh_states(rows, network)
+                rollout.recompute_states(network, self.device, first)
+            rows = rollout.rows(self.device, first)
+            if self.first_state == "zero":
+                rows = replace(rows, state=torch.zeros_like(rows.state))
             for chosen in self._minibatches(len(rows)):
                 whole = len(chosen) == len(rows)
                 batch = rows if whole else rows.select(torch.as_tensor(chosen, device=self.device))
@@ -288,10 +289,22 @@ class RecurrentPPO(OnPolicyAlgorithm):
             normalize_advantage=self.normalize_advantage,
         )
 
+    def _first_length(self) -> int:
+        """Steps of each environment's first row: drawn for every epoch, so that rows are cut elsewhere."""
+        length = self._row_length()
+        return length if length == self.n_steps else int(self._order.integers(1, length, endpoint=True))
+
     def _minibatches(self, n_rows: int) -> Iterator[np.ndarray]:
-        """Each row once per epoch, in as many and as equal minibatches as ``batch_size`` asks for."""
-        size = self._rows_per_minibatch()
-        yield from np.array_split(self._order.permutation(n_rows), -(-n_rows // size))
+        """Each row once per epoch, in as many and as equal minibatches as ``batch_size`` asks for.
+
+        Where the first and the last row of an environment are both short, they count as one.
+        """
+        wholes = self.n_envs * -(-self.n_steps // self._row_length())
+        for chosen in np.array_split(
+            self._order.permutation(wholes), -(-wholes // self._rows_per_minibatch())
+        ):
+            partners = wholes + chosen
+            yield np.concatenate((chosen, partners[partners < n_rows]))
 
     def _row_length(self) -> int:
         if self.seq_len is not None:

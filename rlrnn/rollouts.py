@@ -81,8 +81,7 @@ def collect(
     for n_steps in range(len(rollout.rewards)):
         if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
             network.sample_exploration(env.num_envs, generator)
-        if n_steps % rollout.seq_len == 0:
-            rollout.row_states.append(position.state)
+        rollout.keep_state(n_steps, position.state)
         obs_tensor = to_tensors(position.observation, device)
         episode_starts = torch.as_tensor(position.start, device=device)
         distribution, values, state = network.step(obs_tensor, episode_starts, position.state)

@@ -1,7 +1,6 @@
 """What was played is kept exactly, and cut into rows that hold each step once with the memory it had."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -82,32 +81,39 @@ def test_rows_hold_each_step_of_each_environment_once_with_its_first_state() -> 
     for steps in range(1, 8):
         for envs in (1, 2, 3):
             for length in range(1, steps + 1):
-                rollout = Rollout(steps, envs, spaces.Box(-1, 1, (2,)), 1, np.int64, length)
-                t, b = np.mgrid[:steps, :envs]
-                rollout.observations[..., 0], rollout.observations[..., 1] = t, b
-                for name in ("log_probs", "advantages", "returns"):
-                    getattr(rollout, name)[:] = 10 * t + b
-                rollout.values[:] = 10 * t + b
-                rollout.actions[..., 0] = 10 * t + b
-                rollout.episode_starts[:] = t % 2
-                begins = range(0, steps, length)
-                rollout.row_states = [torch.tensor([[c, i] for i in range(envs)]) for c in begins]
+                for first in (None, *range(1, length + 1)) if length < steps else (None,):
+                    check_rows(steps, envs, length, first)
 
-                rows = rollout.rows(CPU)
-                assert len(rows) == envs * len(begins)
-                used = rows.weight.bool()
-                times, copies = rows.observation.unbind(-1)
-                where = list(zip(times[used].tolist(), copies[used].tolist(), strict=True))
-                assert sorted(where) == [(i, j) for i in range(steps) for j in range(envs)]
-                # every field tells of the same step, and a row goes on from its first one
-                for name in ("log_prob", "advantage", "target", "value"):
-                    assert torch.equal(getattr(rows, name), 10 * times + copies)
-                assert torch.equal(rows.action[..., 0], (10 * times + copies).long())
-                assert torch.equal(rows.start, times % 2 == 1)
-                assert torch.equal(rows.state[:, 0], times[0].long())
-                assert torch.equal(rows.state[:, 1], copies[0].long())
-                assert (times.diff(dim=0)[used[1:]] == 1).all() and (copies == copies[0]).all()
-                assert set(rows.weight.unique().tolist()) <= {0.0, 1.0}
+
+def check_rows(steps: int, envs: int, length: int, first: int | None) -> None:
+    rollout = Rollout(steps, envs, spaces.Box(-1, 1, (2,)), 1, np.int64, length)
+    t, b = np.mgrid[:steps, :envs]
+    rollout.observations[..., 0], rollout.observations[..., 1] = t, b
+    for name in ("log_probs", "advantages", "returns"):
+        getattr(rollout, name)[:] = 10 * t + b
+    rollout.values[:] = 10 * t + b
+    rollout.actions[..., 0] = 10 * t + b
+    rollout.episode_starts[:] = t % 2
+    for step in range(steps):
+        rollout.keep_state(step, torch.tensor([[step, i] for i in range(envs)]))
+
+    rows = rollout.rows(CPU, first)
+    begins = [0, *range(first or length, steps, length)]
+    assert len(rows) == envs * len(begins)
+    assert rows.observation[0, :, 0].tolist() == np.repeat(begins, envs).tolist()
+    used = rows.weight.bool()
+    times, copies = rows.observation.unbind(-1)
+    where = list(zip(times[used].tolist(), copies[used].tolist(), strict=True))
+    assert sorted(where) == [(i, j) for i in range(steps) for j in range(envs)]
+    # every field tells of the same step, and a row goes on from its first one
+    for name in ("log_prob", "advantage", "target", "value"):
+        assert torch.equal(getattr(rows, name), 10 * times + copies)
+    assert torch.equal(rows.action[..., 0], (10 * times + copies).long())
+    assert torch.equal(rows.start, times % 2 == 1)
+    assert torch.equal(rows.state[:, 0], times[0].long())
+    assert torch.equal(rows.state[:, 1], copies[0].long())
+    assert (times.diff(dim=0)[used[1:]] == 1).all() and (copies == copies[0]).all()
+    assert set(rows.weight.unique().tolist()) <= {0.0, 1.0}
 
 
 def test_what_fills_a_short_chunk_is_an_observation_of_the_space() -> None:
@@ -115,7 +121,7 @@ def test_what_fills_a_short_chunk_is_an_observation_of_the_space() -> None:
     space = spaces.Discrete(4, start=3)
     rollout = Rollout(5, 2, space, 1, np.int64, 3)
     rollout.observations[:] = 4
-    rollout.row_states = [torch.zeros(2, 0), torch.zeros(2, 0)]
+    rollout.states = torch.zeros(5, 2, 0)
     assert all(space.contains(int(seen)) for seen in rollout.rows(CPU).observation.flatten())
 
 
@@ -156,15 +162,14 @@ def test_a_rollout_is_what_the_environments_gave() -> None:
 
 
 @pytest.mark.parametrize("critic", ["own", "shared"])
-def test_stored_states_are_those_before_each_rows_first_step(critic: str) -> None:
+def test_stored_states_are_those_before_each_step(critic: str) -> None:
     session = Session(11, 4, clocks(3), critic=critic)
     for _ in range(2):  # from empty memories, then from the middle of episodes
         first = session.position.state
         session.play()
         states = session.states(first)
-        assert len(session.rollout.row_states) == 3
-        for stored, t in zip(session.rollout.row_states, (0, 4, 8), strict=True):
-            torch.testing.assert_close(stored, states[t])
+        assert session.rollout.states is not None
+        torch.testing.assert_close(session.rollout.states, states[:-1])
         torch.testing.assert_close(session.position.state, states[-1])
 
 
@@ -208,18 +213,20 @@ def test_recomputed_states_equal_the_stored_before_any_update_and_follow_the_wei
     session.play()
     session.play()
     session.rollout.finish(0.9, 0.9)
-    rows = session.rollout.rows(CPU)
-    fresh = session.rollout.with_fresh_states(rows, session.network)
-    torch.testing.assert_close(fresh.state, rows.state)
-    assert all(getattr(fresh, name) is value for name, value in vars(rows).items() if name != "state")
-    broken = replace(
-        rows, state=torch.full_like(rows.state, 7.0)
-    )  # only a row's steps decide, not its old state
-    torch.testing.assert_close(session.rollout.with_fresh_states(broken, session.network).state, rows.state)
+    stored = session.rollout.rows(CPU, 2).state
+
+    def recomputed() -> torch.Tensor:
+        session.rollout.recompute_states(session.network, CPU, 2)
+        return session.rollout.rows(CPU, 2).state
+
+    torch.testing.assert_close(recomputed(), stored)
+    assert session.rollout.states is not None
+    session.rollout.states[1:] = 7.0  # only steps decide, and the state before the first
+    torch.testing.assert_close(recomputed(), stored)
     if cell != "fir":  # whose state is made of inputs alone
         torch.nn.init.normal_(session.network.memory.layers[0].weight_hidden)
-        moved = session.rollout.with_fresh_states(rows, session.network).state
-        assert torch.equal(moved[:3], rows.state[:3]) and not torch.allclose(moved[3:], rows.state[3:])
+        moved = recomputed()
+        assert torch.equal(moved[:3], stored[:3]) and not torch.allclose(moved[3:], stored[3:])
 
 
 def test_scaled_rewards_equal_vecnormalizes_on_the_same_stream() -> None:

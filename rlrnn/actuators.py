@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,18 +60,18 @@ class Categorical(Distribution):
     def mode(self) -> Tensor:
         return torch.stack([logits.argmax(dim=-1) for logits in self.groups], dim=-1)
 
+    @cached_property
+    def log_p(self) -> list[Tensor]:
+        """The log-probability of every choice, group by group."""
+        return [logits.log_softmax(dim=-1) for logits in self.groups]
+
     def log_prob(self, action: Tensor) -> Tensor:
-        parts = [
-            logits.log_softmax(dim=-1).gather(-1, choice.unsqueeze(-1)).squeeze(-1)
-            for logits, choice in zip(self.groups, action.long().unbind(-1), strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+        choices = action.long().unsqueeze(-1).unbind(-2)  # [..., 1] each
+        parts = [log_p.gather(-1, choice) for log_p, choice in zip(self.log_p, choices, strict=True)]
+        return parts[0].squeeze(-1) if len(parts) == 1 else torch.cat(parts, dim=-1).sum(-1)
 
     def entropy(self) -> Tensor:
-        parts = []
-        for logits in self.groups:
-            log_p = logits.log_softmax(dim=-1)
-            parts.append(-(log_p.exp() * log_p).sum(-1))
+        parts = [-(log_p.exp() * log_p).sum(-1) for log_p in self.log_p]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 

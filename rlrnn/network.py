@@ -170,6 +170,10 @@ class RecurrentNetwork(nn.Module):
         x = self.sensors(observation)
         return x, x if self.critic_sensors is None else self.critic_sensors(observation)
 
+    def features_over_time(self, observation: Observation, start: Tensor) -> Tensor:
+        """What the actor's sensors make of rows: observation [T, B, ...] -> [T, B, F]."""
+        return self._features_over_time(observation, start)[0]
+
     def _features_over_time(self, observation: Observation, start: Tensor) -> tuple[Tensor, Tensor]:
         """Sensors know no time: [T, B, ...] -> [T * B, ...] -> features [T, B, F]."""
         if isinstance(observation, dict):

@@ -8,6 +8,7 @@ minibatches of whole rows. Time is never shuffled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -22,14 +23,16 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rlrnn import actuators, agent_file, saving, sensors
-from rlrnn.buffers import Rollout, Rows, map_arrays, to_tensors
+from rlrnn.buffers import Rollout, map_arrays, to_tensors
+from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.rollouts import Position, RewardScaler, collect
-from rlrnn.surrogate import ppo_loss
+from rlrnn.surrogate import FIGURES, Objective, normalized
 from rlrnn.threads import one_thread
 
+KL = FIGURES.index("approx_kl")
 FIRST_STATES = ("stored", "zero", "recomputed")
 
 
@@ -235,15 +238,20 @@ class RecurrentPPO(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Improve the network on the rollout: epochs of minibatches of whole rows."""
+        with one_thread(self.device) as threads, closing(Descent(self.policy.network, threads)) as descent:
+            self._improve(descent)
+
+    def _improve(self, descent: Descent) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout, network = self.rollout_buffer, self.policy.network
         remaining = self._current_progress_remaining
         clip_range = FloatSchedule(self.clip_range)(remaining)
         clip_range_vf = None if self.clip_range_vf is None else FloatSchedule(self.clip_range_vf)(remaining)
-        ent_coef = FloatSchedule(self.ent_coef)(remaining)
-
-        figures: list[dict[str, Tensor]] = []
+        objective = Objective(
+            clip_range, clip_range_vf, FloatSchedule(self.ent_coef)(remaining), self.vf_coef
+        )
+        figures: list[Tensor] = []
         goes_on = True
         for epoch in range(self.n_epochs):
             first = self._first_length()
@@ -255,16 +263,13 @@ class RecurrentPPO(OnPolicyAlgorithm):
             for chosen in self._minibatches(len(rows)):
                 whole = len(chosen) == len(rows)
                 batch = rows if whole else rows.select(torch.as_tensor(chosen, device=self.device))
-                loss, values = self._loss(batch, clip_range, clip_range_vf, ent_coef)
-                figures.append(values)
-                if self.target_kl is not None and values["approx_kl"] > 1.5 * self.target_kl:
+                figures.append(descent(normalized(batch) if self.normalize_advantage else batch, objective))
+                if self.target_kl is not None and figures[-1][KL] > 1.5 * self.target_kl:
                     goes_on = False
                     if self.verbose >= 1:
-                        print(f"Stopped at epoch {epoch}: KL divergence {values['approx_kl']:.2f}")
+                        print(f"Stopped at epoch {epoch}: KL divergence {figures[-1][KL]:.2f}")
                     break
-                self.policy.optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                descent.clip(self.max_grad_norm)
                 self.policy.optimizer.step()
             self._n_updates += 1
             if not goes_on:
@@ -272,22 +277,6 @@ class RecurrentPPO(OnPolicyAlgorithm):
         # Statistics move between updates, never within one: the first ratio of an update is 1.
         network.observe(map_arrays(lambda a: a.flatten(0, 1), to_tensors(rollout.observations, self.device)))
         self._log(figures, clip_range, clip_range_vf)
-
-    def _loss(
-        self, batch: Rows, clip_range: float, clip_range_vf: float | None, ent_coef: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What to descend on for one minibatch, and the figures to log."""
-        distribution, values = self.policy.network.unroll(batch.observation, batch.start, batch.state)
-        return ppo_loss(
-            batch,
-            distribution,
-            values,
-            clip_range=clip_range,
-            clip_range_vf=clip_range_vf,
-            ent_coef=ent_coef,
-            vf_coef=self.vf_coef,
-            normalize_advantage=self.normalize_advantage,
-        )
 
     def _first_length(self) -> int:
         """Steps of each environment's first row: drawn for every epoch, so that rows are cut elsewhere."""
@@ -316,15 +305,15 @@ class RecurrentPPO(OnPolicyAlgorithm):
             return self.n_envs * -(-self.n_steps // self._row_length())
         return max(1, round(self.batch_size / self._row_length()))
 
-    def _log(self, figures: list[dict[str, Tensor]], clip_range: float, clip_range_vf: float | None) -> None:
+    def _log(self, figures: list[Tensor], clip_range: float, clip_range_vf: float | None) -> None:
         """SB3's keys; one transfer from the device for all of them."""
-        table = torch.stack([torch.stack(list(row.values())) for row in figures]).cpu().numpy()
+        table = torch.stack(figures).cpu().numpy()  # [minibatches, FIGURES]
         if np.isnan(table).any():
             raise UserError(
                 f"learning broke down after {self.num_timesteps} steps (the loss is not a number): try a "
                 "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
             )
-        for column, name in enumerate(figures[0]):
+        for column, name in enumerate(FIGURES):
             value = table[-1, column] if name == "loss" else table[:, column].mean()
             self.logger.record(f"train/{name}", float(value))
         rollout = self.rollout_buffer

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rlrnn import encoding
+from rlrnn.acting import acting
 from rlrnn.buffers import Arrays, Rollout, to_tensors
 from rlrnn.errors import EnvironmentFault
 from rlrnn.network import RecurrentNetwork
@@ -78,15 +79,14 @@ def collect(
     _check_finite("observation", position.observation, 0)
     rollout.reset()
     network.sample_exploration(env.num_envs, generator)
+    act = acting(network, generator)
     for n_steps in range(len(rollout.rewards)):
         if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
             network.sample_exploration(env.num_envs, generator)
         rollout.keep_state(n_steps, position.state)
         obs_tensor = to_tensors(position.observation, device)
         episode_starts = torch.as_tensor(position.start, device=device)
-        distribution, values, state = network.step(obs_tensor, episode_starts, position.state)
-        action = distribution.sample(generator)
-        log_probs = distribution.log_prob(action)
+        action, log_probs, values, state = act(obs_tensor, episode_starts, position.state)
         flat_actions = action.cpu().numpy()  # [B, A]
         actions = flat_actions.reshape(env.num_envs, *(env.action_space.shape or ()))
         clipped_actions = network.actuators.to_space(flat_actions)

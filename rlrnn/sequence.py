@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from rlrnn import fused
+from rlrnn import compiled, fused
 from rlrnn.cells import Cell, make_cell
 from rlrnn.errors import UserError
 
@@ -89,7 +89,8 @@ class Memory(nn.Module):
         """All steps: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state [B, S]."""
         states: list[Tensor] = []
         for layer, own in self._layers_and_states(state):
-            x, own = unroll(layer, self._drop(x, bool(states)), start, own)
+            x = self._drop(x, bool(states))
+            x, own = (compiled.unroll if compiled.fits(layer, x) else unroll)(layer, x, start, own)
             states.append(own)
         return x, torch.cat(states, dim=-1)
 
@@ -99,6 +100,8 @@ class Memory(nn.Module):
             x = self._drop(x, index > 0)
             if layer.state_size == 0:  # no memory, no time: all steps at once
                 x = layer.step(layer.project(x), own.expand(*x.shape[:-1], 0))[0]
+            elif compiled.fits(layer, x):
+                x = compiled.unroll(layer, x, start, own)[0]
             elif fused.fits(layer):
                 x = fused.outputs(layer, x, start, own)
             else:

@@ -2,54 +2,102 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from rlrnn.actuators import Distribution
 from rlrnn.buffers import Rows
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What PPO optimises, at one point of its schedules."""
+
+    clip_range: float  # of the probability ratio
+    clip_range_vf: float | None  # of the change of a value; None: not clipped
+    ent_coef: float  # weight of the entropy
+    vf_coef: float  # weight of the value's error
+
+
+def normalized(rows: Rows) -> Rows:
+    """The rows with advantages of mean 0, std 1 over the steps of weight 1; a single step stays as it is."""
+    total = rows.weight.sum()
+    if total <= 1:
+        return rows
+    centred = rows.advantage - (rows.advantage * rows.weight).sum() / total
+    std = ((centred.square() * rows.weight).sum() / (total - 1)).sqrt()
+    return replace(rows, advantage=centred / (std + 1e-8))
+
+
+FIGURES = ("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction", "loss")
+
+
 def ppo_loss(
-    rows: Rows,
-    distribution: Distribution,
-    values: Tensor,
-    *,
-    clip_range: float,
-    clip_range_vf: float | None,
-    ent_coef: float,
-    vf_coef: float,
-    normalize_advantage: bool,
-) -> tuple[Tensor, dict[str, Tensor]]:
+    rows: Rows, distribution: Distribution, values: Tensor, total: Tensor, objective: Objective
+) -> tuple[Tensor, Tensor]:
     """The clipped surrogate (eq. 7) plus value and entropy terms (eq. 9), over the steps of weight 1.
 
-    ``distribution`` and ``values`` [L, R] are what the present network makes of the rows. Returns the loss,
-    to be minimised, and its parts by SB3's names.
+    ``distribution`` and ``values`` [L, R] are what the present network makes of the rows, ``total`` is the
+    number of steps of the minibatch: where the rows are but a part of it, losses of all parts add up.
+    Returns the loss, to be minimised, and its FIGURES.
     """
     log_prob, entropy = distribution.log_prob(rows.action), distribution.entropy()
-    total = rows.weight.sum()
+    parts = log_prob, entropy, values, rows, total, objective
+    loss, figures = _Loss.apply(*parts)  # type: ignore[no-untyped-call]
+    return loss, figures
 
-    def mean(x: Tensor) -> Tensor:
-        return (x * rows.weight).sum() / total
 
-    advantage = rows.advantage
-    if normalize_advantage and total > 1:
-        centred = advantage - mean(advantage)
-        advantage = centred / ((centred.square() * rows.weight).sum() / (total - 1)).sqrt().add(1e-8)
-    log_ratio = (log_prob - rows.log_prob) * rows.weight  # so that no step of weight 0 can overflow
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-    policy_loss = -mean(torch.min(advantage * ratio, advantage * clipped))
-    if clip_range_vf is not None:
-        values = rows.value + (values - rows.value).clamp(-clip_range_vf, clip_range_vf)
-    value_loss = mean((rows.target - values).square())
-    entropy_loss = -mean(-log_prob if entropy is None else entropy)
-    loss = policy_loss + ent_coef * entropy_loss + vf_coef * value_loss
-    figures = {
-        "policy_gradient_loss": policy_loss,
-        "value_loss": value_loss,
-        "entropy_loss": entropy_loss,
-        "approx_kl": mean(ratio - 1.0 - log_ratio),  # Schulman's k3 estimate
-        "clip_fraction": mean(((ratio - 1.0).abs() > clip_range).float()),
-        "loss": loss,
-    }
-    return loss, {name: value.detach() for name, value in figures.items()}
+class _Loss(Function):
+    """With its derivatives: autograd would take several times as long over formulas this small."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        log_prob: Tensor,
+        entropy: Tensor | None,
+        values: Tensor,
+        rows: Rows,
+        total: Tensor,
+        objective: Objective,
+    ) -> tuple[Tensor, Tensor]:
+        share = rows.weight / total
+        log_ratio = (log_prob - rows.log_prob) * rows.weight  # so that no step of weight 0 can overflow
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1.0 - objective.clip_range, 1.0 + objective.clip_range)
+        free, bounded = rows.advantage * ratio, rows.advantage * clipped
+        policy_loss = -torch.min(free, bounded).mul_(share).sum()
+        d_log_prob = (free <= bounded) * free * -share
+
+        error, moving = values - rows.target, share
+        if objective.clip_range_vf is not None:
+            change = values - rows.value
+            moving = share * (change.abs() <= objective.clip_range_vf)
+            change = change.clamp(-objective.clip_range_vf, objective.clip_range_vf)
+            error = rows.value + change - rows.target
+        value_loss = (error.square() * share).sum()
+        d_values = error * moving * (2.0 * objective.vf_coef)
+
+        d_entropy = None
+        if entropy is None:  # estimated by -log_prob (Haarnoja et al. 2018)
+            entropy_loss = (log_prob * share).sum()
+            d_log_prob += objective.ent_coef * share
+        else:
+            entropy_loss = -(entropy * share).sum()
+            d_entropy = -objective.ent_coef * share if objective.ent_coef else None
+        loss = policy_loss + objective.ent_coef * entropy_loss + objective.vf_coef * value_loss
+
+        approx_kl = ((ratio - 1.0 - log_ratio) * share).sum()  # Schulman's k3 estimate
+        clip_fraction = (((ratio - 1.0).abs() > objective.clip_range) * share).sum()
+        figures = torch.stack((policy_loss, value_loss, entropy_loss, approx_kl, clip_fraction, loss))
+        ctx.derivatives = d_log_prob, d_entropy, d_values
+        ctx.mark_non_differentiable(figures)
+        return loss, figures
+
+    @staticmethod
+    def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = (None if d is None else d * d_loss for d in ctx.derivatives)
+        return (*inputs, None, None, None)

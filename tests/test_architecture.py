@@ -13,12 +13,12 @@ PACKAGE = Path(rlrnn.__file__).parent
 
 ROOMS = {
     "network": {
-        *("sensors", "cells", "sequence", "fused", "layers", "actuators", "network"),
-        *("saving", "encoding", "threads"),
+        *("sensors", "cells", "sequence", "fused", "compiled", "kernels", "layers", "actuators", "network"),
+        *("acting", "saving", "encoding", "threads"),
     },
     "learners": {
-        *("returns", "buffers", "rollouts", "surrogate", "ppo", "policy", "policy_options", "player"),
-        *("agent_file", "contrib", "contrib_settings"),
+        *("returns", "buffers", "rollouts", "surrogate", "descent", "ppo", "policy", "policy_options"),
+        *("player", "agent_file", "contrib", "contrib_settings"),
     },
     "experiment": {
         *(
@@ -120,7 +120,7 @@ def test_what_type_checkers_see_is_what_is_imported() -> None:
 
 @pytest.mark.parametrize("first", ["rlrnn", "rlrnn.cli"])
 def test_help_does_not_wait_for_torch(first: str) -> None:
-    heavy = "{'torch', 'gymnasium', 'stable_baselines3', 'matplotlib'}"
+    heavy = "{'torch', 'gymnasium', 'stable_baselines3', 'matplotlib', 'numba', 'scipy'}"
     code = f"import sys, {first}; late = {heavy} & set(sys.modules); sys.exit(str(late) if late else 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -25,9 +25,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from rlrnn import saving
 from rlrnn.buffers import Rows, map_arrays
 from rlrnn.contrib import is_contrib_zip, read_contrib, translate_states
+from rlrnn.descent import Descent
 from rlrnn.errors import FileFault, UserError
 from rlrnn.policy import policy_named
 from rlrnn.ppo import RecurrentPPO
+from rlrnn.surrogate import FIGURES, Objective, normalized
 
 STEPS, ENVS = 12, 2
 
@@ -251,17 +253,18 @@ def test_same_gradient_of_the_full_batch(trained: Trained) -> None:
     model, agent = trained.opened()
     rows = rows_of(trained, model)
     clip_vf = None if agent.data["clip_range_vf"] is None else agent.data["clip_range_vf"](1.0)
-    loss, figures = model._loss(rows, agent.data["clip_range"](1.0), clip_vf, agent.data["ent_coef"])
-    loss.backward()
+    objective = Objective(agent.data["clip_range"](1.0), clip_vf, agent.data["ent_coef"], model.vf_coef)
+    rows = normalized(rows) if model.normalize_advantage else rows
+    figures = Descent(model.policy.network, threads=1)(rows, objective)
     padded = {**{name: torch.zeros(()) for name in agent.states["policy"]}, **trained.gradient}
     expected = translate_states({"policy": with_aliases(padded)}, names_of(model))["policy"]
     for name, parameter in model.policy.named_parameters():
         assert parameter.grad is not None, name
         scale = float(expected[name].abs().max())
         torch.testing.assert_close(
-            parameter.grad, expected[name], rtol=1e-4, atol=1e-5 * scale + 1e-8, msg=name
+            parameter.grad, expected[name], rtol=1e-4, atol=1e-4 * scale + 1e-8, msg=name
         )
-    assert figures["approx_kl"] > 1e-6
+    assert figures[FIGURES.index("approx_kl")] > 1e-6
 
 
 def with_aliases(gradient: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

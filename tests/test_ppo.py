@@ -42,7 +42,9 @@ from torch import Tensor
 import rlrnn
 from rlrnn import RecurrentPPO
 from rlrnn.buffers import Rows
+from rlrnn.descent import Descent
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError
+from rlrnn.surrogate import FIGURES, Objective, normalized
 
 SMALL = {"hidden_size": 4, "net_arch": [4]}
 BOX = spaces.Box(-1, 1, (2,))
@@ -73,13 +75,13 @@ class Recorder(BaseCallback):
 def minibatches(monkeypatch: pytest.MonkeyPatch) -> list[Rows]:
     """The minibatches that updates work on, in order."""
     seen: list[Rows] = []
-    loss = RecurrentPPO._loss
+    descend = Descent.__call__
 
-    def noted(self: RecurrentPPO, batch: Rows, *rest: Any) -> Any:
+    def noted(self: Descent, batch: Rows, objective: Objective) -> Any:
         seen.append(copy.deepcopy(batch))  # a batch of everything is a view of the next rollout's arrays
-        return loss(self, batch, *rest)
+        return descend(self, batch, objective)
 
-    monkeypatch.setattr(RecurrentPPO, "_loss", noted)
+    monkeypatch.setattr(Descent, "__call__", noted)
     return seen
 
 
@@ -152,8 +154,9 @@ def test_steps_of_weight_zero_change_nothing(action_space: spaces.Space[Any]) ->
     assert int((rows.weight == 0).sum()) == 4
 
     def gradient() -> list[Tensor]:
-        loss, figures = agent._loss(rows, 0.2, 0.1, 0.01)
-        return [loss, *figures.values(), *torch.autograd.grad(loss, list(agent.policy.parameters()))]
+        objective = Objective(clip_range=0.2, clip_range_vf=0.1, ent_coef=0.01, vf_coef=0.5)
+        descent = Descent(agent.policy.network, threads=1)
+        return [descent(normalized(rows), objective), descent.gradient]
 
     before = gradient()
     empty = rows.weight == 0
@@ -169,7 +172,9 @@ def test_a_ragged_rollout_gives_the_gradient_of_its_unfilled_chunks() -> None:
     agent = learner(env, n_steps=10, seq_len=4, batch_size=None, learning_rate=0.1)
     agent.learn(20)
     rollout, network = agent.rollout_buffer, agent.policy.network
-    loss, figures = agent._loss(rollout.rows(agent.device), 0.2, 0.3, 0.01)
+    descent = Descent(network, threads=1)
+    objective = Objective(clip_range=0.2, clip_range_vf=0.3, ent_coef=0.01, vf_coef=agent.vf_coef)
+    figures = dict(zip(FIGURES, descent(normalized(rollout.rows(agent.device)), objective), strict=True))
     assert 0 < figures["clip_fraction"] < 1  # so that clipping matters
 
     def steps(name: str, begin: int, end: int) -> Tensor:
@@ -197,9 +202,10 @@ def test_a_ragged_rollout_gives_the_gradient_of_its_unfilled_chunks() -> None:
         - 0.01 * now["entropy"].mean()
         + agent.vf_coef * (steps("returns", 0, 10) - clipped).square().mean()
     )
-    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(figures["loss"], wanted)
     parameters = list(agent.policy.parameters())
-    torch.testing.assert_close(torch.autograd.grad(loss, parameters), torch.autograd.grad(wanted, parameters))
+    gradients = tuple(parameter.grad for parameter in parameters)
+    torch.testing.assert_close(gradients, torch.autograd.grad(wanted, parameters))
 
 
 def test_a_step_is_no_longer_than_max_grad_norm_allows() -> None:
@@ -410,13 +416,18 @@ def test_torch_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_normalised_observations_stand_still_within_an_update_and_move_between(
-    minibatches: list[Rows],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     agent = learner(normalize_rewards=True, policy_kwargs={"normalize_observations": True}, n_epochs=3)
     normalizer = agent.policy.network.sensors.normalizers["field_"]
     counts: list[float] = []
-    loss = agent._loss
-    agent._loss = lambda *a: (counts.append(float(normalizer.count)), loss(*a))[1]  # type: ignore[method-assign]
+    descend = Descent.__call__
+
+    def noted(self: Descent, *arguments: Any) -> Any:
+        counts.append(float(normalizer.count))
+        return descend(self, *arguments)
+
+    monkeypatch.setattr(Descent, "__call__", noted)
     agent.learn(32)
     assert counts == [0.0] * 6 + [16.0] * 6
     assert normalizer.count == 32

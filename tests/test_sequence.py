@@ -159,8 +159,8 @@ def test_a_state_is_the_layers_states_side_by_side() -> None:
     below, below_state = unroll(memory.layers[0], x, start, first[:, : 2 * UNITS])
     above, above_state = unroll(memory.layers[1], below, start, first[:, 2 * UNITS :])
     y, last = memory.unroll(x, start, first)
-    assert torch.equal(y, above)
-    assert torch.equal(last, torch.cat((below_state, above_state), dim=-1))
+    torch.testing.assert_close(y, above, rtol=0, atol=1e-12)
+    torch.testing.assert_close(last, torch.cat((below_state, above_state), dim=-1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("way", ["step", "unroll", "outputs"])

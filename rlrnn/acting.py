@@ -1,0 +1,146 @@
+"""The common networks at play on a CPU, in numpy over the weights' own memory.
+
+A step of a small network is a few microseconds of arithmetic, for which torch's calls take ten times as
+long. What fits: compiled cells (``compiled``), heads of tanh or ReLU layers, and actuators that choose or
+that draw from a normal distribution. ``by_torch`` does the same for every network, and is the oracle.
+
+Letters: B environments, S state, A numbers in an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from rlrnn import compiled
+from rlrnn.actuators import LOG_2PI, Actuators, ChoiceActuators, ContinuousActuators
+from rlrnn.layers import Affine, Mlp
+from rlrnn.network import RecurrentNetwork
+from rlrnn.sensors import Observation
+from rlrnn.sequence import Memory
+
+Array: TypeAlias = npt.NDArray[Any]
+# observation [B, ...], start [B], state [B, S] -> action [B, A], log-probability [B], value [B], next state
+Act: TypeAlias = Callable[[Observation, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
+
+
+def acting(network: RecurrentNetwork, generator: torch.Generator) -> Act:
+    """How the network plays, drawing its actions, while its weights stay where they are."""
+    return by_numpy(network, generator) if fits(network) else by_torch(network, generator)
+
+
+def fits(network: RecurrentNetwork) -> bool:
+    """Whether ``by_numpy`` knows all that the network is made of."""
+    weight, actuators = network.value.weight, network.actuators
+    memories = [m for m in (network.memory, network.critic_memory) if isinstance(m, Memory)]
+    layers: list[Any] = [layer for memory in memories for layer in memory.layers]
+    return (
+        all(compiled.fits(layer, weight) for layer in layers)
+        and type(network.actor_head.activation) in (nn.Tanh, nn.ReLU)
+        and isinstance(actuators, ChoiceActuators | ContinuousActuators)
+        and not (isinstance(actuators, ContinuousActuators) and actuators.use_sde)
+    )
+
+
+def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
+    """By the network's own modules."""
+
+    def act(observation: Observation, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        distribution, values, after = network.step(observation, start, state)
+        action = distribution.sample(generator)
+        return action, distribution.log_prob(action), values, after
+
+    return act
+
+
+def by_numpy(network: RecurrentNetwork, generator: torch.Generator) -> Act:
+    """The same numbers to rounding, drawn from the same noise."""
+    remember = compiled.stepper(network.memory.layers)
+    critic_memory = network.critic_memory
+    remember_critic = project = None
+    if isinstance(critic_memory, Memory):
+        remember_critic = compiled.stepper(critic_memory.layers)
+    elif critic_memory is not None:
+        project = _affine(critic_memory)
+    actor_head, critic_head = _head(network.actor_head), _head(network.critic_head)
+    tell, value = _affine(cast("Affine", network.actuators.output)), _affine(network.value)
+    draw = _draw(network.actuators, generator)
+
+    def act(observation: Observation, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x, starts, before = network.sensors(observation).numpy(), start.numpy(), state.numpy()
+        after = np.empty_like(before)
+        y = y_critic = remember(x, starts, before, after, 0)
+        if network.critic_sensors is not None:
+            x = network.critic_sensors(observation).numpy()
+        if remember_critic is not None:
+            y_critic = remember_critic(x, starts, before, after, network.state_sizes[0])
+        elif project is not None:
+            y_critic = project(x)
+        action, log_prob = draw(tell(actor_head(y)))
+        values = value(critic_head(y_critic))[:, 0]
+        return (
+            torch.from_numpy(action),
+            torch.from_numpy(log_prob),
+            torch.from_numpy(values),
+            torch.from_numpy(after),
+        )
+
+    return act
+
+
+def _affine(layer: Affine) -> Callable[[Array], Array]:
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+
+    def run(x: Array) -> Array:
+        y: Array = x @ weight
+        y += bias
+        return y
+
+    return run
+
+
+def _head(head: Mlp) -> Callable[[Array], Array]:
+    layers = [_affine(layer) for layer in cast("list[Affine]", head.layers)]
+    tanh = isinstance(head.activation, nn.Tanh)
+
+    def run(x: Array) -> Array:
+        for layer in layers:
+            x = layer(x)
+            x = np.tanh(x, out=x) if tanh else np.maximum(x, 0.0, out=x)
+        return x
+
+    return run
+
+
+def _draw(actuators: Actuators, generator: torch.Generator) -> Callable[[Array], tuple[Array, Array]]:
+    """What the actuators are told [B, ...] -> an action drawn [B, A] and its log-probability [B]."""
+    if isinstance(actuators, ContinuousActuators):
+        log_std = actuators.log_std.detach().numpy()
+        std, constant = np.exp(log_std), -log_std.sum() - 0.5 * LOG_2PI * len(log_std)
+
+        def draw_normal(mean: Array) -> tuple[Array, Array]:
+            noise = torch.empty(mean.shape).normal_(generator=generator).numpy()
+            return mean + std * noise, constant - 0.5 * np.square(noise).sum(-1)
+
+        return draw_normal
+    assert isinstance(actuators, ChoiceActuators)
+    ends = np.cumsum(actuators.sizes).tolist()
+
+    def draw_choice(logits: Array) -> tuple[Array, Array]:
+        rows, choices, log_prob = np.arange(len(logits)), [], np.zeros(len(logits), logits.dtype)
+        for begin, end in zip((0, *ends), ends, strict=False):
+            group = logits[:, begin:end]
+            noise = torch.empty(group.shape).exponential_(generator=generator).numpy()
+            choice = (group - np.log(noise)).argmax(-1)  # Gumbel-max, as in ``Categorical.sample``
+            highest = group.max(-1)
+            total = np.log(np.exp(group - highest[:, None]).sum(-1))
+            log_prob += group[rows, choice] - highest - total
+            choices.append(choice)
+        return np.stack(choices, axis=-1), log_prob
+
+    return draw_choice

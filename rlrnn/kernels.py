@@ -1,0 +1,357 @@
+"""Recurrences compiled for this processor by numba: what the extra ``[fast]`` brings.
+
+Each pair of functions runs one kind of cell over T steps of B rows, forwards and backwards; products
+with the inputs and gradients of weights are left to torch, which does them for all steps at once
+(``compiled`` joins the two). G is the width of the cell's gates. All arrays are C-contiguous, of one
+floating type, and in ``start`` [T, B] true marks a step before which the row's memory is cleared.
+
+Rows are taken a few at a time: their share of ``weights`` products is then small enough for the kernels
+that BLAS keeps for small matrices, and stays in the cache from step to step.
+"""
+
+# mypy: ignore-errors
+
+import math
+
+import numba
+import numpy as np
+from numba.extending import overload
+
+# Never "nnan" or "ninf": learning that breaks down must show as NaN.
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": FASTMATH}
+
+
+def compile(function):  # noqa: A001
+    """Machine code for this processor, kept on disk for the next process."""
+    try:
+        return numba.njit(function, cache=True, **OPTIONS)
+    except RuntimeError:  # no folder to keep it in can be written
+        return numba.njit(function, **OPTIONS)
+
+
+ZERO, HALF, ONE, LIMIT = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(8.0)
+# tanh(x) = x P(x^2) / Q(x^2) within [-8, 8], as fitted by benchmarks/tanh.py; from there to 1 it is 2e-7.
+P0, P1, P2, P3, P4 = map(np.float32, (1.0, 0.134444981, 3.57159813e-3, 2.18946634e-5, 1.52304187e-8))
+Q1, Q2, Q3, Q4 = map(np.float32, (0.467778254, 2.61644434e-2, 3.41129218e-4, 8.52244726e-7))
+BOUND = np.float32(87.0)  # exp of it is a finite float32, of its negative a normal one
+LOG2_E, LN_2_HIGH, LN_2_LOW = map(np.float32, (1.44269504, 0.693359375, -2.12194440e-4))
+E3, E4, E5, E6 = map(np.float32, (0.16666573, 0.04166646, 0.00836378, 0.00139345))  # fitted beside tanh's
+
+
+def tanh(x):
+    """In float32 a quotient of polynomials, which vector units run; in float64 the library's function."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(tanh)
+def _tanh(x):
+    return (lambda x: math.tanh(x)) if x == numba.float64 else rational_tanh
+
+
+def rational_tanh(x):
+    x = LIMIT if x > LIMIT else x  # min() and max() would hide a NaN
+    x = -LIMIT if x < -LIMIT else x
+    u = x * x
+    top = P0 + u * (P1 + u * (P2 + u * (P3 + u * P4)))
+    return x * top / (ONE + u * (Q1 + u * (Q2 + u * (Q3 + u * Q4))))
+
+
+@compile
+def sigmoid(x):
+    """1 / (1 + exp(-x)), small values to full relative precision too, for the sake of their gradients."""
+    return ONE / (ONE + exp(-x))
+
+
+def exp(x):
+    raise NotImplementedError("compiled code only")
+
+
+@overload(exp)
+def _exp(x):
+    return (lambda x: math.exp(x)) if x == numba.float64 else exp_by_halves
+
+
+def exp_by_halves(x):
+    """2^n exp(r), where r is within half of ln 2 and 2^n is written into the exponent's bits."""
+    x = BOUND if x > BOUND else x
+    x = -BOUND if x < -BOUND else x
+    n = np.float32(math.floor(x * LOG2_E + HALF))
+    r = x - n * LN_2_HIGH - n * LN_2_LOW
+    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return power * (ONE + r + r * r * (HALF + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
+
+
+@compile
+def rows_at_once(wide, rows):
+    """How many rows to take: as many as keep rows * H * G within a small product, where that is any."""
+    fit = 1_000_000 // wide
+    return max(1, min(rows, 8, fit) if fit > 0 else min(rows, 32))
+
+
+@compile
+def enter(start, state, before):
+    """The memory [b, H] that a step begins with: cleared where an episode starts."""
+    for b in range(len(start)):
+        if start[b]:
+            before[b, :] = 0
+        else:
+            before[b, :] = state[b]
+
+
+@compile
+def leave(start, d_state):
+    """No gradient passes the start of an episode."""
+    for b in range(len(start)):
+        if start[b]:
+            d_state[b, :] = 0
+
+
+@compile
+def lstm_forward(gates, weights, start, h0, c0, before, y, c):
+    """``gates`` [T, B, 4H] is the projected input and becomes i, f, g, o; before, y, c [T, B, H] are results.
+
+    ``before`` is the h that each step began with.
+    """
+    steps, rows, width = gates.shape
+    size = width // 4
+    block = rows_at_once(size * width, rows)
+    product, held = np.empty((block, width), gates.dtype), np.empty((block, size), gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps):
+            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
+            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], held[: last - first])
+            heard = product[: last - first]
+            np.dot(before[t][first:last], weights, heard)
+            for b in range(first, last):
+                gate, more, cell, out, was = gates[t, b], heard[b - first], c[t, b], y[t, b], held[b - first]
+                for j in range(width):
+                    gate[j] += more[j]
+                for j in range(2 * size):
+                    gate[j] = sigmoid(gate[j])
+                for j in range(2 * size, 3 * size):
+                    gate[j] = tanh(gate[j])
+                for j in range(3 * size, width):
+                    gate[j] = sigmoid(gate[j])
+                for j in range(size):
+                    now = gate[size + j] * was[j] + gate[j] * gate[2 * size + j]
+                    cell[j] = now
+                    out[j] = gate[3 * size + j] * tanh(now)
+
+
+@compile
+def lstm_backward(gates, weights_t, start, c0, c, dy, dh, dc):
+    """Gates i, f, g, o become the gradient of what went into them; dh, dc [B, H] that of the first state.
+
+    dy [T, B, H] is the outputs' gradient, dh and dc on entry that of the last state.
+    """
+    steps, rows, width = gates.shape
+    size = width // 4
+    block = rows_at_once(size * width, rows)
+    held = np.empty((block, size), gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps - 1, -1, -1):
+            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], held[: last - first])
+            for b in range(first, last):
+                gate, cell, was, d_out = gates[t, b], c[t, b], held[b - first], dy[t, b]
+                d_h, d_c = dh[b], dc[b]
+                for j in range(size):
+                    i, f, g, o = gate[j], gate[size + j], gate[2 * size + j], gate[3 * size + j]
+                    squashed, d = tanh(cell[j]), d_out[j] + d_h[j]
+                    d_cell = d_c[j] + d * o * (ONE - squashed * squashed)
+                    gate[j] = d_cell * g * i * (ONE - i)
+                    gate[size + j] = d_cell * was[j] * f * (ONE - f)
+                    gate[2 * size + j] = d_cell * i * (ONE - g * g)
+                    gate[3 * size + j] = d * squashed * o * (ONE - o)
+                    d_c[j] = d_cell * f
+            np.dot(gates[t][first:last], weights_t, dh[first:last])
+            leave(start[t, first:last], dh[first:last])
+            leave(start[t, first:last], dc[first:last])
+
+
+@compile
+def gru_forward(gates, weights, bias, start, h0, before, y, heard_n):
+    """``gates`` [T, B, 3H], the projected input, becomes r, z, n; before, y, heard_n [T, B, H] are results.
+
+    ``heard_n`` is what the new memory hears of the old one, before the reset gate.
+    """
+    steps, rows, width = gates.shape
+    size = width // 3
+    block = rows_at_once(size * width, rows)
+    product = np.empty((block, width), gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps):
+            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
+            heard = product[: last - first]
+            np.dot(before[t][first:last], weights, heard)
+            for b in range(first, last):
+                gate, more, more_n = gates[t, b], heard[b - first], heard_n[t, b]
+                was, out = before[t, b], y[t, b]
+                for j in range(2 * size):
+                    gate[j] = sigmoid(gate[j] + more[j] + bias[j])
+                for j in range(size):
+                    candidate = more[2 * size + j] + bias[2 * size + j]
+                    more_n[j] = candidate
+                    n = tanh(gate[2 * size + j] + gate[j] * candidate)
+                    gate[2 * size + j] = n
+                    out[j] = n + gate[size + j] * (was[j] - n)
+
+
+@compile
+def gru_backward(gates, weights_t, start, before, heard_n, dy, dh):
+    """Gates r, z, n become the gradient of what they heard of the memory, heard_n that of n's input.
+
+    dy [T, B, H] is the outputs' gradient, dh [B, H] that of the last state, and at the end of the first.
+    """
+    steps, rows, width = gates.shape
+    size = width // 3
+    block = rows_at_once(size * width, rows)
+    direct = np.empty((block, size), gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps - 1, -1, -1):
+            for b in range(first, last):
+                gate, more_n, was, d_out = gates[t, b], heard_n[t, b], before[t, b], dy[t, b]
+                d_h, past = dh[b], direct[b - first]
+                for j in range(size):
+                    r, z, n, d = gate[j], gate[size + j], gate[2 * size + j], d_out[j] + d_h[j]
+                    d_n = d * (ONE - z) * (ONE - n * n)
+                    gate[j] = d_n * more_n[j] * r * (ONE - r)
+                    gate[size + j] = d * (was[j] - n) * z * (ONE - z)
+                    gate[2 * size + j] = d_n * r
+                    more_n[j] = d_n
+                    past[j] = d * z
+            np.dot(gates[t][first:last], weights_t, dh[first:last])
+            for b in range(first, last):
+                d_h, past = dh[b], direct[b - first]
+                for j in range(size):
+                    d_h[j] += past[j]
+            leave(start[t, first:last], dh[first:last])
+
+
+@compile
+def elman_forward(projected, weights, start, h0, before, y, nonlinearity):
+    """``projected`` [T, B, H] -> y [T, B, H]; nonlinearity 0: tanh, 1: relu, 2: softsign."""
+    steps, rows, size = y.shape
+    block = rows_at_once(size * size, rows)
+    product = np.empty((block, size), y.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps):
+            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
+            heard = product[: last - first]
+            np.dot(before[t][first:last], weights, heard)
+            for b in range(first, last):
+                out, more, x = y[t, b], heard[b - first], projected[t, b]
+                if nonlinearity == 0:
+                    for j in range(size):
+                        out[j] = tanh(x[j] + more[j])
+                elif nonlinearity == 1:
+                    for j in range(size):
+                        a = x[j] + more[j]
+                        out[j] = ZERO if a < ZERO else a  # NaN stays NaN, here and in its gradient
+                else:
+                    for j in range(size):
+                        a = x[j] + more[j]
+                        out[j] = a / (ONE + abs(a))
+
+
+@compile
+def elman_backward(y, weights_t, start, dy, dh, nonlinearity):
+    """dy [T, B, H] becomes the gradient of what went into the units; dh as in ``gru_backward``."""
+    steps, rows, size = y.shape
+    block = rows_at_once(size * size, rows)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps - 1, -1, -1):
+            for b in range(first, last):
+                out, d, d_h = y[t, b], dy[t, b], dh[b]
+                if nonlinearity == 0:
+                    for j in range(size):
+                        d[j] = (d[j] + d_h[j]) * (ONE - out[j] * out[j])
+                elif nonlinearity == 1:
+                    for j in range(size):
+                        d[j] = ZERO if out[j] <= ZERO else d[j] + d_h[j]
+                else:
+                    for j in range(size):
+                        slope = ONE - abs(out[j])
+                        d[j] = (d[j] + d_h[j]) * slope * slope
+            np.dot(dy[t][first:last], weights_t, dh[first:last])
+            leave(start[t, first:last], dh[first:last])
+
+
+@compile
+def remembered(state, start, column, size):
+    """A part [B, size] of the state [B, S], cleared where an episode starts."""
+    part = np.empty((len(state), size), state.dtype)
+    for b in range(len(state)):
+        for j in range(size):
+            part[b, j] = ZERO if start[b] else state[b, column + j]
+    return part
+
+
+@compile
+def lstm_step(x, inputs, weights, bias_input, bias_hidden, start, state, after, column, y):
+    """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
+    size = len(weights)
+    h, c = remembered(state, start, column, size), remembered(state, start, column + size, size)
+    gates, heard = np.dot(x, inputs), np.dot(h, weights)
+    for b in range(len(x)):
+        gate, more, was, out, held = gates[b], heard[b], c[b], y[b], after[b, column:]
+        for j in range(4 * size):
+            gate[j] += more[j] + bias_input[j] + bias_hidden[j]
+        for j in range(2 * size):
+            gate[j] = sigmoid(gate[j])
+        for j in range(2 * size, 3 * size):
+            gate[j] = tanh(gate[j])
+        for j in range(3 * size, 4 * size):
+            gate[j] = sigmoid(gate[j])
+        for j in range(size):
+            now = gate[size + j] * was[j] + gate[j] * gate[2 * size + j]
+            out[j] = gate[3 * size + j] * tanh(now)
+            held[j] = out[j]
+            held[size + j] = now
+
+
+@compile
+def gru_step(x, inputs, weights, bias_input, bias_hidden, start, state, after, column, y):
+    """As ``lstm_step``."""
+    size = len(weights)
+    h = remembered(state, start, column, size)
+    gates, heard = np.dot(x, inputs), np.dot(h, weights)
+    for b in range(len(x)):
+        gate, more, was, out, held = gates[b], heard[b], h[b], y[b], after[b, column:]
+        for j in range(3 * size):
+            gate[j] += bias_input[j]
+            more[j] += bias_hidden[j]
+        for j in range(2 * size):
+            gate[j] = sigmoid(gate[j] + more[j])
+        for j in range(size):
+            n = tanh(gate[2 * size + j] + gate[j] * more[2 * size + j])
+            out[j] = n + gate[size + j] * (was[j] - n)
+            held[j] = out[j]
+
+
+@compile
+def elman_step(x, inputs, weights, bias, start, state, after, column, y, nonlinearity):
+    """As ``lstm_step``; nonlinearity as in ``elman_forward``."""
+    size = len(weights)
+    told, heard = np.dot(x, inputs), np.dot(remembered(state, start, column, size), weights)
+    for b in range(len(x)):
+        a, more, out, held = told[b], heard[b], y[b], after[b, column:]
+        for j in range(size):
+            a[j] += more[j] + bias[j]
+        if nonlinearity == 0:
+            for j in range(size):
+                out[j] = tanh(a[j])
+        elif nonlinearity == 1:
+            for j in range(size):
+                out[j] = ZERO if a[j] < 0 else a[j]
+        else:
+            for j in range(size):
+                out[j] = a[j] / (ONE + abs(a[j]))
+        for j in range(size):
+            held[j] = out[j]

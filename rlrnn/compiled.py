@@ -7,6 +7,7 @@ last state and every gradient.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
@@ -202,6 +203,11 @@ def stepper(layers: Iterable[Any]) -> Step:
         return x
 
     return step
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+    """What every call of a kernel runs under; cheaper where it is entered once around many."""
+    return _loaded()[1] if installed() else contextlib.nullcontext()
 
 
 def _weights_gradient(before: Tensor, felt: Tensor) -> Tensor:

@@ -1,13 +1,17 @@
-"""The gradient of a minibatch, in blocks of rows that threads may share.
+"""The gradient of a minibatch, in parts that threads may share.
 
-torch's own threads split single products, which are too small here; whole rows are the better share. How
-many blocks there are depends on sizes alone, and their gradients are added in order: any number of threads
-gives the same bytes.
+torch's own threads split single products, which are too small here. A large minibatch is worked on in
+blocks of rows, a small one in two halves, actor and critic, where these have nothing in common. How it is
+parted depends on the network and on sizes alone, and sums are taken in order: any number of threads gives
+the same bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +21,11 @@ from rlrnn.network import RecurrentNetwork
 from rlrnn.sequence import Memory
 from rlrnn.surrogate import Objective, ppo_loss
 
+T = TypeVar("T")
+
 BLOCKS = 16  # at most
-BLOCK_WORK = 5e8  # floating-point operations that a block should have, so that it is worth its own books
+BLOCK_WORK = 5e8  # floating-point operations that make a block worth its own books
+HALF_WORK = 1e8  # and a minibatch worth a second thread
 
 
 class Descent:
@@ -32,29 +39,59 @@ class Descent:
         parts = self.gradient.split([p.numel() for p in self.parameters])
         for parameter, part in zip(self.parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
+        modules = list(network.modules())
         # Dropout draws from one stream of numbers, and batch statistics are those of the whole.
         apart = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-        dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in network.modules())
+        dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in modules)
         on_cpu = network.value.weight.device.type == "cpu"
-        self.divisible = on_cpu and not dropout and not any(isinstance(m, apart) for m in network.modules())
+        self.divisible = on_cpu and not dropout and not any(isinstance(m, apart) for m in modules)
+        parts_of_critic = (network.critic_sensors, network.critic_memory, network.critic_head, network.value)
+        critic = {p for part in parts_of_critic if part is not None for p in part.parameters()}
+        self.actor = [p for p in self.parameters if p not in critic]
+        self.critic = [p for p in self.parameters if p in critic]
+        common = network.critic_sensors is None and any(True for _ in network.sensors.parameters())
+        self.halves = self.divisible and network.critic_memory is not None and not common
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __call__(self, batch: Rows, objective: Objective) -> Tensor:
         """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
         total = batch.weight.sum()
-
-        def work(block: Rows) -> tuple[Tensor, Tensor]:
-            distribution, values = self.network.unroll(block.observation, block.start, block.state)
-            loss, figures = ppo_loss(block, distribution, values, total, objective)
-            parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-            return torch.cat([part.reshape(-1) for part in parts]), figures
-
         blocks = self._blocks(batch)
-        several = self.pool is not None and len(blocks) > 1
-        results = self.pool.map(work, blocks) if self.pool is not None and several else map(work, blocks)
-        gradients, figures = zip(*results, strict=True)
-        torch.sum(torch.stack(gradients), 0, out=self.gradient)
-        return torch.stack(figures).sum(0)
+        if len(blocks) == 1:
+            pool = self.pool if batch.start.numel() * self.work >= HALF_WORK else None
+            gradient, figures = self._gradient(batch, total, objective, pool)
+        else:
+            work = partial(self._gradient, total=total, objective=objective)
+            (gradient, figures), *others = (
+                map(work, blocks) if self.pool is None else self.pool.map(work, blocks)
+            )
+            for more, further in others:
+                gradient += more
+                figures += further
+        self.gradient.copy_(gradient)
+        return figures
+
+    def _gradient(
+        self, rows: Rows, total: Tensor, objective: Objective, pool: ThreadPoolExecutor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient of all weights in one row, and the figures."""
+        network, seen = self.network, (rows.observation, rows.start, rows.state)
+        if self.halves:
+            judge = _begin(pool, network.unroll_critic, *seen)
+            distribution, values = network.unroll_actor(*seen), judge()
+        else:
+            distribution, values = network.unroll(*seen)
+        log_prob, entropy = distribution.log_prob(rows.action), distribution.entropy()
+        figures, d = ppo_loss(rows, log_prob, entropy, values, total, objective)
+        acted, judged = [(log_prob, d.log_prob)], [(values, d.values)]
+        if entropy is not None and d.entropy is not None:
+            acted.append((entropy, d.entropy))
+        if self.halves:
+            critic = _begin(pool, _gradients, judged, self.critic)
+            gradients = _gradients(acted, self.actor) | critic()
+        else:
+            gradients = _gradients(acted + judged, self.parameters)
+        return torch.cat([gradients[parameter].reshape(-1) for parameter in self.parameters]), figures
 
     def _blocks(self, batch: Rows) -> list[Rows]:
         """The rows in 1, 2, 4 ... parts of equal size, or nearly."""
@@ -75,3 +112,18 @@ class Descent:
         """End the threads."""
         if self.pool is not None:
             self.pool.shutdown()
+
+
+def _gradients(outputs: list[tuple[Tensor, Tensor]], parameters: list[nn.Parameter]) -> dict[Tensor, Tensor]:
+    """Of each parameter, given the outputs and the derivatives by them."""
+    of, by = zip(*outputs, strict=True)
+    found = torch.autograd.grad(of, parameters, by, materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))
+
+
+def _begin(pool: ThreadPoolExecutor | None, work: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    """Begin some work in another thread, if there is one; what is returned waits for its result."""
+    if pool is not None:
+        return pool.submit(work, *arguments).result
+    result = work(*arguments)
+    return lambda: result

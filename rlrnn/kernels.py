@@ -76,7 +76,7 @@ def exp_by_halves(x):
     """2^n exp(r), where r is within half of ln 2 and 2^n is written into the exponent's bits."""
     x = BOUND if x > BOUND else x
     x = -BOUND if x < -BOUND else x
-    n = np.float32(math.floor(x * LOG2_E + HALF))
+    n = np.floor(x * LOG2_E + HALF)
     r = x - n * LN_2_HIGH - n * LN_2_LOW
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
     return power * (ONE + r + r * r * (HALF + r * (E3 + r * (E4 + r * (E5 + r * E6)))))

@@ -127,14 +127,23 @@ class RecurrentNetwork(nn.Module):
 
     def unroll(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
         """All steps of rows: observation [T, B, ...], start [T, B], state [B, S] -> actions, value [T, B]."""
-        x, x_critic = self._features_over_time(observation, start)
-        actor_state, critic_state = state.split(self.state_sizes, dim=-1)
-        y = self.memory.outputs(x, start, actor_state)
+        if self.critic_memory is not None:
+            return self.unroll_actor(observation, start, state), self.unroll_critic(observation, start, state)
+        x, _ = self._features_over_time(observation, start)
+        y = self.memory.outputs(x, start, state)
+        return self._act(y), self._value(self._critic_input(x, y))
+
+    def unroll_actor(self, observation: Observation, start: Tensor, state: Tensor) -> Distribution:
+        """The actions of ``unroll`` alone."""
+        x = self.sensors(_flat(observation)).view(*start.shape, -1)
+        return self._act(self.memory.outputs(x, start, state[:, : self.state_sizes[0]]))
+
+    def unroll_critic(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
+        """The values of ``unroll`` alone, for a critic that does not look at the actor's memory."""
+        x = (self.critic_sensors or self.sensors)(_flat(observation)).view(*start.shape, -1)
         if isinstance(self.critic_memory, Memory):
-            y_critic = self.critic_memory.outputs(x_critic, start, critic_state)
-        else:
-            y_critic = self._critic_input(x_critic, y)
-        return self._act(y), self._value(y_critic)
+            return self._value(self.critic_memory.outputs(x, start, state[:, self.state_sizes[0] :]))
+        return self._value(self._critic_input(x, None))
 
     def remember(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
         """The state [B, S] after whole rows: observation [T, B, ...], start [T, B], state [B, S]."""
@@ -170,17 +179,9 @@ class RecurrentNetwork(nn.Module):
         x = self.sensors(observation)
         return x, x if self.critic_sensors is None else self.critic_sensors(observation)
 
-    def features_over_time(self, observation: Observation, start: Tensor) -> Tensor:
-        """What the actor's sensors make of rows: observation [T, B, ...] -> [T, B, F]."""
-        return self._features_over_time(observation, start)[0]
-
     def _features_over_time(self, observation: Observation, start: Tensor) -> tuple[Tensor, Tensor]:
         """Sensors know no time: [T, B, ...] -> [T * B, ...] -> features [T, B, F]."""
-        if isinstance(observation, dict):
-            flat: Observation = {key: value.flatten(0, 1) for key, value in observation.items()}
-        else:
-            flat = observation.flatten(0, 1)
-        x, x_critic = self._features(flat)
+        x, x_critic = self._features(_flat(observation))
         shape = (*start.shape, x.shape[-1])
         return x.view(shape), x.view(shape) if x_critic is x else x_critic.view(shape)
 
@@ -215,3 +216,10 @@ class RecurrentNetwork(nn.Module):
         assert isinstance(self.actuators.output, Affine)
         self.actuators.output.orthogonal(0.01)
         self.value.orthogonal(1.0)
+
+
+def _flat(observation: Observation) -> Observation:
+    """[T, B, ...] -> [T * B, ...]: sensors know no time."""
+    if isinstance(observation, dict):
+        return {key: value.flatten(0, 1) for key, value in observation.items()}
+    return observation.flatten(0, 1)

@@ -22,7 +22,7 @@ from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, explai
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rlrnn import actuators, agent_file, saving, sensors
+from rlrnn import actuators, agent_file, compiled, saving, sensors
 from rlrnn.buffers import Rollout, map_arrays, to_tensors
 from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
@@ -185,7 +185,7 @@ class RecurrentPPO(OnPolicyAlgorithm):
     ) -> RecurrentPPO:
         if self.env is None:
             raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
-        with one_thread(self.device):
+        with one_thread(self.device), compiled.one_blas_thread():
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
             )

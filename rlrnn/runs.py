@@ -2,7 +2,7 @@
 
 runs/<agent>/seed<k>/
     recipe.toml    the recipe as used (beside it game.toml, if the game came from a file of the user's)
-    versions.json  seed, command, versions, threads, and how the training ended
+    versions.json  seed, command, versions, device, threads, what ran the memory, and how the training ended
     progress.csv   SB3's training log, one row per update
     episodes.csv   step, points and length of every finished training episode
     agent.zip      the agent
@@ -88,7 +88,14 @@ class Run:
         return path
 
 
-def open_run(folder: str | Path, recipe: Recipe, seed: int, command: str | None, overwrite: bool) -> Run:
+def open_run(
+    folder: str | Path,
+    recipe: Recipe,
+    seed: int,
+    command: str | None,
+    overwrite: bool,
+    device: str = "cpu",
+) -> Run:
     """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
     folder = Path(folder)
     aside = None
@@ -109,7 +116,7 @@ def open_run(folder: str | Path, recipe: Recipe, seed: int, command: str | None,
     if recipe.game.endswith(".toml"):
         with replacing(folder / "game.toml") as part:
             part.write_text(to_toml(catalogue.game(recipe.game)), encoding="utf-8")
-    facts = {"format": FORMAT, "command": command, **versions()}
+    facts = {"format": FORMAT, "command": command, **versions(recipe.network.cell, device)}
     if aside is not None:
         facts["replaces"] = aside.name
     return Run(folder, recipe, seed, TRAINING, facts).end(TRAINING)
@@ -219,13 +226,14 @@ def read_json(path: Path) -> Any:
         raise FileFault(f"{path} is damaged: {error}.") from None
 
 
-def versions() -> dict[str, Any]:
-    """The versions that decide what a seed reproduces."""
+def versions(cell: str, device: str) -> dict[str, Any]:
+    """What decides, besides the recipe, what a seed reproduces."""
     import gymnasium
     import stable_baselines3
     import torch
 
     import rlrnn
+    from rlrnn import compiled
 
     modules = {"rlrnn": rlrnn, "torch": torch, "gymnasium": gymnasium, "stable_baselines3": stable_baselines3}
     return {
@@ -233,5 +241,7 @@ def versions() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "device": device,
         "threads": torch.get_num_threads(),
+        "recurrence": compiled.recurrence(cell, device),
     }

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from rlrnn.actuators import Distribution
 from rlrnn.buffers import Rows
 
 
@@ -36,68 +33,57 @@ def normalized(rows: Rows) -> Rows:
 FIGURES = ("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction", "loss")
 
 
+@dataclass(frozen=True)
+class Derivatives:
+    """Of the loss, by what the network said of each step [L, R]."""
+
+    log_prob: Tensor
+    entropy: Tensor | None  # None: it has no part in the loss
+    values: Tensor
+
+
+@torch.no_grad()
 def ppo_loss(
-    rows: Rows, distribution: Distribution, values: Tensor, total: Tensor, objective: Objective
-) -> tuple[Tensor, Tensor]:
+    rows: Rows,
+    log_prob: Tensor,
+    entropy: Tensor | None,
+    values: Tensor,
+    total: Tensor,
+    objective: Objective,
+) -> tuple[Tensor, Derivatives]:
     """The clipped surrogate (eq. 7) plus value and entropy terms (eq. 9), over the steps of weight 1.
 
-    ``distribution`` and ``values`` [L, R] are what the present network makes of the rows, ``total`` is the
-    number of steps of the minibatch: where the rows are but a part of it, losses of all parts add up.
-    Returns the loss, to be minimised, and its FIGURES.
+    ``log_prob``, ``entropy`` and ``values`` [L, R] are what the present network makes of the rows, ``total``
+    the number of steps of the minibatch: where the rows are but a part of it, what comes out adds up.
+    Returns the FIGURES and the derivatives, for which autograd would take several times as long.
     """
-    log_prob, entropy = distribution.log_prob(rows.action), distribution.entropy()
-    parts = log_prob, entropy, values, rows, total, objective
-    loss, figures = _Loss.apply(*parts)  # type: ignore[no-untyped-call]
-    return loss, figures
+    share = rows.weight / total
+    log_ratio = (log_prob - rows.log_prob) * rows.weight  # so that no step of weight 0 can overflow
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1.0 - objective.clip_range, 1.0 + objective.clip_range)
+    free, bounded = rows.advantage * ratio, rows.advantage * clipped
+    policy_loss = -torch.min(free, bounded).mul_(share).sum()
+    d_log_prob = (free <= bounded) * free * -share
 
+    error, moving = values - rows.target, share
+    if objective.clip_range_vf is not None:
+        change = values - rows.value
+        moving = share * (change.abs() <= objective.clip_range_vf)
+        change = change.clamp(-objective.clip_range_vf, objective.clip_range_vf)
+        error = rows.value + change - rows.target
+    value_loss = (error.square() * share).sum()
+    d_values = error * moving * (2.0 * objective.vf_coef)
 
-class _Loss(Function):
-    """With its derivatives: autograd would take several times as long over formulas this small."""
+    d_entropy = None
+    if entropy is None:  # estimated by -log_prob (Haarnoja et al. 2018)
+        entropy_loss = (log_prob * share).sum()
+        d_log_prob += objective.ent_coef * share
+    else:
+        entropy_loss = -(entropy * share).sum()
+        d_entropy = -objective.ent_coef * share if objective.ent_coef else None
+    loss = policy_loss + objective.ent_coef * entropy_loss + objective.vf_coef * value_loss
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        log_prob: Tensor,
-        entropy: Tensor | None,
-        values: Tensor,
-        rows: Rows,
-        total: Tensor,
-        objective: Objective,
-    ) -> tuple[Tensor, Tensor]:
-        share = rows.weight / total
-        log_ratio = (log_prob - rows.log_prob) * rows.weight  # so that no step of weight 0 can overflow
-        ratio = log_ratio.exp()
-        clipped = ratio.clamp(1.0 - objective.clip_range, 1.0 + objective.clip_range)
-        free, bounded = rows.advantage * ratio, rows.advantage * clipped
-        policy_loss = -torch.min(free, bounded).mul_(share).sum()
-        d_log_prob = (free <= bounded) * free * -share
-
-        error, moving = values - rows.target, share
-        if objective.clip_range_vf is not None:
-            change = values - rows.value
-            moving = share * (change.abs() <= objective.clip_range_vf)
-            change = change.clamp(-objective.clip_range_vf, objective.clip_range_vf)
-            error = rows.value + change - rows.target
-        value_loss = (error.square() * share).sum()
-        d_values = error * moving * (2.0 * objective.vf_coef)
-
-        d_entropy = None
-        if entropy is None:  # estimated by -log_prob (Haarnoja et al. 2018)
-            entropy_loss = (log_prob * share).sum()
-            d_log_prob += objective.ent_coef * share
-        else:
-            entropy_loss = -(entropy * share).sum()
-            d_entropy = -objective.ent_coef * share if objective.ent_coef else None
-        loss = policy_loss + objective.ent_coef * entropy_loss + objective.vf_coef * value_loss
-
-        approx_kl = ((ratio - 1.0 - log_ratio) * share).sum()  # Schulman's k3 estimate
-        clip_fraction = (((ratio - 1.0).abs() > objective.clip_range) * share).sum()
-        figures = torch.stack((policy_loss, value_loss, entropy_loss, approx_kl, clip_fraction, loss))
-        ctx.derivatives = d_log_prob, d_entropy, d_values
-        ctx.mark_non_differentiable(figures)
-        return loss, figures
-
-    @staticmethod
-    def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = (None if d is None else d * d_loss for d in ctx.derivatives)
-        return (*inputs, None, None, None)
+    approx_kl = ((ratio - 1.0 - log_ratio) * share).sum()  # Schulman's k3 estimate
+    clip_fraction = (((ratio - 1.0).abs() > objective.clip_range) * share).sum()
+    figures = torch.stack((policy_loss, value_loss, entropy_loss, approx_kl, clip_fraction, loss))
+    return figures, Derivatives(d_log_prob, d_entropy, d_values)

@@ -2,11 +2,12 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rlrnn import runs
+from rlrnn import compiled, runs
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import Score
 from rlrnn.recipes import Recipe
@@ -29,6 +30,23 @@ def test_a_run_reads_back(tmp_path):
     )
     assert read.game.id == "CartPole-v1"
     assert runs.read_run(tmp_path / "tiny") == read  # the only seed of an agent's folder
+
+
+def test_a_run_records_what_runs_its_memory(tmp_path, monkeypatch):
+    def recorded(cell, device="cpu"):
+        network = replace(RECIPE.network, cell=cell)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        runs.open_run(folder, replace(RECIPE, network=network), 0, None, False, device)
+        facts = runs.read_run(folder).facts
+        assert facts["device"] == device
+        return facts["recurrence"]
+
+    monkeypatch.setattr(compiled, "installed", lambda: True)
+    monkeypatch.setattr("importlib.metadata.version", {"numba": "0.60.0", "scipy": "1.13.1"}.get)
+    assert [recorded(cell) for cell in ("elman", "gru", "lstm")] == ["numba 0.60.0, scipy 1.13.1"] * 3
+    assert [recorded("fir"), recorded("none"), recorded("gru", "cuda")] == ["torch"] * 3
+    monkeypatch.setattr(compiled, "installed", lambda: False)
+    assert recorded("gru") == "torch"
 
 
 def test_the_users_own_game_travels_with_the_run(tmp_path):

@@ -1,10 +1,10 @@
-"""torch's fused LSTM kernel with exact episode resets, by reset tokens.
+"""torch's fused LSTM and GRU kernels with exact episode resets, by reset tokens.
 
 A fused kernel runs a whole row in one call but knows no episodes. So one dummy step is inserted
-before each episode's start, on which an extra input channel drives the gates so far down that they
-are exactly 0 in floating point: the state after it is exactly 0 and no gradient passes through. The
-dummy steps' outputs are then dropped. (torch's GRU kernel gains too little over the loop on a CPU to
-earn the same trick: see benchmarks/README.md.)
+before each episode's start, on which an extra input channel drives the gates so far that they are
+exactly 0 in floating point: the state after it is exactly 0 and no gradient passes through. The
+dummy steps' outputs are then dropped. (On a CPU torch's GRU kernel gains too little over the loop to
+earn the trick: see benchmarks/README.md. There ``compiled`` does better for both.)
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from rlrnn.cells import Cell, Lstm
+from rlrnn.cells import Cell, Gru, Lstm
 
 # sigmoid(-1000) is exactly 0 in float32 and float64, and so is its derivative.
 SHUT = -1000.0
 
 
-def fits(cell: Cell) -> TypeGuard[Lstm]:
-    """Whether a fused kernel exists for this cell: a function of the cell alone, never of a timing."""
-    return type(cell) is Lstm and cell.weight_input.dim() == 2  # torch's kernel knows no populations
+def fits(cell: Cell) -> TypeGuard[Lstm | Gru]:
+    """Whether a fused kernel pays for this cell where it is: never a question of a timing."""
+    if type(cell) is not Lstm and not (type(cell) is Gru and cell.weight_input.is_cuda):
+        return False
+    return cell.weight_input.dim() == 2  # torch's kernels know no populations
 
 
-def outputs(cell: Lstm, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
+def outputs(cell: Lstm | Gru, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
     """The outputs of ``sequence.unroll``: x [T, B, I], start [T, B], state [B, S] -> y [T, B, H]."""
     steps, rows, _ = x.shape
     # position[t, b]: where step t of row b stands once its dummy steps have been inserted
@@ -39,12 +41,20 @@ def outputs(cell: Lstm, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
     return y[position, column]
 
 
-def _kernel(cell: Lstm, x: Tensor, state: Tensor) -> Tensor:
-    """torch's LSTM over x [length, B, I + 1], whose last channel shuts all gates."""
+def _kernel(cell: Lstm | Gru, x: Tensor, state: Tensor) -> Tensor:
+    """torch's kernel over x [length, B, I + 1], whose last channel shuts all gates."""
     shut = x.new_full((1, cell.weight_input.shape[1]), SHUT)
+    if isinstance(cell, Gru):
+        # r = z = 0 makes h' = n = tanh(the input's part alone): its bias, unless the channel takes it back.
+        n = slice(2 * cell.output_size, None)
+        shut[:, n] = 0.0 if cell.bias_input is None else -cell.bias_input[n]
     weights = [torch.cat((cell.weight_input, shut)).t().contiguous(), cell.weight_hidden.t().contiguous()]
     if cell.bias_input is not None and cell.bias_hidden is not None:
         weights += [cell.bias_input, cell.bias_hidden]
+    options = (weights, len(weights) == 4, 1, 0.0, False, False, False)
+    if isinstance(cell, Gru):
+        y: Tensor = torch.gru(x, state.contiguous().unsqueeze(0), *options)[0]
+        return y
     h, c = (part.contiguous().unsqueeze(0) for part in state.split(cell.output_size, dim=-1))
-    y: Tensor = torch.lstm(x, (h, c), weights, len(weights) == 4, 1, 0.0, False, False, False)[0]
+    y = torch.lstm(x, (h, c), *options)[0]
     return y

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlrnn import fused
-from rlrnn.cells import CELLS
+from rlrnn import compiled, fused
+from rlrnn.cells import CELLS, Gru, Lstm
 from rlrnn.errors import UserError
 from rlrnn.sequence import Memory, unroll
 
@@ -96,6 +96,22 @@ def test_no_gradient_crosses_a_reset(cell: str, n_layers: int, path: str) -> Non
         assert cell == "fir" or torch.count_nonzero(to_state) == to_state.numel()
 
 
+def by_the_loop(memory: Memory, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
+    """The reference for a whole memory: each layer by ``unroll``, nothing else."""
+    for layer, own in zip(memory.layers, state.split(memory.state_sizes, dim=-1), strict=True):
+        x = unroll(layer, x, start, own)[0]
+    return x
+
+
+@pytest.fixture(params=["as installed", "torch's kernels"])
+def _paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the compiled kernels, where they are, and without; then torch's run GRUs here too."""
+    if request.param == "torch's kernels":
+        monkeypatch.setattr(compiled, "fits", lambda *_: False)
+        monkeypatch.setattr(fused, "fits", lambda cell: type(cell) in (Gru, Lstm))
+
+
+@pytest.mark.usefixtures("_paths")
 @pytest.mark.parametrize("resets", RESETS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("cell", CELLS)
@@ -114,7 +130,7 @@ def test_the_fast_path_equals_the_loop_in_outputs_and_every_gradient(
         start = RESETS[resets](steps, rows)
         weights = torch.randn(steps, rows, memory.output_size, dtype=dtype)
         leaves = [x, *([first] if memory.state_size else []), *memory.parameters()]
-        slow, fast = memory.unroll(x, start, first)[0], memory.outputs(x, start, first)
+        slow, fast = by_the_loop(memory, x, start, first), memory.outputs(x, start, first)
         close = {"rtol": 0, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
         torch.testing.assert_close(fast, slow, **close)
         torch.testing.assert_close(

@@ -23,7 +23,7 @@ from rlrnn.surrogate import Objective, ppo_loss
 
 T = TypeVar("T")
 
-BLOCKS = 16  # at most
+BLOCKS = 4  # at most
 BLOCK_WORK = 5e8  # floating-point operations that make a block worth its own books
 HALF_WORK = 1e8  # and a minibatch worth a second thread
 

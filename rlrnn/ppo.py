@@ -30,7 +30,7 @@ from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.rollouts import Position, RewardScaler, collect
 from rlrnn.surrogate import FIGURES, Objective, normalized
-from rlrnn.threads import one_thread
+from rlrnn.threads import keep_freed_memory, one_thread
 
 KL = FIGURES.index("approx_kl")
 FIRST_STATES = ("stored", "zero", "recomputed")
@@ -185,6 +185,7 @@ class RecurrentPPO(OnPolicyAlgorithm):
     ) -> RecurrentPPO:
         if self.env is None:
             raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
+        keep_freed_memory()
         with one_thread(self.device), compiled.one_blas_thread():
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar

@@ -130,6 +130,7 @@ def test_any_number_of_threads_gives_the_same_bytes(
 def test_blocks_are_whole_rows_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     net = network()
     rows = minibatch(net, 21)
+    monkeypatch.setattr(descent, "BLOCKS", 16)
     for work, count in ((1e12, 1), (1.0, 16)):
         monkeypatch.setattr(descent, "BLOCK_WORK", work)
         blocks = Descent(net, 1)._blocks(rows)

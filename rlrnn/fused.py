@@ -52,8 +52,7 @@ def _kernel(cell: Lstm | Gru, x: Tensor, state: Tensor) -> Tensor:
     if cell.bias_input is not None and cell.bias_hidden is not None:
         weights += [cell.bias_input, cell.bias_hidden]
     options = (weights, len(weights) == 4, 1, 0.0, False, False, False)
-    parts = [part.contiguous().unsqueeze(0) for part in state.split(cell.output_size, dim=-1)]
-    y: Tensor = (torch.gru(x, *parts, *options) if isinstance(cell, Gru) else torch.lstm(x, parts, *options))[
-        0
-    ]
-    return y
+    if isinstance(cell, Gru):
+        return torch.gru(x, state.contiguous().unsqueeze(0), *options)[0]
+    h, c = (part.contiguous().unsqueeze(0) for part in state.split(cell.output_size, dim=-1))
+    return torch.lstm(x, (h, c), *options)[0]

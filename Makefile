@@ -1,7 +1,8 @@
 # make play    set up .venv, train the Pong agent, judge it, draw it
 # make test    set up .venv with the test extras and run the fast suite
 # make check   lint, format and types
-# make bench   speed beside sb3-contrib, as ratios taken in one run
+# make bench   speed beside sb3-contrib and the machine's limit, in one run of some minutes
+# make bench-full   what each part costs at every size with every other, an hour or more
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: play test slow check bench clean
+.PHONY: play test slow check bench bench-full clean
 
 play: $(VENV)/.core
 	$(BIN)/rlrnn train pong-gru --out runs/play --overwrite
@@ -26,8 +27,11 @@ check: $(VENV)/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/speed.py
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+bench-full: $(VENV)/.bench
+	$(BIN)/python benchmarks/speed.py grid --full $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rlrnn needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -39,6 +43,10 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[test]'
+	touch $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[test,fast]'
 	touch $@
 
 $(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/python

@@ -1,81 +1,213 @@
-"""Wall clock beside sb3-contrib, both sides in turn in one run: the ratio is what counts.
+"""Speed beside sb3-contrib and beside the machine's limit; all sides of a row take turns in one run.
 
-    python benchmarks/speed.py [--steps 8192] [--rounds 3]
+    python benchmarks/speed.py                                            # every row, some minutes
+    python benchmarks/speed.py contrib-test lstm-8 --rounds 5 --json speed.json
+    python benchmarks/speed.py contrib-test-evaluated --steps 50000 --rounds 1
+    python benchmarks/speed.py grid --full                                # about an hour
 
-contrib's own performance test: 8 CartPoles without velocities, VecNormalize, n_steps 128, batch 256,
-10 epochs, two LSTM-64. Each side runs with one torch thread, which is contrib's faster choice at these
-sizes (pass --threads to see others).
+Rows: contrib-test, contrib-test-evaluated, lstm-8, lstm-64, beginner (against contrib, at the better of one
+and two torch threads), gru-512 and update (against the limit), grid (what each part costs at other sizes).
+A side is the median of its rounds; a ratio is taken within a round, then the median (least to most) of all.
+The two installs of rlrnn are sides of their own: plain, and with the compiled kernels of the extra [fast].
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import statistics
+import json
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import median
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-import torch
-from gymnasium import spaces
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+import grid
+import machine
+from machine import Limit
+from sides import INSTALLS, Side, contenders, cores, installs
+from tables import ratio, table
+from works import AGAINST_CONTRIB, GRU_512, UPDATES, Work
+
+Results = list[dict[str, Any]]  # of one side or work, a round each
 
 
-class Positions(gym.ObservationWrapper):  # type: ignore[type-arg]
-    """CartPole's position and angle, without their speeds."""
+@dataclass
+class Bench:
+    """What the rows share."""
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        assert isinstance(env.observation_space, spaces.Box)
-        low, high = env.observation_space.low[[0, 2]], env.observation_space.high[[0, 2]]
-        self.observation_space = spaces.Box(low, high, dtype=np.float32)
+    rounds: int
+    steps: int | None  # of the rows against contrib; None: each row's own number
+    full: bool
+    file: Path | None
+    installs: list[str]
+    report: dict[str, Any] = field(default_factory=dict)
 
-    def observation(self, observation: np.ndarray) -> np.ndarray:
-        return observation[[0, 2]]
+    def keep(
+        self,
+        row: str,
+        entries: Mapping[str, tuple[object, Work]],
+        results: dict[str, Results],
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a row's raw figures to the report, and write it as far as it is."""
+        sides = {label: {"work": asdict(entries[label][1]), "rounds": ran} for label, ran in results.items()}
+        self.report[row] = {**(more or {}), **sides}
+        if self.file is not None:
+            self.file.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
+
+    @contextmanager
+    def sides(self) -> Iterator[dict[str, Side]]:
+        """Our side in every install."""
+        with ExitStack() as stack:
+            yield {
+                name: stack.enter_context(Side(f"rlrnn {name}", fast=INSTALLS[name]))
+                for name in self.installs
+            }
 
 
-def seconds(library: str, steps: int, threads: int) -> float:
-    """The wall clock of collecting and learning from that many steps."""
-    torch.set_num_threads(threads)
-    env = VecNormalize(DummyVecEnv([lambda: Monitor(Positions(gym.make("CartPole-v1"))) for _ in range(8)]))
-    model = importlib.import_module(library).RecurrentPPO(
-        "MlpLstmPolicy",
-        env,
-        n_steps=128,
-        learning_rate=0.0007,
-        batch_size=256,
-        seed=1,
-        n_epochs=10,
-        max_grad_norm=1,
-        gae_lambda=0.98,
-        policy_kwargs={"net_arch": {"vf": [64], "pi": []}, "lstm_hidden_size": 64, "ortho_init": False},
+def take_turns(
+    entries: dict[str, tuple[Side, Work]], rounds: int, limit: Limit | None = None
+) -> dict[str, Results]:
+    """Every round measures every entry once, right after the machine's limit where that is asked for."""
+    for side, work in entries.values():
+        side.learn(work.lasting(work.rollout))  # loads, compiles and warms up
+    results: dict[str, Results] = {label: [] for label in entries}
+    for _ in range(rounds):
+        for label, (side, work) in entries.items():
+            probed = {"limit": limit.probe(), "limit_one": limit.probe_one()} if limit else {}
+            results[label].append({**probed, **side.measure(work)})
+    return results
+
+
+def against_contrib(bench: Bench, row: str) -> None:
+    title, work = AGAINST_CONTRIB[row]
+    work = work if bench.steps is None else replace(work, steps=bench.steps)
+    trial = work.lasting(work.rollout)
+    with bench.sides() as ours, contenders("sb3-contrib", "sb3_contrib", trial) as (rivals, tried):
+        entries = {side.label: (side, work) for side in (*rivals, *ours.values())}
+        if row.startswith("lstm"):  # Gymnasium's games step one by one; ours as arrays
+            array = replace(work, env="array")
+            entries |= {f"{side.label}, array CartPole": (side, array) for side in ours.values()}
+        results = take_turns(entries, bench.rounds)
+    bench.keep(row, entries, results, {"torch threads tried": tried})
+    theirs = min((results[r.label] for r in rivals), key=lambda ran: median(r["seconds"] for r in ran))
+    lines = []
+    for label, ran in results.items():
+        steps, evaluated = median(r["steps"] for r in ran), median(r["evaluation_steps"] for r in ran)
+        played = [r["environments"] * (1 + r["evaluation_steps"] / r["steps"]) / r["seconds"] for r in ran]
+        times = [them["seconds"] / us["seconds"] for them, us in zip(theirs, ran, strict=True)]
+        lines.append([
+            label,
+            f"{steps:,.0f}" + f" + {evaluated:,.0f}" * bool(evaluated),
+            f"{median(r['seconds'] for r in ran):.2f}",
+            f"{median(r['steps'] / r['seconds'] for r in ran):,.0f}",
+            f"{median(played):.0%}",
+            ratio(times) if ran is not theirs else "",
+        ])  # fmt: skip
+    print(title)
+    steps_head = "steps + evaluation" if work.evaluate_every else "steps"
+    head = ["", steps_head, "seconds", "steps/s", "environments", "times as fast"]
+    print(table(head, lines))
+    if len(rivals) < len(tried):
+        seconds = (f"{n} in {'far too many' if s is None else f'{s:.2f}'} s" for n, s in tried.items())
+        print(f"sb3-contrib, {trial.steps} steps with so many torch threads: {', '.join(seconds)}")
+
+
+def gru_512(bench: Bench, row: str) -> None:
+    with bench.sides() as ours, Limit() as limit:
+        entries = {f"{side.label}: {name}": (side, work)
+                   for name, work in GRU_512.items() for side in ours.values()}  # fmt: skip
+        results = take_turns(entries, bench.rounds, limit)
+    bench.keep(row, entries, results)
+    lines = []
+    for label, ran in results.items():
+        work = entries[label][1]
+        operations = 1 + 3 * work.n_epochs  # in forward passes
+        reached = [r["steps"] / r["seconds"] * operations * r["forward_flop"] / 1e9 for r in ran]
+        lines.append([
+            label,
+            ratio([r["steps"] / r["seconds"] / 1e3 for r in ran], 0),
+            *(f"{median(r[part] / r['seconds'] for r in ran):.0%}"
+              for part in ("environments", "collecting", "updating")),
+            f"{median(reached):.0f}",
+            ratio([100 * r / one["limit"] for r, one in zip(reached, ran, strict=True)], 0),
+        ])  # fmt: skip
+    print("GRU-128 over 512 array CartPoles x 64 steps, 1 epoch of 4 minibatches, from start to end")
+    print(table(["", "thousand steps/s", "envs", "collecting", "updating", "GFLOP/s", "% of limit"], lines))
+    print(_limit_line(results))
+
+
+def updates(bench: Bench, row: str) -> None:
+    with bench.sides() as ours, Limit() as limit:
+        entries = {f"{name}  {install}": (side, work)
+                   for name, work in UPDATES.items() for install, side in ours.items()}  # fmt: skip
+        results = take_turns(entries, bench.rounds, limit)
+    bench.keep(row, entries, results)
+    lines = []
+    for label, ran in results.items():
+        epochs = entries[label][1].n_epochs
+        reached = [3 * r["forward_flop"] * r["steps"] * epochs / r["updating"] / 1e9 for r in ran]
+        lines.append([
+            label,
+            f"{median(r['steps'] * epochs / r['updating'] / 1e3 for r in ran):.0f}",
+            f"{median(reached):.0f}",
+            f"{median(r['updating_processor'] / r['updating'] for r in ran):.1f}",
+            ratio([100 * g / r["limit"] for g, r in zip(reached, ran, strict=True)], 0),
+            ratio([100 * g / r["limit_one"] for g, r in zip(reached, ran, strict=True)], 0),
+        ])  # fmt: skip
+    print(
+        "Updates alone: 4 epochs, each one minibatch of rows of 128 steps; one memory, two heads of H units"
     )
-    began = time.perf_counter()
-    model.learn(steps)
-    return time.perf_counter() - began
+    head = ["", "k steps x epochs/s", "GFLOP/s", "cores busy", "% of all cores", "% of one core"]
+    print(table(head, lines))
+    print(_limit_line(results))
+
+
+def _limit_line(results: dict[str, Results]) -> str:
+    probes = [r for ran in results.values() for r in ran]
+    return (f"limit, GFLOP/s: {cores()} cores together {ratio([p['limit'] for p in probes], 0)}, "
+            f"one alone {ratio([p['limit_one'] for p in probes], 0)}")  # fmt: skip
+
+
+def sizes(bench: Bench, row: str) -> None:
+    chosen = bench.installs if bench.full else bench.installs[-1:]
+    entries: dict[str, tuple[str, Work]] = {}
+    results: dict[str, Results] = {}
+    for label, work, ran in grid.measure(chosen, bench.rounds, bench.full):
+        entries[label], results[label] = (label, work), ran
+        bench.keep(row, entries, results)
+
+
+ROWS: dict[str, Callable[[Bench, str], None]] = {
+    **dict.fromkeys(AGAINST_CONTRIB, against_contrib),
+    "gru-512": gru_512,
+    "update": updates,
+    "grid": sizes,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=8192, help="environment steps of each run")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each side")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads of sb3-contrib")
-    arguments = parser.parse_args()
-    for library in ("rlrnn", "sb3_contrib"):  # first calls load and warm up
-        seconds(library, 1024, arguments.threads)
-    ratios = []
-    for _ in range(arguments.rounds):
-        ours = seconds("rlrnn", arguments.steps, arguments.threads)
-        theirs = seconds("sb3_contrib", arguments.steps, arguments.threads)
-        ratios.append(theirs / ours)
-        print(
-            f"rlrnn {arguments.steps / ours:6.0f} steps/s   sb3-contrib {arguments.steps / theirs:6.0f} "
-            f"steps/s   ratio {ratios[-1]:.1f}",
-            flush=True,
-        )
-    print(f"times as fast: median {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
+    parser.add_argument("rows", nargs="*", help="which; all of them if none is named")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of every side")
+    parser.add_argument("--steps", type=int, help="training steps per turn in the rows against contrib")
+    parser.add_argument("--full", action="store_true", help="grid: all sizes with all others, both installs")
+    parser.add_argument("--json", type=Path, help="write all raw figures to this file")
+    chosen = parser.parse_args()
+    if unknown := [row for row in chosen.rows if row not in ROWS]:
+        parser.error(f"there is no row {unknown[0]!r}: choose from {', '.join(ROWS)}")
+    facts = machine.facts()
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
+    bench = Bench(chosen.rounds, chosen.steps, chosen.full, chosen.json, installs(), {"machine": facts})
+    if "[fast]" not in bench.installs:
+        print("The extra [fast] is not installed or switched off (RLRNN_FAST=0): the plain install alone.")
+    for row in chosen.rows or ROWS:
+        print(f"\n== {row}", flush=True)
+        began = time.perf_counter()
+        ROWS[row](bench, row)
+        print(f"({time.perf_counter() - began:.0f} s)", flush=True)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def train(
     env = catalogue.make_vec(game, recipe.ppo.n_envs, seed)
     try:
         agent = learner(recipe, env, seed, device)
-        run = runs.open_run(folder, recipe, seed, command, overwrite)
+        run = runs.open_run(folder, recipe, seed, command, overwrite, device=str(agent.device))
         if progress and "replaces" in run.facts:
             older = folder.with_name(run.facts["replaces"])
             Console(stderr=True).print(f"The older run is kept in {older} until this one is finished.")

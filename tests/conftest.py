@@ -5,9 +5,24 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from rlrnn import compiled
 from rlrnn.cells import CELLS
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiled() -> None:
+    """What is announced once on stderr has been said before a test looks there."""
+    if compiled.installed():
+        for name in ("elman", "gru", "lstm"):
+            cell = CELLS[name](2, 2)
+            compiled.unroll(
+                cell,
+                torch.zeros(2, 2, 2),
+                torch.zeros(2, 2, dtype=torch.bool),
+                torch.zeros(2, cell.state_size),
+            )
 
 
 @pytest.fixture(autouse=True)

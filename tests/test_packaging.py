@@ -29,6 +29,11 @@ def test_every_extra_that_an_error_names_exists() -> None:
     assert set(ids.EXTRAS.values()) <= set(PROJECT["optional-dependencies"])
 
 
+def test_the_tests_run_what_the_extra_fast_brings() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras["fast"]) <= set(extras["test"])
+
+
 def test_the_constraints_pin_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}

@@ -94,9 +94,9 @@ def forward(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> tupl
             f"{steps} steps of {rows} rows in {projected.dtype} go with start [{steps}, {rows}] bool and a "
             f"state [{rows}, {cell.state_size}] of the same type, not with {told}."
         )
-    weights = _weights(cell).contiguous()
+    weights = _pieces(_weights(cell), rows)
     gates, start = projected.contiguous(), start.contiguous()
-    before, y = (gates.new_empty(*start.shape, len(weights)) for _ in range(2))
+    before, y = (gates.new_empty(steps, rows, cell.output_size) for _ in range(2))
     if isinstance(cell, Lstm):
         h0, c0 = (part.contiguous() for part in state.split(cell.output_size, dim=-1))
         c = torch.empty_like(y)
@@ -105,7 +105,7 @@ def forward(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> tupl
     h0 = state.contiguous()
     if isinstance(cell, Gru):
         heard_n = torch.empty_like(y)
-        bias = weights.new_zeros(weights.shape[1]) if cell.bias_hidden is None else cell.bias_hidden
+        bias = weights.new_zeros(gates.shape[2]) if cell.bias_hidden is None else cell.bias_hidden
         _run("gru_forward", gates, weights, bias, start, h0, before, y, heard_n)
         return y, y[-1], Tape(cell, start, gates, before, heard_n=heard_n)
     assert isinstance(cell, Elman)
@@ -119,7 +119,7 @@ def backward(tape: Tape, dy: Tensor, d_last: Tensor) -> tuple[Tensor, Tensor, Te
     dy [T, B, H] is the outputs' gradient, which an Elman layer overwrites, d_last [B, S] the last state's.
     """
     cell, gates, start, before = tape.cell, tape.gates, tape.start, tape.before
-    weights_t = _weights(cell).t().contiguous()
+    weights_t = _pieces(_weights(cell).t(), start.shape[1])
     if isinstance(cell, Lstm):
         assert tape.c is not None and tape.c0 is not None
         dh, dc = (part.clone(memory_format=torch.contiguous_format) for part in d_last.chunk(2, dim=-1))
@@ -138,6 +138,7 @@ def backward(tape: Tape, dy: Tensor, d_last: Tensor) -> tuple[Tensor, Tensor, Te
     return dy, _weights_gradient(before, dy), None, dh
 
 
+SMALL = 1_000_000  # as in ``kernels``, which is not imported where it is not needed
 NONLINEARITY = {name: number for number, name in enumerate(NONLINEARITIES)}
 
 
@@ -213,6 +214,15 @@ def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
 def _weights_gradient(before: Tensor, felt: Tensor) -> Tensor:
     """[H, G], from what each step began with and what its gates felt."""
     return before.flatten(0, 1).t() @ felt.flatten(0, 1)
+
+
+def _pieces(weights: Tensor, rows: int) -> Tensor:
+    """[K, N] in as few pieces [n, K, N / n] as make the product of up to 8 rows with one of them small."""
+    height, width = weights.shape
+    wanted, count = min(rows, 8) * height * width / SMALL, 1
+    while count < wanted and width % (2 * count) == 0 and width // (2 * count) >= 32:
+        count *= 2
+    return weights.detach().reshape(height, count, -1).transpose(0, 1).contiguous()
 
 
 def _weights(cell: Cell) -> Tensor:

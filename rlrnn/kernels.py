@@ -82,11 +82,28 @@ def exp_by_halves(x):
     return power * (ONE + r + r * r * (HALF + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
 
 
+SMALL = 1_000_000  # multiplications of a product that BLAS still counts as small
+
+
 @compile
-def rows_at_once(wide, rows):
-    """How many rows to take: as many as keep rows * H * G within a small product, where that is any."""
-    fit = 1_000_000 // wide
+def rows_at_once(pieces, rows):
+    """How many rows to take: as many as keep their product with a piece of the weights small, up to 8."""
+    fit = SMALL // (pieces.shape[1] * pieces.shape[2])
     return max(1, min(rows, 8, fit) if fit > 0 else min(rows, 32))
+
+
+@compile
+def multiply(a, pieces, out, part):
+    """``out`` [b, N] = ``a`` [b, K] times weights [K, N] that come in pieces [n, K, N / n]."""
+    if len(pieces) == 1:
+        np.dot(a, pieces[0], out)
+        return
+    width, some = pieces.shape[2], part[: len(a)]
+    for k in range(len(pieces)):
+        np.dot(a, pieces[k], some)
+        for b in range(len(a)):
+            for j in range(width):
+                out[b, k * width + j] = some[b, j]
 
 
 @compile
@@ -108,14 +125,15 @@ def leave(start, d_state):
 
 
 @compile
-def lstm_forward(gates, weights, start, h0, c0, before, y, c):
+def lstm_forward(gates, pieces, start, h0, c0, before, y, c):
     """``gates`` [T, B, 4H] is the projected input and becomes i, f, g, o; before, y, c [T, B, H] are results.
 
     ``before`` is the h that each step began with.
     """
     steps, rows, width = gates.shape
     size = width // 4
-    block = rows_at_once(size * width, rows)
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
     product, held = np.empty((block, width), gates.dtype), np.empty((block, size), gates.dtype)
     for first in range(0, rows, block):
         last = min(first + block, rows)
@@ -123,7 +141,7 @@ def lstm_forward(gates, weights, start, h0, c0, before, y, c):
             enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
             enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], held[: last - first])
             heard = product[: last - first]
-            np.dot(before[t][first:last], weights, heard)
+            multiply(before[t][first:last], pieces, heard, part)
             for b in range(first, last):
                 gate, more, cell, out, was = gates[t, b], heard[b - first], c[t, b], y[t, b], held[b - first]
                 for j in range(width):
@@ -141,14 +159,15 @@ def lstm_forward(gates, weights, start, h0, c0, before, y, c):
 
 
 @compile
-def lstm_backward(gates, weights_t, start, c0, c, dy, dh, dc):
+def lstm_backward(gates, pieces, start, c0, c, dy, dh, dc):
     """Gates i, f, g, o become the gradient of what went into them; dh, dc [B, H] that of the first state.
 
     dy [T, B, H] is the outputs' gradient, dh and dc on entry that of the last state.
     """
     steps, rows, width = gates.shape
     size = width // 4
-    block = rows_at_once(size * width, rows)
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
     held = np.empty((block, size), gates.dtype)
     for first in range(0, rows, block):
         last = min(first + block, rows)
@@ -166,27 +185,28 @@ def lstm_backward(gates, weights_t, start, c0, c, dy, dh, dc):
                     gate[2 * size + j] = d_cell * i * (ONE - g * g)
                     gate[3 * size + j] = d * squashed * o * (ONE - o)
                     d_c[j] = d_cell * f
-            np.dot(gates[t][first:last], weights_t, dh[first:last])
+            multiply(gates[t][first:last], pieces, dh[first:last], part)
             leave(start[t, first:last], dh[first:last])
             leave(start[t, first:last], dc[first:last])
 
 
 @compile
-def gru_forward(gates, weights, bias, start, h0, before, y, heard_n):
+def gru_forward(gates, pieces, bias, start, h0, before, y, heard_n):
     """``gates`` [T, B, 3H], the projected input, becomes r, z, n; before, y, heard_n [T, B, H] are results.
 
     ``heard_n`` is what the new memory hears of the old one, before the reset gate.
     """
     steps, rows, width = gates.shape
     size = width // 3
-    block = rows_at_once(size * width, rows)
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
     product = np.empty((block, width), gates.dtype)
     for first in range(0, rows, block):
         last = min(first + block, rows)
         for t in range(steps):
             enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
             heard = product[: last - first]
-            np.dot(before[t][first:last], weights, heard)
+            multiply(before[t][first:last], pieces, heard, part)
             for b in range(first, last):
                 gate, more, more_n = gates[t, b], heard[b - first], heard_n[t, b]
                 was, out = before[t, b], y[t, b]
@@ -201,14 +221,15 @@ def gru_forward(gates, weights, bias, start, h0, before, y, heard_n):
 
 
 @compile
-def gru_backward(gates, weights_t, start, before, heard_n, dy, dh):
+def gru_backward(gates, pieces, start, before, heard_n, dy, dh):
     """Gates r, z, n become the gradient of what they heard of the memory, heard_n that of n's input.
 
     dy [T, B, H] is the outputs' gradient, dh [B, H] that of the last state, and at the end of the first.
     """
     steps, rows, width = gates.shape
     size = width // 3
-    block = rows_at_once(size * width, rows)
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
     direct = np.empty((block, size), gates.dtype)
     for first in range(0, rows, block):
         last = min(first + block, rows)
@@ -224,7 +245,7 @@ def gru_backward(gates, weights_t, start, before, heard_n, dy, dh):
                     gate[2 * size + j] = d_n * r
                     more_n[j] = d_n
                     past[j] = d * z
-            np.dot(gates[t][first:last], weights_t, dh[first:last])
+            multiply(gates[t][first:last], pieces, dh[first:last], part)
             for b in range(first, last):
                 d_h, past = dh[b], direct[b - first]
                 for j in range(size):
@@ -233,17 +254,18 @@ def gru_backward(gates, weights_t, start, before, heard_n, dy, dh):
 
 
 @compile
-def elman_forward(projected, weights, start, h0, before, y, nonlinearity):
+def elman_forward(projected, pieces, start, h0, before, y, nonlinearity):
     """``projected`` [T, B, H] -> y [T, B, H]; nonlinearity 0: tanh, 1: relu, 2: softsign."""
     steps, rows, size = y.shape
-    block = rows_at_once(size * size, rows)
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), y.dtype)
     product = np.empty((block, size), y.dtype)
     for first in range(0, rows, block):
         last = min(first + block, rows)
         for t in range(steps):
             enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
             heard = product[: last - first]
-            np.dot(before[t][first:last], weights, heard)
+            multiply(before[t][first:last], pieces, heard, part)
             for b in range(first, last):
                 out, more, x = y[t, b], heard[b - first], projected[t, b]
                 if nonlinearity == 0:
@@ -260,10 +282,11 @@ def elman_forward(projected, weights, start, h0, before, y, nonlinearity):
 
 
 @compile
-def elman_backward(y, weights_t, start, dy, dh, nonlinearity):
+def elman_backward(y, pieces, start, dy, dh, nonlinearity):
     """dy [T, B, H] becomes the gradient of what went into the units; dh as in ``gru_backward``."""
     steps, rows, size = y.shape
-    block = rows_at_once(size * size, rows)
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), y.dtype)
     for first in range(0, rows, block):
         last = min(first + block, rows)
         for t in range(steps - 1, -1, -1):
@@ -279,7 +302,7 @@ def elman_backward(y, weights_t, start, dy, dh, nonlinearity):
                     for j in range(size):
                         slope = ONE - abs(out[j])
                         d[j] = (d[j] + d_h[j]) * slope * slope
-            np.dot(dy[t][first:last], weights_t, dh[first:last])
+            multiply(dy[t][first:last], pieces, dh[first:last], part)
             leave(start[t, first:last], dh[first:last])
 
 

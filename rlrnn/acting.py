@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn import compiled
-from rlrnn.actuators import LOG_2PI, Actuators, ChoiceActuators, ContinuousActuators
+from rlrnn.actuators import LOG_2PI, Actuators, ChoiceActuators, ContinuousActuators, Distribution
 from rlrnn.layers import Affine, Mlp
 from rlrnn.network import RecurrentNetwork
 from rlrnn.sensors import Observation
@@ -68,7 +69,7 @@ def by_numpy(network: RecurrentNetwork, generator: torch.Generator) -> Act:
     elif critic_memory is not None:
         project = _affine(critic_memory)
     actor_head, critic_head = _head(network.actor_head), _head(network.critic_head)
-    tell, value = _affine(cast("Affine", network.actuators.output)), _affine(network.value)
+    tell, value = _affine(_output(network)), _affine(network.value)
     draw = _draw(network.actuators, generator)
 
     def act(observation: Observation, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -91,6 +92,60 @@ def by_numpy(network: RecurrentNetwork, generator: torch.Generator) -> Act:
         )
 
     return act
+
+
+Actor: TypeAlias = Callable[[Array, Array, Array], tuple[Array, Array]]  # x, start, state -> told, next state
+
+
+def play(
+    network: RecurrentNetwork, observation: Observation, start: Tensor, state: Tensor
+) -> tuple[Distribution, Tensor]:
+    """``network.act``, in numpy where the network fits; without gradients."""
+    known = _known.get(network)
+    if known is None or not known.holds(network):
+        known = _known[network] = _Known(network)
+    if known.actor is None:
+        return network.act(observation, start, state)
+    x = network.sensors(observation).numpy()
+    with compiled.one_blas_thread():
+        told, after = known.actor(x, start.numpy(), state.contiguous().numpy())
+    actuators = network.actuators
+    assert isinstance(actuators, ChoiceActuators | ContinuousActuators)
+    return actuators.told(torch.from_numpy(told)), torch.from_numpy(after)
+
+
+class _Known:
+    """An actor by numpy, as long as the weights are where they were when it was made; None if none fits."""
+
+    def __init__(self, network: RecurrentNetwork) -> None:
+        self.output = _output(network).weight
+        self.weights = list(network.parameters())
+        self.places = [weight.data_ptr() for weight in self.weights]
+        self.actor = _actor(network) if fits(network) else None
+
+    def holds(self, network: RecurrentNetwork) -> bool:
+        """Neither moved, as ``to`` does, nor replaced."""
+        same = self.output is _output(network).weight
+        return same and self.places == [weight.data_ptr() for weight in self.weights]
+
+
+_known: WeakKeyDictionary[RecurrentNetwork, _Known] = WeakKeyDictionary()
+
+
+def _actor(network: RecurrentNetwork) -> Actor:
+    """What the actuators are told [B, ...] and the actor's next state, from features x [B, F]."""
+    remember, head = compiled.stepper(network.memory.layers), _head(network.actor_head)
+    tell = _affine(_output(network))
+
+    def act(x: Array, start: Array, state: Array) -> tuple[Array, Array]:
+        after = np.empty_like(state)
+        return tell(head(remember(x, start, state, after, 0))), after
+
+    return act
+
+
+def _output(network: RecurrentNetwork) -> Affine:
+    return cast("Affine", network.actuators.output)
 
 
 def _affine(layer: Affine) -> Callable[[Array], Array]:

@@ -192,7 +192,11 @@ class ChoiceActuators(Actuators):
         self.output = Affine(latent_size, sum(self.sizes))
 
     def forward(self, latent: Tensor) -> Distribution:
-        return Categorical(self.output(latent), self.sizes)
+        return self.told(self.output(latent))
+
+    def told(self, logits: Tensor) -> Distribution:
+        """What the output units say, as a distribution."""
+        return Categorical(logits, self.sizes)
 
     def to_space(self, action: np.ndarray) -> np.ndarray:
         return super().to_space(action + self.first).astype(self.space.dtype, copy=False)
@@ -243,13 +247,17 @@ class ContinuousActuators(Actuators):
     def forward(self, latent: Tensor) -> Distribution:
         mean = self.output(latent)
         if not self.use_sde:
-            return Gaussian(mean, self.log_std.exp().unsqueeze(-2).expand_as(mean))
+            return self.told(mean)
         # The std is a function of the latent units, but does not teach them (as in the paper's code).
         latent = latent.detach()
         variance = latent.square() @ self._noise_std().square()
         std = (variance + StateDependentNoise.EPSILON).sqrt()
         fits = self.exploration is not None and self.exploration.shape[:-2] == latent.shape[:-1]
         return StateDependentNoise(mean, std, latent, self.exploration if fits else None, self.squashed)
+
+    def told(self, mean: Tensor) -> Distribution:
+        """What the output units say, as a distribution; not of gSDE, which looks further back."""
+        return Gaussian(mean, self.log_std.exp().unsqueeze(-2).expand_as(mean))
 
     def sample_exploration(self, n_envs: int, generator: torch.Generator | None = None) -> None:
         """Draw each environment's gSDE matrix anew: it stays until the next call."""

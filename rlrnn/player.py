@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlrnn import acting
 from rlrnn.errors import UserError
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.threads import one_thread
@@ -54,7 +55,8 @@ class Player:
         without it, episodes begin only where ``reset`` was called. A single game may leave out the
         leading axis of 1, and gets its action without it.
         """
-        self.policy.set_training_mode(False)
+        if self.policy.training:
+            self.policy.set_training_mode(False)
         tensor, batched = self.policy.obs_to_tensor(observations)
         rows = next(iter(tensor.values())).shape[0] if isinstance(tensor, dict) else tensor.shape[0]
         if rows != self.n_envs:
@@ -76,7 +78,7 @@ class Player:
         network = self.policy.network
         start = torch.as_tensor(flags, device=self.policy.device)
         with one_thread(self.policy.device):
-            distribution, self.state = network.act(tensor, start, self.state)
+            distribution, self.state = acting.play(network, tensor, start, self.state)
         actions = distribution.mode() if self.deterministic else distribution.sample(self.generator)
         result = network.actuators.to_space(actions.cpu().numpy())
         return result if batched else result[0]

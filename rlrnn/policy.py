@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
-from rlrnn import saving
+from rlrnn import acting, saving
 from rlrnn.actuators import Distribution
 from rlrnn.cells import CELLS, Cell
 from rlrnn.errors import OptionsError, UserError
@@ -194,7 +195,10 @@ class RecurrentPolicy(BasePolicy):
         units shows ``(state,)`` of shape (1, envs, S). None means an empty memory, as at an episode's
         start: where an episode is under way that forgets it, so it is warned of once.
         """
-        self.set_training_mode(False)
+        if (
+            self.training
+        ):  # asked first, as SB3 calls this once per step: going through all modules takes long
+            self.set_training_mode(False)
         if isinstance(observation, tuple):
             raise UserError(
                 "predict() got a tuple as observation: with Gymnasium's API write `obs, info = env.reset()`, "
@@ -210,9 +214,8 @@ class RecurrentPolicy(BasePolicy):
             self._stateless_calls = 0
             memory = self._join_state(state, n_envs)
         with torch.no_grad(), one_thread(self.device):
-            distribution, memory = self.network.act(
-                tensor, torch.as_tensor(starts, device=self.device), memory
-            )
+            start = torch.as_tensor(starts, device=self.device)
+            distribution, memory = acting.play(self.network, tensor, start, memory)
             actions = distribution.mode() if deterministic else distribution.sample()
         result = self.network.actuators.to_space(actions.cpu().numpy())
         return result if batched else result.squeeze(axis=0), self._split_state(memory)
@@ -240,6 +243,11 @@ class RecurrentPolicy(BasePolicy):
         return distribution.mode() if deterministic else distribution.sample()
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.value.weight.device
+
+    @cached_property
     def state_shapes(self) -> list[tuple[int, int, int]]:
         """Shapes of the parts that ``predict`` hands out, with -1 for the number of environments."""
         memory = self.network.memory

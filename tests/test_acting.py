@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -94,6 +98,49 @@ def test_choices_have_the_softmax_probabilities() -> None:
     np.add.at(counts, (action[:, 0].numpy(), action[:, 1].numpy()), 1)
     np.testing.assert_allclose(counts / rows, expected, atol=4 * np.sqrt(0.25 / rows))
     np.testing.assert_allclose(log_prob.exp(), expected[action[:, 0], action[:, 1]], rtol=1e-5)
+
+
+def moved(net: RecurrentNetwork) -> None:
+    for parameter in net.parameters():
+        parameter.data = parameter.data + 0.1
+
+
+def replaced(net: RecurrentNetwork) -> None:
+    net.load_state_dict({name: value + 0.1 for name, value in net.state_dict().items()}, assign=True)
+
+
+def learned(net: RecurrentNetwork) -> None:
+    for parameter in net.parameters():
+        parameter.data += 0.1
+
+
+@pytest.mark.parametrize("change", [moved, replaced, learned])
+@torch.no_grad()
+def test_an_actor_that_is_kept_never_plays_by_old_weights(change: Callable[[RecurrentNetwork], None]) -> None:
+    net = network(ACTIONS[2], cell="lstm", critic="shared")
+    given = inputs(net)
+    before = acting.play(net, *given)[0].mode()
+    other = copy.deepcopy(net)
+    change(net)
+    for one in (net, other):
+        distribution, state = acting.play(one, *given)
+        expected, expected_state = one.act(*given)
+        torch.testing.assert_close(distribution.mode(), expected.mode(), rtol=1e-5, atol=3e-6)
+        torch.testing.assert_close(state, expected_state, rtol=1e-5, atol=3e-6)
+    assert torch.equal(acting.play(other, *given)[0].mode(), before)
+    assert not torch.allclose(acting.play(net, *given)[0].mode(), before, atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_kept_actor_goes_with_its_network() -> None:
+    net = network(cell="gru")
+    acting.play(
+        net, *(part[:, :9] if part.dim() == 2 and part.shape[1] > 9 else part for part in inputs(net))
+    )
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None
 
 
 def test_what_does_not_fit_plays_by_torch() -> None:

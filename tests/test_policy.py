@@ -112,7 +112,7 @@ def test_predict_threads_the_memory_that_learning_uses(cell: str, critic: str) -
             args = torch.as_tensor(seen), torch.as_tensor(start)
             distribution, _, memory = policy.network.step(*args, memory)
         np.testing.assert_allclose(
-            actions, policy.network.actuators.to_space(distribution.mode().numpy()), rtol=1e-5
+            actions, policy.network.actuators.to_space(distribution.mode().numpy()), rtol=1e-5, atol=1e-6
         )
 
 

@@ -22,7 +22,7 @@ from rlrnn import compiled
 from rlrnn.actuators import LOG_2PI, Actuators, ChoiceActuators, ContinuousActuators, Distribution
 from rlrnn.layers import Affine, Mlp
 from rlrnn.network import RecurrentNetwork
-from rlrnn.sensors import Observation
+from rlrnn.sensors import Observation, Sensors
 from rlrnn.sequence import Memory
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -73,11 +73,11 @@ def by_numpy(network: RecurrentNetwork, generator: torch.Generator) -> Act:
     draw = _draw(network.actuators, generator)
 
     def act(observation: Observation, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x, starts, before = network.sensors(observation).numpy(), start.numpy(), state.numpy()
+        x, starts, before = _seen(network.sensors, observation), start.numpy(), state.contiguous().numpy()
         after = np.empty_like(before)
         y = y_critic = remember(x, starts, before, after, 0)
         if network.critic_sensors is not None:
-            x = network.critic_sensors(observation).numpy()
+            x = _seen(network.critic_sensors, observation)
         if remember_critic is not None:
             y_critic = remember_critic(x, starts, before, after, network.state_sizes[0])
         elif project is not None:
@@ -106,7 +106,7 @@ def play(
         known = _known[network] = _Known(network)
     if known.actor is None:
         return network.act(observation, start, state)
-    x = network.sensors(observation).numpy()
+    x = _seen(network.sensors, observation)
     with compiled.one_blas_thread():
         told, after = known.actor(x, start.numpy(), state.contiguous().numpy())
     actuators = network.actuators
@@ -142,6 +142,12 @@ def _actor(network: RecurrentNetwork) -> Actor:
         return tell(head(remember(x, start, state, after, 0))), after
 
     return act
+
+
+def _seen(sensors: Sensors, observation: Observation) -> Array:
+    """Features [B, F] as the kernels take them: other layouts would be compiled for apart."""
+    features: Tensor = sensors(observation)
+    return features.contiguous().numpy()
 
 
 def _output(network: RecurrentNetwork) -> Affine:

@@ -1,5 +1,6 @@
 """One torch thread and the same random numbers for every test, on any machine."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from rlrnn import compiled
 from rlrnn.cells import CELLS
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -40,7 +40,7 @@ from tiny_games import Clock, clocks
 from torch import Tensor
 
 import rlrnn
-from rlrnn import RecurrentPPO
+from rlrnn import RecurrentPPO, descent
 from rlrnn.buffers import Rows
 from rlrnn.descent import Descent
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError
@@ -413,6 +413,23 @@ def test_torch_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("policy", ["MlpLstmPolicy", "MlpGruPolicy"])
+def test_the_threads_a_user_allows_change_no_byte(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "HALF_WORK", 0.0)
+    learned = []
+    for block_work in (1e12, 1.0):  # actor and critic apart, then blocks of rows
+        monkeypatch.setattr(descent, "BLOCK_WORK", block_work)
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            try:
+                agent = learner(clocks(4), policy=policy, n_steps=8, batch_size=16)
+                agent.learn(64)
+            finally:
+                torch.set_num_threads(1)
+            learned.append(weights(agent))
+    assert torch.equal(learned[0], learned[1]) and torch.equal(learned[2], learned[3])
 
 
 def test_normalised_observations_stand_still_within_an_update_and_move_between(

@@ -138,7 +138,6 @@ def backward(tape: Tape, dy: Tensor, d_last: Tensor) -> tuple[Tensor, Tensor, Te
     return dy, _weights_gradient(before, dy), None, dh
 
 
-SMALL = 1_000_000  # as in ``kernels``, which is not imported where it is not needed
 NONLINEARITY = {name: number for number, name in enumerate(NONLINEARITIES)}
 
 
@@ -219,7 +218,7 @@ def _weights_gradient(before: Tensor, felt: Tensor) -> Tensor:
 def _pieces(weights: Tensor, rows: int) -> Tensor:
     """[K, N] in as few pieces [n, K, N / n] as make the product of up to 8 rows with one of them small."""
     height, width = weights.shape
-    wanted, count = min(rows, 8) * height * width / SMALL, 1
+    wanted, count = min(rows, 8) * height * width / _loaded()[0].SMALL, 1
     while count < wanted and width % (2 * count) == 0 and width // (2 * count) >= 32:
         count *= 2
     return weights.detach().reshape(height, count, -1).transpose(0, 1).contiguous()

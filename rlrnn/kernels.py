@@ -7,6 +7,9 @@ floating type, and in ``start`` [T, B] true marks a step before which the row's 
 
 Rows are taken a few at a time: their share of ``weights`` products is then small enough for the kernels
 that BLAS keeps for small matrices, and stays in the cache from step to step.
+
+All that kernels call stands on this page: numba keeps machine code until the file of the kernel itself
+changes, and looks at no other.
 """
 
 # mypy: ignore-errors
@@ -20,6 +23,11 @@ from numba.extending import overload
 # Never "nnan" or "ninf": learning that breaks down must show as NaN.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": FASTMATH}
+
+
+inserted = numba.njit(
+    inline="always", **OPTIONS
+)  # written into its callers: a call per row would cost a fifth
 
 
 def compile(function):  # noqa: A001
@@ -39,17 +47,25 @@ LOG2_E, LN_2_HIGH, LN_2_LOW = map(np.float32, (1.44269504, 0.693359375, -2.12194
 E3, E4, E5, E6 = map(np.float32, (0.16666573, 0.04166646, 0.00836378, 0.00139345))  # fitted beside tanh's
 
 
+def by_precision(double):
+    """A function for compiled code: in float64 the library's ``double``, in float32 the formula below it."""
+
+    def decorate(single):
+        def function(x):
+            raise NotImplementedError("compiled code only")
+
+        @overload(function)
+        def _(x):
+            return (lambda x: double(x)) if x == numba.float64 else single
+
+        return function
+
+    return decorate
+
+
+@by_precision(math.tanh)
 def tanh(x):
-    """In float32 a quotient of polynomials, which vector units run; in float64 the library's function."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(tanh)
-def _tanh(x):
-    return (lambda x: math.tanh(x)) if x == numba.float64 else rational_tanh
-
-
-def rational_tanh(x):
+    """A quotient of polynomials, which vector units run."""
     x = LIMIT if x > LIMIT else x  # min() and max() would hide a NaN
     x = -LIMIT if x < -LIMIT else x
     u = x * x
@@ -57,22 +73,8 @@ def rational_tanh(x):
     return x * top / (ONE + u * (Q1 + u * (Q2 + u * (Q3 + u * Q4))))
 
 
-@compile
-def sigmoid(x):
-    """1 / (1 + exp(-x)), small values to full relative precision too, for the sake of their gradients."""
-    return ONE / (ONE + exp(-x))
-
-
+@by_precision(math.exp)
 def exp(x):
-    raise NotImplementedError("compiled code only")
-
-
-@overload(exp)
-def _exp(x):
-    return (lambda x: math.exp(x)) if x == numba.float64 else exp_by_halves
-
-
-def exp_by_halves(x):
     """2^n exp(r), where r is within half of ln 2 and 2^n is written into the exponent's bits."""
     x = BOUND if x > BOUND else x
     x = -BOUND if x < -BOUND else x
@@ -80,6 +82,12 @@ def exp_by_halves(x):
     r = x - n * LN_2_HIGH - n * LN_2_LOW
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
     return power * (ONE + r + r * r * (HALF + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
+
+
+@compile
+def sigmoid(x):
+    """1 / (1 + exp(-x)), small values to full relative precision too, for the sake of their gradients."""
+    return ONE / (ONE + exp(-x))
 
 
 SMALL = 1_000_000  # multiplications of a product that BLAS still counts as small
@@ -124,6 +132,53 @@ def leave(start, d_state):
             d_state[b, :] = 0
 
 
+@inserted
+def lstm_row(gate, was, out, now):
+    """A row's gates [4H] are opened; from the c that was [H] come the h and the c that are now."""
+    size = len(was)
+    for j in range(2 * size):
+        gate[j] = sigmoid(gate[j])
+    for j in range(2 * size, 3 * size):
+        gate[j] = tanh(gate[j])
+    for j in range(3 * size, 4 * size):
+        gate[j] = sigmoid(gate[j])
+    for j in range(size):
+        c = gate[size + j] * was[j] + gate[j] * gate[2 * size + j]
+        now[j] = c
+        out[j] = gate[3 * size + j] * tanh(c)
+
+
+@inserted
+def gru_row(gate, heard, bias, was, out, heard_n):
+    """A row's gates [3H] are opened by what they heard of the h that was [H], then h is what it is now."""
+    size = len(was)
+    for j in range(2 * size):
+        gate[j] = sigmoid(gate[j] + heard[j] + bias[j])
+    for j in range(size):
+        candidate = heard[2 * size + j] + bias[2 * size + j]
+        heard_n[j] = candidate
+        n = tanh(gate[2 * size + j] + gate[j] * candidate)
+        gate[2 * size + j] = n
+        out[j] = n + gate[size + j] * (was[j] - n)
+
+
+@inserted
+def elman_row(told, heard, out, nonlinearity):
+    """A row's units [H], from what the input told and what they heard of themselves."""
+    size = len(out)
+    if nonlinearity == 0:
+        for j in range(size):
+            out[j] = tanh(told[j] + heard[j])
+    elif nonlinearity == 1:
+        for j in range(size):
+            a = told[j] + heard[j]
+            out[j] = ZERO if a < ZERO else a  # NaN stays NaN, here and in its gradient
+    else:
+        for j in range(size):
+            a = told[j] + heard[j]
+            out[j] = a / (ONE + abs(a))
+
+
 @compile
 def lstm_forward(gates, pieces, start, h0, c0, before, y, c):
     """``gates`` [T, B, 4H] is the projected input and becomes i, f, g, o; before, y, c [T, B, H] are results.
@@ -143,19 +198,10 @@ def lstm_forward(gates, pieces, start, h0, c0, before, y, c):
             heard = product[: last - first]
             multiply(before[t][first:last], pieces, heard, part)
             for b in range(first, last):
-                gate, more, cell, out, was = gates[t, b], heard[b - first], c[t, b], y[t, b], held[b - first]
+                gate, more = gates[t, b], heard[b - first]
                 for j in range(width):
                     gate[j] += more[j]
-                for j in range(2 * size):
-                    gate[j] = sigmoid(gate[j])
-                for j in range(2 * size, 3 * size):
-                    gate[j] = tanh(gate[j])
-                for j in range(3 * size, width):
-                    gate[j] = sigmoid(gate[j])
-                for j in range(size):
-                    now = gate[size + j] * was[j] + gate[j] * gate[2 * size + j]
-                    cell[j] = now
-                    out[j] = gate[3 * size + j] * tanh(now)
+                lstm_row(gate, held[b - first], y[t, b], c[t, b])
 
 
 @compile
@@ -197,7 +243,6 @@ def gru_forward(gates, pieces, bias, start, h0, before, y, heard_n):
     ``heard_n`` is what the new memory hears of the old one, before the reset gate.
     """
     steps, rows, width = gates.shape
-    size = width // 3
     block = rows_at_once(pieces, rows)
     part = np.empty((block, pieces.shape[2]), gates.dtype)
     product = np.empty((block, width), gates.dtype)
@@ -208,16 +253,7 @@ def gru_forward(gates, pieces, bias, start, h0, before, y, heard_n):
             heard = product[: last - first]
             multiply(before[t][first:last], pieces, heard, part)
             for b in range(first, last):
-                gate, more, more_n = gates[t, b], heard[b - first], heard_n[t, b]
-                was, out = before[t, b], y[t, b]
-                for j in range(2 * size):
-                    gate[j] = sigmoid(gate[j] + more[j] + bias[j])
-                for j in range(size):
-                    candidate = more[2 * size + j] + bias[2 * size + j]
-                    more_n[j] = candidate
-                    n = tanh(gate[2 * size + j] + gate[j] * candidate)
-                    gate[2 * size + j] = n
-                    out[j] = n + gate[size + j] * (was[j] - n)
+                gru_row(gates[t, b], heard[b - first], bias, before[t, b], y[t, b], heard_n[t, b])
 
 
 @compile
@@ -267,18 +303,7 @@ def elman_forward(projected, pieces, start, h0, before, y, nonlinearity):
             heard = product[: last - first]
             multiply(before[t][first:last], pieces, heard, part)
             for b in range(first, last):
-                out, more, x = y[t, b], heard[b - first], projected[t, b]
-                if nonlinearity == 0:
-                    for j in range(size):
-                        out[j] = tanh(x[j] + more[j])
-                elif nonlinearity == 1:
-                    for j in range(size):
-                        a = x[j] + more[j]
-                        out[j] = ZERO if a < ZERO else a  # NaN stays NaN, here and in its gradient
-                else:
-                    for j in range(size):
-                        a = x[j] + more[j]
-                        out[j] = a / (ONE + abs(a))
+                elman_row(projected[t, b], heard[b - first], y[t, b], nonlinearity)
 
 
 @compile
@@ -310,9 +335,7 @@ def elman_backward(y, pieces, start, dy, dh, nonlinearity):
 def remembered(state, start, column, size):
     """A part [B, size] of the state [B, S], cleared where an episode starts."""
     part = np.empty((len(state), size), state.dtype)
-    for b in range(len(state)):
-        for j in range(size):
-            part[b, j] = ZERO if start[b] else state[b, column + j]
+    enter(start, state[:, column : column + size], part)
     return part
 
 
@@ -323,20 +346,11 @@ def lstm_step(x, inputs, weights, bias_input, bias_hidden, start, state, after, 
     h, c = remembered(state, start, column, size), remembered(state, start, column + size, size)
     gates, heard = np.dot(x, inputs), np.dot(h, weights)
     for b in range(len(x)):
-        gate, more, was, out, held = gates[b], heard[b], c[b], y[b], after[b, column:]
+        gate, more = gates[b], heard[b]
         for j in range(4 * size):
             gate[j] += more[j] + bias_input[j] + bias_hidden[j]
-        for j in range(2 * size):
-            gate[j] = sigmoid(gate[j])
-        for j in range(2 * size, 3 * size):
-            gate[j] = tanh(gate[j])
-        for j in range(3 * size, 4 * size):
-            gate[j] = sigmoid(gate[j])
-        for j in range(size):
-            now = gate[size + j] * was[j] + gate[j] * gate[2 * size + j]
-            out[j] = gate[3 * size + j] * tanh(now)
-            held[j] = out[j]
-            held[size + j] = now
+        lstm_row(gate, c[b], y[b], after[b, column + size : column + 2 * size])
+        after[b, column : column + size] = y[b]
 
 
 @compile
@@ -346,16 +360,11 @@ def gru_step(x, inputs, weights, bias_input, bias_hidden, start, state, after, c
     h = remembered(state, start, column, size)
     gates, heard = np.dot(x, inputs), np.dot(h, weights)
     for b in range(len(x)):
-        gate, more, was, out, held = gates[b], heard[b], h[b], y[b], after[b, column:]
+        gate, more = gates[b], heard[b]
         for j in range(3 * size):
             gate[j] += bias_input[j]
-            more[j] += bias_hidden[j]
-        for j in range(2 * size):
-            gate[j] = sigmoid(gate[j] + more[j])
-        for j in range(size):
-            n = tanh(gate[2 * size + j] + gate[j] * more[2 * size + j])
-            out[j] = n + gate[size + j] * (was[j] - n)
-            held[j] = out[j]
+        gru_row(gate, more, bias_hidden, h[b], y[b], more[2 * size :])
+        after[b, column : column + size] = y[b]
 
 
 @compile
@@ -364,17 +373,8 @@ def elman_step(x, inputs, weights, bias, start, state, after, column, y, nonline
     size = len(weights)
     told, heard = np.dot(x, inputs), np.dot(remembered(state, start, column, size), weights)
     for b in range(len(x)):
-        a, more, out, held = told[b], heard[b], y[b], after[b, column:]
+        a = told[b]
         for j in range(size):
-            a[j] += more[j] + bias[j]
-        if nonlinearity == 0:
-            for j in range(size):
-                out[j] = tanh(a[j])
-        elif nonlinearity == 1:
-            for j in range(size):
-                out[j] = ZERO if a[j] < 0 else a[j]
-        else:
-            for j in range(size):
-                out[j] = a[j] / (ONE + abs(a[j]))
-        for j in range(size):
-            held[j] = out[j]
+            a[j] += bias[j]
+        elman_row(a, heard[b], y[b], nonlinearity)
+        after[b, column : column + size] = y[b]

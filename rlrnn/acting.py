@@ -37,15 +37,20 @@ def acting(network: RecurrentNetwork, generator: torch.Generator) -> Act:
 
 def fits(network: RecurrentNetwork) -> bool:
     """Whether ``by_numpy`` knows all that the network is made of."""
-    weight, actuators = network.value.weight, network.actuators
+    weight = network.value.weight
     memories = [m for m in (network.memory, network.critic_memory) if isinstance(m, Memory)]
     layers: list[Any] = [layer for memory in memories for layer in memory.layers]
     return (
         all(compiled.fits(layer, weight) for layer in layers)
         and type(network.actor_head.activation) in (nn.Tanh, nn.ReLU)
-        and isinstance(actuators, ChoiceActuators | ContinuousActuators)
-        and not (isinstance(actuators, ContinuousActuators) and actuators.use_sde)
+        and simple(network.actuators)
     )
+
+
+def simple(actuators: Actuators) -> bool:
+    """Whether they choose, or draw from a normal distribution whose spread no state decides."""
+    sde = isinstance(actuators, ContinuousActuators) and actuators.use_sde
+    return isinstance(actuators, ChoiceActuators | ContinuousActuators) and not sde
 
 
 def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:

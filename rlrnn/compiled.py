@@ -1,8 +1,7 @@
 """Elman, GRU and LSTM over a whole row in one compiled call: the fastest path on a CPU, the extra ``[fast]``.
 
-``kernels`` holds the loops over time. Here torch does what needs no order in time (products with the
-inputs, gradients of weights), and autograd is told the rest. Equal to ``sequence.unroll`` in outputs,
-last state and every gradient.
+``kernels`` holds the loops over time, ``recurrences`` what is around them; here autograd is told, and the
+extra is looked for. Equal to ``sequence.unroll`` in outputs, last state and every gradient.
 """
 
 from __future__ import annotations
@@ -15,18 +14,16 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm
-from rlrnn.cells.elman import NONLINEARITIES
+from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, recurrence
 
 SWITCH = "RLRNN_FAST"  # "0" in the environment: as if the extra were not installed
 PACKAGES = ("numba", "scipy", "threadpoolctl")
@@ -46,7 +43,7 @@ def installed() -> bool:
     return True
 
 
-def recurrence(cell: str, device: str) -> str:
+def what_runs(cell: str, device: str) -> str:
     """What runs that kind of cell on that device, for the record of a run."""
     if CELLS.get(cell) not in COMPILED or device != "cpu" or not installed():
         return "torch"
@@ -72,75 +69,6 @@ def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor,
     return y, last
 
 
-@dataclass
-class Tape:
-    """What a backward pass needs of the forward pass, G the width of the cell's gates; used up by it."""
-
-    cell: Cell
-    start: Tensor  # [T, B]
-    gates: Tensor  # [T, B, G], or an Elman layer's y
-    before: Tensor  # [T, B, H] the h that each step began with
-    c: Tensor | None = None  # [T, B, H] of an LSTM
-    c0: Tensor | None = None  # [B, H]
-    heard_n: Tensor | None = None  # [T, B, H] what a GRU's n hears of the memory before the reset gate
-
-
-def forward(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tape]:
-    """Without autograd: outputs [T, B, H], last state [B, S] and the tape; ``projected`` is overwritten."""
-    steps, rows, _ = projected.shape
-    told = (start.shape, start.dtype, state.shape, state.dtype)
-    if told != ((steps, rows), torch.bool, (rows, cell.state_size), projected.dtype):  # kernels do not look
-        raise ValueError(
-            f"{steps} steps of {rows} rows in {projected.dtype} go with start [{steps}, {rows}] bool and a "
-            f"state [{rows}, {cell.state_size}] of the same type, not with {told}."
-        )
-    weights = _pieces(_weights(cell), rows)
-    gates, start = projected.contiguous(), start.contiguous()
-    before, y = (gates.new_empty(steps, rows, cell.output_size) for _ in range(2))
-    if isinstance(cell, Lstm):
-        h0, c0 = (part.contiguous() for part in state.split(cell.output_size, dim=-1))
-        c = torch.empty_like(y)
-        _run("lstm_forward", gates, weights, start, h0, c0, before, y, c)
-        return y, torch.cat((y[-1], c[-1]), dim=-1), Tape(cell, start, gates, before, c, c0)
-    h0 = state.contiguous()
-    if isinstance(cell, Gru):
-        heard_n = torch.empty_like(y)
-        bias = weights.new_zeros(gates.shape[2]) if cell.bias_hidden is None else cell.bias_hidden
-        _run("gru_forward", gates, weights, bias, start, h0, before, y, heard_n)
-        return y, y[-1], Tape(cell, start, gates, before, heard_n=heard_n)
-    assert isinstance(cell, Elman)
-    _run("elman_forward", gates, weights, start, h0, before, y, NONLINEARITY[cell.nonlinearity])
-    return y, y[-1], Tape(cell, start, y, before)
-
-
-def backward(tape: Tape, dy: Tensor, d_last: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """Gradients of ``projected``, of the recurrent weights, of their bias (a GRU's) and of the first state.
-
-    dy [T, B, H] is the outputs' gradient, which an Elman layer overwrites, d_last [B, S] the last state's.
-    """
-    cell, gates, start, before = tape.cell, tape.gates, tape.start, tape.before
-    weights_t = _pieces(_weights(cell).t(), start.shape[1])
-    if isinstance(cell, Lstm):
-        assert tape.c is not None and tape.c0 is not None
-        dh, dc = (part.clone(memory_format=torch.contiguous_format) for part in d_last.chunk(2, dim=-1))
-        _run("lstm_backward", gates, weights_t, start, tape.c0, tape.c, dy.contiguous(), dh, dc)
-        return gates, _weights_gradient(before, gates), None, torch.cat((dh, dc), dim=-1)
-    dh = d_last.clone(memory_format=torch.contiguous_format)
-    if isinstance(cell, Gru):
-        assert tape.heard_n is not None
-        _run("gru_backward", gates, weights_t, start, before, tape.heard_n, dy.contiguous(), dh)
-        d_weights = _weights_gradient(before, gates)
-        d_bias = None if cell.bias_hidden is None else gates.sum((0, 1))
-        gates[..., -cell.output_size :] = tape.heard_n  # n's part: what it heard, now what it was told
-        return gates, d_weights, d_bias, dh
-    assert isinstance(cell, Elman) and dy.is_contiguous()
-    _run("elman_backward", gates, weights_t, start, dy, dh, NONLINEARITY[cell.nonlinearity])
-    return dy, _weights_gradient(before, dy), None, dh
-
-
-NONLINEARITY = {name: number for number, name in enumerate(NONLINEARITIES)}
-
-
 class _Unrolled(Function):
     """The same for autograd, which keeps count of ``weights`` and ``bias`` although the cell has them."""
 
@@ -154,25 +82,47 @@ class _Unrolled(Function):
         cell: Cell,
         start: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        _check(cell, projected, start, state)
         ctx.save_for_backward(weights)  # autograd refuses a backward pass if they have changed since
-        y, last, ctx.tape = forward(cell, projected, start, state)
-        if isinstance(cell, Elman):  # autograd's own copy: users may overwrite what they are handed
-            ctx.tape.gates = y.clone()
-        return y, last.clone()
+        kernels, one_thread = loaded()
+        ctx.recurrence = recurrence(cell, kernels)
+        with one_thread:
+            y, last = ctx.recurrence.forward(array(projected), array(start), array(state))
+        if isinstance(ctx.recurrence, ElmanRecurrence):  # its own copy: users may overwrite theirs
+            ctx.recurrence.y = y.copy()
+        return torch.from_numpy(y), torch.from_numpy(last.copy())
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(f"compiled rows know no gradients of gradients: set {SWITCH}=0 to do without.")
-        tape, ctx.tape = ctx.tape, None
-        if tape is None:
+        told, ctx.recurrence = ctx.recurrence, None
+        if told is None:
             raise RuntimeError("a second backward pass through the same compiled rows: unroll them again.")
-        _ = ctx.saved_tensors  # where autograd looks
-        dy = dy.clone(memory_format=torch.contiguous_format) if isinstance(tape.cell, Elman) else dy
-        return (*backward(tape, dy, d_last), None, None)
+        (weights,) = ctx.saved_tensors
+        d_weights = torch.empty(weights.shape, dtype=weights.dtype)
+        d_bias = torch.empty(weights.shape[1], dtype=weights.dtype) if ctx.needs_input_grad[2] else None
+        with loaded()[1]:
+            elman = isinstance(told, ElmanRecurrence)  # which overwrites what is not its own
+            d_projected, d_first = told.backward(
+                array(dy.clone() if elman else dy),
+                array(d_last),
+                d_weights.numpy(),
+                None if d_bias is None else d_bias.numpy(),
+            )
+        return torch.from_numpy(d_projected), d_weights, d_bias, torch.from_numpy(d_first), None, None
 
 
-Array: TypeAlias = npt.NDArray[Any]
+def _check(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> None:
+    steps, rows, _ = projected.shape
+    told = (start.shape, start.dtype, state.shape, state.dtype)
+    if told != ((steps, rows), torch.bool, (rows, cell.state_size), projected.dtype):  # kernels do not look
+        raise ValueError(
+            f"{steps} steps of {rows} rows in {projected.dtype} go with start [{steps}, {rows}] bool and a "
+            f"state [{rows}, {cell.state_size}] of the same type, not with {told}."
+        )
+
+
 Step: TypeAlias = Callable[[Array, Array, Array, Array, int], Array]
 
 
@@ -182,7 +132,7 @@ def stepper(layers: Iterable[Any]) -> Step:
     It takes x [B, I], start [B], the state before and after [B, S], and the column of this memory's part of
     them; it writes that part of the state after and returns y [B, H].
     """
-    kernels, _ = _loaded()
+    kernels, _ = loaded()
     calls: list[Any] = []
     columns: list[int] = []
     for cell in layers:
@@ -191,7 +141,7 @@ def stepper(layers: Iterable[Any]) -> Step:
         empty = np.zeros(weights[1].shape[1], weights[1].dtype)
         weights += [empty if bias is None else bias.detach().numpy() for bias in biases]
         kernel = getattr(kernels, f"{type(cell).__name__.lower()}_step")
-        extra = (NONLINEARITY[cell.nonlinearity],) if isinstance(cell, Elman) else ()
+        extra = (NUMBER_OF[cell.nonlinearity],) if isinstance(cell, Elman) else ()
         calls.append((kernel, weights, extra, cell.output_size))
         columns.append(cell.state_size)
 
@@ -207,21 +157,7 @@ def stepper(layers: Iterable[Any]) -> Step:
 
 def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
     """What every call of a kernel runs under; cheaper where it is entered once around many."""
-    return _loaded()[1] if installed() else contextlib.nullcontext()
-
-
-def _weights_gradient(before: Tensor, felt: Tensor) -> Tensor:
-    """[H, G], from what each step began with and what its gates felt."""
-    return before.flatten(0, 1).t() @ felt.flatten(0, 1)
-
-
-def _pieces(weights: Tensor, rows: int) -> Tensor:
-    """[K, N] in as few pieces [n, K, N / n] as make the product of up to 8 rows with one of them small."""
-    height, width = weights.shape
-    wanted, count = min(rows, 8) * height * width / _loaded()[0].SMALL, 1
-    while count < wanted and width % (2 * count) == 0 and width // (2 * count) >= 32:
-        count *= 2
-    return weights.detach().reshape(height, count, -1).transpose(0, 1).contiguous()
+    return loaded()[1] if installed() else contextlib.nullcontext()
 
 
 def _weights(cell: Cell) -> Tensor:
@@ -229,17 +165,10 @@ def _weights(cell: Cell) -> Tensor:
     return weights
 
 
-def _run(kernel: str, *arguments: Tensor | int) -> None:
-    arrays = [a.numpy(force=True) if isinstance(a, Tensor) else a for a in arguments]
-    kernels, one_thread = _loaded()
-    with one_thread:
-        getattr(kernels, kernel)(*arrays)
-
-
 _LOADING = threading.Lock()  # threads that begin together must not load twice
 
 
-def _loaded() -> tuple[ModuleType, _OneThread]:
+def loaded() -> tuple[ModuleType, _OneThread]:
     """The kernels, each compiled or found on disk when first called, and what to run them under."""
     with _LOADING:
         return _load()

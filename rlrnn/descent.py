@@ -1,9 +1,11 @@
 """The gradient of a minibatch, in parts that threads may share.
 
 torch's own threads split single products, which are too small here. A large minibatch is worked on in
-blocks of rows, a small one in two halves, actor and critic, where these have nothing in common. How it is
-parted depends on the network and on sizes alone, and sums are taken in order: any number of threads gives
-the same bytes.
+blocks of rows, and each block, or a small minibatch, in two halves, actor and critic, where these have
+nothing in common. How it is parted depends on the network and on sizes alone, and sums are taken in order:
+any number of threads gives the same bytes.
+
+Where the compiled kernels know the whole network they do everything (``backprop``), else autograd does.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlrnn import backprop, compiled
+from rlrnn.backprop import Case, Tree
 from rlrnn.buffers import Rows
 from rlrnn.network import RecurrentNetwork
 from rlrnn.sequence import Memory
@@ -29,16 +35,15 @@ HALF_WORK = 1e8  # and a minibatch worth a second thread
 
 
 class Descent:
-    """Gradients for one network, left in its parameters' ``grad``."""
+    """Gradients for one network, left in its parameters' ``grad``, while its weights stay where they are."""
 
     def __init__(self, network: RecurrentNetwork, threads: int) -> None:
         self.network = network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.work = 6 * sum(p.numel() for p in self.parameters if p.dim() > 1)  # of a step, there and back
         self.gradient = network.value.weight.new_zeros(sum(p.numel() for p in self.parameters))
-        parts = self.gradient.split([p.numel() for p in self.parameters])
-        for parameter, part in zip(self.parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+        for parameter, part in self._parts(self.gradient).items():
+            parameter.grad = part
         modules = list(network.modules())
         # Dropout draws from one stream of numbers, and batch statistics are those of the whole.
         apart = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
@@ -51,15 +56,62 @@ class Descent:
         self.critic = [p for p in self.parameters if p in critic]
         common = network.critic_sensors is None and any(True for _ in network.sensors.parameters())
         self.halves = self.divisible and network.critic_memory is not None and not common
-        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        # By kernels: a gradient for each block, and trees that write into it; made as they are needed.
+        self.by_kernels = backprop.fits(network)
+        self.gradients: list[Tensor] = []
+        self.trees: list[list[Tree]] = []
+        self.threads = threads
+        # torch would give a new thread as many of its own as there are cores.
+        alone = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = alone(threads) if threads > 1 else None
 
     def __call__(self, batch: Rows, objective: Objective) -> Tensor:
         """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
-        total = batch.weight.sum()
         blocks = self._blocks(batch)
+        descend = self._by_kernels if self.by_kernels else self._by_autograd
+        return descend(blocks, batch.weight.sum(), objective)
+
+    def _by_kernels(self, blocks: list[Rows], total: Tensor, objective: Objective) -> Tensor:
+        for _ in range(len(self.trees), len(blocks)):
+            self.gradients.append(torch.empty_like(self.gradient) if self.trees else self.gradient)
+            self.trees.append(backprop.trees(self.network, self._parts(self.gradients[-1])))
+        cases = [Case(rows, float(total), objective) for rows in blocks]
+        sums = np.zeros((len(blocks), len(self.trees[0]), 5))
+
+        def descend(block: int, tree: int) -> None:
+            sums[block, tree] = self.trees[block][tree].descend(cases[block])
+
+        self._share([partial(descend, *index) for index in np.ndindex(sums.shape[:2])])
+        for more in self.gradients[1 : len(blocks)]:
+            self.gradient += more
+        policy_loss, value_loss, entropy, kl, clipped = sums.sum((0, 1)).tolist()
+        loss = policy_loss - objective.ent_coef * entropy + objective.vf_coef * value_loss
+        return torch.tensor((policy_loss, value_loss, -entropy, kl, clipped, loss))
+
+    def _share(self, tasks: list[Callable[[], None]]) -> None:
+        """Carry out all tasks, here and in other threads, each of which takes the next when it is free."""
+        waiting = iter(tasks)
+        lock = Lock()
+
+        def work() -> None:
+            with torch.no_grad(), compiled.one_blas_thread():
+                while True:
+                    with lock:
+                        task = next(waiting, None)
+                    if task is None:
+                        return
+                    task()
+
+        helpers = min(self.threads, len(tasks)) - 1
+        others = [self.pool.submit(work) for _ in range(helpers)] if self.pool is not None else []
+        work()
+        for other in others:
+            other.result()
+
+    def _by_autograd(self, blocks: list[Rows], total: Tensor, objective: Objective) -> Tensor:
         if len(blocks) == 1:
-            pool = self.pool if batch.start.numel() * self.work >= HALF_WORK else None
-            gradient, figures = self._gradient(batch, total, objective, pool)
+            pool = self.pool if blocks[0].start.numel() * self.work >= HALF_WORK else None
+            gradient, figures = self._gradient(blocks[0], total, objective, pool)
         else:
             work = partial(self._gradient, total=total, objective=objective)
             (gradient, figures), *others = (
@@ -92,6 +144,11 @@ class Descent:
         else:
             gradients = _gradients(acted + judged, self.parameters)
         return torch.cat([gradients[parameter].reshape(-1) for parameter in self.parameters]), figures
+
+    def _parts(self, gradient: Tensor) -> dict[nn.Parameter, Tensor]:
+        """The gradient of each parameter, within that of all."""
+        parts = gradient.split([p.numel() for p in self.parameters])
+        return {p: part.view_as(p) for p, part in zip(self.parameters, parts, strict=True)}
 
     def _blocks(self, batch: Rows) -> list[Rows]:
         """The rows in 1, 2, 4 ... parts of equal size, or nearly."""

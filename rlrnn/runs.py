@@ -243,5 +243,5 @@ def versions(cell: str, device: str) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "threads": torch.get_num_threads(),
-        "recurrence": compiled.recurrence(cell, device),
+        "recurrence": compiled.what_runs(cell, device),
     }

@@ -13,12 +13,12 @@ PACKAGE = Path(rlrnn.__file__).parent
 
 ROOMS = {
     "network": {
-        *("sensors", "cells", "sequence", "fused", "compiled", "kernels", "layers", "actuators", "network"),
-        *("acting", "saving", "encoding", "threads"),
+        *("sensors", "cells", "sequence", "fused", "compiled", "kernels", "recurrences", "layers"),
+        *("actuators", "network", "acting", "saving", "encoding", "threads"),
     },
     "learners": {
-        *("returns", "buffers", "rollouts", "surrogate", "descent", "ppo", "policy", "policy_options"),
-        *("player", "agent_file", "contrib", "contrib_settings"),
+        *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
+        *("policy_options", "player", "agent_file", "contrib", "contrib_settings"),
     },
     "experiment": {
         *(

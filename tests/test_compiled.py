@@ -19,6 +19,7 @@ import rlrnn
 from rlrnn import compiled, sequence
 from rlrnn.cells import Cell, make_cell
 from rlrnn.cells.elman import NONLINEARITIES
+from rlrnn.recurrences import recurrence
 from rlrnn.sequence import Memory
 
 if not compiled.installed():
@@ -220,7 +221,7 @@ def test_blas_works_with_one_thread_while_kernels_run_and_with_the_users_number_
         return {p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"}
 
     wanted = compiled.unroll(cell, *given)
-    guard = compiled._loaded()[1]
+    guard = compiled.loaded()[1]
     with threadpoolctl.threadpool_limits(3, user_api="blas"):
         assert threads() == {3}
         with guard:
@@ -312,7 +313,7 @@ def test_layout_default_type_and_mode_change_nothing(kind: str) -> None:
         y, last = compiled.unroll(cell, elsewhere(x), elsewhere(start), elsewhere(state))
         return elsewhere(y), elsewhere(last)  # whose gradients come back just as scattered
 
-    kernels = [getattr(compiled._loaded()[0], f"{cell.__class__.__name__.lower()}_{way}") for way in WAYS]
+    kernels = [getattr(compiled.loaded()[0], f"{cell.__class__.__name__.lower()}_{way}") for way in WAYS]
     made = [kernel.signatures for kernel in kernels]
     assert same_bytes(results(path, cell, x, start, state), wanted)
     for name, parameter in list(cell.named_parameters()):
@@ -361,14 +362,22 @@ def test_a_memory_is_the_same_with_and_without_the_extra(cell: str, monkeypatch:
         "outputs": lambda memory, *given: (memory.outputs(*given), given[-1]),
     }
     calls: list[Cell] = []
-    real = compiled.forward
-    monkeypatch.setattr(compiled, "forward", lambda cell, *rest: (calls.append(cell), real(cell, *rest))[1])
+    real = compiled.recurrence
+    monkeypatch.setattr(
+        compiled, "recurrence", lambda cell, *rest: (calls.append(cell), real(cell, *rest))[1]
+    )
     fast = [results(path, memory, x, start, state) for path in paths.values()]
     assert calls == [*memory.layers] * 2
     monkeypatch.setattr(compiled, "installed", lambda: False)
     for path, found in zip(paths.values(), fast, strict=True):
         assert_close(found, results(path, memory, x, start, state), 1e-12)
     assert len(calls) == 4
+
+
+def forward(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> Tensor:
+    """What the kernels make of what was projected."""
+    y, _ = recurrence(cell, compiled.loaded()[0]).forward(projected.numpy(), start.numpy(), state.numpy())
+    return torch.from_numpy(y)
 
 
 def test_single_precision_tanh_is_within_5e_7_odd_and_never_above_1() -> None:
@@ -380,7 +389,7 @@ def test_single_precision_tanh_is_within_5e_7_odd_and_never_above_1() -> None:
 
     def tanh(x: Tensor) -> Tensor:
         start, state = torch.zeros(50, 20, dtype=torch.bool), torch.zeros(20, 1000)
-        return compiled.forward(cell, x.clone(), start, state)[0]
+        return forward(cell, x.clone(), start, state)
 
     found = tanh(told)
     assert (found.double() - told.double().tanh()).abs().max() < 5e-7
@@ -397,7 +406,7 @@ def test_single_precision_sigmoid_keeps_its_relative_precision() -> None:
     told = torch.cat((torch.linspace(-80, 20, 19_999), torch.zeros(1))).view(1, 20, 1000)
     nothing = torch.zeros_like(told)
     start, state = torch.zeros(1, 20, dtype=torch.bool), torch.ones(20, 1000)
-    found = compiled.forward(cell, torch.cat((nothing, told, nothing), dim=-1), start, state)[0]
+    found = forward(cell, torch.cat((nothing, told, nothing), dim=-1), start, state)
     assert (found.double() / told.double().sigmoid() - 1.0).abs().max() < 5e-7
     assert found.max() <= 1.0 and found[0, -1, -1] == 0.5
 
@@ -420,15 +429,16 @@ def test_the_switch_leaves_torch_alone() -> None:
     code = """
 from rlrnn.sequence import Memory
 Memory("gru", 2, 3).unroll(torch.ones(4, 5, 2), torch.zeros(4, 5, dtype=torch.bool), torch.zeros(5, 3))
-print(compiled.installed(), "numba" in sys.modules, compiled.recurrence("gru", "cpu"))
+print(compiled.installed(), "numba" in sys.modules, compiled.what_runs("gru", "cpu"))
 """
     assert child(code, **{compiled.SWITCH: "0"}) == ("False False torch", "")
 
 
 COMPILE_ONE = """
 state = torch.ones(2, 3)
-compiled._run("leave", torch.tensor([True, False]), state)
-compiled._run("leave", torch.tensor([True, False]), state.double())
+leave, start = compiled.loaded()[0].leave, torch.tensor([True, False]).numpy()
+leave(start, state.numpy())
+leave(start, state.double().numpy())
 print(state.tolist())
 """
 ONE_CLEARED = "[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]"

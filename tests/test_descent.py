@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 
-from rlrnn import descent
+from rlrnn import backprop, compiled, descent
 from rlrnn.buffers import Rows
 from rlrnn.descent import Descent
 from rlrnn.network import NetworkDescription, RecurrentNetwork
@@ -78,20 +79,44 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "detached": {"cell": "elman", "critic": "detached"},
     "feedforward": {"cell": "gru", "critic": "feedforward", "activation": nn.ReLU},
     "no memory": {"cell": "none"},
+    "layers": {
+        "cell": "lstm",
+        "n_layers": 2,
+        "activation": nn.ReLU,
+        "actor_widths": (),
+        "critic_widths": (7,),
+    },
+    "mixed": {"cell": "elman", "cell_options": {"nonlinearity": "relu", "bias": False}, "n_layers": 3},
+    "sensors apart": {"cell": "gru", "share_extractor": False, "normalize_observations": True},
     "choices": {"cell": "gru", "action_space": spaces.MultiDiscrete([2, 3])},
     "bits": {"cell": "fir", "action_space": spaces.MultiBinary(2)},
     "gSDE": {"cell": "lstm", "actuator_options": {"use_sde": True}},
     "gSDE squashed": {"cell": "lstm", "actuator_options": {"use_sde": True, "squash_output": True}},
+    "elu": {"cell": "gru", "activation": nn.ELU},
     "dropout": {"cell": "gru", "n_layers": 2, "cell_options": {"dropout": 1e-9}},
 }
+
+
+@pytest.fixture(params=["kernels", "autograd"])
+def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Who works out the gradient; kernels do not know every network."""
+    if request.param == "autograd":
+        monkeypatch.setattr(backprop, "fits", lambda network: False)
+    elif not compiled.installed():
+        pytest.skip("the extra [fast] is absent")
+    return str(request.param)
+
+
+UNKNOWN_TO_KERNELS = {"bits", "gSDE", "gSDE squashed", "dropout", "elu"}
 
 
 @pytest.mark.parametrize("objective", [OBJECTIVE, Objective(0.1, None, 0.0, 0.5)], ids=["all", "plain"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_gradient_is_that_of_the_printed_formula(
-    name: str, objective: Objective, monkeypatch: pytest.MonkeyPatch
+    name: str, objective: Objective, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = network(**NETWORKS[name])
+    assert backprop.fits(net) == (by == "kernels" and name not in UNKNOWN_TO_KERNELS)
     rows = minibatch(net)
     loss, figures = formula(net, rows, objective)
     expected = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
@@ -109,7 +134,7 @@ def test_the_gradient_is_that_of_the_printed_formula(
 @pytest.mark.parametrize("block_work", [1e12, 1.0], ids=["halves", "blocks"])
 @pytest.mark.parametrize("name", ["own", "shared", "choices", "no memory"])
 def test_any_number_of_threads_gives_the_same_bytes(
-    name: str, block_work: float, monkeypatch: pytest.MonkeyPatch
+    name: str, block_work: float, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(descent, "BLOCK_WORK", block_work)
     monkeypatch.setattr(descent, "HALF_WORK", 0.0)
@@ -166,3 +191,54 @@ def test_a_gradient_is_shortened_and_never_lengthened() -> None:
     for parameter in worker.parameters:  # which is what the optimizer sees
         assert parameter.grad is not None
         assert parameter.grad.untyped_storage().data_ptr() == worker.gradient.untyped_storage().data_ptr()
+
+
+def test_kernels_are_for_networks_that_they_know() -> None:
+    if not compiled.installed():
+        pytest.skip("the extra [fast] is absent")
+    net = network()
+    assert backprop.fits(net)
+    net.value.bias.requires_grad_(False)  # frozen
+    assert not backprop.fits(net)
+    net = network()
+    net.value.weight = nn.Parameter(torch.randn(1, 64).t())
+    assert backprop.fits(net)  # one column lies in order either way
+    net.actor_head.layers[0].weight = nn.Parameter(torch.randn(64, 8).t())
+    assert not backprop.fits(net)
+    learns = network(extractor_class=Learning)
+    assert not backprop.fits(learns)
+
+
+class Learning(FlattenExtractor):
+    """Sensors with a weight."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__(space)
+        self.weight = nn.Parameter(torch.ones(3))
+
+
+@pytest.mark.parametrize("name", ["own", "shared", "choices", "layers"])
+def test_what_is_no_number_shows_in_gradient_and_figures(name: str, by: str) -> None:
+    net = network(**NETWORKS[name])
+    rows = minibatch(net)
+    rows.advantage[3, 2] = torch.nan
+    rows.target[3, 2] = torch.nan
+    rows.weight[3, 2] = 1.0
+    worker = Descent(net, 1)
+    figures = worker(rows, OBJECTIVE)
+    assert figures[[0, 1, 5]].isnan().all()
+    assert worker.gradient.isnan().sum() > 0.9 * worker.gradient.numel()
+
+
+def test_steps_of_weight_0_count_for_nothing(by: str) -> None:
+    """However far apart the probabilities are there."""
+    net = network()
+    rows = minibatch(net)
+    worker = Descent(net, 1)
+    figures, gradient = worker(rows, OBJECTIVE), worker.gradient.clone()
+    nowhere = rows.weight == 0.0
+    rows.log_prob[nowhere] = -500.0
+    rows.target[nowhere] = 1e6
+    rows.advantage[nowhere] = -1e6
+    torch.testing.assert_close(worker(rows, OBJECTIVE), figures)
+    torch.testing.assert_close(worker.gradient, gradient)

@@ -6,13 +6,15 @@ again from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import FloatSchedule, check_for_correct_spaces
+from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import contrib, saving
 from rlrnn.errors import UserError
@@ -43,12 +45,20 @@ def save(
     learner: BaseAlgorithm, file: saving.File, exclude: Iterable[str] | None, include: Iterable[str] | None
 ) -> None:
     """All attributes that can be data and all parameters; ``exclude`` and ``include`` as in SB3."""
+    data, states = contents(learner, exclude, include)
+    saving.write_agent(file, data, states, kind=type(learner).__name__)
+
+
+def contents(
+    learner: BaseAlgorithm, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ``save`` writes: attributes and state_dicts."""
     names, _ = learner._get_torch_save_params()
     left_out = {*learner._excluded_save_params(), *LEFT_OUT, *(exclude or ())} - set(include or ())
     left_out |= {name.split(".")[0] for name in names}
     data = {name: value for name, value in vars(learner).items() if name not in left_out}
     data["policy_class"] = _policy_name(learner.policy_class)
-    saving.write_agent(file, data, learner.get_parameters(), kind=type(learner).__name__)
+    return data, learner.get_parameters()
 
 
 def read(
@@ -71,9 +81,10 @@ def load(
     settings: dict[str, Any],
 ) -> Learner:
     """A learner as it was saved; ``settings`` replace its own, ``custom_objects`` fill gaps too."""
+    wrapped: VecEnv | None = None
     given = {**(custom_objects or {}), **{k: v for k, v in settings.items() if k != "policy_kwargs"}}
     if env is not None:  # the environment knows its spaces: a file from elsewhere may not
-        env = cls._wrap_env(env, 0)
+        wrapped = cls._wrap_env(env, 0)
     agent = read(file, device, given)
     if print_system_info:
         for title, system in (
@@ -81,6 +92,19 @@ def load(
             ("SAVED MODEL SYSTEM INFO", agent.system),
         ):
             print(f"== {title} ==", *(f"- {name}: {version}" for name, version in system.items()), sep="\n")
+    return build(cls, agent, wrapped, device, force_reset=force_reset, settings=settings)
+
+
+def build(
+    cls: type[Learner],
+    agent: saving.Agent,
+    env: VecEnv | None,
+    device: torch.device | str,
+    *,
+    force_reset: bool,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Learner:
+    """A learner from what a file held."""
     data = dict(agent.data)
     for name in SCHEDULES:
         if name in agent.missing:
@@ -109,7 +133,7 @@ def load(
     learner = cls(policy_class, env, device=device, _init_setup_model=False)  # type: ignore[call-arg]
     memory = data.pop("_last_state", None)
     learning_rate = data.get("learning_rate")
-    vars(learner).update({name: value for name, value in data.items() if name != "policy_class"} | settings)
+    vars(learner).update({name: value for name, value in data.items() if name != "policy_class"}, **settings)
     if isinstance(learning_rate, MissingSchedule):
         learner.learning_rate = 0.0  # the optimizer is made with a number
     learner._setup_model()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rlrnn.catalogue import Game
     from rlrnn.ppo import RecurrentPPO
     from rlrnn.recipes import EvaluationRecipe
+    from rlrnn.runs import Run
 
 DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, judge it, watch it."
 
@@ -167,12 +168,12 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from rlrnn import catalogue, recipes
-    from rlrnn.evaluation import table
-    from rlrnn.training import train
+    from rlrnn.training import resume, train
 
+    if arguments.resume:
+        _say_what_came_of_it(resume(arguments.agent, device=arguments.device))
+        return
     settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
     recipe = recipes.override(catalogue.agent(arguments.agent), settings)
     run = train(
@@ -183,6 +184,14 @@ def _train(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         command=arguments.line,
     )
+    _say_what_came_of_it(run)
+
+
+def _say_what_came_of_it(run: Run) -> None:
+    from rich.console import Console
+
+    from rlrnn.evaluation import table
+
     Console().print(table(run.scores(), run.game))
     print(
         f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; all of the run lies in {run.folder}"
@@ -260,6 +269,9 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", _train, TRAIN, "train an agent by its recipe")
     train.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with a run that was killed: AGENT is its folder"
+    )
     train.add_argument("--seed", type=_whole, default=0, help="decides everything random (default: 0)")
     train.add_argument("--steps", help="how many steps of the game to train for, instead of the recipe's")
     train.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/<agent>/seed<k>)")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlrnn.copies import Description, Observations, Step, check_spaces, empty_batch, put, take
 from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.games.array_game import ArrayGame
 from rlrnn.ids import clear_errors
 
 USABLE = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
@@ -76,6 +77,15 @@ class Native:
             raise
         except Exception as error:
             raise self._fault("reset()", error) from error
+
+    def get_state(self) -> dict[str, Any] | None:
+        """What the environment says everything depends on, if it is one of ours."""
+        return self.env.get_state() if isinstance(self.env, ArrayGame) else None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        assert isinstance(self.env, ArrayGame)
+        self.env.set_state(state)
 
     def start(self, actions: Any) -> None:
         """Take the actions [B, ...] of the next step."""

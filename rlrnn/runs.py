@@ -8,21 +8,25 @@ runs/<agent>/seed<k>/
     agent.zip      the agent
     score.json     the evaluation
     curve.png      the learning curve
+    checkpoints/   while it trains: what it needs to go on after being killed
 """
 
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import json
 import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,12 +38,15 @@ from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import Score
 from rlrnn.recipes import Recipe, read_recipe, to_toml
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
     from rlrnn.ppo import RecurrentPPO
 
 FORMAT = 1  # of a run folder; raised when an older rlrnn could misread a newer one
 VERSIONS, SCORE, AGENT = "versions.json", "score.json", "agent.zip"
-EPISODES, CURVE = "episodes.csv", "curve.png"
+EPISODES, PROGRESS, CURVE = "episodes.csv", "progress.csv", "curve.png"
 EPISODE_FIELDS = ("step", "points", "length")  # step of the training at which the episode ended
 TRAINING, INTERRUPTED, TRAINED, FINISHED = "training", "interrupted", "trained", "finished"
 
@@ -109,17 +116,36 @@ def open_run(
             )
         names = (folder.with_name(f"old{n}-{folder.name}") for n in itertools.count(1))
         aside = next(path for path in names if not path.exists())
-        folder.rename(aside)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "recipe.toml") as part:
-        part.write_text(to_toml(recipe), encoding="utf-8")
-    if recipe.game.endswith(".toml"):
-        with replacing(folder / "game.toml") as part:
-            part.write_text(to_toml(catalogue.game(recipe.game)), encoding="utf-8")
+        with held(folder):
+            folder.rename(aside)
     facts = {"format": FORMAT, "command": command, **versions(recipe.network.cell, device)}
     if aside is not None:
         facts["replaces"] = aside.name
-    return Run(folder, recipe, seed, TRAINING, facts).end(TRAINING)
+    run = Run(folder, recipe, seed, TRAINING, facts)
+    try:
+        _make(run)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and folder.is_dir():
+            raise FileFault(
+                f"another process has just begun the run {folder}: choose another --seed."
+            ) from None
+        error.filename = str(folder)
+        raise
+    return run
+
+
+def _make(run: Run) -> None:
+    """All of it or nothing: a process killed in between leaves no half of a run."""
+    folder = run.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parts:
+        made = Path(parts, folder.name)
+        made.mkdir()
+        (made / "recipe.toml").write_text(to_toml(run.recipe), encoding="utf-8")
+        if run.recipe.game.endswith(".toml"):
+            (made / "game.toml").write_text(to_toml(catalogue.game(run.recipe.game)), encoding="utf-8")
+        replace(run, folder=made).end(TRAINING)
+        made.rename(folder)
 
 
 def finish(run: Run, **facts: Any) -> Run:
@@ -130,6 +156,32 @@ def finish(run: Run, **facts: Any) -> Run:
     if replaced is not None:
         shutil.rmtree(run.folder.with_name(replaced))
     return run
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder, where the system knows such locks.
+
+    The lock ends with the process, however that ends.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileFault(f"the run {folder} is being trained by another process: wait for it.") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a process that was killed left half written."""
+    for part in (*folder.glob(".*.part*"), *folder.glob("*/.*.part")):
+        part.unlink()
 
 
 def read_run(folder: str | Path) -> Run:

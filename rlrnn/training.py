@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,16 @@ from gymnasium import spaces
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import catalogue, runs
+from rlrnn import catalogue, checkpoints, runs
+from rlrnn.checkpoints import Checkpoint
 from rlrnn.errors import UserError
 from rlrnn.evaluation import judge, judging
+from rlrnn.logs import EpisodeLog, ProgressLog
 from rlrnn.plotting import plot
 from rlrnn.ppo import RecurrentPPO
 from rlrnn.recipes import Recipe, Schedule, to_mapping
@@ -49,6 +50,7 @@ def train(
     device: str = "cpu",
     progress: bool = True,
     command: str | None = None,
+    checkpoint_seconds: float = checkpoints.SECONDS,
 ) -> Run:
     """Train an agent by its recipe, judge it and draw its curve; all of it ends up in the run's folder.
 
@@ -60,31 +62,70 @@ def train(
         recipe = catalogue.agent(recipe)
     if seed < 0:
         raise UserError(f"the seed is {seed}; it must be at least 0.")
-    game = catalogue.game_of(recipe)
     folder = Path("runs", recipe.name, f"seed{seed}") if out is None else Path(out)
-    env = catalogue.make_vec(game, recipe.ppo.n_envs, seed)
-    try:
+    with closing(catalogue.make_vec(catalogue.game_of(recipe), recipe.ppo.n_envs, seed)) as env:
         agent = learner(recipe, env, seed, device)
         run = runs.open_run(folder, recipe, seed, command, overwrite, device=str(agent.device))
-        if progress and "replaces" in run.facts:
-            older = folder.with_name(run.facts["replaces"])
-            Console(stderr=True).print(f"The older run is kept in {older} until this one is finished.")
-        began = time.perf_counter()
-        try:
-            learn(agent, recipe.steps, run, progress)
-        except BaseException as reason:
-            reason.add_note(rescue(agent, run, began))
-            raise
-        run = keep(agent, run, runs.TRAINED, began)
-    finally:
-        env.close()
+        with runs.held(folder):
+            if progress and "replaces" in run.facts:
+                older = folder.with_name(run.facts["replaces"])
+                _say(f"The older run is kept in {older} until this one is finished.")
+            run = learn(agent, run, progress=progress, pause=checkpoint_seconds)
+            return finish(agent, run, progress)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+    checkpoint_seconds: float = checkpoints.SECONDS,
+) -> Run:
+    """Go on with a run that was killed or interrupted, as if it had not been.
+
+    On a CPU the finished agent of one of our own games is that of an undisturbed run, bit for bit; other
+    games begin fresh episodes, which is said. What was lost is said too: a damaged checkpoint, other versions
+    than the run began with.
+    """
+    run = runs.read_run(folder)
+    if run.status == runs.FINISHED:
+        raise UserError(
+            f"the run {run.folder} is finished: train longer by a new run with --steps and --out."
+        )
+    with runs.held(run.folder):
+        runs.tidy(run.folder)
+        if run.status == runs.TRAINED:
+            return finish(run.agent(device), run, progress)
+        checkpoint, complaints = checkpoints.latest(run.folder)
+        for sentence in (*complaints, *_differences(run, device)):
+            _say(sentence)
+        with closing(catalogue.make_vec(run.game, run.recipe.ppo.n_envs, run.seed)) as env:
+            if checkpoint is None:
+                agent = learner(run.recipe, env, run.seed, device)
+                _say(f"{run.folder} holds no checkpoint: its training begins again.")
+            else:
+                agent = checkpoints.restore(checkpoint, env, device)
+                _say(f"Going on from {checkpoint.path}, after {checkpoint.steps:,} steps.")
+                if checkpoint.games is None:
+                    _say("This game cannot be saved: all copies begin fresh episodes.")
+                    env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
+            run = run.end(runs.TRAINING)
+            run = learn(agent, run, checkpoint, progress=progress, pause=checkpoint_seconds)
+            return finish(agent, run, progress)
+
+
+def finish(agent: RecurrentPPO, run: Run, progress: bool = True) -> Run:
+    """Judge a trained agent and mark its run as finished."""
+    how = run.recipe.evaluation
     try:
-        with judging(recipe.name) if progress else nullcontext():
-            scores = judge(agent, game, recipe.evaluation.episodes, recipe.evaluation.deterministic)
+        with judging(run.recipe.name) if progress else nullcontext():
+            scores = judge(agent, run.game, how.episodes, how.deterministic)
         runs.write_scores(run.folder / runs.SCORE, scores)
         return runs.finish(run)
     except BaseException as reason:
-        reason.add_note(f"The trained agent lies in {folder}; to judge it: rlrnn evaluate {folder}.")
+        reason.add_note(
+            f"The trained agent lies in {run.folder}; to judge it: rlrnn train --resume {run.folder}."
+        )
         raise
 
 
@@ -118,16 +159,42 @@ def policy_name(observations: spaces.Space[Any]) -> str:
     return "CnnPolicy" if is_image_space(observations) else "MlpPolicy"
 
 
-def learn(agent: RecurrentPPO, steps: int, run: Run, progress: bool = True) -> None:
-    """Let the agent learn while its run is written."""
-    agent.set_logger(configure(str(run.folder), ["csv"]))
-    log, display = EpisodeLog(run.folder / runs.EPISODES), Display(steps)
+def learn(
+    agent: RecurrentPPO,
+    run: Run,
+    checkpoint: Checkpoint | None = None,
+    *,
+    progress: bool = True,
+    pause: float = checkpoints.SECONDS,
+) -> Run:
+    """Let the agent learn, from a checkpoint if there is one, while its run is written."""
+    kept, spent = ({}, 0.0) if checkpoint is None else (checkpoint.rows, checkpoint.seconds)
+    episodes = EpisodeLog(run.folder / runs.EPISODES, kept.get(runs.EPISODES))
+    updates = ProgressLog(run.folder / runs.PROGRESS, kept.get(runs.PROGRESS))
+    logs = episodes, updates
+    agent.set_logger(Logger(None, [updates]))
+    if checkpoint is not None:
+        checkpoints.go_on_logging(checkpoint, agent)
+    began, steps = time.perf_counter() - spent, run.recipe.steps
+    display = Display(steps)
+    watchers = [episodes, checkpoints.Checkpoints(run.folder, logs, began, pause)]
     try:
-        agent.learn(steps, [log, display] if progress else [log])
+        agent.learn(
+            steps - agent.num_timesteps,
+            [*watchers, display] if progress else watchers,
+            reset_num_timesteps=checkpoint is None,
+        )
+        agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
+    except BaseException as reason:
+        reason.add_note(rescue(agent, run, began))
+        raise
     finally:
         display.close()
-        log.close()
-        agent.logger.close()
+        for log in logs:
+            log.close()
+    run = keep(agent, run, runs.TRAINED, began)
+    checkpoints.discard(run.folder)
+    return run
 
 
 def keep(agent: RecurrentPPO, run: Run, status: str, began: float) -> Run:
@@ -151,7 +218,10 @@ def rescue(agent: RecurrentPPO, run: Run, began: float) -> str:
         saved = getattr(error, "__notes__", [])
         failed = "Not everything could" if saved else "The agent could not"
         return " ".join([f"{failed} be saved: {str(error).removesuffix('.')}.", *saved])
-    return f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}."
+    return (
+        f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}. To go on: "
+        f"rlrnn train --resume {run.folder}."
+    )
 
 
 @contextmanager
@@ -165,29 +235,6 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
-
-
-class EpisodeLog(BaseCallback):
-    """Writes one row for every finished episode, and everything to disk after every rollout."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.file = path.open("w", newline="", encoding="utf-8")
-        self.rows = csv.writer(self.file, lineterminator="\n")
-        self.rows.writerow(runs.EPISODE_FIELDS)
-
-    def _on_step(self) -> bool:
-        for b in np.flatnonzero(self.locals["dones"]):
-            episode = self.locals["infos"][b]["episode"]
-            self.rows.writerow([self.num_timesteps, float(episode["r"]), int(episode["l"])])
-        return True
-
-    def _on_rollout_end(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
 
 
 class Display(BaseCallback):
@@ -241,6 +288,23 @@ class Display(BaseCallback):
         """Give the terminal back."""
         if self.bar.console.is_terminal:
             self.bar.stop()
+
+
+def _differences(run: Run, device: str) -> list[str]:
+    """What is not as it was when the run began, and may let it end otherwise."""
+    now = runs.versions(run.recipe.network.cell, device)
+    told = (
+        (name, run.facts.get(name), value) for name, value in now.items() if name not in ("threads", "python")
+    )
+    return [
+        f"{name} was {before} when this run began and is {value} now: it may end otherwise."
+        for name, before, value in told
+        if before != value
+    ]
+
+
+def _say(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(sentence, highlight=False, markup=False)
 
 
 def _setting(value: Any) -> Any:

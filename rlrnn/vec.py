@@ -161,6 +161,18 @@ class GameVecEnv(VecEnv):
             f"Copy {copy} of {self.name} gave {what} at step {step} of its episode; {rule}."
         )
 
+    def get_state(self) -> dict[str, Any] | None:
+        """Everything that the rest of the play depends on; None if the game cannot tell (ours can)."""
+        game = self._engine.get_state() if isinstance(self._engine, Native) else None
+        return game and {"game": game, "points": self._points.copy(), "lengths": self._lengths.copy()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned, bit for bit: the next step follows without a reset."""
+        assert isinstance(self._engine, Native)
+        self._engine.set_state(state["game"])
+        self._points[:], self._lengths[:] = state["points"], state["lengths"]
+        self._reset_seeds()
+
     def close(self) -> None:
         """Close the environments and end the worker processes."""
         self._engine.close()

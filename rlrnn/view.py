@@ -1,5 +1,6 @@
 """What an agent sees of a batch: the mechanism that every wrapper of `wrappers.py` is data over."""
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from rlrnn.games.randomness import Randomness
 
 Array = NDArray[Any]
+_STREAMS = ("seeds", "episode", "drawn")  # of random numbers
 Parts = dict[str, Array]  # the arrays [N, ...] of a Dict space by key; of any other space, one array under ""
 
 
@@ -84,6 +86,28 @@ class View(VecEnvWrapper):
         for key, first in self.begin({key: part[ended] for key, part in seen.items()}, ended).items():
             view[key][ended] = first
         return whole_of(view), rewards, dones, infos
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Everything that the rest of the play depends on, here and beneath; None if a game cannot tell."""
+        beneath = self.venv.get_state() if hasattr(self.venv, "get_state") else None
+        if beneath is None:
+            return None
+        chance = {name: getattr(self.chance, name).copy() for name in _STREAMS}
+        return {"beneath": beneath, "chance": chance, "memory": copy.deepcopy(self.remembered())}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned, bit for bit."""
+        beneath: Any = self.venv
+        beneath.set_state(state["beneath"])
+        for name in _STREAMS:
+            getattr(self.chance, name)[:] = state["chance"][name]
+        for name, value in state["memory"].items():
+            setattr(self, name, copy.deepcopy(value))
+        self._reset_seeds()
+
+    def remembered(self) -> dict[str, Any]:
+        """What this wrapper knows of the past, by attribute."""
+        return {}
 
     def _sow(self, seeds: Sequence[int | None], copies: Sequence[int]) -> None:
         for b in copies:

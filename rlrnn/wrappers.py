@@ -88,6 +88,9 @@ class Delay(View):
         oldest = (self._now + 1) % self._size
         return {key: past[:, oldest].copy() for key, past in self._past.items()}
 
+    def remembered(self) -> dict[str, Any]:
+        return {"_past": self._past, "_now": self._now}
+
 
 class Flicker(View):
     """Replaces the whole observation by zeros with a probability, at each step of each copy anew."""
@@ -180,6 +183,9 @@ class Stack(View):
             axis, later, _ = self._where[key]
             self._memory[key] = np.concatenate([self._memory[key][later], part], axis)
         return {key: memory.copy() for key, memory in self._memory.items()}
+
+    def remembered(self) -> dict[str, Any]:
+        return {"_memory": self._memory}
 
 
 class Previous(View):

@@ -25,6 +25,8 @@ ROOMS = {
             "recipes",
             "catalogue",
             "runs",
+            "logs",
+            "checkpoints",
             "training",
             "evaluation",
             "plotting",

@@ -233,16 +233,22 @@ def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monk
 
 
 def test_ctrl_c_is_status_130_and_says_what_was_kept(trained, capsys, monkeypatch):
-    def stopped(agent, steps, run, progress):
-        agent.learn(256)
-        (run.folder / "episodes.csv").write_text("step,points,length\n")
+    real = training.RecurrentPPO.learn
+
+    def stopped(agent, steps, *rest, **options):
+        real(agent, 256, *rest, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "learn", stopped)
-    assert fails(capsys, "train", "tiny.toml", "--out", "runs/stopped") == (
-        130, "rlrnn: interrupted. Stopped after 256 steps; the agent as it is lies in runs/stopped.\n"
-    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(training.RecurrentPPO, "learn", stopped)
+        assert main(["train", "tiny.toml", "--out", "runs/stopped"]) == 130
+    assert capsys.readouterr().err.endswith(
+        "rlrnn: interrupted. Stopped after 256 steps; the agent as it is lies in runs/stopped. "
+        "To go on: rlrnn train --resume runs/stopped.\n"
+    )
     assert main(["evaluate", "runs/stopped", "--episodes", "1"]) == 0
+    assert main(["train", "--resume", "runs/stopped"]) == 0
+    assert "512 steps" in capsys.readouterr().out
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

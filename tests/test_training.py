@@ -13,6 +13,7 @@ from gymnasium import spaces
 from rlrnn import catalogue, runs, training
 from rlrnn.errors import EnvironmentFault, FileFault, UserError
 from rlrnn.evaluation import evaluate, judge
+from rlrnn.logs import EpisodeLog
 from rlrnn.plotting import plot
 from rlrnn.recipes import (
     EvaluationRecipe,
@@ -24,7 +25,7 @@ from rlrnn.recipes import (
     override,
     read_recipe,
 )
-from rlrnn.training import EpisodeLog, learner, policy_name, train
+from rlrnn.training import learner, policy_name, train
 from rlrnn.watching import watch
 
 TINY = Recipe(
@@ -232,7 +233,8 @@ def test_ctrl_c_keeps_the_agent_as_it_is(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt) as error:
         train(TINY, out=tmp_path / "run", progress=False)
     assert error.value.__notes__ == [
-        f"Stopped after 256 steps; the agent as it is lies in {tmp_path / 'run'}."
+        f"Stopped after 256 steps; the agent as it is lies in {tmp_path / 'run'}. To go on: "
+        f"rlrnn train --resume {tmp_path / 'run'}."
     ]
     run = runs.read_run(tmp_path / "run")
     assert run.status == "interrupted" and run.facts["steps"] == 256
@@ -253,7 +255,7 @@ def test_ctrl_c_while_judging_keeps_the_trained_agent(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "judge", lambda *arguments: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt) as error:
         train(TINY, out=tmp_path / "run", progress=False)
-    assert "rlrnn evaluate" in error.value.__notes__[0]
+    assert "rlrnn train --resume" in error.value.__notes__[0]
     run = runs.read_run(tmp_path / "run")
     assert run.status == "trained" and run.agent().num_timesteps == 512
 

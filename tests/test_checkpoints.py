@@ -1,0 +1,338 @@
+"""A training that is killed, wherever, and resumed ends with the bytes of one that was not."""
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from rlrnn import checkpoints, runs, saving, training
+from rlrnn.errors import FileFault, UserError
+from rlrnn.recipes import EvaluationRecipe, NetworkRecipe, NormalizeRecipe, PpoRecipe, Recipe, Schedule
+
+SAME = ("agent.zip", "episodes.csv", "score.json")
+CARTPOLE = Recipe(
+    name="tiny",
+    game="rlrnn/CartPole-v1",
+    steps=6 * 64,
+    wrappers=(
+        {"name": "hide", "drop": [1, 3]},
+        {"name": "noise", "std": 0.01},
+        {"name": "flicker", "probability": 0.1},
+        {"name": "delay", "steps": 2},
+        {"name": "stack", "frames": 2},
+        {"name": "previous"},
+    ),
+    network=NetworkRecipe(cell="gru", hidden_size=8, net_arch=(8,)),
+    normalize=NormalizeRecipe(observations=True, rewards=True),
+    ppo=PpoRecipe(
+        n_envs=4, n_steps=16, batch_size=16, n_epochs=2, seq_len=8, learning_rate=Schedule(1e-2, 0.0)
+    ),
+    evaluation=EvaluationRecipe(episodes=4),
+)
+PENDULUM = dataclasses.replace(
+    CARTPOLE,
+    game="rlrnn/Pendulum-v1",
+    wrappers=({"name": "hide", "keep": [0, 1]},),
+    network=NetworkRecipe(cell="lstm", hidden_size=8, net_arch=(8,)),
+    ppo=dataclasses.replace(CARTPOLE.ppo, use_sde=True, sde_sample_freq=5, target_kl=0.05),
+)
+PONG = dataclasses.replace(CARTPOLE, game="rlrnn/Pong-v0", wrappers=(), normalize=NormalizeRecipe())
+
+
+class Stopped(BaseException):
+    """As abrupt as a test can be without ending its process."""
+
+
+@contextmanager
+def stopped_after(count: int) -> Iterator[None]:
+    """The training ends right after its ``count``-th checkpoint, and nobody rescues it."""
+    written: list[Path] = []
+    real = checkpoints.write
+
+    def write(*arguments):
+        written.append(real(*arguments))
+        if len(written) == count:
+            raise Stopped
+        return written[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "write", write)
+        patch.setattr(training, "rescue", lambda *_: "")
+        with pytest.raises(Stopped):
+            yield
+
+
+def broken_off(recipe: Recipe, folder: Path, after: int) -> None:
+    """A run that ended with its ``after``-th checkpoint."""
+    with stopped_after(after):
+        training.train(recipe, 1, folder, progress=False, checkpoint_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of an undisturbed run, by recipe."""
+    made = {}
+
+    def run(recipe: Recipe) -> Path:
+        if id(recipe) not in made:
+            folder = tmp_path_factory.mktemp("whole") / "seed1"
+            made[id(recipe)] = training.train(recipe, 1, folder, progress=False).folder
+        return made[id(recipe)]
+
+    return run
+
+
+def assert_same(folder: Path, whole: Path) -> None:
+    for name in SAME:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    clock = {"time/fps", "time/time_elapsed", "time/iterations"}
+    ours, theirs = (
+        [line.split(",") for line in (f / "progress.csv").read_text().splitlines()] for f in (folder, whole)
+    )
+    assert ours[0] == theirs[0] and len(ours) == len(theirs)
+    kept = [i for i, column in enumerate(ours[0]) if column not in clock]
+    assert [[row[i] for i in kept] for row in ours] == [[row[i] for i in kept] for row in theirs]
+    assert not (folder / "checkpoints").exists()
+    assert runs.read_run(folder).status == "finished"
+
+
+@pytest.mark.parametrize("recipe", [CARTPOLE, PENDULUM, PONG], ids=["cartpole", "pendulum", "pong"])
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_a_resumed_run_ends_as_an_undisturbed_one(recipe, after, whole, tmp_path, capsys):
+    folder = tmp_path / "seed1"
+    broken_off(recipe, folder, after)
+    assert not (folder / "agent.zip").exists()
+    training.resume(folder, progress=False)
+    assert_same(folder, whole(recipe))
+    assert f"after {64 * after} steps" in capsys.readouterr().err
+
+
+def test_it_may_be_broken_off_many_times(whole, tmp_path):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 1)
+    for _ in range(3):
+        with stopped_after(1):
+            training.resume(folder, progress=False, checkpoint_seconds=0.0)
+    training.resume(folder, progress=False)
+    assert_same(folder, whole(CARTPOLE))
+
+
+def test_writing_checkpoints_changes_nothing(whole, tmp_path):
+    folder = tmp_path / "seed1"
+    training.train(CARTPOLE, 1, folder, progress=False, checkpoint_seconds=0.0)
+    assert_same(folder, whole(CARTPOLE))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, tmp_path, capsys):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 4)
+    newest, older = sorted((folder / "checkpoints").iterdir(), reverse=True)
+    assert (newest.name, older.name) == ("256.zip", "192.zip")
+    newest.write_bytes(newest.read_bytes()[:-400])
+    training.resume(folder, progress=False)
+    told = capsys.readouterr().err
+    assert f"{newest} is not a zip file or is damaged" in told and f"Going on from {older}" in told
+    assert_same(folder, whole(CARTPOLE))
+
+
+def test_without_a_whole_checkpoint_it_begins_again(whole, tmp_path, capsys):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 2)
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(b"PK" + path.read_bytes()[2:][::-1])
+    training.resume(folder, progress=False)
+    assert "holds no checkpoint" in capsys.readouterr().err
+    assert_same(folder, whole(CARTPOLE))
+
+
+def test_a_log_that_lost_rows_is_named(whole, tmp_path, capsys):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 4)
+    (folder / "progress.csv").write_text("")
+    training.resume(folder, progress=False)
+    assert "progress.csv has lost some of its 4 rows" in capsys.readouterr().err
+    assert_same(folder, whole(CARTPOLE))
+
+
+def test_logs_go_back_to_the_checkpoint(whole, tmp_path):
+    """Rows written after it would be there twice."""
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 2)
+    for name in ("episodes.csv", "progress.csv"):
+        with (folder / name).open("a") as log:
+            log.write("1,2,3\n4,5")
+    training.resume(folder, progress=False)
+    assert_same(folder, whole(CARTPOLE))
+
+
+def test_a_trained_agent_that_was_not_judged_is_judged(whole, tmp_path, monkeypatch):
+    folder = tmp_path / "seed1"
+
+    def refuse(*_):
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "judge", refuse)
+        with pytest.raises(Stopped) as stopped:
+            training.train(CARTPOLE, 1, folder, progress=False)
+    assert f"rlrnn train --resume {folder}" in stopped.value.__notes__[0]
+    monkeypatch.setattr(training, "learn", None)  # nothing is learned again
+    training.resume(folder, progress=False)
+    assert_same(folder, whole(CARTPOLE))
+
+
+def test_a_finished_run_is_not_resumed(whole):
+    with pytest.raises(UserError, match=r"is finished: train longer by a new run with --steps and --out\."):
+        training.resume(whole(CARTPOLE))
+
+
+class Counting(gym.Env):
+    """Counts its resets over all copies."""
+
+    observation_space, action_space = spaces.Box(0, 1, (1,)), spaces.Discrete(2)
+    seeds: list[int | None] = []  # noqa: RUF012
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seeds.append(seed)
+        self.left = 10
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.full(1, self.left / 10, np.float32), 1.0, self.left == 0, False, {}
+
+
+gym.register("test_checkpoints/Counting-v0", entry_point=Counting)
+
+
+def test_other_games_begin_fresh_episodes_and_that_is_said(tmp_path, capsys):
+    recipe = dataclasses.replace(CARTPOLE, game="test_checkpoints/Counting-v0", wrappers=())
+    folder = tmp_path / "seed1"
+    broken_off(recipe, folder, 2)
+    begun = set(Counting.seeds) - {None}
+    Counting.seeds.clear()
+    run = training.resume(folder, progress=False)
+    assert "all copies begin fresh episodes" in capsys.readouterr().err
+    assert run.facts["steps"] == recipe.steps
+    again = set(Counting.seeds) - {None, 0}  # 0: how fast a step is was measured
+    assert len(again) >= 4 and not begun & again  # no copy plays its first episodes again
+
+
+def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 1)
+    with runs.held(folder):
+        for intrude in (
+            lambda: training.resume(folder, progress=False),
+            lambda: training.train(CARTPOLE, 1, folder, progress=False, overwrite=True),
+        ):
+            with pytest.raises(FileFault, match="is being trained by another process: wait for it"):
+                intrude()
+
+
+def test_other_versions_are_told(tmp_path, capsys):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 1)
+    facts = runs.read_json(folder / "versions.json")
+    runs.write_json(folder / "versions.json", {**facts, "torch": "1.0"})
+    training.resume(folder, progress=False)
+    assert "torch was 1.0 when this run began and is" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_something_else_is_refused_cleanly(whole, tmp_path):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 1)
+    (path,) = (folder / "checkpoints").iterdir()
+    shutil.copy(whole(CARTPOLE) / "agent.zip", path)
+    checkpoint, (complaint,) = checkpoints.latest(folder)
+    assert checkpoint is None and complaint.endswith("is not a checkpoint, or lacks a part of it.")
+
+
+def test_pauses_grow_with_what_a_checkpoint_costs(monkeypatch, tmp_path):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: clock[0])
+    written: list[float] = []
+
+    def write(*_):
+        written.append(clock[0])
+        clock[0] += 4.0
+
+    monkeypatch.setattr(checkpoints, "write", write)
+    callback = checkpoints.Checkpoints(tmp_path, (), 0.0)
+    callback.num_timesteps, callback.model = 1, None
+    while clock[0] < 1000.0:
+        callback.on_rollout_start()
+        clock[0] += 1.0
+    pauses = np.diff(written)
+    assert 30.0 <= written[0] < 32.0 and np.all((pauses >= 200.0) & (pauses < 210.0))
+
+
+TRAIN = """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from rlrnn import training
+    from test_checkpoints import CARTPOLE
+    import dataclasses
+    recipe = dataclasses.replace(CARTPOLE, steps={steps})
+    folder = Path({folder!r})
+    if folder.exists():
+        training.resume(folder, progress=False, checkpoint_seconds=0.0)
+    else:
+        training.train(recipe, 1, folder, progress=False, checkpoint_seconds=0.0)
+"""
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_kill_9_at_any_moment(kills, tmp_path):
+    steps = 64 * 20 * kills
+    undisturbed = tmp_path / "whole" / "seed1"
+    training.train(dataclasses.replace(CARTPOLE, steps=steps), 1, undisturbed, progress=False)
+    folder = tmp_path / "killed" / "seed1"
+    code = textwrap.dedent(TRAIN.format(tests=str(Path(__file__).parent), folder=str(folder), steps=steps))
+    dice, killed = np.random.default_rng(0), 0
+    while not (folder / "score.json").exists():
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        if killed < kills:
+            had = folder / "checkpoints"
+            before = set(os.listdir(had)) if had.exists() else set()
+            while process.poll() is None and not (had.exists() and set(os.listdir(had)) - before):
+                time.sleep(0.001)
+            time.sleep(dice.uniform(0.0, 0.3))
+            process.kill()
+            killed += process.wait() == -signal.SIGKILL
+        complaint = process.communicate()[1]
+        assert process.returncode in (0, -signal.SIGKILL), complaint
+    assert killed >= min(kills, 2)
+    assert_same(folder, undisturbed)
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path):
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 1)
+    for name in (".progress.part.csv", ".agent.zip.abcd.part", "checkpoints/.64.zip.1234.part"):
+        (folder / name).write_text("half")
+    training.resume(folder, progress=False)
+    assert not [path for path in folder.rglob("*") if "part" in path.name]
+
+
+def test_an_agents_file_can_be_read_from_a_checkpoint(tmp_path):
+    """Whoever has no time to resume can still play."""
+    folder = tmp_path / "seed1"
+    broken_off(CARTPOLE, folder, 1)
+    (path,) = (folder / "checkpoints").iterdir()
+    assert saving.read_agent(path).kind == "RecurrentPPO"

@@ -17,13 +17,14 @@ from stable_baselines3.common.utils import FloatSchedule, check_for_correct_spac
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import contrib, saving
-from rlrnn.errors import UserError
+from rlrnn.errors import FileFault, UserError
 from rlrnn.policy import policy_named
 
 Learner = TypeVar("Learner", bound=BaseAlgorithm)
 
 # Of the clock, or rebuilt from what is saved: with these inside, equal agents would differ in bytes.
 LEFT_OUT = ("start_time", "ep_info_buffer", "ep_success_buffer", "lr_schedule")
+LARGEST_ROLLOUT = 2**28  # steps; more would fit into no machine of today
 # Only training asks these; an agent that merely plays can do without.
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "ent_coef")
 
@@ -129,13 +130,38 @@ def build(
         data["n_envs"] = env.num_envs
         if force_reset:
             data["_last_obs"] = None
-    policy_class = _policy_class(saving.require(agent, "policy_class"))
+    named = saving.require(agent, "policy_class")
+    try:
+        return _built(cls, agent, data, named, env, device, force_reset, settings)
+    except UserError:
+        raise
+    except Exception as error:  # what a whole file holds may still be anything
+        reason = str(error).split("\n")[0][:200]
+        raise FileFault(
+            f"the agent's file does not fit together ({type(error).__name__}: {reason}): use it as "
+            "it was saved, or save the agent anew."
+        ) from error
+
+
+def _built(
+    cls: type[Learner],
+    agent: saving.Agent,
+    data: dict[str, Any],
+    named: Any,
+    env: VecEnv | None,
+    device: torch.device | str,
+    force_reset: bool,
+    settings: Mapping[str, Any],
+) -> Learner:
+    policy_class: type[Any] = policy_named(named) if isinstance(named, str) else named
     learner = cls(policy_class, env, device=device, _init_setup_model=False)  # type: ignore[call-arg]
     memory = data.pop("_last_state", None)
     learning_rate = data.get("learning_rate")
     vars(learner).update({name: value for name, value in data.items() if name != "policy_class"}, **settings)
+    learner.action_noise = None  # of SB3's off-policy learners
     if isinstance(learning_rate, MissingSchedule):
         learner.learning_rate = 0.0  # the optimizer is made with a number
+    _refuse_giants(learner, policy_class, agent)
     learner._setup_model()
     if isinstance(learning_rate, MissingSchedule):
         learner.learning_rate, learner.lr_schedule = learning_rate, FloatSchedule(learning_rate)
@@ -143,6 +169,22 @@ def build(
         learner._last_state = memory  # type: ignore[attr-defined]
     learner.set_parameters(states_for(learner, agent), exact_match=True, device=device)
     return learner
+
+
+def _refuse_giants(learner: Any, policy_class: type[Any], agent: saving.Agent) -> None:
+    """Ask the settings how large the network and a rollout will be, before any memory is taken."""
+    stored = sum(weights.numel() for weights in agent.states["policy"].values())
+    with torch.device("meta"):
+        policy = policy_class(
+            learner.observation_space, learner.action_space, lambda _: 0.0, use_sde=learner.use_sde,
+            **learner.policy_kwargs,
+        )  # fmt: skip
+    needed = sum(weights.numel() for weights in policy.state_dict().values())
+    if needed > 2 * stored + 1000:  # those of sb3-contrib are laid out otherwise
+        raise ValueError(f"its settings tell of a network of {needed:,} numbers, but it holds {stored:,}")
+    steps = learner.n_envs * learner.n_steps
+    if not 1 <= steps <= LARGEST_ROLLOUT:
+        raise ValueError(f"its settings tell of rollouts of {steps:,} steps")
 
 
 def states_for(learner: BaseAlgorithm, agent: saving.Agent) -> dict[str, Any]:
@@ -159,8 +201,3 @@ def _policy_name(policy_class: type[Any]) -> str | type[Any]:
     except UserError:
         return policy_class
     return policy_class.__name__ if known is policy_class else policy_class
-
-
-def _policy_class(stored: Any) -> type[Any]:
-    named: type[Any] = policy_named(stored) if isinstance(stored, str) else stored
-    return named

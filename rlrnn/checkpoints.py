@@ -90,9 +90,11 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         try:
             agent = saving.read_agent(path)
             extras = agent.data.pop(EXTRAS, None)
-            if agent.missing or not isinstance(extras, dict) or not extras.keys() >= _FIELDS:
+            whole = isinstance(extras, dict) and extras.keys() >= _FIELDS and not agent.missing
+            rows = extras["logs"] if whole else None
+            if not isinstance(rows, dict) or not all(type(n) is int for n in rows.values()):
                 raise FileFault(f"{path} is not a checkpoint, or lacks a part of it.")
-            _check_logs(folder, path, extras["logs"])
+            _check_logs(folder, path, rows)
             return Checkpoint(path, agent, extras), complaints
         except FileFault as fault:
             complaints.append(str(fault))

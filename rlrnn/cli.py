@@ -19,7 +19,7 @@ from rlrnn.errors import UserError
 if TYPE_CHECKING:
     from rlrnn.catalogue import Game
     from rlrnn.ppo import RecurrentPPO
-    from rlrnn.recipes import EvaluationRecipe
+    from rlrnn.recipes import EvaluationRecipe, Recipe
     from rlrnn.runs import Run
 
 DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, judge it, watch it."
@@ -43,6 +43,8 @@ Ctrl-C saves the agent as it is.
 examples:
   rlrnn train pong-gru                                     an agent of the catalogue (see: rlrnn list)
   rlrnn train my-agent.toml --seed 3                       a recipe of your own
+  rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two at a time
+  rlrnn train --resume runs/pong-gru/seed0                 go on with a run that was killed
   rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
   rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
   rlrnn train my-agent.toml --import my_games.py           a game or a cell that your module registers
@@ -176,6 +178,9 @@ def _train(arguments: argparse.Namespace) -> None:
         return
     settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
     recipe = recipes.override(catalogue.agent(arguments.agent), settings)
+    if arguments.seeds is not None:
+        _train_seeds(arguments, recipe)
+        return
     run = train(
         recipe,
         arguments.seed,
@@ -185,6 +190,24 @@ def _train(arguments: argparse.Namespace) -> None:
         command=arguments.line,
     )
     _say_what_came_of_it(run)
+
+
+def _train_seeds(arguments: argparse.Namespace, recipe: Recipe) -> None:
+    from rich.console import Console
+
+    from rlrnn.evaluation import table_of_seeds
+    from rlrnn.seeds import Task, cores, train_seeds
+
+    folder = Path(arguments.out or Path("runs", recipe.name))
+    numbers = range(arguments.seed, arguments.seed + arguments.seeds)
+    what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
+    tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
+    outcome = train_seeds(tasks, arguments.jobs or cores())
+    if outcome.finished:
+        Console().print(table_of_seeds(outcome.finished))
+    print(f"{len(outcome.finished)} of {len(tasks)} seeds are finished, in {folder}")
+    if outcome.failed:
+        raise UserError(" ".join(f"Seed {seed} failed: {why}" for seed, why in outcome.failed.items()))
 
 
 def _say_what_came_of_it(run: Run) -> None:
@@ -273,6 +296,12 @@ def _parser() -> argparse.ArgumentParser:
         "--resume", action="store_true", help="go on with a run that was killed: AGENT is its folder"
     )
     train.add_argument("--seed", type=_whole, default=0, help="decides everything random (default: 0)")
+    train.add_argument(
+        "--seeds", type=_count, metavar="N", help="train N seeds, from --seed on; finished ones are skipped"
+    )
+    train.add_argument(
+        "--jobs", type=_count, metavar="J", help="how many seeds at a time (default: one per processor core)"
+    )
     train.add_argument("--steps", help="how many steps of the game to train for, instead of the recipe's")
     train.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/<agent>/seed<k>)")
     train.add_argument(

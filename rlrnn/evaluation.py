@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
     from rlrnn.ppo import RecurrentPPO
+    from rlrnn.runs import Run
 
 EVALUATION_SEED = 1_000_000  # of the judged episodes; training seeds are small numbers
 BATCH = 100  # episodes played at once
@@ -230,6 +231,24 @@ def table(scores: Mapping[str, Score], game: Game) -> Table:
     grid.add_section()
     for name, reference in game.references.items():
         grid.add_row(f"reference: {name}", f"{reference.points:.2f}", style="dim")
+    return grid
+
+
+def table_of_seeds(finished: Sequence[Run]) -> Table:
+    """The points of each seed of an agent, and their mean."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    game, every = finished[0].game, [run.scores() for run in finished]
+    grid = Table(title=f"{game.title or game.name}: {game.points.unit}, mean of each seed", box=SIMPLE_HEAD)
+    grid.add_column("seed", justify="right")
+    for name in every[0]:
+        grid.add_column(name, justify="right", no_wrap=True)
+    for run, scores in zip(finished, every, strict=True):
+        grid.add_row(str(run.seed), *(f"{score.mean:.2f}" for score in scores.values()))
+    grid.add_section()
+    means = np.array([[score.mean for score in scores.values()] for scores in every])
+    grid.add_row("mean", *(f"{mean:.2f}" for mean in means.mean(axis=0)))
     return grid
 
 

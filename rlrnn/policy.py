@@ -260,8 +260,8 @@ class RecurrentPolicy(BasePolicy):
     def _split_state(self, memory: Tensor) -> States:
         """[B, S] -> one array (layers, B, units) per part."""
         layers, _, units = self.state_shapes[0]
-        parts = memory.view(memory.shape[0], layers, len(self.state_shapes), units).permute(2, 1, 0, 3)
-        return tuple(part.cpu().numpy() for part in parts)
+        known = memory.cpu().numpy().reshape(len(memory), layers, len(self.state_shapes), units)
+        return tuple(known.transpose(2, 1, 0, 3))
 
     def _join_state(self, state: States, n_envs: int) -> Tensor:
         """The inverse of ``_split_state``; a state of the wrong shape always raises."""
@@ -272,10 +272,8 @@ class RecurrentPolicy(BasePolicy):
                 f"the state has parts of shape {shapes}, but this agent with {n_envs} environment(s) needs "
                 f"{wanted}: hand in what predict() returned, or None at the start of episodes."
             )
-        parts = torch.stack(
-            [torch.as_tensor(np.asarray(p), dtype=torch.float32, device=self.device) for p in state]
-        )
-        return parts.permute(2, 1, 0, 3).reshape(n_envs, -1)
+        parts = np.stack([np.asarray(part, np.float32) for part in state])  # users may keep them elsewhere
+        return torch.as_tensor(parts.transpose(2, 1, 0, 3).reshape(n_envs, -1), device=self.device)
 
     def _check_starts(self, episode_start: np.ndarray | None, n_envs: int) -> np.ndarray:
         if episode_start is None:

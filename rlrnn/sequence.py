@@ -17,6 +17,8 @@ from rlrnn import compiled, fused
 from rlrnn.cells import Cell, make_cell
 from rlrnn.errors import UserError
 
+MOST_LAYERS = 1000
+
 
 def clear(state: Tensor, start: Tensor) -> Tensor:
     """The state [..., B, S] with zeros where an episode begins (start [..., B], bool)."""
@@ -56,9 +58,9 @@ class Memory(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        if n_layers < 1 or hidden_size < 1:
+        if not 1 <= n_layers <= MOST_LAYERS or hidden_size < 1:
             raise UserError(
-                f"a memory needs at least one layer of one unit, got n_layers={n_layers}, "
+                f"a memory needs 1 to {MOST_LAYERS} layers of at least one unit, got n_layers={n_layers}, "
                 f"hidden_size={hidden_size}."
             )
         if not 0.0 <= dropout < 1.0:

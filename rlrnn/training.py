@@ -51,6 +51,7 @@ def train(
     progress: bool = True,
     command: str | None = None,
     checkpoint_seconds: float = checkpoints.SECONDS,
+    callback: BaseCallback | None = None,
 ) -> Run:
     """Train an agent by its recipe, judge it and draw its curve; all of it ends up in the run's folder.
 
@@ -70,7 +71,7 @@ def train(
             if progress and "replaces" in run.facts:
                 older = folder.with_name(run.facts["replaces"])
                 _say(f"The older run is kept in {older} until this one is finished.")
-            run = learn(agent, run, progress=progress, pause=checkpoint_seconds)
+            run = learn(agent, run, None, callback, progress=progress, pause=checkpoint_seconds)
             return finish(agent, run, progress)
 
 
@@ -80,6 +81,7 @@ def resume(
     device: str = "cpu",
     progress: bool = True,
     checkpoint_seconds: float = checkpoints.SECONDS,
+    callback: BaseCallback | None = None,
 ) -> Run:
     """Go on with a run that was killed or interrupted, as if it had not been.
 
@@ -110,7 +112,7 @@ def resume(
                     _say("This game cannot be saved: all copies begin fresh episodes.")
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
             run = run.end(runs.TRAINING)
-            run = learn(agent, run, checkpoint, progress=progress, pause=checkpoint_seconds)
+            run = learn(agent, run, checkpoint, callback, progress=progress, pause=checkpoint_seconds)
             return finish(agent, run, progress)
 
 
@@ -163,6 +165,7 @@ def learn(
     agent: RecurrentPPO,
     run: Run,
     checkpoint: Checkpoint | None = None,
+    callback: BaseCallback | None = None,
     *,
     progress: bool = True,
     pause: float = checkpoints.SECONDS,
@@ -177,11 +180,12 @@ def learn(
         checkpoints.go_on_logging(checkpoint, agent)
     began, steps = time.perf_counter() - spent, run.recipe.steps
     display = Display(steps)
-    watchers = [episodes, checkpoints.Checkpoints(run.folder, logs, began, pause)]
+    watchers: list[BaseCallback] = [episodes, checkpoints.Checkpoints(run.folder, logs, began, pause)]
+    watchers += [display] * progress + ([] if callback is None else [callback])
     try:
         agent.learn(
             steps - agent.num_timesteps,
-            [*watchers, display] if progress else watchers,
+            watchers,
             reset_num_timesteps=checkpoint is None,
         )
         agent._num_timesteps_at_start = 0  # of the run, not of what was resumed

@@ -27,6 +27,7 @@ ROOMS = {
             "runs",
             "logs",
             "checkpoints",
+            "seeds",
             "training",
             "evaluation",
             "plotting",

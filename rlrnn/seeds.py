@@ -1,0 +1,233 @@
+"""Several seeds of one agent, trained side by side: one process each, one display for all.
+
+Whatever befalls one run takes no other down: its process ends, and what it said is told at the end. The
+result of a seed does not depend on how many run beside it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rlrnn import runs
+from rlrnn.errors import UserError
+from rlrnn.recipes import Recipe
+from rlrnn.runs import Run
+
+PAUSE = 0.5  # seconds between two messages of a run, and between two looks of a stopped parent
+LINES = 10.0  # seconds between two lines where there is no terminal
+
+
+@dataclass(frozen=True)
+class Task:
+    """One seed to be trained, or gone on with, in its folder."""
+
+    recipe: Recipe
+    seed: int
+    folder: Path
+    device: str = "cpu"
+    overwrite: bool = False
+    command: str | None = None
+    imports: tuple[str, ...] = ()  # modules that register the user's games and cells
+    threads: int = 1
+
+
+@dataclass
+class Outcome:
+    """What became of the seeds."""
+
+    finished: list[Run] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)  # seeds that were finished before; in ``finished``, too
+    failed: dict[int, str] = field(default_factory=dict)  # seed -> sentence
+
+
+def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
+    """Train the seeds, ``jobs`` at a time: finished ones are skipped, broken-off ones gone on with.
+
+    Ctrl-C stops all of them, each with its agent saved, before it is raised here.
+    """
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}; it must be at least 1.")
+    outcome, waiting = Outcome(), []
+    for task in tasks:
+        run = _run_in(task.folder)
+        if run is not None and run.status == runs.FINISHED and not task.overwrite:
+            outcome.skipped.append(task.seed)
+        else:
+            waiting.append(task)
+    threads = max(1, cores() // min(jobs, max(1, len(waiting))))
+    display = Display(tasks, progress)
+    with display.bar if display.terminal else nullcontext():
+        _work([replace(task, threads=threads) for task in waiting], jobs, outcome, display)
+    finished = (_run_in(task.folder) for task in tasks if task.seed not in outcome.failed)
+    outcome.finished = [run for run in finished if run is not None]
+    return outcome
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_in(folder: Path) -> Run | None:
+    return runs.read_run(folder) if (folder / runs.VERSIONS).exists() else None
+
+
+def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: Display) -> None:
+    running: dict[Connection, tuple[Task, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.pop(0)
+                running.update([_start(task)])
+            for pipe in wait(list(running), timeout=PAUSE):
+                assert isinstance(pipe, Connection)
+                task, process = running[pipe]
+                try:
+                    kind, *what = pipe.recv()
+                except (EOFError, OSError):
+                    del running[pipe]
+                    process.join()
+                    if process.exitcode and task.seed not in outcome.failed:
+                        outcome.failed[task.seed] = _how_it_ended(process.exitcode, task)
+                    display.ended(task, task.seed not in outcome.failed)
+                    continue
+                if kind == "failed":
+                    outcome.failed[task.seed] = what[0]
+                else:
+                    display.show(task, *what)
+    except KeyboardInterrupt as stop:
+        stop.add_note(_stop(running))
+        raise
+
+
+def _stop(running: dict[Connection, tuple[Task, BaseProcess]]) -> str:
+    """Ask all to stop, wait until they have saved what there is, and tell what they said."""
+    told = []
+    for pipe, (task, process) in running.items():
+        try:
+            pipe.send("stop")
+            while True:
+                kind, *what = pipe.recv()
+                if kind == "failed":
+                    told.append(f"Seed {task.seed}: {what[0]}")
+        except (EOFError, OSError):
+            process.join()
+    return " ".join(told)
+
+
+def _how_it_ended(code: int, task: Task) -> str:
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+    return f"its process ended {how}. To go on: rlrnn train --resume {task.folder}."
+
+
+def _start(task: Task) -> tuple[Connection, tuple[Task, BaseProcess]]:
+    context = multiprocessing.get_context("spawn")  # forking a process with threads is asking for trouble
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(task, theirs), daemon=True)
+    process.start()
+    theirs.close()  # so that its end is seen here
+    return ours, (task, process)
+
+
+def _child(task: Task, pipe: Connection) -> None:
+    """What the process of a seed does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    import torch
+
+    from rlrnn import cli, training
+
+    torch.set_num_threads(task.threads)
+    try:
+        for module in task.imports:
+            cli.import_module(module)
+        how: dict[str, Any] = {"device": task.device, "progress": False, "callback": Messenger(pipe)}
+        if task.overwrite or _run_in(task.folder) is None:
+            start = partial(training.train, task.recipe, task.seed, task.folder)
+            start(overwrite=task.overwrite, command=task.command, **how)
+        else:
+            training.resume(task.folder, **how)
+    except BaseException as error:
+        said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
+        if not isinstance(error, UserError | OSError | KeyboardInterrupt):
+            said = f"{type(error).__name__}: {error}"
+        pipe.send(("failed", " ".join([said, *getattr(error, "__notes__", [])])))
+        sys.exit(1)
+
+
+class Messenger(BaseCallback):
+    """Tells the parent how far a training is, and hears when it shall stop."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self.pipe, self.told = pipe, 0.0
+
+    def _on_step(self) -> bool:
+        now = time.monotonic()
+        if now - self.told >= PAUSE:
+            self.told = now
+            recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+            points = sum(recent) / len(recent) if recent else None
+            try:
+                self.pipe.send(("at", self.num_timesteps, points))
+                stop = self.pipe.poll()
+            except OSError:  # the parent is gone
+                stop = True
+            if stop:
+                raise KeyboardInterrupt
+        return True
+
+
+class Display:
+    """A bar for every seed on a terminal; elsewhere a line for all of them from time to time."""
+
+    def __init__(self, tasks: Sequence[Task], progress: bool) -> None:
+        console = Console(stderr=True, quiet=not progress)
+        self.terminal = console.is_terminal
+        self.bar = Progress("{task.description}", BarColumn(None), "{task.fields[state]}", console=console)
+        self.rows: dict[int, TaskID] = {}
+        self.states: dict[int, str] = {}
+        self.spoken = time.monotonic()
+        for task in tasks:
+            run = _run_in(task.folder)
+            done = run is not None and run.status == runs.FINISHED and not task.overwrite
+            state = "finished before" if done else "waiting"
+            total = task.recipe.steps
+            self.rows[task.seed] = self.bar.add_task(
+                f"{task.recipe.name} seed {task.seed}", total=total, completed=total * done, state=state
+            )
+            self.states[task.seed] = state
+
+    def show(self, task: Task, steps: int, points: float | None) -> None:
+        """A run is so far."""
+        won = "no episode yet" if points is None else f"{points:.2f} points"
+        self._state(task.seed, f"{steps:,} of {task.recipe.steps:,} steps, {won}", steps)
+
+    def ended(self, task: Task, well: bool) -> None:
+        """A run is over."""
+        self._state(
+            task.seed, "finished" if well else "failed", task.recipe.steps if well else None, now=True
+        )
+
+    def _state(self, seed: int, state: str, completed: int | None, now: bool = False) -> None:
+        self.states[seed] = state
+        self.bar.update(self.rows[seed], state=state, completed=completed)
+        if not self.terminal and (now or time.monotonic() - self.spoken >= LINES):
+            self.spoken = time.monotonic()
+            line = "; ".join(f"seed {seed}: {state}" for seed, state in self.states.items())
+            self.bar.console.print(line, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The shell: rlrnn list, train, evaluate, plot, watch."""
+"""The shell: rlrnn list, train, evaluate, compare, plot, watch."""
 
 from __future__ import annotations
 
@@ -62,13 +62,23 @@ examples:
 """
 
 PLOT = """
-Draws learning curves into one picture: points per episode and their running mean against steps of the
-game, one colour per agent, with the game's reference scores.
+Draws learning curves into one picture: points per episode against steps of the game, one colour per agent,
+with the game's reference scores. One or two seeds are drawn as they are, with their running mean; three and
+more as their median and quartiles.
 
 examples:
   rlrnn plot runs/pong-gru/seed0
   rlrnn plot runs/pong-gru runs/pong-feedforward --out pong.pdf     all seeds of two agents
   rlrnn plot logs/monitor.csv logs/progress.csv logs/evaluations.npz
+"""
+
+COMPARE = """
+Prints what agents of one game won, over all their seeds: mean, median, interquartile mean, 95 % interval, the
+score between a random player (0) and the game's ceiling (1), and how likely one agent beats another.
+
+examples:
+  rlrnn compare runs/pong-gru
+  rlrnn compare runs/pong-gru runs/pong-feedforward runs/pong-stacked --out pong.svg
 """
 
 WATCH = """
@@ -195,7 +205,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _train_seeds(arguments: argparse.Namespace, recipe: Recipe) -> None:
     from rich.console import Console
 
-    from rlrnn.evaluation import table_of_seeds
+    from rlrnn.comparing import compare, table
     from rlrnn.seeds import Task, cores, train_seeds
 
     folder = Path(arguments.out or Path("runs", recipe.name))
@@ -204,7 +214,7 @@ def _train_seeds(arguments: argparse.Namespace, recipe: Recipe) -> None:
     tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
     outcome = train_seeds(tasks, arguments.jobs or cores())
     if outcome.finished:
-        Console().print(table_of_seeds(outcome.finished))
+        Console().print(table(compare(outcome.finished)))
     print(f"{len(outcome.finished)} of {len(tasks)} seeds are finished, in {folder}")
     if outcome.failed:
         raise UserError(" ".join(f"Seed {seed} failed: {why}" for seed, why in outcome.failed.items()))
@@ -239,6 +249,17 @@ def _plot(arguments: argparse.Namespace) -> None:
     from rlrnn.plotting import plot
 
     print(plot(arguments.runs, arguments.out))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from rlrnn.comparing import compare, draw, table
+
+    comparison = compare(arguments.runs)
+    Console().print(table(comparison))
+    if arguments.out:
+        print(draw(comparison, arguments.out))
 
 
 def _watch(arguments: argparse.Namespace) -> None:
@@ -331,6 +352,12 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", default="curves.png", help=".png, .pdf or .svg (default: curves.png)"
     )
 
+    compare = command("compare", _compare, COMPARE, "compare agents over their seeds")
+    compare.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run's folder, or an agent's folder (all its seeds)"
+    )
+    compare.add_argument("--out", metavar="FILE", help="draw it, too: .png, .svg or .pdf")
+
     watch = command("watch", _watch, WATCH, "record games played")
     watch.add_argument("--out", metavar="FILE", help=".gif or .mp4 (default: play.gif in the run's folder)")
 
@@ -346,7 +373,7 @@ def _parser() -> argparse.ArgumentParser:
             help="the most likely action (else as the recipe says)",
         )
         actions.add_argument("--sampled", dest="deterministic", action="store_false", help="sampled actions")
-    for playing in (train, evaluate, watch, plot):
+    for playing in (train, evaluate, compare, watch, plot):
         playing.add_argument(
             "--import",
             dest="imports",

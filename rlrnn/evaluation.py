@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrnn import catalogue
+from rlrnn import catalogue, statistics
 from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
 
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
     from rlrnn.ppo import RecurrentPPO
-    from rlrnn.runs import Run
 
 EVALUATION_SEED = 1_000_000  # of the judged episodes; training seeds are small numbers
 BATCH = 100  # episodes played at once
-RESAMPLES = 10_000  # of the bootstrap
 WITH_MEMORY, WIPED, RANDOM = "with memory", "memory wiped", "random player"
 
 
@@ -58,12 +56,22 @@ class Score:
     @property
     def mean(self) -> float:
         """Mean points per episode."""
-        return float(np.mean(self.points))
+        return statistics.mean([self.points])
 
     @property
     def sd(self) -> float:
         """Standard deviation over episodes (n in the denominator, as in SB3's ``evaluate_policy``)."""
-        return float(np.std(self.points))
+        return statistics.sd([self.points])
+
+    @property
+    def median(self) -> float:
+        """Median points per episode."""
+        return statistics.median([self.points])
+
+    @property
+    def iqm(self) -> float:
+        """Mean points per episode without the worst and the best quarter of the episodes."""
+        return statistics.iqm([self.points])
 
     @property
     def won(self) -> float | None:
@@ -72,20 +80,24 @@ class Score:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean: percentile bootstrap over episodes (Efron 1979), on fixed draws."""
-        points, rng = np.asarray(self.points), np.random.default_rng(0)
-        n = len(points)
-        # In ten blocks, so that 1,000 episodes need 8 MB instead of 80.
-        means = [points[rng.integers(n, size=(RESAMPLES // 10, n))].mean(axis=1) for _ in range(10)]
-        low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-        return float(low), float(high)
+        """95 % interval of the mean over other episodes: percentile bootstrap (Efron 1979)."""
+        return statistics.bootstrap([self.points])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: the summary for readers, the episodes for ``from_json``."""
         low, high = self.interval
-        summary = {"mean": self.mean, "sd": self.sd, "interval": [low, high], "won": self.won}
-        episodes = {"points": list(self.points), "lengths": list(self.lengths), "win": self.win}
-        return {**summary, "episodes": self.episodes, **episodes}
+        return {
+            "mean": self.mean,
+            "sd": self.sd,
+            "median": self.median,
+            "iqm": self.iqm,
+            "interval": [low, high],
+            "won": self.won,
+            "episodes": self.episodes,
+            "points": list(self.points),
+            "lengths": list(self.lengths),
+            "win": self.win,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Score:
@@ -231,24 +243,6 @@ def table(scores: Mapping[str, Score], game: Game) -> Table:
     grid.add_section()
     for name, reference in game.references.items():
         grid.add_row(f"reference: {name}", f"{reference.points:.2f}", style="dim")
-    return grid
-
-
-def table_of_seeds(finished: Sequence[Run]) -> Table:
-    """The points of each seed of an agent, and their mean."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    game, every = finished[0].game, [run.scores() for run in finished]
-    grid = Table(title=f"{game.title or game.name}: {game.points.unit}, mean of each seed", box=SIMPLE_HEAD)
-    grid.add_column("seed", justify="right")
-    for name in every[0]:
-        grid.add_column(name, justify="right", no_wrap=True)
-    for run, scores in zip(finished, every, strict=True):
-        grid.add_row(str(run.seed), *(f"{score.mean:.2f}" for score in scores.values()))
-    grid.add_section()
-    means = np.array([[score.mean for score in scores.values()] for scores in every])
-    grid.add_row("mean", *(f"{mean:.2f}" for mean in means.mean(axis=0)))
     return grid
 
 

@@ -76,7 +76,9 @@ class Run:
 
     def scores(self) -> dict[str, Score]:
         """The evaluation: with memory, with the memory wiped, and a random player."""
-        path = self._file(SCORE, f"judge the agent with: rlrnn evaluate {self.folder}")
+        path = self._file(
+            SCORE, f"judge the agent with: rlrnn evaluate {self.folder} --out {self.folder / SCORE}"
+        )
         try:
             return {name: Score.from_json(score) for name, score in read_json(path)["scores"].items()}
         except (KeyError, TypeError, AttributeError) as error:

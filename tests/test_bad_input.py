@@ -156,7 +156,7 @@ def test_no_cuda_is_said_before_anything_is_done(
 def test_a_full_disk_after_the_agent_was_saved_says_where_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: Any) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")  # as a write says it: without a name
 
     with monkeypatch.context() as patch:

@@ -223,7 +223,7 @@ def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monk
     status, sentence = fails(capsys, "train", "tiny.toml", "--out", "file/run")
     assert status == 1 and "file/run" in sentence and "--out" in sentence
 
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(28, "No space left on device", "curve.png")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)

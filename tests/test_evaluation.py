@@ -124,7 +124,15 @@ def test_mean_spread_and_wins_by_hand():
         3,
     )
     assert Score((1.0,), (1,)).won is None and Score((1.0,), (1,)).interval == (1.0, 1.0)
+    assert (score.median, score.iqm) == (2.0, 3.0)  # of three episodes no quarter can be left out
     assert Score.from_json(score.to_json()) == score
+
+
+def test_a_score_is_written_for_readers_and_older_ones_still_open():
+    written = Score((1.0, 2.0, 3.0, 10.0), (1, 1, 1, 4)).to_json()
+    assert (written["mean"], written["median"], written["iqm"]) == (4.0, 2.5, 2.5)
+    older = {key: value for key, value in written.items() if key not in ("median", "iqm")}
+    assert Score.from_json(older) == Score.from_json(written)
 
 
 def test_the_interval_is_the_bootstraps():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from rlrnn.ppo import RecurrentPPO
 
+Look: TypeAlias = Callable[[], NDArray[np.uint8]]  # what is to be seen now, [height, width, 3]
+
 GIF_RATE = 25  # pictures per second of a GIF, at most; viewers slow down faster ones
 GIF_FRAMES = 800  # pictures of a GIF, at most
 GIF_WIDTH = 400  # pixels, at most
@@ -35,10 +38,13 @@ def watch(
     episodes: int = 1,
     deterministic: bool = True,
     seed: int = EVALUATION_SEED,
+    activations: bool = False,
 ) -> Path:
     """Record an agent at play: a GIF by its suffix, or an MP4 (needs the extra ``video``).
 
     The picture moves at the game's own speed. A GIF leaves out pictures so that its file stays small.
+    ``activations`` puts the hidden units beside it, a row each and alike beside alike, over the last 46
+    steps, drawn as an oscilloscope does: the newest column stands left of the gap, which runs to the right.
     """
     from rlrnn.threads import one_thread
 
@@ -49,33 +55,42 @@ def watch(
         raise UserError(f"episodes is {episodes}; it must be at least 1.")
     chosen = catalogue.game(game)
     with closing(copies_for(agent, chosen, 1, seed, "rgb_array")) as env, one_thread(agent.device):
-        played = steps(agent.player(1, deterministic=deterministic, seed=seed), env, episodes)
+        player = agent.player(1, deterministic=deterministic, seed=seed)
+        look: Look = partial(picture, env, GIF_WIDTH if path.suffix == ".gif" else None)
+        if activations:
+            from rlrnn.activations import Overheard, Strip
+
+            overheard, strip = Overheard(player), Strip(agent, chosen, deterministic, seed)
+            played, look = strip.follow(steps(overheard, env, episodes), overheard), strip.beside(look)
+        else:
+            played = steps(player, env, episodes)
         rate = float(env.get_attr("metadata")[0].get("render_fps", 30))
         path.parent.mkdir(parents=True, exist_ok=True)
         with runs.replacing(path) as part:
-            (write_gif if path.suffix == ".gif" else write_mp4)(part, env, played, rate)
+            (write_gif if path.suffix == ".gif" else write_mp4)(part, look, played, rate)
     return path
 
 
 def steps(player: Player, env: VecEnv, episodes: int) -> Iterator[int]:
-    """Play some episodes in one copy, and stop before every step to be looked at."""
+    """Play some episodes in one copy, and stop to be looked at before every step that has been decided on."""
     player.reset()
     observations, starts = env.reset(), np.ones(1, np.bool_)
     count = 0
     while episodes > 0:
+        actions = player.act(observations, starts)
         yield count
-        observations, _, starts, _ = env.step(player.act(observations, starts))
+        observations, _, starts, _ = env.step(actions)
         episodes -= int(starts[0])
         count += 1
 
 
-def write_gif(path: Path, env: VecEnv, played: Iterable[int], rate: float) -> None:
+def write_gif(path: Path, look: Look, played: Iterable[int], rate: float) -> None:
     """Write a GIF of thinned pictures that share one palette; ``rate`` is in steps per second."""
     every = max(1, int(np.ceil(rate / GIF_RATE)))  # steps from one picture to the next
     images: list[Image.Image] = []
     for count in played:
         if count % every == 0:
-            images.append(_shrink(Image.fromarray(picture(env))))
+            images.append(Image.fromarray(look()))
         if len(images) > GIF_FRAMES:
             images, every = images[::2], 2 * every
     palette = _palette(images)
@@ -88,7 +103,7 @@ def write_gif(path: Path, env: VecEnv, played: Iterable[int], rate: float) -> No
     )
 
 
-def write_mp4(path: Path, env: VecEnv, played: Iterable[int], rate: float) -> None:
+def write_mp4(path: Path, look: Look, played: Iterable[int], rate: float) -> None:
     """Write an MP4 of every step."""
     try:
         imageio = importlib.import_module("imageio.v2")
@@ -99,21 +114,19 @@ def write_mp4(path: Path, env: VecEnv, played: Iterable[int], rate: float) -> No
         ) from None
     with imageio.get_writer(path, fps=rate, macro_block_size=2) as writer:
         for _ in played:
-            writer.append_data(picture(env))
+            writer.append_data(look())
 
 
-def picture(env: VecEnv) -> NDArray[np.uint8]:
-    """What the first copy looks like, [height, width, 3]."""
-    image = env.get_images()[0]
-    if image is None:
+def picture(env: VecEnv, width: int | None = None) -> NDArray[np.uint8]:
+    """What the first copy looks like, [height, width, 3], not wider than ``width``."""
+    pixels = env.get_images()[0]
+    if pixels is None:
         raise UserError("this game draws no pictures: it has no render_mode rgb_array.")
-    return np.asarray(image, np.uint8)
-
-
-def _shrink(image: Image.Image) -> Image.Image:
-    scale = min(1.0, GIF_WIDTH / image.width)
-    size = (round(image.width * scale), round(image.height * scale))
-    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+    image = Image.fromarray(np.asarray(pixels, np.uint8))
+    if width is not None and width < image.width:
+        height = round(image.height * width / image.width)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image)
 
 
 def _palette(images: Sequence[Image.Image]) -> Image.Image:

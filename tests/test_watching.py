@@ -9,8 +9,10 @@ import torch
 from gymnasium import spaces
 from PIL import Image
 
-from rlrnn import watching
+from rlrnn import catalogue, watching
+from rlrnn.activations import COLUMN_WIDTH, COLUMNS, LEAST_HEIGHT, MARGIN
 from rlrnn.errors import MissingExtraError, UserError
+from rlrnn.ppo import RecurrentPPO
 from rlrnn.watching import watch
 
 
@@ -96,6 +98,29 @@ def test_episodes_follow_each_other_and_repeat(tmp_path):
     )
     assert two == again != one
     assert len(read_gif(tmp_path / "1.gif")[1]) == 30
+
+
+def test_activations_stand_beside_the_same_film(tmp_path):
+    torch.manual_seed(0)
+    game = "test_watching/Painting-v0"
+    options = {"cell": "gru", "hidden_size": 5}
+    agent = RecurrentPPO("MlpPolicy", catalogue.make_vec(game, 1), policy_kwargs=options, device="cpu")
+    plain = watch(agent, game, tmp_path / "plain.gif")
+    both = watch(agent, game, tmp_path / "both.gif", activations=True)
+    (small, one), (large, two) = read_gif(plain), read_gif(both)
+    height = 5 * round(LEAST_HEIGHT / 5)
+    assert small == (400, 24) and large == (400 + MARGIN + COLUMN_WIDTH * COLUMNS, height)
+    assert [length for _, length in one] == [length for _, length in two]
+    with Image.open(both) as gif:
+        for i, (brightness, _) in enumerate(one):
+            gif.seek(i)
+            picture = np.asarray(gif.convert("RGB"))
+            assert abs(int(picture[height // 2, 200, 0]) - brightness) <= 8  # of a palette of 64 colours
+            columns = picture[:, 400 + MARGIN :: COLUMN_WIDTH]
+            filled = (columns < 255).any(axis=(0, 2))
+            assert filled.tolist() == [column <= 2 * i for column in range(COLUMNS)]  # every second step
+    again = watch(agent, game, tmp_path / "again.gif", activations=True)
+    assert again.read_bytes() == both.read_bytes()
 
 
 def test_an_mp4_shows_every_step(tmp_path):

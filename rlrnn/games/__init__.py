@@ -7,6 +7,7 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/Pendulum-v1": ("pendulum", "Pendulum", 200),
     "rlrnn/MountainCarContinuous-v0": ("mountain_car", "MountainCarContinuous", 999),
     "rlrnn/Pong-v0": ("pong", "Pong", 5000),
+    "rlrnn/Recall-v0": ("recall", "Recall", None),  # its keyword `length` says
 }
 
 

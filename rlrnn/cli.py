@@ -1,4 +1,4 @@
-"""The shell: rlrnn list, train, evaluate, compare, plot, watch."""
+"""The shell: rlrnn list, train, evaluate, compare, plot, inspect, watch, report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlrnn import __version__
+from rlrnn import __version__, manual
 from rlrnn.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,74 +21,6 @@ if TYPE_CHECKING:
     from rlrnn.ppo import RecurrentPPO
     from rlrnn.recipes import EvaluationRecipe, Recipe
     from rlrnn.runs import Run
-
-DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, judge it, watch it."
-
-FIRST_STEPS = """
-first steps:
-  rlrnn list                             which games and agents there are
-  rlrnn train cartpole-gru               learns, then prints the points that it wins
-  rlrnn watch runs/cartpole-gru/seed0    a GIF of it at play
-  rlrnn train --help                     every command explains itself
-"""
-
-LIST = """
-Shows the games and the agents of the catalogue. An agent's points are those it was measured to win.
-"""
-
-TRAIN = """
-Trains an agent by its recipe, judges it and draws its learning curve, all in runs/<agent>/seed<k>/.
-Ctrl-C saves the agent as it is.
-
-examples:
-  rlrnn train pong-gru                                     an agent of the catalogue (see: rlrnn list)
-  rlrnn train my-agent.toml --seed 3                       a recipe of your own
-  rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two at a time
-  rlrnn train --resume runs/pong-gru/seed0                 go on with a run that was killed
-  rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
-  rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
-  rlrnn train my-agent.toml --import my_games.py           a game or a cell that your module registers
-"""
-
-EVALUATE = """
-Plays the evaluation games and prints the points: with memory, with the memory wiped before every step,
-and of a random player. The run's own score.json stays as it is. An agent's file (.zip) of a script that
-normalised with VecNormalize lacks those statistics and plays worse than it did there.
-
-examples:
-  rlrnn evaluate runs/pong-gru/seed0
-  rlrnn evaluate runs/pong-gru/seed0 --episodes 1000 --sampled
-  rlrnn evaluate logs/best_model.zip --game pong --out score.json
-"""
-
-PLOT = """
-Draws learning curves into one picture: points per episode against steps of the game, one colour per agent,
-with the game's reference scores. One or two seeds are drawn as they are, with their running mean; three and
-more as their median and quartiles.
-
-examples:
-  rlrnn plot runs/pong-gru/seed0
-  rlrnn plot runs/pong-gru runs/pong-feedforward --out pong.pdf     all seeds of two agents
-  rlrnn plot logs/monitor.csv logs/progress.csv logs/evaluations.npz
-"""
-
-COMPARE = """
-Prints what agents of one game won, over all their seeds: mean, median, interquartile mean, 95 % interval, the
-score between a random player (0) and the game's ceiling (1), and how likely one agent beats another.
-
-examples:
-  rlrnn compare runs/pong-gru
-  rlrnn compare runs/pong-gru runs/pong-feedforward runs/pong-stacked --out pong.svg
-"""
-
-WATCH = """
-Records games played: a GIF, or an MP4 with pip install "rlrnn[video]".
-
-examples:
-  rlrnn watch runs/pong-gru/seed0
-  rlrnn watch runs/pong-gru/seed0 --episodes 3 --out pong.mp4
-  rlrnn watch logs/best_model.zip --game pong
-"""
 
 RUN_HELP = "a run's folder, or a saved agent (.zip) with --game"
 
@@ -268,7 +200,34 @@ def _watch(arguments: argparse.Namespace) -> None:
     agent, game, how = _opened(arguments)
     folder = Path(arguments.run) if Path(arguments.run).is_dir() else Path()
     path = Path(arguments.out) if arguments.out else folder / "play.gif"
-    print(watch(agent, game, path, arguments.episodes or 1, _deterministic(arguments, how)))
+    deterministic = _deterministic(arguments, how)
+    print(watch(agent, game, path, arguments.episodes or 1, deterministic, activations=arguments.activations))
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from rlrnn import runs
+    from rlrnn.inspecting import profile
+    from rlrnn.pictures import draw_activations, draw_profile
+
+    agent, game, how = _opened(arguments)
+    given, deterministic = Path(arguments.run), _deterministic(arguments, how)
+    folder = Path(arguments.out) if arguments.out else given if given.is_dir() else Path()
+    memory = profile(agent, game, arguments.lags, arguments.episodes or 16, deterministic)
+    print(memory.summary())
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write_json(folder / "memory.json", memory.to_json())
+    name = " ".join(given.resolve().parts[-2:]) if given.is_dir() else given.stem
+    print(draw_profile({name: memory}, folder / "memory.png"))
+    print(draw_activations(agent, game, folder / "activations.png", deterministic=deterministic))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from rlrnn.reporting import report
+
+    folder = Path(arguments.run)
+    if not folder.exists() and len(folder.parts) == 1:
+        folder = Path("runs", folder)  # an agent by its name
+    print(report(folder, arguments.out or folder / "report.html"))
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[RecurrentPPO, Game, EvaluationRecipe]:
@@ -296,8 +255,8 @@ def _deterministic(arguments: argparse.Namespace, how: EvaluationRecipe) -> bool
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "rlrnn",
-        description=DESCRIPTION,
-        epilog=FIRST_STEPS,
+        description=manual.DESCRIPTION,
+        epilog=manual.FIRST_STEPS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rlrnn {__version__}")
@@ -309,9 +268,9 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    command("list", _list, LIST, "the games and agents of the catalogue")
+    command("list", _list, manual.LIST, "the games and agents of the catalogue")
 
-    train = command("train", _train, TRAIN, "train an agent by its recipe")
+    train = command("train", _train, manual.TRAIN, "train an agent by its recipe")
     train.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")
     train.add_argument(
         "--resume", action="store_true", help="go on with a run that was killed: AGENT is its folder"
@@ -337,10 +296,10 @@ def _parser() -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="replace an older run once the new one is finished"
     )
 
-    evaluate = command("evaluate", _evaluate, EVALUATE, "judge an agent by the points it wins")
+    evaluate = command("evaluate", _evaluate, manual.EVALUATE, "judge an agent by the points it wins")
     evaluate.add_argument("--out", metavar="FILE", help="write the scores as JSON, too")
 
-    plot = command("plot", _plot, PLOT, "draw learning curves")
+    plot = command("plot", _plot, manual.PLOT, "draw learning curves")
     plot.add_argument(
         "runs",
         nargs="+",
@@ -352,16 +311,28 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", default="curves.png", help=".png, .pdf or .svg (default: curves.png)"
     )
 
-    compare = command("compare", _compare, COMPARE, "compare agents over their seeds")
+    compare = command("compare", _compare, manual.COMPARE, "compare agents over their seeds")
     compare.add_argument(
         "runs", nargs="+", metavar="RUN", help="a run's folder, or an agent's folder (all its seeds)"
     )
     compare.add_argument("--out", metavar="FILE", help="draw it, too: .png, .svg or .pdf")
 
-    watch = command("watch", _watch, WATCH, "record games played")
+    inspect = command("inspect", _inspect, manual.INSPECT, "ask how far back an agent remembers")
+    inspect.add_argument("--lags", type=_whole, default=64, help="how many steps back at most (default: 64)")
+    inspect.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
+
+    report = command("report", _report, manual.REPORT, "write one HTML file on an agent")
+    report.add_argument(
+        "run", metavar="AGENT", help="an agent's folder (all its seeds), its name, or a run's folder"
+    )
+    report.add_argument("--out", metavar="FILE", help="default: report.html in that folder")
+
+    watch = command("watch", _watch, manual.WATCH, "record games played")
     watch.add_argument("--out", metavar="FILE", help=".gif or .mp4 (default: play.gif in the run's folder)")
 
-    for judged in (evaluate, watch):
+    watch.add_argument("--activations", action="store_true", help="its hidden units beside the game")
+
+    for judged in (evaluate, inspect, watch):
         judged.add_argument("run", metavar="RUN", help=RUN_HELP)
         judged.add_argument("--game", help="a game of the catalogue, its TOML file, or a Gymnasium id")
         judged.add_argument("--episodes", type=_count, help="how many to play")
@@ -373,7 +344,7 @@ def _parser() -> argparse.ArgumentParser:
             help="the most likely action (else as the recipe says)",
         )
         actions.add_argument("--sampled", dest="deterministic", action="store_false", help="sampled actions")
-    for playing in (train, evaluate, compare, watch, plot):
+    for playing in (train, evaluate, compare, plot, inspect, watch, report):
         playing.add_argument(
             "--import",
             dest="imports",
@@ -382,7 +353,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="MODULE",
             help="a module or .py file that registers games or cells of yours",
         )
-    for computing in (train, evaluate, watch):
+    for computing in (train, evaluate, inspect, watch):
         computing.add_argument(
             "--device", type=_device, default="cpu", help="cpu, cuda or auto (default: cpu)"
         )

@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rlrnn import catalogue, runs
+from rlrnn import catalogue
 from rlrnn.activations import DIVERGING, Array, Episode, Pixels, live, order
 from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
 from rlrnn.evaluation import EVALUATION_SEED, copies_for
 from rlrnn.inspecting import MEASURES, SHARE, Profile, mean
-from rlrnn.plotting import COLOURS
+from rlrnn.plotting import COLOURS, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def draw_profile(profiles: Mapping[str, Profile], path: str | Path) -> Path:
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(title="over 1 % of the peak up to", title_fontsize=8, fontsize=9, edgecolor="none")
-    return _write(figure, path)
+    return save(figure, path)
 
 
 def _draw_curve(axes: Axes, table: Array, colour: str, label: str) -> None:
@@ -90,7 +90,7 @@ def draw_activations(
     chosen = catalogue.game(game)
     with closing(copies_for(agent, chosen, 1, seed)) as env:
         draws = "rgb_array" in env.get_attr("metadata")[0].get("render_modes", ())
-    return _write(_panels(live(agent, chosen, steps, deterministic, seed, draws), chosen), path)
+    return save(_panels(live(agent, chosen, steps, deterministic, seed, draws), chosen), path)
 
 
 def _panels(episode: Episode, game: Game) -> Figure:
@@ -188,14 +188,3 @@ def _draw_frames(axes: Axes, pictures: list[Pixels], width: float, below: list[A
         axes.imshow(pictures[step], extent=(step - width / 2, step + width / 2, 0, 1), aspect="auto")
         for panel in below:
             panel.axvline(step, color="0.1", linewidth=0.7, dashes=(2, 3), ymax=1.1, clip_on=False)
-
-
-def _write(figure: Figure, path: str | Path) -> Path:
-    """Write a figure at once or not at all, making the folders that it needs."""
-    path = Path(path)
-    if path.suffix.lstrip(".") not in figure.canvas.get_supported_filetypes():
-        raise UserError(f"{path} should end in .png, .pdf or .svg.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with runs.replacing(path) as part:
-        figure.savefig(part)
-    return path

@@ -9,6 +9,7 @@ holds the same `Copies` as the parent would: the number of workers cannot change
 import itertools
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -27,6 +28,10 @@ _BOOT = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); import rlrnn.workers as w; w.serve()"
 )
 _PATIENCE = 10.0  # seconds that a worker gets to close its environments
+_SILENCE, _HANGING = (
+    60.0,
+    900.0,
+)  # seconds without an answer until that is told, and until it ends
 
 
 def sendable(makers: Sequence[Maker], name: str = "", first: int = 0) -> bytes:
@@ -167,12 +172,32 @@ class _Worker:
     def receive(self) -> tuple[bool, Any]:
         """(True, the answer) or (False, the error)."""
         assert self._process.stdout is not None
+        if not self._speaks(_SILENCE):
+            print(
+                f"rlrnn: the worker process with {self._holds} has been silent for {_SILENCE:.0f} s. Is its "
+                "game stuck? Ctrl-C stops everything and keeps the agent.",
+                file=sys.stderr,
+            )
+            if not self._speaks(_HANGING - _SILENCE):
+                self._process.kill()
+                self._process.wait()
+                return False, EnvironmentFault(
+                    f"The worker process with {self._holds} has not answered for {_HANGING:.0f} s: it was "
+                    "ended, as its game seems to hang."
+                )
         try:
             good, answer = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
             code = self._process.wait()
             return False, EnvironmentFault(f"The worker process with {self._holds} died (exit code {code}).")
         return good, answer
+
+    def _speaks(self, seconds: float) -> bool:
+        """Whether an answer, or the worker's end, comes within so many seconds."""
+        assert self._process.stdout is not None
+        if os.name != "posix":  # elsewhere pipes cannot be waited for
+            return True
+        return bool(select.select([self._process.stdout], [], [], seconds)[0])
 
     def dismiss(self) -> None:
         """Tell the worker to close its environments and stop."""

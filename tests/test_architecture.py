@@ -39,6 +39,8 @@ ROOMS = {
             "activations",
             "pictures",
             "cli",
+            "manual",
+            "reporting",
             "__main__",
         ),
     },

@@ -67,7 +67,7 @@ def test_profiles_are_drawn(tmp_path, suffix):
 
 def test_a_profile_is_drawn_as_it_was_measured(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(pictures, "_write", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(pictures, "save", lambda figure, path: kept.append(figure))
     one = made([[1.0, 4.0, 0.5, 0.0, math.nan], [3.0, 4.0, 0.3, 0.0, math.nan]])
     draw_profile({"one": one, "two": made([[0.5, 0.5]])}, tmp_path / "a.png")
     upper, lower = kept[0].axes

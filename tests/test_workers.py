@@ -16,6 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from test_vec import play, same
 from toy_envs import Walk
 
+from rlrnn import workers
 from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.vec import GameVecEnv, from_envs, vectorize
 
@@ -178,3 +179,16 @@ def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("once\nTrue 1.0\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes can be waited for on POSIX alone")
+def test_a_game_that_hangs_is_named_and_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with walks(5, 2, trouble="hang", victim=9) as env:
+        env.step(np.ones(5, np.int64))
+        monkeypatch.setattr(workers, "_SILENCE", 0.1)
+        monkeypatch.setattr(workers, "_HANGING", 0.3)
+        with pytest.raises(EnvironmentFault, match=r"copies 2 to 4 of toys/Walk-v0 has not answered for 0 s"):
+            env.step(np.ones(5, np.int64))
+    assert "has been silent for 0 s. Is its game stuck? Ctrl-C stops" in capsys.readouterr().err

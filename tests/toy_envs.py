@@ -1,6 +1,7 @@
 """Small environments for tests: every number they give is known, and they misbehave on demand."""
 
 import os
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -54,6 +55,8 @@ class Walk(gym.Env):
         if self.trouble and self.first_seed == self.victim and steps == self.when:
             if self.trouble == "raise":
                 raise ZeroDivisionError("the floor gave way")
+            if self.trouble == "hang":
+                time.sleep(1000)
             if self.trouble == "die":
                 os._exit(7)
             if self.trouble == "blind":

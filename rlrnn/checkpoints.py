@@ -9,6 +9,7 @@ long the logs were. Two are kept, so that one of them is whole whatever happens 
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -144,7 +145,10 @@ class Checkpoints(BaseCallback):
         now = time.perf_counter()
         pause = max(self.seconds, self.cost / SHARE) if self.seconds > 0.0 else 0.0
         if self.num_timesteps > 0 and now - self.last >= pause:
-            write(self.folder, self.model, self.logs, now - self.began)
+            try:
+                write(self.folder, self.model, self.logs, now - self.began)
+            except FileFault as fault:  # the older ones are still there, and room may come
+                print(f"rlrnn: no checkpoint after {self.num_timesteps} steps: {fault}", file=sys.stderr)
             self.last = time.perf_counter()
             self.cost = self.last - now
 

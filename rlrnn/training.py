@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import catalogue, checkpoints, runs
 from rlrnn.checkpoints import Checkpoint
-from rlrnn.errors import UserError
+from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import judge, judging
 from rlrnn.logs import EpisodeLog, ProgressLog
 from rlrnn.plotting import plot
@@ -196,7 +196,11 @@ def learn(
         display.close()
         for log in logs:
             log.close()
-    run = keep(agent, run, runs.TRAINED, began)
+    try:
+        run = keep(agent, run, runs.TRAINED, began)
+    except FileFault as reason:
+        reason.add_note(f"To go on from the last checkpoint: rlrnn train --resume {run.folder}.")
+        raise
     checkpoints.discard(run.folder)
     return run
 

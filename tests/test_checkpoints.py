@@ -336,3 +336,24 @@ def test_an_agents_file_can_be_read_from_a_checkpoint(tmp_path):
     broken_off(CARTPOLE, folder, 1)
     (path,) = (folder / "checkpoints").iterdir()
     assert saving.read_agent(path).kind == "RecurrentPPO"
+
+
+def test_a_full_disk_stops_no_training_and_loses_no_checkpoint(whole, tmp_path, monkeypatch, capsys):
+    """Two checkpoints fit, the rest and the agent do not; once there is room, it goes on."""
+    folder, real, count = tmp_path / "seed1", saving.write_whole, []
+
+    def write(path, content):
+        count.append(path)
+        if len(count) > 2:
+            raise FileFault(f"cannot save {path}: No space left on device")
+        real(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "write_whole", write)
+        with pytest.raises(FileFault) as fault:
+            training.train(CARTPOLE, 1, folder, progress=False, checkpoint_seconds=0.0)
+    assert fault.value.__notes__ == [f"To go on from the last checkpoint: rlrnn train --resume {folder}."]
+    assert capsys.readouterr().err.count("no checkpoint after") == 3  # at 192, 256 and 320 steps
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["128.zip", "64.zip"]
+    training.resume(folder, progress=False)
+    assert_same(folder, whole(CARTPOLE))

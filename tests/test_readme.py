@@ -11,6 +11,7 @@ from rlrnn import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -39,12 +40,14 @@ def test_the_cell_of_the_contributing_guide_runs() -> None:
 
 def test_every_command_of_the_readme_is_one_of_the_shells() -> None:
     commands = re.findall(r"^ {4}rlrnn (\w+)([^#\n]*)", README, flags=re.MULTILINE)
-    assert {name for name, _ in commands} == {"list", "train", "evaluate", "plot", "watch"}
+    known = {"list", "train", "evaluate", "plot", "compare", "inspect", "watch", "report"}
+    assert {name for name, _ in commands} == known
+    commands += re.findall(r"^ {4}rlrnn (\w+)([^#\n]*)", DOCS, flags=re.MULTILINE)
     for name, arguments in commands:
         cli._parser().parse_args([name, *arguments.split()])
 
 
 def test_every_local_link_leads_somewhere() -> None:
-    for text in (README, CONTRIBUTING):
-        for target in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / target).exists(), target
+    for text, folder in ((README, ROOT), (CONTRIBUTING, ROOT), (DOCS, ROOT / "docs")):
+        for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", text):
+            assert (folder / target).exists(), target

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from rlrnn import agent_file, saving
 from rlrnn.errors import FileFault
 from rlrnn.logs import Log, rows_of
 from rlrnn.ppo import RecurrentPPO
+from rlrnn.runs import EPISODES, PROGRESS
 
 FOLDER = "checkpoints"
 KEPT = 2
@@ -91,9 +92,8 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         try:
             agent = saving.read_agent(path)
             extras = agent.data.pop(EXTRAS, None)
-            whole = isinstance(extras, dict) and extras.keys() >= _FIELDS and not agent.missing
-            rows = extras["logs"] if whole else None
-            if not isinstance(rows, dict) or not all(type(n) is int for n in rows.values()):
+            rows = extras["logs"] if isinstance(extras, dict) and extras.keys() >= _FIELDS else None
+            if agent.missing or not _are_rows(rows):
                 raise FileFault(f"{path} is not a checkpoint, or lacks a part of it.")
             _check_logs(folder, path, rows)
             return Checkpoint(path, agent, extras), complaints
@@ -193,6 +193,12 @@ def _set_random_states(agent: RecurrentPPO, states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     np.random.set_state(states["numpy"])  # noqa: NPY002
     random.setstate(states["python"])
+
+
+def _are_rows(rows: Any) -> TypeGuard[dict[str, int]]:
+    """The logs by name, never any other path, and how many rows each had."""
+    named = isinstance(rows, dict) and rows.keys() == {EPISODES, PROGRESS}
+    return named and all(type(n) is int and n >= 0 for n in rows.values())
 
 
 def _check_logs(folder: Path, checkpoint: Path, rows: Mapping[str, int]) -> None:

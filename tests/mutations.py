@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.logger import Logger
 
 from rlrnn import catalogue, checkpoints
 from rlrnn.errors import UserError
@@ -171,6 +172,7 @@ def open_checkpoint(path: Path) -> None:
     recipe = catalogue.agent(path.parents[2] / "recipe.toml")  # not the mutated one
     env = catalogue.make_vec(catalogue.game_of(recipe), recipe.ppo.n_envs, 1)
     agent = checkpoints.restore(checkpoint, env, "cpu")
+    agent.set_logger(Logger(None, []))
     agent.learn(0, reset_num_timesteps=False)
     play(agent)
 

@@ -49,5 +49,5 @@ def test_every_command_of_the_readme_is_one_of_the_shells() -> None:
 
 def test_every_local_link_leads_somewhere() -> None:
     for text, folder in ((README, ROOT), (CONTRIBUTING, ROOT), (DOCS, ROOT / "docs")):
-        for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", text):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert (folder / target).exists(), target

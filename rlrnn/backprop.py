@@ -231,7 +231,7 @@ def _trunk(memory: Memory | Affine, places: Places) -> list[Layer]:
 
 def _judge_of(actuators: nn.Module, places: Places) -> Judge:
     """PPO's loss by what the actuators are told."""
-    kernels = compiled.loaded()[0]
+    from rlrnn import losses  # late, as numba takes a while to load
 
     def known(told: Array, case: Case) -> tuple[Any, ...]:
         rows, objective = case.rows, case.objective
@@ -242,24 +242,26 @@ def _judge_of(actuators: nn.Module, places: Places) -> Judge:
         ends = np.cumsum(actuators.sizes)
 
         def judge_choices(logits: Array, case: Case, sums: Sums) -> None:
-            kernels.choice_loss(logits, ends, *known(logits, case), sums)
+            losses.choice_loss(logits, ends, *known(logits, case), sums)
 
         return judge_choices
     assert isinstance(actuators, ContinuousActuators)
     log_std, d_log_std = array(actuators.log_std), places[actuators.log_std]
 
     def judge_means(mean: Array, case: Case, sums: Sums) -> None:
-        kernels.normal_loss(mean, log_std, *known(mean, case), sums, d_log_std)
+        losses.normal_loss(mean, log_std, *known(mean, case), sums, d_log_std)
 
     return judge_means
 
 
 def _judge_values(values: Array, case: Case, sums: Sums) -> None:
+    from rlrnn import losses
+
     rows, objective = case.rows, case.objective
     arrays = [array(_flat(a)) for a in (rows.value, rows.target, rows.weight)]
     clip = -1.0 if objective.clip_range_vf is None else objective.clip_range_vf
     numbers = _numbers(values, case.total, clip, objective.vf_coef)
-    compiled.loaded()[0].value_loss(values, *arrays, *numbers, sums)
+    losses.value_loss(values, *arrays, *numbers, sums)
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -178,13 +178,15 @@ def loaded() -> tuple[ModuleType, _OneThread]:
 def _load() -> tuple[ModuleType, _OneThread]:
     from numba.core import event
 
-    from rlrnn import kernels
+    from rlrnn import kernels, losses
+
+    ours = (kernels.__name__, losses.__name__)
 
     class Announcement(event.Listener):
         made = False
 
         def on_start(self, event: Any) -> None:
-            if self.made or event.data["dispatcher"].py_func.__module__ != kernels.__name__:
+            if self.made or event.data["dispatcher"].py_func.__module__ not in ours:
                 return
             self.made = True
             kept = kernels.sigmoid.stats.cache_path is not None

@@ -42,7 +42,6 @@ ZERO, HALF, ONE, LIMIT = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.f
 # tanh(x) = x P(x^2) / Q(x^2) within [-8, 8], as fitted by benchmarks/tanh.py; from there to 1 it is 2e-7.
 P0, P1, P2, P3, P4 = map(np.float32, (1.0, 0.134444981, 3.57159813e-3, 2.18946634e-5, 1.52304187e-8))
 Q1, Q2, Q3, Q4 = map(np.float32, (0.467778254, 2.61644434e-2, 3.41129218e-4, 8.52244726e-7))
-HALF_LOG_2PI = np.float32(0.5 * math.log(2.0 * math.pi))
 BOUND = np.float32(87.0)  # exp of it is a finite float32, of its negative a normal one
 LOG2_E, LN_2_HIGH, LN_2_LOW = map(np.float32, (1.44269504, 0.693359375, -2.12194440e-4))
 E3, E4, E5, E6 = map(np.float32, (0.16666573, 0.04166646, 0.00836378, 0.00139345))  # fitted beside tanh's
@@ -439,89 +438,3 @@ def deactivate(dy, y, activation, total):
         else:
             for j in range(len(total)):
                 total[j] += d[j]
-
-
-# PPO's loss (``surrogate.ppo_loss``, the same formulas). Arrays of N steps: what was known when they were
-# played, and their weight. ``sums`` collects what the steps add to policy loss, value loss, entropy, KL
-# divergence and clip fraction, all over ``total``, the number of steps of the minibatch.
-
-
-@inserted
-def surrogate(log_prob, old, advantage, share, weight, clip, sums):
-    """The derivative by a step's log-probability."""
-    log_ratio = (log_prob - old) * weight  # so that no step of weight 0 can overflow
-    ratio = math.exp(log_ratio)
-    near = ONE - clip if ratio < ONE - clip else (ONE + clip if ratio > ONE + clip else ratio)
-    free, bounded = advantage * ratio, advantage * near
-    sums[0] -= (bounded if bounded < free else free) * share
-    sums[3] += (ratio - ONE - log_ratio) * share
-    sums[4] += share if abs(ratio - ONE) > clip else ZERO
-    return ZERO if bounded < free else -free * share
-
-
-@compile
-def choice_loss(logits, ends, action, old, advantage, weight, total, clip, ent_coef, sums):
-    """logits [N, sum of sizes] in groups that end at ``ends`` become their gradients; action [N, groups]."""
-    groups = len(ends)
-    norms, entropies = np.empty(groups, logits.dtype), np.empty(groups, logits.dtype)
-    for n in range(len(logits)):
-        row, share = logits[n], weight[n] / total
-        log_prob = entropy = ZERO
-        begin = 0
-        for k in range(groups):
-            highest, mass = row[begin], ZERO
-            for j in range(begin + 1, ends[k]):
-                highest = row[j] if row[j] > highest else highest
-            for j in range(begin, ends[k]):
-                mass += math.exp(row[j] - highest)
-            norms[k], entropies[k] = highest + math.log(mass), ZERO
-            for j in range(begin, ends[k]):
-                row[j] -= norms[k]
-                entropies[k] -= math.exp(row[j]) * row[j]
-            log_prob += row[begin + action[n, k]]
-            entropy += entropies[k]
-            begin = ends[k]
-        d = surrogate(log_prob, old[n], advantage[n], share, weight[n], clip, sums)
-        sums[2] += entropy * share
-        begin = 0
-        for k in range(groups):
-            for j in range(begin, ends[k]):
-                p = math.exp(row[j])
-                row[j] = p * (ent_coef * share * (row[j] + entropies[k]) - d)
-            row[begin + action[n, k]] += d
-            begin = ends[k]
-
-
-@compile
-def normal_loss(mean, log_std, action, old, advantage, weight, total, clip, ent_coef, sums, d_log_std):
-    """mean [N, A] becomes its gradient; log_std, d_log_std [A]; action [N, A]."""
-    size = len(log_std)
-    d_log_std[:] = 0
-    std, constant = np.exp(log_std), ZERO
-    for j in range(size):
-        constant -= log_std[j] + HALF_LOG_2PI
-    z = np.empty_like(log_std)
-    for n in range(len(mean)):
-        row, share, log_prob = mean[n], weight[n] / total, constant
-        for j in range(size):
-            z[j] = (action[n, j] - row[j]) / std[j]
-            log_prob -= HALF * z[j] * z[j]
-        d = surrogate(log_prob, old[n], advantage[n], share, weight[n], clip, sums)
-        sums[2] += (HALF * size - constant) * share
-        for j in range(size):
-            row[j] = d * z[j] / std[j]
-            d_log_std[j] += d * (z[j] * z[j] - ONE) - ent_coef * share
-
-
-@compile
-def value_loss(values, old, target, weight, total, clip, vf_coef, sums):
-    """values [N, 1] become their gradients; a negative clip: none."""
-    for n in range(len(values)):
-        share, value, moving = weight[n] / total, values[n, 0], ONE
-        if clip >= ZERO:
-            change = value - old[n]
-            if abs(change) > clip:
-                value, moving = old[n] + (clip if change > ZERO else -clip), ZERO
-        error = value - target[n]
-        sums[1] += error * error * share
-        values[n, 0] = (ONE + ONE) * vf_coef * error * moving * share

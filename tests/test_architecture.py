@@ -13,8 +13,8 @@ PACKAGE = Path(rlrnn.__file__).parent
 
 ROOMS = {
     "network": {
-        *("sensors", "cells", "sequence", "fused", "compiled", "kernels", "recurrences", "layers"),
-        *("actuators", "network", "acting", "saving", "encoding", "threads"),
+        *("sensors", "cells", "sequence", "fused", "compiled", "kernels", "losses", "recurrences"),
+        *("layers", "actuators", "network", "acting", "saving", "encoding", "threads"),
     },
     "learners": {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),

@@ -67,7 +67,7 @@ def interquartile_mean(points: Array) -> Array:
 def interval(scores: Scores) -> Interval:
     """95 % interval of the mean: Student's t over seeds and starts; of one seed, the bootstrap over episodes.
 
-    Chosen by what benchmarks/coverage.py measured with 3 to 10 seeds: it covers the mean 94 to 98 % of the
+    Chosen by what benchmarks/intervals.py measured with 3 to 10 seeds: it covers the mean 94 to 98 % of the
     time, a percentile bootstrap over 3 seeds 74 % (it hardly leaves the range of those few), t over seeds
     alone 21 % where starts differ most. Nothing can speak of what no seed has shown: where one training in
     five fails, 3 seeds tell of it half of the time, and scores that are all equal give no width at all.

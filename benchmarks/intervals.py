@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the truth: simulated scores of 3, 5 and 10 seeds x 100 episodes.
 
-    python benchmarks/coverage.py
+    python benchmarks/intervals.py
 
 A score is  s * seed + b * start + e * noise  with standard normal draws: all seeds play the same starts.
 Below that, the probability that one agent beats another, from the means of 3, 5 and 10 seeds each.

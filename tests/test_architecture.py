@@ -1,6 +1,7 @@
 """The house is as DESIGN says: who may import whom, and what the package offers."""
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,9 @@ def test_help_does_not_wait_for_torch(first: str) -> None:
     code = f"import sys, {first}; late = {heavy} & set(sys.modules); sys.exit(str(late) if late else 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_benchmark_hides_a_module_that_somebody_imports() -> None:
+    """A script's folder comes first where Python looks: benchmarks/coverage.py once broke numba."""
+    taken = {*sys.stdlib_module_names, *importlib.metadata.packages_distributions(), "coverage"}
+    assert not taken & {path.stem for path in (PACKAGE.parent / "benchmarks").glob("*.py")}

@@ -95,6 +95,7 @@ def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: Display) ->
             while waiting and len(running) < jobs:
                 task = waiting.pop(0)
                 running.update([_start(task)])
+                display.begun(task)
             for pipe in wait(list(running), timeout=PAUSE):
                 assert isinstance(pipe, Connection)
                 task, process = running[pipe]
@@ -212,6 +213,10 @@ class Display:
                 f"{task.recipe.name} seed {task.seed}", total=total, completed=total * done, state=state
             )
             self.states[task.seed] = state
+
+    def begun(self, task: Task) -> None:
+        """A run's process is being started."""
+        self._state(task.seed, "starting", None)
 
     def show(self, task: Task, steps: int, points: float | None) -> None:
         """A run is so far."""

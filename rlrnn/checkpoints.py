@@ -85,6 +85,11 @@ def write(folder: Path, agent: RecurrentPPO, logs: Iterable[Log], seconds: float
     return path
 
 
+def any_in(folder: Path) -> bool:
+    """Whether a run has a checkpoint, whole or not."""
+    return bool(_paths(folder))
+
+
 def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint of a run that is whole, and a sentence on each newer one that is not."""
     complaints: list[str] = []

@@ -226,9 +226,11 @@ def rescue(agent: RecurrentPPO, run: Run, began: float) -> str:
         saved = getattr(error, "__notes__", [])
         failed = "Not everything could" if saved else "The agent could not"
         return " ".join([f"{failed} be saved: {str(error).removesuffix('.')}.", *saved])
+    known = checkpoints.any_in(run.folder)
+    how = "goes on from the last checkpoint" if known else "begins again, as there is no checkpoint yet"
     return (
-        f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}. To go on: "
-        f"rlrnn train --resume {run.folder}."
+        f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}. "
+        f"rlrnn train --resume {run.folder} {how}."
     )
 
 

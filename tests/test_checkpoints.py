@@ -243,6 +243,20 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
                 intrude()
 
 
+def test_whoever_stops_a_training_is_told_from_where_it_would_go_on(tmp_path, monkeypatch):
+    real, count = checkpoints.write, []
+
+    def write(*arguments):
+        real(*arguments)
+        count.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "write", write)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        training.train(CARTPOLE, 1, tmp_path / "seed1", progress=False, checkpoint_seconds=0.0)
+    assert count and stopped.value.__notes__[0].endswith("goes on from the last checkpoint.")
+
+
 def test_other_versions_are_told(tmp_path, capsys):
     folder = tmp_path / "seed1"
     broken_off(CARTPOLE, folder, 1)

@@ -244,7 +244,7 @@ def test_ctrl_c_is_status_130_and_says_what_was_kept(trained, capsys, monkeypatc
         assert main(["train", "tiny.toml", "--out", "runs/stopped"]) == 130
     assert capsys.readouterr().err.endswith(
         "rlrnn: interrupted. Stopped after 256 steps; the agent as it is lies in runs/stopped. "
-        "To go on: rlrnn train --resume runs/stopped.\n"
+        "rlrnn train --resume runs/stopped begins again, as there is no checkpoint yet.\n"
     )
     assert main(["evaluate", "runs/stopped", "--episodes", "1"]) == 0
     assert main(["train", "--resume", "runs/stopped"]) == 0

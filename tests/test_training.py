@@ -233,8 +233,8 @@ def test_ctrl_c_keeps_the_agent_as_it_is(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt) as error:
         train(TINY, out=tmp_path / "run", progress=False)
     assert error.value.__notes__ == [
-        f"Stopped after 256 steps; the agent as it is lies in {tmp_path / 'run'}. To go on: "
-        f"rlrnn train --resume {tmp_path / 'run'}."
+        f"Stopped after 256 steps; the agent as it is lies in {tmp_path / 'run'}. "
+        f"rlrnn train --resume {tmp_path / 'run'} begins again, as there is no checkpoint yet."
     ]
     run = runs.read_run(tmp_path / "run")
     assert run.status == "interrupted" and run.facts["steps"] == 256

@@ -2,8 +2,9 @@
 
 Small networks pay less for arithmetic than for calls: autograd makes hundreds per minibatch, this makes some
 thirty. The network is cut into trees: a trunk of memory, branches that end in what to do and in what it is
-worth. What fits: compiled or no memory, sensors that do not learn, heads of tanh or ReLU layers, actuators
-that choose or draw from a normal distribution. Equal to autograd through ``surrogate.ppo_loss``.
+worth. What fits: compiled, finite impulse or no memory, sensors that do not learn, heads of tanh or ReLU
+layers, actuators that choose or draw from a normal distribution. Equal to autograd through
+``surrogate.ppo_loss``.
 
 Letters: T time, R rows, N = T * R steps; I inputs and O outputs of a layer; S state.
 """
@@ -17,12 +18,14 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from rlrnn import acting, compiled
 from rlrnn.actuators import ChoiceActuators, ContinuousActuators
 from rlrnn.buffers import Rows, map_arrays
-from rlrnn.cells import Cell, FeedForward, Gru, Lstm
+from rlrnn.cells import Cell, FeedForward, Fir, Gru, Lstm
+from rlrnn.delays import windows
 from rlrnn.layers import Affine
 from rlrnn.network import RecurrentNetwork
 from rlrnn.recurrences import Array, array, product, recurrence
@@ -114,6 +117,42 @@ class Recurrent:
         return product(d, self.weight.T, np.empty_like(self.x)) if onwards else None
 
 
+class Delayed:
+    """A finite impulse cell, whose delay line lies in some columns of the trunk's state."""
+
+    def __init__(self, cell: Fir, columns: slice, places: Places) -> None:
+        self.kernels, self.columns = compiled.loaded()[0], columns
+        self.weight, self.d_weight = array(cell.weight_input), places[cell.weight_input]
+        self.weight_delayed, self.d_delayed = array(cell.weight_delayed), places[cell.weight_delayed]
+        self.bias = np.zeros_like(self.weight[0]) if cell.bias is None else array(cell.bias)
+        self.d_bias = np.empty_like(self.bias) if cell.bias is None else places[cell.bias]
+
+    def forward(self, x: Array, start: Array, state: Array) -> Array:
+        self.seen = (
+            torch.from_numpy(x).view(*start.shape, -1),
+            torch.from_numpy(start),
+            torch.from_numpy(state[:, self.columns]),
+        )
+        self.x, self.held = x, windows(*self.seen)[:-1].flatten(0, 1).numpy()
+        self.y = product(self.held, self.weight_delayed, np.empty((len(x), len(self.bias)), x.dtype))
+        self.y += product(x, self.weight, np.empty_like(self.y))
+        self.kernels.activate(self.y, self.bias, ACTIVATIONS[nn.Tanh])
+        return self.y
+
+    def backward(self, dy: Array, onwards: bool) -> Array | None:
+        self.kernels.deactivate(dy, self.y, ACTIVATIONS[nn.Tanh], self.d_bias)
+        product(self.x.T, dy, self.d_weight)
+        product(self.held.T, dy, self.d_delayed)
+        if not onwards:
+            return None
+        d_held = torch.from_numpy(product(dy, self.weight_delayed.T, np.empty_like(self.held)))
+        with torch.enable_grad():  # back through the windows
+            x = self.seen[0].requires_grad_()
+            held = windows(x, *self.seen[1:])[:-1].flatten(0, 1)
+        d_delayed: Array = torch.autograd.grad(held, x, d_held)[0].flatten(0, 1).numpy()
+        return np.add(d_delayed, product(dy, self.weight.T, np.empty_like(self.x)), out=d_delayed)
+
+
 # The outputs [N, O] of a branch become the loss's gradient by them.
 Judge: TypeAlias = Callable[[Array, Case, Sums], None]
 
@@ -178,7 +217,7 @@ def fits(network: RecurrentNetwork) -> bool:
         and weight.device.type == "cpu"
         and all(memory.dropout == 0.0 for memory in memories)
         and all(
-            type(layer) is FeedForward or compiled.fits(cast("Cell", layer), weight)
+            type(layer) in (FeedForward, Fir) or compiled.fits(cast("Cell", layer), weight)
             for memory in memories
             for layer in memory.layers
         )
@@ -224,6 +263,8 @@ def _trunk(memory: Memory | Affine, places: Places) -> list[Layer]:
     for layer, size, end in zip(memory.layers, memory.state_sizes, ends, strict=True):
         if isinstance(layer, FeedForward):
             layers.append(Dense(layer.weight_input, layer.bias, nn.Tanh, places))
+        elif isinstance(layer, Fir):
+            layers.append(Delayed(layer, slice(end - size, end), places))
         else:
             layers.append(Recurrent(layer, slice(end - size, end), places))
     return layers

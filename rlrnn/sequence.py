@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from rlrnn import compiled, fused
+from rlrnn import compiled, delays, fused
 from rlrnn.cells import Cell, make_cell
 from rlrnn.errors import UserError
 
@@ -92,7 +92,12 @@ class Memory(nn.Module):
         states: list[Tensor] = []
         for layer, own in self._layers_and_states(state):
             x = self._drop(x, bool(states))
-            x, own = (compiled.unroll if compiled.fits(layer, x) else unroll)(layer, x, start, own)
+            if compiled.fits(layer, x):
+                x, own = compiled.unroll(layer, x, start, own)
+            elif delays.fits(layer, x):
+                x, own = delays.unroll(layer, x, start, own)
+            else:
+                x, own = unroll(layer, x, start, own)
             states.append(own)
         return x, torch.cat(states, dim=-1)
 
@@ -104,6 +109,8 @@ class Memory(nn.Module):
                 x = layer.step(layer.project(x), own.expand(*x.shape[:-1], 0))[0]
             elif compiled.fits(layer, x):
                 x = compiled.unroll(layer, x, start, own)[0]
+            elif delays.fits(layer, x):
+                x = delays.unroll(layer, x, start, own)[0]
             elif fused.fits(layer):
                 x = fused.outputs(layer, x, start, own)
             else:

@@ -14,7 +14,7 @@ PACKAGE = Path(rlrnn.__file__).parent
 
 ROOMS = {
     "network": {
-        *("sensors", "cells", "sequence", "fused", "compiled", "kernels", "losses", "recurrences"),
+        *("sensors", "cells", "sequence", "fused", "delays", "compiled", "kernels", "losses", "recurrences"),
         *("layers", "actuators", "network", "acting", "saving", "encoding", "threads"),
     },
     "learners": {

@@ -13,13 +13,17 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rlrnn.games import pong_players, recall_players
+from rlrnn.games import pong_players, recall_players, tmaze_players
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.games.pong_players import Player, play_once, random_player
 
 GAMES = Path(__file__).parents[1] / "envs"
 SEED = 1_000_000
-PLAYERS = {"rlrnn/Pong-v0": pong_players.PLAYERS, "rlrnn/Recall-v0": recall_players.PLAYERS}
+PLAYERS = {
+    "rlrnn/Pong-v0": pong_players.PLAYERS,
+    "rlrnn/Recall-v0": recall_players.PLAYERS,
+    "rlrnn/TMaze-v0": tmaze_players.PLAYERS,
+}
 
 
 def row(name: str, file: dict, make_player: Callable[[ArrayGame], Player]) -> str:

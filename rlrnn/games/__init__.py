@@ -8,6 +8,7 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/MountainCarContinuous-v0": ("mountain_car", "MountainCarContinuous", 999),
     "rlrnn/Pong-v0": ("pong", "Pong", 5000),
     "rlrnn/Recall-v0": ("recall", "Recall", None),  # its keyword `length` says
+    "rlrnn/TMaze-v0": ("tmaze", "TMaze", None),  # its keyword `limit` says
 }
 
 

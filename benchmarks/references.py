@@ -13,7 +13,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rlrnn.games import pong_players, recall_players, tmaze_players
+from rlrnn.games import pong_players, recall_players, simon_players, tmaze_players
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.games.pong_players import Player, play_once, random_player
 
@@ -23,6 +23,7 @@ PLAYERS = {
     "rlrnn/Pong-v0": pong_players.PLAYERS,
     "rlrnn/Recall-v0": recall_players.PLAYERS,
     "rlrnn/TMaze-v0": tmaze_players.PLAYERS,
+    "rlrnn/Simon-v0": simon_players.PLAYERS,
 }
 
 

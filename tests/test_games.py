@@ -18,7 +18,7 @@ from rlrnn.games import GAMES
 from rlrnn.games.pong_players import play_once, random_player
 from rlrnn.games.randomness import _GOLDEN, Randomness, _mix, seeds_of_copies
 
-INVENTED = {"rlrnn/Pong-v0", "rlrnn/Recall-v0", "rlrnn/TMaze-v0"}
+INVENTED = {"rlrnn/Pong-v0", "rlrnn/Recall-v0", "rlrnn/TMaze-v0", "rlrnn/Simon-v0"}
 CLASSICS = {name: name.removeprefix("rlrnn/") for name in GAMES if name not in INVENTED}
 ENVS = Path(__file__).parents[1] / "envs"
 
@@ -103,7 +103,8 @@ def test_a_restored_game_goes_on_bit_for_bit(name):
 
 @pytest.mark.parametrize("name", GAMES)
 def test_reset_with_a_seed_repeats_and_without_one_goes_on(name):
-    options = {"alphabet": 10**6} if "Recall" in name else {}  # so that two starts are never alike
+    many = {"rlrnn/Recall-v0": "alphabet", "rlrnn/Simon-v0": "colours"}
+    options = {many[name]: 10**6} if name in many else {}  # so that two starts are never alike
     game = batch(name, 4, **options)
 
     def begun(seed=None):
@@ -239,6 +240,7 @@ def test_pictures_show_the_state_of_their_copy(name):
         ("rlrnn/Pong-v0", np.zeros(3), "float64 of shape"),
         ("rlrnn/Recall-v0", np.array([0, 4, 3]), "action 4 .*Recall takes whole numbers from 0 to 3"),
         ("rlrnn/TMaze-v0", np.array([4, 0, 3]), "action 4 .*TMaze takes whole numbers from 0 to 3"),
+        ("rlrnn/Simon-v0", np.array([0, 1, -1]), "action -1 .*Simon takes whole numbers from 0 to 3"),
         ("rlrnn/Pendulum-v1", np.full((3, 1), np.nan), "action nan .*from -2.0 to 2.0"),
         ("rlrnn/Pendulum-v1", np.zeros(3, np.float32), r"need float32 of shape \(3, 1\)"),
         ("rlrnn/MountainCarContinuous-v0", np.array([[0.0], [0.0], [1.5]]), "action 1.5 .*from -1.0 to 1.0"),

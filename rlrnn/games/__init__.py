@@ -9,6 +9,7 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/Pong-v0": ("pong", "Pong", 5000),
     "rlrnn/Recall-v0": ("recall", "Recall", None),  # its keyword `length` says
     "rlrnn/TMaze-v0": ("tmaze", "TMaze", None),  # its keyword `limit` says
+    "rlrnn/Simon-v0": ("simon", "Simon", None),  # its keyword `longest` says
 }
 
 

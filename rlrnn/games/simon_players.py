@@ -12,8 +12,8 @@ from rlrnn.games.simon import Simon
 def one_button(game: Simon) -> Player:
     """Without memory, the best there is: always the same button.
 
-    In its turn every step looks alike. A round of n colours then comes to an end where all of them are that
-    button's, once in colours**n; who mixes buttons must also mix them alike in every round.
+    In its turn every step looks alike. One button completes n rounds where all n colours are its own, once in
+    colours**n. To mix buttons is worse: every round asks for the same luck with the earlier colours again.
     """
     return lambda seen: np.zeros(len(seen), np.int64)
 

@@ -10,6 +10,10 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/Recall-v0": ("recall", "Recall", None),  # its keyword `length` says
     "rlrnn/TMaze-v0": ("tmaze", "TMaze", None),  # its keyword `limit` says
     "rlrnn/Simon-v0": ("simon", "Simon", None),  # its keyword `longest` says
+    "rlrnn/RepeatPrevious-v0": ("cards", "RepeatPrevious", None),  # the pack says
+    "rlrnn/CountRecall-v0": ("cards", "CountRecall", None),
+    "rlrnn/Autoencode-v0": ("cards", "Autoencode", None),
+    "rlrnn/MultiarmedBandit-v0": ("bandit", "MultiarmedBandit", 200),
 }
 
 

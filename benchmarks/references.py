@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from rlrnn.games import pong_players, recall_players, simon_players, tmaze_players
+from rlrnn.games import bandit_players, cards_players, pong_players, recall_players
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.games.pong_players import Player, play_once, random_player
 
@@ -24,6 +25,10 @@ PLAYERS = {
     "rlrnn/Recall-v0": recall_players.PLAYERS,
     "rlrnn/TMaze-v0": tmaze_players.PLAYERS,
     "rlrnn/Simon-v0": simon_players.PLAYERS,
+    "rlrnn/RepeatPrevious-v0": cards_players.REPEAT_PREVIOUS,
+    "rlrnn/CountRecall-v0": cards_players.COUNT_RECALL,
+    "rlrnn/Autoencode-v0": cards_players.AUTOENCODE,
+    "rlrnn/MultiarmedBandit-v0": bandit_players.PLAYERS,
 }
 
 
@@ -31,7 +36,7 @@ def row(name: str, file: dict, make_player: Callable[[ArrayGame], Player]) -> st
     """One line of the table."""
     game = gym.make_vec(file["id"], num_envs=file["episodes"], **file.get("kwargs", {}))
     points = play_once(game, make_player(game), SEED)
-    line = f"{name:40} {points.mean():10.2f} {points.std():8.2f}"
+    line = f"{name:40} {points.mean():10.3f} {points.std():8.3f}"
     win = file["points"].get("win")
     return line if win is None else f"{line} {np.count_nonzero(points >= win):8d} of {len(points)}"
 

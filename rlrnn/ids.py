@@ -9,6 +9,8 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.spaces import Tuple
+from gymnasium.wrappers import FlattenObservation
 
 from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
 
@@ -42,9 +44,13 @@ def find_spec(id: str) -> EnvSpec:  # noqa: A002  (Gymnasium's own word)
 
 
 def make_single(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
-    """One environment as registered, with its time limit and without Gymnasium's checker."""
+    """One environment as registered, with its time limit and without Gymnasium's checker.
+
+    A Tuple of observations, which is no array, becomes one vector.
+    """
     with clear_errors(spec, spec.entry_point, kwargs):
-        return gym.make(spec, disable_env_checker=True, **kwargs)
+        env = gym.make(spec, disable_env_checker=True, **kwargs)
+        return FlattenObservation(env) if isinstance(env.observation_space, Tuple) else env
 
 
 @contextmanager

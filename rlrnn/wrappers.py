@@ -1,4 +1,4 @@
-"""What an agent may see: hide, delay, flicker, noise, stack, previous action and reward; over any VecEnv."""
+"""What an agent may see: hide, delay, flatten, flicker, noise, stack, previous action; over any VecEnv."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -90,6 +90,23 @@ class Delay(View):
 
     def remembered(self) -> dict[str, Any]:
         return {"_past": self._past, "_now": self._now}
+
+
+class Flatten(View):
+    """Writes all there is to see as one float32 vector, whole numbers one-hot, in Gymnasium's order."""
+
+    def __init__(self, venv: VecEnv) -> None:
+        self._spaces = spaces_of(venv)
+        bounds = [_bounds(space) for space in self._spaces.values()]
+        low, high = (np.concatenate(bound).astype(np.float32) for bound in zip(*bounds, strict=True))
+        super().__init__(venv, {"": Box(low, high)})
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        columns = [_encode(space, seen[key]) for key, space in self._spaces.items()]
+        return {"": np.concatenate(columns, axis=1)}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(seen, self.everyone)
 
 
 class Flicker(View):
@@ -233,6 +250,7 @@ class Previous(View):
 
 WRAPPERS: dict[str, type[View]] = {
     "delay": Delay,
+    "flatten": Flatten,
     "flicker": Flicker,
     "hide": Hide,
     "noise": Noise,

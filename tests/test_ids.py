@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import toy_envs  # noqa: F401  (registers toys)
 
@@ -58,6 +59,24 @@ def test_wrong_arguments_are_answered_with_the_right_ones() -> None:
             vectorize(id, 2, kwargs={"gravitas": 3})
     with pytest.raises(EnvironmentFault, match=r"It takes sutton_barto_reward, render_mode\."):
         vectorize("CartPole-v1", 2, kwargs={"gravitas": 3})
+
+
+def test_a_tuple_becomes_a_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pair(gym.Env):
+        observation_space = gym.spaces.Tuple((gym.spaces.Discrete(2), gym.spaces.Box(-1.0, 1.0, (2,))))
+        action_space = gym.spaces.Discrete(2)
+
+        def reset(self, **_: Any) -> Any:
+            return (1, np.array([0.25, -0.5], np.float32)), {}
+
+        def step(self, action: int) -> Any:
+            return (0, np.array([0.5, 0.75], np.float32)), 0.0, True, False, {}
+
+    monkeypatch.setitem(gym.registry, "Pair-v0", gym.envs.registration.EnvSpec("Pair-v0", Pair))
+    env = vectorize("Pair-v0", 2, workers=0)
+    assert env.reset().tolist() == [[0, 1, 0.25, -0.5]] * 2
+    _, _, _, infos = env.step(np.zeros(2, int))
+    assert infos[1]["terminal_observation"].tolist() == [1, 0, 0.5, 0.75]
 
 
 def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,19 @@ def test_every_copy_sees_its_own_episodes(
                 assert env.observation_space.contains(view)
 
 
+@pytest.mark.parametrize(
+    "space", [VECTOR, IMAGE, BOTH, Discrete(7, start=2), MultiDiscrete([3, 4, 5]), MultiBinary(3)]
+)
+def test_flatten_is_gymnasiums(space: gym.Space) -> None:
+    env = wrap(tour(space), [{"name": "flatten"}])
+    known = flatten_space(space)
+    assert env.observation_space == Box(known.low.astype(np.float32), known.high.astype(np.float32))
+    for views, raw in zip(episodes(env), episodes(tour(space)), strict=True):
+        for (view, _, _), (seen, _, _) in zip(views, raw, strict=True):
+            for one, other in zip(view, seen, strict=True):
+                np.testing.assert_array_equal(one, flatten(space, other).astype(np.float32))
+
+
 @pytest.mark.parametrize("base", ["dummy", "native"])
 def test_over_any_vec_env(base: str) -> None:
     """The mechanism is the same over SB3's DummyVecEnv and over an array game."""
@@ -205,7 +218,7 @@ def test_stack_is_sb3s_vec_frame_stack(space: gym.Space) -> None:
 def test_what_was_returned_is_never_written_again(name: str) -> None:
     options: dict[str, Any] = {
         "hide": {"drop": [1]}, "delay": {"steps": 2}, "flicker": {"probability": 0.5},
-        "noise": {"std": 1.0}, "stack": {"frames": 2}, "previous": {},
+        "noise": {"std": 1.0}, "stack": {"frames": 2}, "previous": {}, "flatten": {},
     }  # fmt: skip
     env = wrap(from_envs([Walk] * 3, seed=0), [{"name": name, **options[name]}])
     kept = [(first := env.reset(), first.copy())]
@@ -378,7 +391,7 @@ def test_a_vec_env_that_keeps_its_last_observations_to_itself() -> None:
         (
             VECTOR,
             {"name": "blur"},
-            "'blur' is unknown; the known ones are delay, flicker, hide, noise, previous",
+            "'blur' is unknown; the known ones are delay, flatten, flicker, hide, noise, previous",
         ),
         (VECTOR, {}, "wrapper None is unknown"),
         (VECTOR, {"name": "hide", "indices": [1]}, "hide has no option 'indices'; it knows drop, keep"),

@@ -31,7 +31,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         "render_modes": ["rgb_array"],
         "render_fps": 30,
     }
-    variables: ClassVar[tuple[str, ...]]  # names of the rows of `state`
+    variables: tuple[str, ...]  # names of the rows of `state`
     single_observation_space: Box
     single_action_space: Box | Discrete
 

@@ -17,8 +17,8 @@ class MultiarmedBandit(ArrayGame):
 
     A pull that pays wins 1 / steps_per_point, any other loses as much. Seen is whether the last one paid, as
     Gymnasium flattens it: (1, 0) for no, as at the start, and (0, 1) for yes; which arm was pulled is told by
-    the wrapper `previous` alone. The rules are those of POPGym's MultiarmedBandit (Morad et al. 2023) where an
-    episode has as many steps as make a point (`max_episode_steps`).
+    the wrapper `previous` alone. POPGym's MultiarmedBandit (Morad et al. 2023), where an episode has as many
+    steps as make a point (`max_episode_steps`).
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 10}
@@ -29,7 +29,7 @@ class MultiarmedBandit(ArrayGame):
             if value < 1:
                 raise UserError(f"{name} is {value}; it must be at least 1.")
         self.arms, self.steps_per_point = arms, steps_per_point
-        self.variables = (  # type: ignore[misc]  (as many as there are arms)
+        self.variables = (
             "pulled",  # the last arm; -1 before the first
             "paid",  # 1 if it paid
             "won",  # pulls of this episode that paid
@@ -56,8 +56,8 @@ class MultiarmedBandit(ArrayGame):
     def draw(self, copy: int) -> NDArray[np.uint8]:
         pulled, paid, won, *chances = self.state[:, copy].tolist()
         step = int(self.steps[copy])
-        canvas = Canvas(560, 320, left=-0.6, right=self.arms - 0.4, bottom=-0.24 * self.arms * 32 / 56)
-        tall, unit = 0.3 * self.arms, 0.014 * self.arms
+        canvas = Canvas(560, 280, left=-0.6, right=self.arms - 0.4, bottom=-0.15 * self.arms)
+        tall, unit = 0.31 * self.arms, 0.014 * self.arms
         for arm, chance in enumerate(chances):
             canvas.box(arm, tall / 2, 0.7, tall, "ground", round_by=0.06)
             colour = "rail" if arm != pulled else "cool" if paid else "warm"

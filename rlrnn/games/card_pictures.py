@@ -55,19 +55,19 @@ def draw_count(
 
 def draw_pile(cards: Sequence[int], step: int, said: int, right: int) -> Picture:
     """All cards in the order in which they are dealt, face up once they were; the one to be said in blue."""
-    columns, n = 13, len(cards)
-    rows = n // columns
-    canvas = Canvas(560, 52 * rows + 40, left=-0.7, right=columns - 0.3, bottom=-1.28 * rows - 0.28)
+    columns, n, apart = 13, len(cards), 1.22
+    tall = apart * (n // columns) + 0.6
+    canvas = Canvas(560, round(560 / columns * tall), left=-0.7, right=columns - 0.3, bottom=0.66 - tall)
     back = 2 * (n - 1) - step  # the card whose suit is to be said now, once it is one of them
     for i, suit in enumerate(cards):
-        x, y = i % columns, -1.22 * (i // columns)
+        x, y = i % columns, -apart * (i // columns)
         if i > min(step, n - 1):
             canvas.box(x, y, 0.62, 0.9, "ground", round_by=0.1)
             continue
         _card(canvas, x, y, 4, suit, "cool" if i == min(step, back) else "ground" if i > back else "rail")
         if i == back + 1 and i < n:
             _mark(canvas, x + 0.3, y - 0.4, said == suit)
-    _bar(canvas, columns, -1.22 * rows + 0.14, (n, max(0, step + 1 - n), right))
+    _bar(canvas, columns, 0.96 - tall, (n, max(0, step + 1 - n), right))
     return canvas.picture()
 
 

@@ -30,10 +30,10 @@ class CardGame(ArrayGame):
         self.cards = DECK * decks  # in a pack
         self.kinds = KINDS[kind]
         self.hots = hots  # values that each number seen can take
-        self.variables = (  # type: ignore[misc]  (as many as there are cards)
+        self.variables = (
             "said",  # the last action; -1 before the first
             "right",  # answers of this episode that were right
-            *(f"card{pack}_{i}" for pack in range(self.packs) for i in range(self.cards)),  # its kind, from 0
+            *(f"card{pack}_{i}" for pack in range(self.packs) for i in range(self.cards)),  # kind
         )
         self.single_observation_space = Box(0.0, 1.0, (sum(hots),))
         self.single_action_space = Discrete(actions)
@@ -136,8 +136,8 @@ class CountRecall(CardGame):
 class Autoencode(CardGame):
     """All cards are dealt one by one, then their suits are to be said, the last one's first.
 
-    Two numbers are seen: whether cards are being dealt (1) or said (0), and the suit of the card dealt, 0 where
-    none is. The last card comes with 0: it is to be said at once.
+    Two numbers are seen: whether cards are being dealt (1) or said (0), and the suit of the card dealt, or 0
+    after all were. The last card comes with 0: it is to be said at once.
     """
 
     def __init__(self, decks: int = 1, **kwargs: Any) -> None:

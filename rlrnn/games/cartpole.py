@@ -1,9 +1,12 @@
 """CartPole-v1, equal to Gymnasium's to the last bit from the same state."""
 
+from typing import Any
+
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from rlrnn.errors import UserError
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
 from rlrnn.games.randomness import Randomness
@@ -18,10 +21,11 @@ ANGLE_LIMIT = 12 * 2 * np.pi / 360  # rad
 
 
 class CartPole(ArrayGame):
-    """Keep a pole upright on a cart by pushing the cart left (0) or right (1); +1 for every step.
+    """Keep a pole upright on a cart by pushing it left (0) or right (1); a step wins 1 / steps_per_point.
 
     Barto, Sutton & Anderson (1983), with the friction-free equations of Florian (2007), integrated by Euler's
-    method in the order of operations of Gymnasium's environment.
+    method in the order of operations of Gymnasium's environment, where a step wins 1. POPGym (Morad et al.
+    2023) counts the share of the most steps that there can be: `steps_per_point` = `max_episode_steps`.
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 50}
@@ -29,6 +33,12 @@ class CartPole(ArrayGame):
     _high = np.array([2 * X_LIMIT, np.inf, 2 * ANGLE_LIMIT, np.inf], np.float32)
     single_observation_space = Box(-_high, _high)
     single_action_space = Discrete(2)
+
+    def __init__(self, steps_per_point: int = 1, **kwargs: Any) -> None:
+        if steps_per_point < 1:
+            raise UserError(f"steps_per_point is {steps_per_point}; it must be at least 1.")
+        super().__init__(**kwargs)
+        self.steps_per_point = steps_per_point
 
     def begin(self, copies: NDArray[np.intp], draws: Randomness) -> None:
         self.state[:, copies] = -0.05 + 0.1 * draws.uniform(copies, 4)
@@ -49,7 +59,7 @@ class CartPole(ArrayGame):
         theta += SECONDS * theta_dot
         theta_dot += SECONDS * theta_acc
         fallen = (np.abs(x) > X_LIMIT) | (np.abs(theta) > ANGLE_LIMIT)
-        return np.ones(self.num_envs), fallen
+        return np.full(self.num_envs, 1.0 / self.steps_per_point), fallen
 
     def observe(self) -> Array:
         return self.state.T.astype(np.float32, order="C")

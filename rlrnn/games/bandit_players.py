@@ -1,6 +1,7 @@
 """Players of the bandit that are written, not learned: what reflexes, statistics and foresight are worth."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def gittins(game: MultiarmedBandit) -> Player:
     return _statistician(game, lambda step, paid, unpaid: indices[step][paid, unpaid])
 
 
-def gittins_indices(steps: int, rivals: int = 101) -> list[Array]:
+@lru_cache(maxsize=1)
+def gittins_indices(steps: int, rivals: int = 51) -> tuple[Array, ...]:
     """For each step what an arm is worth that paid s times and f times did not, [step + 1, step + 1] by s, f.
 
     It is the known chance of a rival at which it no longer matters whether this arm is tried again before
@@ -66,7 +68,7 @@ def gittins_indices(steps: int, rivals: int = 101) -> list[Array]:
         above, below = (np.take_along_axis(pulled, last + i, axis=-1)[..., 0] for i in (0, 1))
         indices.append(known[last[..., 0]] + above / np.maximum(above - below, 1e-12) * (known[1] - known[0]))
         gain = np.maximum(pulled, 0.0)
-    return indices[::-1]
+    return tuple(indices[::-1])
 
 
 def oracle(game: MultiarmedBandit) -> Player:

@@ -68,13 +68,12 @@ class CardGame(ArrayGame):
     def observe(self) -> Array:
         observation = np.zeros((self.num_envs, sum(self.hots)), np.float32)
         for first, number in zip(self.first, self.seen(), strict=True):
-            observation[self.everyone, first + number.astype(np.intp)] = 1.0
+            observation[self.everyone, first + number] = 1.0
         return observation
 
-    def card(self, step: Array, pack: int = 0) -> Array:
+    def card(self, step: Array, pack: int = 0) -> NDArray[np.intp]:
         """The kinds [B] of the cards that are dealt at these steps, the first at step 0."""
-        kinds: Array = self.state[2 + pack * self.cards + step, self.everyone]
-        return kinds
+        return self.state[2 + pack * self.cards + step, self.everyone].astype(np.intp)
 
 
 class RepeatPrevious(CardGame):

@@ -13,8 +13,14 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rlrnn.games import pong_players, recall_players, simon_players, tmaze_players
-from rlrnn.games import bandit_players, cards_players, pong_players, recall_players
+from rlrnn.games import (
+    bandit_players,
+    cards_players,
+    pong_players,
+    recall_players,
+    simon_players,
+    tmaze_players,
+)
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.games.pong_players import Player, play_once, random_player
 

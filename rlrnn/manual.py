@@ -26,6 +26,19 @@ examples:
   rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
   rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
   rlrnn train my-agent.toml --import my_games.py           a game or a cell that your module registers
+  rlrnn train pong-gru --control feedforward --seeds 3     its control: the same without memory
+  rlrnn train pong-gru --control stacked --seeds 3         without memory, but with the last 4 observations
+"""
+
+VERIFY = """
+Says whether a verified agent keeps its word: trains it again by its recipe, on the same seeds, into new runs,
+or judges it again where its weights are attached. The mean of what it wins should lie where the mean of new
+trainings falls 19 times in 20. Better is no failure. The exit status is 0, or 1 if it wins less.
+
+examples:
+  rlrnn verify cartpole-gru
+  rlrnn verify pong-gru --seeds 2 --jobs 2        the first two seeds alone, side by side
+  rlrnn verify pong-gru --retrain --out runs/check
 """
 
 EVALUATE = """
@@ -46,7 +59,7 @@ more as their median and quartiles.
 
 examples:
   rlrnn plot runs/pong-gru/seed0
-  rlrnn plot runs/pong-gru runs/pong-feedforward --out pong.pdf     all seeds of two agents
+  rlrnn plot runs/pong-gru runs/pong-gru-stacked --out pong.pdf      all seeds of two agents
   rlrnn plot logs/monitor.csv logs/progress.csv logs/evaluations.npz
 """
 
@@ -56,7 +69,7 @@ score between a random player (0) and the game's ceiling (1), and how likely one
 
 examples:
   rlrnn compare runs/pong-gru
-  rlrnn compare runs/pong-gru runs/pong-feedforward runs/pong-stacked --out pong.svg
+  rlrnn compare runs/pong-gru runs/pong-gru-feedforward runs/pong-gru-stacked --out pong.svg
 """
 
 INSPECT = """

@@ -23,6 +23,9 @@ from rlrnn.errors import FileFault, UserError
 
 T = TypeVar("T")
 
+CONTROLS = ("feedforward", "stacked")  # companions of an agent that have no memory
+FRAMES = 4  # observations at once, in the control that sees several
+
 Count = Annotated[int, 1]  # a whole number of at least 1
 
 
@@ -98,6 +101,9 @@ class Verified:
     version: str  # of rlrnn
     command: str  # that made the runs
     wiped: tuple[float, ...] = ()  # mean points with the memory wiped, in the same order
+    feedforward: tuple[float, ...] = ()  # of that control (see ``control``), on as many of the first seeds
+    stacked: tuple[float, ...] = ()  # of the other one
+    seconds: float | None = None  # of training a seed, the median
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,25 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         table.pop("verified", None)
         recipe = build(Recipe, table, f"--set {setting}")
     return recipe
+
+
+def control(recipe: Recipe, kind: str) -> Recipe:
+    """The companion that shows what memory is worth: the same recipe without any.
+
+    "feedforward" has layers of the same units without memory; "stacked" sees the last 4 observations, too.
+    """
+    if kind not in CONTROLS:
+        raise UserError(unknown("control", kind, CONTROLS))
+    stack = ({"name": "stack", "frames": FRAMES},) if kind == "stacked" else ()
+    instead = f"but the last {FRAMES} observations at once" if stack else "all else alike"
+    return dataclasses.replace(
+        recipe,
+        name=f"{recipe.name}-{kind}",
+        description=f"The control of {recipe.name}: no memory, {instead}.",
+        wrappers=(*recipe.wrappers, *stack),
+        network=dataclasses.replace(recipe.network, cell="none", cell_options={}),
+        verified=None,
+    )
 
 
 def _value(text: str) -> Any:

@@ -55,6 +55,11 @@ class Outcome:
     skipped: list[int] = field(default_factory=list)  # seeds that were finished before; in ``finished``, too
     failed: dict[int, str] = field(default_factory=dict)  # seed -> sentence
 
+    def check(self) -> None:
+        """Tell which seeds failed, if any did."""
+        if self.failed:
+            raise UserError(" ".join(f"Seed {seed} failed: {why}" for seed, why in self.failed.items()))
+
 
 def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
     """Train the seeds, ``jobs`` at a time: finished ones are skipped, broken-off ones gone on with.
@@ -151,12 +156,13 @@ def _child(task: Task, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
     import torch
 
-    from rlrnn import cli, training
+    from rlrnn import training
+    from rlrnn.imports import import_module
 
     torch.set_num_threads(task.threads)
     try:
         for module in task.imports:
-            cli.import_module(module)
+            import_module(module)
         how: dict[str, Any] = {"device": task.device, "progress": False, "callback": Messenger(pipe)}
         if task.overwrite or _run_in(task.folder) is None:
             start = partial(training.train, task.recipe, task.seed, task.folder)

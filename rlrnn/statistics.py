@@ -133,6 +133,11 @@ def bootstrap(
     return float(low), float(high)
 
 
+def decimals(*points: float) -> int:
+    """How many decimals points are shown with: 3 where a whole point is much, else 1."""
+    return 3 if max(map(abs, points), default=0.0) <= 2 else 1
+
+
 def normalised(points: float, random: float, ceiling: float) -> float:
     """Points on a scale where a random player has 0 and the ceiling is 1."""
     if not ceiling > random:

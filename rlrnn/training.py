@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import catalogue, checkpoints, runs
 from rlrnn.checkpoints import Checkpoint
+from rlrnn.curves import WINDOW, running_mean
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import judge, judging
 from rlrnn.logs import EpisodeLog, ProgressLog
@@ -123,12 +124,21 @@ def finish(agent: RecurrentPPO, run: Run, progress: bool = True) -> Run:
         with judging(run.recipe.name) if progress else nullcontext():
             scores = judge(agent, run.game, how.episodes, how.deterministic)
         runs.write_scores(run.folder / runs.SCORE, scores)
-        return runs.finish(run)
+        return runs.finish(run, best_training=best_training(run.folder))
     except BaseException as reason:
         reason.add_note(
             f"The trained agent lies in {run.folder}; to judge it: rlrnn train --resume {run.folder}."
         )
         raise
+
+
+def best_training(folder: Path) -> float | None:
+    """The best mean of 100 training episodes in a row, with the actions sampled; None if there were fewer.
+
+    Beside published maxima over a training; a score is the final agent's (see ``evaluation``).
+    """
+    means = running_mean(runs.read_episodes(folder / runs.EPISODES)[:, 1], WINDOW)[WINDOW - 1 :]
+    return round(float(means.max()), 4) if len(means) else None
 
 
 def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> RecurrentPPO:

@@ -1,0 +1,38 @@
+"""The user's own modules, which register games and cells: imported because the user says so."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from rlrnn.errors import UserError
+
+
+def import_module(name: str) -> None:
+    """Import a user's module, by its dotted name or as a file, so that it can register games and cells."""
+    path = Path(name)
+    sys.path.insert(0, str(path.parent.resolve() if path.suffix == ".py" else Path.cwd()))
+    if path.suffix != ".py":
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            raise UserError(f"--import {name}: there is no such module; give a file (.py) or a dotted name.")
+        _execute(name, name)
+        return
+    if not path.exists():
+        raise UserError(f"--import {name}: there is no such file; check the path.")
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None and Path(loaded.__file__ or "").resolve() != path.resolve():
+        raise UserError(f"--import {name}: another module is called {path.stem}; rename the file.")
+    _execute(path.stem, name)
+
+
+def _execute(module: str, name: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        # A SyntaxError says by itself where it is.
+        place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+        raise UserError(f"--import {name} raised {type(error).__name__}: {error}{place}.") from None

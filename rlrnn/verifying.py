@@ -70,8 +70,7 @@ class Verdict:
         """The verdict in words."""
         low, high = self.interval
         if self.equal:
-            seeds = "seed" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
-            return f"{self.name} keeps its word: its points are equal to the verified ones ({seeds})."
+            return f"{self.name} keeps its word: equal points on every seed."
         where = f"{_shown(self, low)} to {_shown(self, high)}"
         now = _shown(self, self.mean)
         if self.mean > high:

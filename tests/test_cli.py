@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import rlrnn
-from rlrnn import catalogue, training
-from rlrnn.cli import main
+from rlrnn import catalogue, runs, seeds, training, verifying
+from rlrnn.cli import COMMANDS, main
+from rlrnn.seeds import Outcome
 
 RECIPE = """
 game = "my-game.toml"
@@ -82,7 +83,7 @@ def test_python_m_rlrnn():
     assert done.stdout == f"rlrnn {rlrnn.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["list", "train", "evaluate", "plot", "watch"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -131,6 +132,38 @@ def test_the_score_is_that_of_training(trained, capsys):
     assert (trained / "same.json").read_bytes() == (run / "score.json").read_bytes()
 
 
+def test_a_control_is_trained_beside_its_agent(trained, capsys, monkeypatch):
+    arguments = ["train", "tiny.toml", "--set", "network.cell=lstm", "--set", "ppo.gamma=0.8", "--control"]
+    assert main([*arguments, "stacked", "--seed", "1"]) == 0
+    run = runs.read_run("runs/tiny-stacked/seed1")
+    assert (run.recipe.name, run.recipe.network.cell, run.recipe.ppo.gamma) == ("tiny-stacked", "none", 0.8)
+    assert run.agent().observation_space.shape == (8,)  # four times what is seen of the pole
+    assert main(["train", "--resume", "runs/tiny-stacked/seed1", "--control", "stacked"]) == 2  # is finished
+    assert "is finished" in capsys.readouterr().err
+    asked = []
+    monkeypatch.setattr(seeds, "train_seeds", lambda tasks, jobs: asked.extend(tasks) or Outcome())
+    assert main([*arguments, "feedforward", "--seeds", "2"]) == 0
+    assert [str(task.folder) for task in asked] == [f"runs/tiny-feedforward/seed{k}" for k in (0, 1)]
+    assert (asked[0].recipe.network.cell, asked[0].recipe.wrappers) == ("none", ())
+
+
+def test_verify_keeps_an_agent_to_its_word(trained, capsys, monkeypatch):
+    scores = runs.read_run("runs/tiny").scores()
+    memory, wiped = (round(scores[player].mean, 3) for player in ("with memory", "memory wiped"))
+    sealed = RECIPE.replace("n_epochs = 1", "n_epochs = 1\ngamma = 0.9") + "[verified]\nseeds = [2, 3]\n"
+    sealed += f"version = '0.1.0'\ncommand = ''\nwiped = [{wiped}, 0]\npoints = "
+    (trained / "sealed.toml").write_text(f"{sealed}[{memory}, {memory}]\n")
+    assert main(["verify", "sealed.toml", "--seeds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "sealed, trained again" in out and "sealed keeps its word: equal points" in out
+    assert runs.read_run("runs/sealed-again/seed2").facts["command"].startswith("rlrnn verify sealed.toml")
+    (trained / "sealed.toml").write_text(f"{sealed}[1000, 1000.5]\n")
+    again = Outcome(finished=[runs.read_run("runs/tiny")])
+    monkeypatch.setattr(verifying, "train_seeds", lambda *arguments: again)
+    assert main(["verify", "sealed.toml", "--seeds", "1"]) == 1
+    assert "does not keep its word" in capsys.readouterr().out
+
+
 def test_a_saved_agent_plays_a_game(trained, capsys):
     agent = "runs/tiny/seed2/agent.zip"
     assert main(["evaluate", agent, "--game", "my-game.toml", "--episodes", "2"]) == 0
@@ -174,6 +207,8 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
         ("train tiny.toml --out x --steps many", ["steps is 'many'"]),
         ("train tiny.toml --out x --set ppo.seq_len=33", ["seq_len is 33"]),
         ("train tiny.toml --out x --set game=pnog", ["unknown game 'pnog'"]),
+        ("train --resume runs/tiny/seed2 --control stacked", ["is a run of tiny", "leave --resume away"]),
+        ("verify tiny.toml", ["tiny was not verified"]),
         ("train tiny.toml --seed 2", ["holds a run already", "--overwrite"]),
         ("train tiny.toml --out runs", ["holds other things than a run"]),
         ("evaluate runs/none", ["there is no run runs/none"]),
@@ -201,6 +236,7 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsy
         "train",
         "train tiny.toml --seed -1",
         "train tiny.toml --device gpu",
+        "train tiny.toml --control stack",
         "evaluate runs/tiny --episodes 0",
         "watch runs/tiny --sampled --deterministic",
     ],

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from rlrnn import cli
+from rlrnn.arguments import parser
+from rlrnn.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+SCORES = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -40,14 +42,13 @@ def test_the_cell_of_the_contributing_guide_runs() -> None:
 
 def test_every_command_of_the_readme_is_one_of_the_shells() -> None:
     commands = re.findall(r"^ {4}rlrnn (\w+)([^#\n]*)", README, flags=re.MULTILINE)
-    known = {"list", "train", "evaluate", "plot", "compare", "inspect", "watch", "report"}
-    assert {name for name, _ in commands} == known
+    assert {name for name, _ in commands} == set(COMMANDS)
     commands += re.findall(r"^ {4}rlrnn (\w+)([^#\n]*)", DOCS, flags=re.MULTILINE)
     for name, arguments in commands:
-        cli._parser().parse_args([name, *arguments.split()])
+        parser().parse_args([name, *arguments.split()])
 
 
 def test_every_local_link_leads_somewhere() -> None:
-    for text, folder in ((README, ROOT), (CONTRIBUTING, ROOT), (DOCS, ROOT / "docs")):
+    for text, folder in ((README, ROOT), (CONTRIBUTING, ROOT), (DOCS + SCORES, ROOT / "docs")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert (folder / target).exists(), target

@@ -13,6 +13,7 @@ from rlrnn.recipes import (
     Schedule,
     Verified,
     build,
+    control,
     override,
     read_recipe,
     to_mapping,
@@ -123,6 +124,22 @@ def test_a_setting_changes_one_value_and_takes_the_seal_off(setting, changed):
 
 def test_nothing_set_changes_nothing():
     assert override(RECIPE, []) == RECIPE
+
+
+def test_the_controls_are_the_recipe_without_its_memory():
+    plain, seeing = control(RECIPE, "feedforward"), control(RECIPE, "stacked")
+    assert (plain.name, seeing.name) == ("tiny-feedforward", "tiny-stacked")
+    assert plain.network == dataclasses.replace(RECIPE.network, cell="none", cell_options={})
+    # The last wrapper is the outermost: what is stacked is what the agent would have seen.
+    assert seeing.wrappers == (*RECIPE.wrappers, {"name": "stack", "frames": 4})
+    assert dataclasses.replace(seeing, wrappers=RECIPE.wrappers) == dataclasses.replace(
+        plain, name=seeing.name, description=seeing.description
+    )
+    assert plain.verified is None and "tiny" in plain.description
+    words = {"name": "tiny", "description": "", "verified": RECIPE.verified}
+    assert dataclasses.replace(plain, **words, network=RECIPE.network) == RECIPE
+    with pytest.raises(UserError, match=r"unknown control 'stack'; did you mean 'stacked'\?"):
+        control(RECIPE, "stack")
 
 
 def test_an_empty_value_goes_back_to_not_given():

@@ -79,6 +79,7 @@ def test_a_run_folder_holds_all_there_is_to_know(run):
     assert run == runs.read_run(run.folder)
     assert (run.status, run.seed, run.recipe) == ("finished", 3, TINY)
     assert run.facts["steps"] == 512 and run.facts["seconds"] > 0
+    assert run.facts["best_training"] is None  # fewer than 100 episodes
 
 
 def test_every_training_episode_is_written_once(run):
@@ -308,3 +309,14 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("512 of 512 steps") and lines[0].endswith("0 s left")
     assert " points " in lines[0] and " steps/s " in lines[0]
+
+
+def test_the_best_of_a_training_is_a_mean_of_100_episodes(tmp_path):
+    points = np.concatenate([np.zeros(50), np.full(99, 3.0), [4.0], np.zeros(150)])
+    rows = "".join(f"{step},{p},1\n" for step, p in enumerate(points))
+    (tmp_path / "episodes.csv").write_text("step,points,length\n" + rows)
+    assert training.best_training(tmp_path) == 3.01
+    (tmp_path / "episodes.csv").write_text("step,points,length\n" + "1,9,1\n" * 99)
+    assert training.best_training(tmp_path) is None
+    (tmp_path / "episodes.csv").write_text("step,points,length\n" + "1,9,1\n" * 100)
+    assert training.best_training(tmp_path) == 9.0

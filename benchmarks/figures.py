@@ -6,7 +6,6 @@ python benchmarks/figures.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from statistics import mean, median
 
 from verified import EVIDENCE, ROOT, seeds
@@ -39,52 +38,41 @@ def replaced(text: str, table: str) -> str:
 
 
 def scores() -> str:
-    """What every verified agent wins, and what is won without memory."""
-    head = ("game, agent", "points, lowest to highest seed", "memory wiped", "feed-forward", "4 frames")
-    head += ("script without memory", "best known", "ceiling", "steps, time")
-    return _markdown(head, [_scores(name, game, own) for name, game, own in _agents()])
+    """What every verified agent wins, what is won without memory, and what is known of others."""
+    head = "game, agent, training", "points", "memory wiped", "feed-forward", "4 frames", "others"
+    return _markdown(head, ["---", *["--:"] * 5], [_scores(*agent) for agent in _agents()])
 
 
 def _scores(name: str, game: Game, own: list[Run]) -> list[str]:
-    places, episodes = decimals(*_points(own)), _episodes(own)
-    ours = [f"**{_mean(own)}**", _range(own), _won(episodes, game, " won")]
+    places, trained = decimals(*_points(own)), f"{_steps(own)} steps, {_time(own)}"
+    ours = [f"**{mean(_points(own)):.{places}f}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
     controls = [(seeds(EVIDENCE / f"{name}-{kind}"), WITH_MEMORY) for kind in CONTROLS]
-    others = [(own, WIPED), *controls]
-    without = [_without(runs, player, game, len(own), places) for runs, player in others]
-    known = game.references.memoryless, game.references.best, game.references.ceiling
-    marks = [f"{reference.points:.{places}f}" if reference else NOTHING for reference in known]
-    return [_lines(game.title, f"`{name}`"), _lines(*ours), *without, *marks, _lines(_steps(own), _time(own))]
-
-
-def _without(runs: list[Run], player: str, game: Game, many: int, places: int) -> str:
-    if not runs:
-        return NOTHING
-    fewer = f"{len(runs)} of {many} seeds" if len(runs) < many else ""
-    return _lines(f"{mean(_points(runs, player)):.{places}f}", _won(_episodes(runs, player), game), fewer)
+    without = []
+    for found, player in [(own, WIPED), *controls]:
+        points = f"{mean(_points(found, player)):.{places}f}" if found else NOTHING
+        fewer = f"{len(found)} of {len(own)} seeds" if 0 < len(found) < len(own) else ""
+        without.append(_lines(points, _won(found, player, game), fewer))
+    known = {"no memory": "memoryless", "best": "best", "ceiling": "ceiling"}
+    marks = [(word, getattr(game.references, kind)) for word, kind in known.items()]
+    others = [f"{word} {mark.points:.{places}f}" for word, mark in marks if mark]
+    title = _lines(f"`{name}`", trained)
+    return [f"{game.title}<br>{title}", _lines(*ours), *without, _lines(*others)]
 
 
 def published() -> str:
     """What others reached, with what, and what ours do."""
-    head = ("game", "best known", "of", "ours", "best of training", "steps", "time")
-    lines = []
+    head = "game", "best known", "with", "ours", "best of training", "steps, time"
+    rows = []
     for name, game, own in _agents():
         best = game.references.best
         if best is not None:
             places = decimals(*_points(own), best.points)
             found = [run.facts.get("best_training") for run in own]
             highest = NOTHING if None in found else f"{mean(found):.{places}f}"
-            ours = _lines(f"**{_mean(own)}**, {_range(own)}", f"`{name}`")
-            row = (
-                game.title,
-                f"{best.points:.{places}f}",
-                best.source,
-                ours,
-                highest,
-                _steps(own),
-                _time(own),
-            )
-            lines.append(row)
-    return _markdown(head, lines)
+            ours = _lines(f"**{mean(_points(own)):.{places}f}**", _range(own), f"`{name}`")
+            trained = _lines(_steps(own), _time(own))
+            rows.append([game.title, f"{best.points:.{places}f}", best.source, ours, highest, trained])
+    return _markdown(head, ["---", "--:", "---", "--:", "--:", "--:"], rows)
 
 
 TABLES = {"README.md": scores, "docs/scores.md": published}
@@ -96,18 +84,9 @@ def _agents() -> list[tuple[str, Game, list[Run]]]:
     return [(name, catalogue.game_of(recipe), seeds(EVIDENCE / name)) for name, recipe in known]
 
 
-def _episodes(runs: list[Run], player: str = WITH_MEMORY) -> list[float]:
-    """The points of every episode of every seed."""
-    return list(chain.from_iterable(run.scores()[player].points for run in runs))
-
-
 def _points(runs: list[Run], player: str = WITH_MEMORY) -> list[float]:
     """The mean points of every seed."""
     return [run.scores()[player].mean for run in runs]
-
-
-def _mean(runs: list[Run]) -> str:
-    return f"{mean(_points(runs)):.{decimals(*_points(runs))}f}"
 
 
 def _range(runs: list[Run]) -> str:
@@ -116,10 +95,12 @@ def _range(runs: list[Run]) -> str:
     return f"{low} to {high}"
 
 
-def _won(episodes: list[float], game: Game, word: str = "") -> str:
-    if game.points.win is None:
+def _won(found: list[Run], player: str, game: Game, word: str = "") -> str:
+    """Episodes won, of all seeds, where the game says what winning is."""
+    if game.points.win is None or not found:
         return ""
-    return f"{sum(points >= game.points.win for points in episodes):,} of {len(episodes):,}{word}"
+    points = [one for run in found for one in run.scores()[player].points]
+    return f"{sum(one >= game.points.win for one in points):,} of {len(points):,}{word}"
 
 
 def _steps(runs: list[Run]) -> str:
@@ -138,12 +119,12 @@ def _time(runs: list[Run]) -> str:
 
 
 def _lines(*told: str) -> str:
-    return "<br>".join(filter(None, told))
+    """Lines of one cell, which are not to be broken further."""
+    return "<br>".join(line.replace(" ", "\u00a0") for line in told if line)
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["--:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+def _markdown(head: Sequence[str], sides: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, sides, *rows))
 
 
 if __name__ == "__main__":

@@ -153,6 +153,11 @@ def test_verify_keeps_an_agent_to_its_word(trained, capsys, monkeypatch):
     sealed = RECIPE.replace("n_epochs = 1", "n_epochs = 1\ngamma = 0.9") + "[verified]\nseeds = [2, 3]\n"
     sealed += f"version = '0.1.0'\ncommand = ''\nwiped = [{wiped}, 0]\npoints = "
     (trained / "sealed.toml").write_text(f"{sealed}[{memory}, {memory}]\n")
+
+    def train_seeds(tasks, jobs, progress):
+        return Outcome([training.train(t.recipe, t.seed, t.folder, command=t.command) for t in tasks])
+
+    monkeypatch.setattr(verifying, "train_seeds", train_seeds)
     assert main(["verify", "sealed.toml", "--seeds", "1"]) == 0
     out = capsys.readouterr().out
     assert "sealed, trained again" in out and "sealed keeps its word: equal points" in out

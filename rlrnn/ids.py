@@ -11,6 +11,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Tuple
 from gymnasium.wrappers import FlattenObservation
+from gymnasium.spaces import Dict
 
 from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
 
@@ -51,6 +52,28 @@ def make_single(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
     with clear_errors(spec, spec.entry_point, kwargs):
         env = gym.make(spec, disable_env_checker=True, **kwargs)
         return FlattenObservation(env) if isinstance(env.observation_space, Tuple) else env
+    return WithoutMission(env) if WithoutMission.fits(env) else env
+
+
+class WithoutMission(gym.ObservationWrapper[Any, Any, Any]):
+    """A MiniGrid game without its mission, a text that is the same in every episode and so tells nothing."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        assert isinstance(env.observation_space, Dict)
+        self._kept = [key for key in env.observation_space if key != "mission"]
+        self.observation_space = Dict({key: env.observation_space[key] for key in self._kept})
+
+    @staticmethod
+    def fits(env: gym.Env[Any, Any]) -> bool:
+        """Whether there is a mission, and one without placeholders for what differs between episodes."""
+        space = env.observation_space
+        mission = space.spaces.get("mission") if isinstance(space, Dict) else None
+        return getattr(mission, "ordered_placeholders", ()) is None
+
+    def observation(self, observation: Any) -> Any:
+        """All but the mission."""
+        return {key: observation[key] for key in self._kept}
 
 
 @contextmanager

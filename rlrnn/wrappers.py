@@ -1,4 +1,5 @@
 """What an agent may see: hide, delay, flatten, flicker, noise, stack, previous action; over any VecEnv."""
+"""What an agent may see: hide, delay, flicker, noise, one-hot, stack, previous action and reward."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -248,12 +249,47 @@ class Previous(View):
         return {"": np.concatenate(columns, axis=1)}
 
 
+class OneHot(View):
+    """Writes each number of a vector or an image as zeros with a one at its place in `values`, as one vector.
+
+    `key` takes one part of a Dict and `channel` one of an image; the rest is dropped. A number that is none
+    of the `values` is all zeros. Most of MiniGrid fits: key "image", channel 0, the objects that occur.
+    """
+
+    def __init__(
+        self, venv: VecEnv, *, values: Sequence[int], key: str | None = None, channel: int | None = None
+    ) -> None:
+        self._key, self._channel = key or "", slice(None) if channel is None else channel
+        space = spaces_of(venv).get(self._key)
+        if not isinstance(space, Box | MultiDiscrete) or not space.shape:
+            raise UserError(
+                f"one_hot needs a Box or a MultiDiscrete, named by key=... if it is in a Dict; key={key!r} "
+                f"names none in {venv.observation_space}."
+            )
+        if channel is not None:
+            _check_number("one_hot", "channel", channel, 0, space.shape[-1] - 1, whole=True)
+        whole = isinstance(values, Sequence) and all(type(value) is int for value in values)
+        if not whole or not 0 < len(set(values)) == len(values):
+            raise UserError(f"one_hot has values={values!r}; give a list of whole numbers, each once.")
+        self._values = np.array(values)
+        size = int(np.prod(space.shape)) // (1 if channel is None else space.shape[-1])
+        super().__init__(venv, {"": Box(0.0, 1.0, (size * len(values),))})
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        numbers = seen[self._key][..., self._channel].reshape(len(copies), -1, 1)
+        return {"": (numbers == self._values).reshape(len(copies), -1).astype(np.float32)}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(seen, self.everyone)
+
+
 WRAPPERS: dict[str, type[View]] = {
     "delay": Delay,
     "flatten": Flatten,
     "flicker": Flicker,
     "hide": Hide,
     "noise": Noise,
+    "one_hot": OneHot,
     "previous": Previous,
     "stack": Stack,
 }

@@ -127,6 +127,15 @@ def with_previous(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
     return np.concatenate([seen[t], hot, [rewards[t - 1] if t > 0 else 0]]).astype(np.float32)
 
 
+def ones(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
+    return np.array([number == value for number in seen[t] for value in (4, 1)], np.float32)
+
+
+def greens(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
+    numbers = seen[t]["image"][:, :, 1].ravel()
+    return np.array([number == value for number in numbers for value in range(9)], np.float32)
+
+
 @pytest.mark.parametrize(
     ("spec", "space", "action_space", "expected"),
     [
@@ -143,6 +152,8 @@ def with_previous(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
         ({"name": "flicker", "probability": 0}, BOTH, None, unchanged),
         ({"name": "flicker", "probability": 1}, BOTH, None, dark),
         ({"name": "noise", "std": 0}, VECTOR, None, unchanged),
+        ({"name": "one_hot", "values": [4, 1]}, MultiDiscrete([3, 4, 5]), None, ones),
+        ({"name": "one_hot", "values": [*range(9)], "key": "image", "channel": 1}, BOTH, None, greens),
         ({"name": "stack", "frames": 3}, VECTOR, None, stacked),
         ({"name": "stack", "frames": 3}, IMAGE, None, stacked),
         ({"name": "stack", "frames": 1}, BOTH, None, unchanged),
@@ -219,6 +230,7 @@ def test_what_was_returned_is_never_written_again(name: str) -> None:
     options: dict[str, Any] = {
         "hide": {"drop": [1]}, "delay": {"steps": 2}, "flicker": {"probability": 0.5},
         "noise": {"std": 1.0}, "stack": {"frames": 2}, "previous": {}, "flatten": {},
+        "noise": {"std": 1.0}, "one_hot": {"values": [1, 2]}, "stack": {"frames": 2}, "previous": {},
     }  # fmt: skip
     env = wrap(from_envs([Walk] * 3, seed=0), [{"name": name, **options[name]}])
     kept = [(first := env.reset(), first.copy())]
@@ -392,6 +404,7 @@ def test_a_vec_env_that_keeps_its_last_observations_to_itself() -> None:
             VECTOR,
             {"name": "blur"},
             "'blur' is unknown; the known ones are delay, flatten, flicker, hide, noise, previous",
+            "'blur' is unknown; the known ones are delay, flicker, hide, noise, one_hot, previous",
         ),
         (VECTOR, {}, "wrapper None is unknown"),
         (VECTOR, {"name": "hide", "indices": [1]}, "hide has no option 'indices'; it knows drop, keep"),
@@ -417,6 +430,14 @@ def test_a_vec_env_that_keeps_its_last_observations_to_itself() -> None:
         (VECTOR, {"name": "noise", "std": "big"}, "std='big'; give a number of at least 0"),
         (VECTOR, {"name": "noise", "std": float("nan")}, "std=nan"),
         (IMAGE, {"name": "noise", "std": 1.0}, "noise needs a Box of floats"),
+        (VECTOR, {"name": "one_hot"}, "one_hot needs the option 'values'"),
+        (VECTOR, {"name": "one_hot", "values": [1, 1]}, r"values=\[1, 1\]; give a list of whole numbers"),
+        (VECTOR, {"name": "one_hot", "values": [0.5]}, r"values=\[0.5\]"),
+        (VECTOR, {"name": "one_hot", "values": []}, r"values=\[\]"),
+        (IMAGE, {"name": "one_hot", "values": [1], "channel": 3}, "channel=3; give a whole number from 0"),
+        (BOTH, {"name": "one_hot", "values": [1]}, "key=None names none"),
+        (BOTH, {"name": "one_hot", "values": [1], "key": "sound"}, "key='sound' names none"),
+        (Discrete(3), {"name": "one_hot", "values": [1]}, "one_hot needs a Box or a MultiDiscrete"),
         (VECTOR, {"name": "previous", "action": False, "reward": False}, "one of them must be true"),
         (VECTOR, {"name": "previous", "action": 1}, "action=1"),
         (IMAGE, {"name": "previous"}, "needs a vector or one number"),

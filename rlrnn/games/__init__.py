@@ -14,6 +14,7 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/CountRecall-v0": ("cards", "CountRecall", None),
     "rlrnn/Autoencode-v0": ("cards", "Autoencode", None),
     "rlrnn/MultiarmedBandit-v0": ("bandit", "MultiarmedBandit", 200),
+    "rlrnn/MiniGridMemory-v0": ("memory", "MiniGridMemory", None),  # 5 size^2, as its keyword `size` says
 }
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.spaces import Tuple
+from gymnasium.spaces import Dict, Tuple
 from gymnasium.wrappers import FlattenObservation
-from gymnasium.spaces import Dict
 
 from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
 
@@ -51,7 +50,8 @@ def make_single(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
     """
     with clear_errors(spec, spec.entry_point, kwargs):
         env = gym.make(spec, disable_env_checker=True, **kwargs)
-        return FlattenObservation(env) if isinstance(env.observation_space, Tuple) else env
+    if isinstance(env.observation_space, Tuple):
+        return FlattenObservation(env)
     return WithoutMission(env) if WithoutMission.fits(env) else env
 
 

@@ -1,5 +1,4 @@
-"""What an agent may see: hide, delay, flatten, flicker, noise, stack, previous action; over any VecEnv."""
-"""What an agent may see: hide, delay, flicker, noise, one-hot, stack, previous action and reward."""
+"""What an agent may see: hide, delay, flatten, flicker, noise, one-hot, stack, previous; over any VecEnv."""
 
 import inspect
 from collections.abc import Mapping, Sequence

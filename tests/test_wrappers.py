@@ -229,8 +229,8 @@ def test_stack_is_sb3s_vec_frame_stack(space: gym.Space) -> None:
 def test_what_was_returned_is_never_written_again(name: str) -> None:
     options: dict[str, Any] = {
         "hide": {"drop": [1]}, "delay": {"steps": 2}, "flicker": {"probability": 0.5},
-        "noise": {"std": 1.0}, "stack": {"frames": 2}, "previous": {}, "flatten": {},
         "noise": {"std": 1.0}, "one_hot": {"values": [1, 2]}, "stack": {"frames": 2}, "previous": {},
+        "flatten": {},
     }  # fmt: skip
     env = wrap(from_envs([Walk] * 3, seed=0), [{"name": name, **options[name]}])
     kept = [(first := env.reset(), first.copy())]
@@ -403,8 +403,7 @@ def test_a_vec_env_that_keeps_its_last_observations_to_itself() -> None:
         (
             VECTOR,
             {"name": "blur"},
-            "'blur' is unknown; the known ones are delay, flatten, flicker, hide, noise, previous",
-            "'blur' is unknown; the known ones are delay, flicker, hide, noise, one_hot, previous",
+            "'blur' is unknown; the known ones are delay, flatten, flicker, hide, noise, one_hot, previous",
         ),
         (VECTOR, {}, "wrapper None is unknown"),
         (VECTOR, {"name": "hide", "indices": [1]}, "hide has no option 'indices'; it knows drop, keep"),

@@ -2,20 +2,25 @@
 
     python benchmarks/references.py
 
-Each row is as many episodes as the game file says, on the seeds from 1,000,000 on.
+Each row is as many episodes as the game file says, on the seeds from 1,000,000 on. Games whose extra is not
+installed are named and left out.
 """
 
 import argparse
-import tomllib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
+from rlrnn import catalogue, evaluation
+from rlrnn.catalogue import Game
+from rlrnn.errors import MissingExtraError
 from rlrnn.games import (
     bandit_players,
     cards_players,
+    memory_players,
     pong_players,
     recall_players,
     simon_players,
@@ -24,41 +29,48 @@ from rlrnn.games import (
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.games.pong_players import Player, play_once, random_player
 
-GAMES = Path(__file__).parents[1] / "envs"
-SEED = 1_000_000
-PLAYERS = {
+PLAYERS: dict[str, dict[str, Callable[..., Player]]] = {
+    "rlrnn/Autoencode-v0": cards_players.AUTOENCODE,
+    "rlrnn/CountRecall-v0": cards_players.COUNT_RECALL,
+    "rlrnn/MiniGridMemory-v0": memory_players.PLAYERS,
+    "rlrnn/MultiarmedBandit-v0": bandit_players.PLAYERS,
     "rlrnn/Pong-v0": pong_players.PLAYERS,
     "rlrnn/Recall-v0": recall_players.PLAYERS,
-    "rlrnn/TMaze-v0": tmaze_players.PLAYERS,
-    "rlrnn/Simon-v0": simon_players.PLAYERS,
     "rlrnn/RepeatPrevious-v0": cards_players.REPEAT_PREVIOUS,
-    "rlrnn/CountRecall-v0": cards_players.COUNT_RECALL,
-    "rlrnn/Autoencode-v0": cards_players.AUTOENCODE,
-    "rlrnn/MultiarmedBandit-v0": bandit_players.PLAYERS,
+    "rlrnn/Simon-v0": simon_players.PLAYERS,
+    "rlrnn/TMaze-v0": tmaze_players.PLAYERS,
 }
 
 
-def row(name: str, file: dict, make_player: Callable[[ArrayGame], Player]) -> str:
-    """One line of the table."""
-    game = gym.make_vec(file["id"], num_envs=file["episodes"], **file.get("kwargs", {}))
-    points = play_once(game, make_player(game), SEED)
-    line = f"{name:40} {points.mean():10.3f} {points.std():8.3f}"
-    win = file["points"].get("win")
-    return line if win is None else f"{line} {np.count_nonzero(points >= win):8d} of {len(points)}"
+def scores(game: Game) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """(player, points of every episode): ours are played as plain arrays, which scripts may look into."""
+    if game.id.startswith("rlrnn/"):
+        for name, make_player in PLAYERS.get(game.id, {"random": random_player}).items():
+            copies = gym.make_vec(game.id, num_envs=game.episodes, **game.kwargs)
+            assert isinstance(copies, ArrayGame)
+            yield name, play_once(copies, make_player(copies), evaluation.EVALUATION_SEED)
+        return
+    with closing(catalogue.make_vec(game, 1)) as env:
+        actions = env.action_space
+    n = min(game.episodes, evaluation.BATCH)
+    yield "random", np.array(evaluation.play(evaluation.RandomPlayer(actions, n, 0), game).points)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("games", nargs="*", help="names in envs/, such as pong; all of ours if none is given")
-    names = parser.parse_args().games or sorted(path.stem for path in GAMES.glob("*.toml"))
+    parser.add_argument("games", nargs="*", help="names in envs/, such as pong; all of them if none is given")
     print(f"{'game, player':40} {'points':>10} {'sd':>8} {'won':>8}")
-    for name in names:
-        file = tomllib.loads((GAMES / f"{name}.toml").read_text())
-        if not file["id"].startswith("rlrnn/"):
-            continue
-        for player, make_player in PLAYERS.get(file["id"], {"random": random_player}).items():
-            print(row(f"{name}, {player}", file, make_player))
+    for name in parser.parse_args().games or catalogue.games():
+        game = catalogue.game(name)
+        try:
+            for player, points in scores(game):
+                line = f"{f'{name}, {player}':40} {points.mean():10.3f} {points.std():8.3f}"
+                win = game.points.win
+                won = "" if win is None else f" {np.count_nonzero(points >= win):8d} of {len(points)}"
+                print(line + won, flush=True)
+        except MissingExtraError as error:
+            print(f"{name}: {error}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A Gymnasium vector environment that resets finished copies within the step, as a batch of copies."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.spaces import Space
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.spaces import Box, Space
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from rlrnn.copies import Description, Observations, Step, check_spaces, empty_batch, put, take
@@ -20,16 +21,60 @@ USABLE = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 
 
 def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> VectorEnv[Any, Any, Any] | None:
-    """The vector environment registered with the id, if its class declares a mode that `Native` can use."""
+    """The vector environment registered with the id, if it can be made in a mode that `Native` can use."""
     entry_point = spec.vector_entry_point
     if entry_point is None or spec.additional_wrappers:
         return None
     with clear_errors(spec, entry_point, kwargs):
         creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
+        options, taken = dict(kwargs), inspect.signature(creator).parameters
         declared = getattr(creator, "metadata", None)
-        if not isinstance(declared, dict) or declared.get("autoreset_mode") not in USABLE:
+        if declared is VectorEnv.metadata:
+            declared = (
+                None  # shared by all that declare nothing, and ale-py writes what its copies do into it
+            )
+        if "autoreset_mode" in taken:
+            options.setdefault("autoreset_mode", AutoresetMode.SAME_STEP)
+        elif not isinstance(declared, dict) or declared.get("autoreset_mode") not in USABLE:
             return None
-        return gym.make_vec(spec, n_envs, vectorization_mode="vector_entry_point", **kwargs)
+        blind = "render_mode" not in taken and not any(p.kind == p.VAR_KEYWORD for p in taken.values())
+        if blind and options.get("render_mode") == "rgb_array":
+            del options["render_mode"]
+        env = gym.make_vec(spec, n_envs, vectorization_mode="vector_entry_point", **options)
+        return Seen(env) if blind and Seen.fits(env.single_observation_space) else env
+
+
+class Seen(VectorWrapper[Any, Any, Any]):
+    """Draws what an agent sees of copies that draw no pictures themselves: the newest grey frame of each."""
+
+    render_mode = "rgb_array"
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env)
+        self.metadata = {**env.metadata, "render_modes": ["rgb_array"], "render_fps": 15}  # 60 Hz / 4
+        self._frames: Any = None
+
+    @staticmethod
+    def fits(space: Space[Any]) -> bool:
+        """Whether observations are stacks of grey frames [frames, height, width]."""
+        return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the copies and keep what they show."""
+        self._frames, infos = self.env.reset(seed=seed, options=options)
+        return self._frames, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the copies and keep what they show."""
+        self._frames, *rest = self.env.step(actions)
+        return self._frames, *rest  # type: ignore[return-value]
+
+    def render(self) -> tuple[Any, ...]:
+        """One picture per copy, four times as wide and five times as tall: near what the screen shows."""
+        pictures = self._frames[:, -1].repeat(5, axis=1).repeat(4, axis=2)
+        return tuple(np.repeat(picture[..., None], 3, axis=2) for picture in pictures)
 
 
 class Native:

@@ -8,7 +8,7 @@ import pytest
 
 from rlrnn import catalogue
 from rlrnn.catalogue import Game, Points, Reference, References
-from rlrnn.errors import FileFault, UserError
+from rlrnn.errors import FileFault, MissingExtraError, UserError
 from rlrnn.recipes import Recipe, to_toml
 from rlrnn.training import learner
 
@@ -120,7 +120,10 @@ def test_make_vec_hides_what_the_game_hides_and_follows_the_seed(house):
 def test_the_shipped_catalogue_reads_and_fits_together():
     for name, game in catalogue.games().items():
         assert game.name == name and game.title and game.remember
-        env = catalogue.make_vec(game, 2, seed=0)
+        try:
+            env = catalogue.make_vec(game, 2, seed=0)
+        except MissingExtraError:  # test_third_party.py plays these where they are installed
+            continue
         assert len(env.reset()) == 2
         env.close()
     for name, recipe in catalogue.agents().items():

@@ -33,8 +33,8 @@ def glancer(game: MiniGridMemory) -> Player:
         unseen = cells[..., KEY - EMPTY :].sum((1, 2, 3)) < 3
         down = np.where(unseen, chance.random(len(seen)) < 0.5, down)
         again = np.where(chance.random(len(seen)) < AGAIN, LEFT, FORWARD)
-        return np.select([heading == 0, heading == 2, heading == 3], [LEFT, np.where(down, LEFT, RIGHT), again],
-                         FORWARD)  # fmt: skip
+        turn = np.where(down, LEFT, RIGHT)
+        return np.select([heading == 0, heading == 2, heading == 3], [LEFT, turn, again], FORWARD)
 
     return play
 

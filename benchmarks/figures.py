@@ -15,7 +15,7 @@ from rlrnn.catalogue import Game
 from rlrnn.evaluation import WIPED, WITH_MEMORY
 from rlrnn.recipes import CONTROLS
 from rlrnn.runs import Run
-from rlrnn.statistics import decimals
+from rlrnn.statistics import decimals, short
 
 BEGIN, END = "<!-- begin: python benchmarks/figures.py -->", "<!-- end -->"
 NOTHING = "–"
@@ -44,7 +44,7 @@ def scores() -> str:
 
 
 def _scores(name: str, game: Game, own: list[Run]) -> list[str]:
-    places, trained = decimals(*_points(own)), f"{_steps(own)} steps, {_time(own)}"
+    places, trained = decimals(*_points(own)), f"{short(own[0].recipe.steps)} steps, {_time(own)}"
     ours = [f"**{mean(_points(own)):.{places}f}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
     controls = [(seeds(EVIDENCE / f"{name}-{kind}"), WITH_MEMORY) for kind in CONTROLS]
     without = []
@@ -70,7 +70,7 @@ def published() -> str:
             found = [run.facts.get("best_training") for run in own]
             highest = NOTHING if None in found else f"{mean(found):.{places}f}"
             ours = _lines(f"**{mean(_points(own)):.{places}f}**", _range(own), f"`{name}`")
-            trained = _lines(_steps(own), _time(own))
+            trained = _lines(short(own[0].recipe.steps), _time(own))
             rows.append([game.title, f"{best.points:.{places}f}", best.source, ours, highest, trained])
     return _markdown(head, ["---", "--:", "---", "--:", "--:", "--:"], rows)
 
@@ -101,12 +101,6 @@ def _won(found: list[Run], player: str, game: Game, word: str = "") -> str:
         return ""
     points = [one for run in found for one in run.scores()[player].points]
     return f"{sum(one >= game.points.win for one in points):,} of {len(points):,}{word}"
-
-
-def _steps(runs: list[Run]) -> str:
-    """Of training, as the recipe asks for: 100k, 2M."""
-    number = runs[0].recipe.steps
-    return f"{number / 1e6:g}M" if number >= 1_000_000 else f"{number / 1e3:g}k"
 
 
 def _time(runs: list[Run]) -> str:

@@ -70,7 +70,7 @@ def _list(arguments: Namespace) -> None:
         games.add_row(name, game.remember)
     recipes = catalogue.agents()
     agents = Table(column("agent", recipes), column("game", [r.game for r in recipes.values()]), box=SIMPLE)
-    agents.pad_edge = False
+    agents.pad_edge, agents.padding = False, (0, 1, 0, 0)
     agents.caption = "verified points: the mean over seeds, and the worst seed"
     for heading in ("steps", "points", "worst"):
         agents.add_column(heading, justify="right", no_wrap=True)
@@ -78,7 +78,7 @@ def _list(arguments: Namespace) -> None:
         points = recipe.verified.points if recipe.verified else ()
         shown = (statistics.mean([points]), min(points)) if points else ()
         scores = [f"{number:.{statistics.decimals(*points)}f}" for number in shown] or ["not yet", ""]
-        agents.add_row(name, recipe.game, f"{recipe.steps:,}", *scores)
+        agents.add_row(name, recipe.game, statistics.short(recipe.steps), *scores)
     Console().print(games, agents)
 
 

@@ -133,6 +133,11 @@ def bootstrap(
     return float(low), float(high)
 
 
+def short(number: int) -> str:
+    """A large count in few letters: 800k, 1.5M."""
+    return f"{number / 1e6:g}M" if number >= 1_000_000 else f"{number / 1e3:g}k"
+
+
 def decimals(*points: float) -> int:
     """How many decimals points are shown with: 3 where a whole point is much, else 1."""
     return 3 if max(map(abs, points), default=0.0) <= 2 else 1

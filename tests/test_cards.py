@@ -54,6 +54,7 @@ def asked(game, seen):
         return [dealt[t + 1 - game.k] if t + 1 >= game.k else -1 for t in range(len(seen) - 1)]
     if isinstance(game, CountRecall):
         return [dealt[: t + 1].count(query) for t, (_, query) in enumerate(seen[:-1])]
+    assert dealt == [1] * (game.cards - 1) + [0] * (game.cards + 1)  # whether more cards come
     suits = [suit for _, suit in seen[: game.cards]]
     return [-1] * (game.cards - 1) + suits[::-1]
 

@@ -73,7 +73,8 @@ class CardGame(ArrayGame):
 
     def card(self, step: Array, pack: int = 0) -> NDArray[np.intp]:
         """The kinds [B] of the cards that are dealt at these steps, the first at step 0."""
-        return self.state[2 + pack * self.cards + step, self.everyone].astype(np.intp)
+        kinds: Array = self.state[2 + pack * self.cards + step, self.everyone]
+        return kinds.astype(np.intp)
 
 
 class RepeatPrevious(CardGame):

@@ -1,6 +1,7 @@
 # make play    set up .venv, train the Pong agent, judge it, draw it
 # make test    set up .venv with the test extras and run the fast suite
 # make check   lint, format and types
+# make games   add other people's games (the extras) to .venv and test against them
 # make bench   speed beside sb3-contrib and the machine's limit, in one run of some minutes
 # make bench-full   what each part costs at every size with every other, an hour or more
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: play test slow check bench bench-full clean
+.PHONY: play test slow games check bench bench-full clean
 
 play: $(VENV)/.core
 	$(BIN)/rlrnn train pong-gru --out runs/play --overwrite
@@ -21,6 +22,9 @@ test: $(VENV)/.test
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+games: $(VENV)/.games
+	$(BIN)/python -m pytest tests/test_games.py tests/test_ids.py tests/test_memory.py tests/test_popgym.py tests/test_third_party.py $(ARGS)
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .
@@ -43,6 +47,10 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[test]'
+	touch $@
+
+$(VENV)/.games: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[test,atari,box2d,minigrid,popgym]'
 	touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Dict, Tuple
+from gymnasium.utils import RecordConstructorArgs
 from gymnasium.wrappers import FlattenObservation
 
 from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
@@ -55,11 +56,12 @@ def make_single(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
     return WithoutMission(env) if WithoutMission.fits(env) else env
 
 
-class WithoutMission(gym.ObservationWrapper[Any, Any, Any]):
+class WithoutMission(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     """A MiniGrid game without its mission, a text that is the same in every episode and so tells nothing."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self)  # so that the environment's spec can name its wrappers
+        gym.ObservationWrapper.__init__(self, env)
         assert isinstance(env.observation_space, Dict)
         self._kept = [key for key in env.observation_space if key != "mission"]
         self.observation_space = Dict({key: env.observation_space[key] for key in self._kept})

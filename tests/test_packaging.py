@@ -38,6 +38,7 @@ def test_the_constraints_pin_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     extras = PROJECT["optional-dependencies"]
-    for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["check"]]:
+    games = [*extras["atari"], *extras["minigrid"], *extras["popgym"], "box2d", "pygame-ce"]
+    for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["check"], *games]:
         name = requirement.split(">")[0].split("[")[0].lower()
         assert name in pinned, f"{name} has no exact version in constraints.txt"

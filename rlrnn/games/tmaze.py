@@ -23,9 +23,9 @@ class TMaze(ArrayGame):
     both end the episode; a step that leaves the agent where it is costs 0.1, any other costs nothing. On the
     straight way the sign is to be kept for `length` steps.
 
-    The paper leaves open, and so these are our choices: 011 means north; the goal is drawn evenly; the start
+    Our own choices, where we know of none in the paper: 011 means north; the goal is drawn evenly; the start
     shows its sign again to whoever comes back; a step east at the junction stands still; an arm shows 000.
-    It names no time limit. Here an episode is cut after `limit` steps: if not given, length**2 / 2, at least
+    So is the limit of time: an episode is cut after `limit` steps: if not given, length**2 / 2, at least
     10 * length. That is 200 for length 20 and 5000 for length 100; as a random walk spreads with the root of
     time, it then comes to the junction about once in 12 episodes of either.
     """

@@ -1,0 +1,43 @@
+"""What an agent may see, by name: wrappers over any VecEnv."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.errors import UserError
+from rlrnn.view import View
+from rlrnn.wrappers.chance import Flicker, Noise
+from rlrnn.wrappers.fields import Flatten, Hide, OneHot
+from rlrnn.wrappers.past import Delay, Previous, Stack
+
+WRAPPERS: dict[str, type[View]] = {
+    "delay": Delay,
+    "flatten": Flatten,
+    "flicker": Flicker,
+    "hide": Hide,
+    "noise": Noise,
+    "one_hot": OneHot,
+    "previous": Previous,
+    "stack": Stack,
+}
+
+
+def wrap(env: VecEnv, specs: Sequence[Mapping[str, Any]]) -> VecEnv:
+    """The environment in its wrappers, innermost first: {"name": "delay", "steps": 2}."""
+    for spec in specs:
+        options = dict(spec)
+        name = options.pop("name", None)
+        if name not in WRAPPERS:
+            raise UserError(f"The wrapper {name!r} is unknown; the known ones are {', '.join(WRAPPERS)}.")
+        accepted = [p for p in inspect.signature(WRAPPERS[name]).parameters.values() if p.name != "venv"]
+        known = ", ".join(p.name for p in accepted)
+        for option in options:
+            if option not in [p.name for p in accepted]:
+                raise UserError(f"The wrapper {name} has no option {option!r}; it knows {known}.")
+        for p in accepted:
+            if p.default is p.empty and p.name not in options:
+                raise UserError(f"The wrapper {name} needs the option {p.name!r}.")
+        env = WRAPPERS[name](env, **options)
+    return env

@@ -29,10 +29,8 @@ def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> Vec
         creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
         options, taken = dict(kwargs), inspect.signature(creator).parameters
         declared = getattr(creator, "metadata", None)
-        if declared is VectorEnv.metadata:
-            declared = (
-                None  # shared by all that declare nothing, and ale-py writes what its copies do into it
-            )
+        if declared is VectorEnv.metadata:  # shared by all that declare nothing; ale-py writes into it
+            declared = None
         if "autoreset_mode" in taken:
             options.setdefault("autoreset_mode", AutoresetMode.SAME_STEP)
         elif not isinstance(declared, dict) or declared.get("autoreset_mode") not in USABLE:

@@ -28,8 +28,8 @@ def draw_tape(cards: Sequence[int], step: int, k: int, said: int, right: int) ->
                 _blank(canvas, x, -1.15, 0.5)
             elif age == k:
                 _suit(canvas, x, -1.15, 0.5, said)
-                _mark(canvas, x + 0.34, -1.4, said == cards[step - age])
-    _bar(canvas, COLUMNS, -2.05, (len(cards) - k, max(0, step + 1 - k), right))
+                canvas.mark(x + 0.34, -1.4, said == cards[step - age])
+    canvas.tally(COLUMNS, -2.05, len(cards) - k, max(0, step + 1 - k), right)
     return canvas.picture()
 
 
@@ -46,10 +46,10 @@ def draw_count(
         _card(canvas, x, -1.2, kinds, asked[then], "cool" if then == step else "ground", small=True)
         if then == step - 1:
             canvas.number(said, x, -2.05, 0.07, "dark")
-            _mark(canvas, x + 0.36, -2.3, said == dealt[: then + 1].count(asked[then]))
+            canvas.mark(x + 0.36, -2.3, said == dealt[: then + 1].count(asked[then]))
         elif then == step:
             _blank(canvas, x, -2.05, 0.5)
-    _bar(canvas, COLUMNS, -2.8, (len(dealt) - 1, step, right))
+    canvas.tally(COLUMNS, -2.8, len(dealt) - 1, step, right)
     return canvas.picture()
 
 
@@ -66,8 +66,8 @@ def draw_pile(cards: Sequence[int], step: int, said: int, right: int) -> Picture
             continue
         _card(canvas, x, y, 4, suit, "cool" if i == min(step, back) else "ground" if i > back else "rail")
         if i == back + 1 and i < n:
-            _mark(canvas, x + 0.3, y - 0.4, said == suit)
-    _bar(canvas, columns, 0.96 - tall, (n, max(0, step + 1 - n), right))
+            canvas.mark(x + 0.3, y - 0.4, said == suit)
+    canvas.tally(columns, 0.96 - tall, n, max(0, step + 1 - n), right)
     return canvas.picture()
 
 
@@ -113,21 +113,3 @@ def _blank(canvas: Canvas, x: float, y: float, size: float) -> None:
     """Where the answer will stand."""
     canvas.box(x, y, size, size, "cool", round_by=0.1)
     canvas.box(x, y, size - 0.08, size - 0.08, "paper", round_by=0.06)
-
-
-def _mark(canvas: Canvas, x: float, y: float, right: bool) -> None:
-    """A tick or a cross."""
-    canvas.disc(x, y, 0.18, "cool" if right else "warm")
-    if right:
-        canvas.line([(x - 0.09, y), (x - 0.03, y - 0.08), (x + 0.1, y + 0.08)], "light", 0.05)
-    else:
-        canvas.line([(x - 0.07, y - 0.07), (x + 0.07, y + 0.07)], "light", 0.05)
-        canvas.line([(x - 0.07, y + 0.07), (x + 0.07, y - 0.07)], "light", 0.05)
-
-
-def _bar(canvas: Canvas, columns: int, y: float, parts: tuple[int, int, int]) -> None:
-    """Of all the answers of an episode, those given so far that were wrong, and right."""
-    left, width = -0.42, columns - 0.16
-    for part, colour in zip(parts, ("ground", "warm", "cool"), strict=True):
-        if part:
-            canvas.box(left + width * part / parts[0] / 2, y, width * part / parts[0], 0.16, colour)

@@ -95,6 +95,22 @@ class Canvas:
         mask = Image.fromarray(np.rint(255 * opacity(x, y)).astype(np.uint8))  # [height, width]
         self._image.paste(COLOURS[colour], mask=mask.resize(self._image.size, Image.Resampling.BILINEAR))
 
+    def mark(self, x: float, y: float, right: bool) -> None:
+        """A tick or a cross."""
+        self.disc(x, y, 0.2, "cool" if right else "warm")
+        if right:
+            self.line([(x - 0.09, y), (x - 0.03, y - 0.08), (x + 0.1, y + 0.08)], "light", 0.05)
+        else:
+            self.line([(x - 0.07, y - 0.07), (x + 0.07, y + 0.07)], "light", 0.05)
+            self.line([(x - 0.07, y + 0.07), (x + 0.07, y - 0.07)], "light", 0.05)
+
+    def tally(self, columns: int, y: float, answers: int, given: int, right: int) -> None:
+        """A bar under so many columns: of all the answers of an episode those given, and right."""
+        left, width = -0.42, columns - 0.16
+        for part, colour in ((answers, "ground"), (given, "warm"), (right, "cool")):
+            if part:
+                self.box(left + width * part / answers / 2, y, width * part / answers, 0.16, colour)
+
     def picture(self) -> NDArray[np.uint8]:
         """The canvas as pixels [height, width, 3]."""
         return np.asarray(self._image.resize(self._size, Image.Resampling.BOX))

@@ -94,9 +94,9 @@ class Recall(ArrayGame):
                     canvas.box(x, -1.05, 0.74, 0.74, "paper", round_by=0.08)
                 elif age == lag + 1:  # its answer was given
                     _tile(canvas, said, x, -1.05, "ground")
-                    _mark(canvas, x + 0.36, -1.45, said == symbol)
+                    canvas.mark(x + 0.36, -1.45, said == symbol)
         answers = max(0, step - lag)
-        _bar(canvas, self.length - lag, answers, right)
+        canvas.tally(COLUMNS, -2.05, self.length - lag, answers, right)
         return canvas.picture()
 
 
@@ -104,24 +104,6 @@ def _tile(canvas: Canvas, symbol: int, x: float, y: float, colour: str) -> None:
     canvas.box(x, y, 0.84, 0.84, colour, round_by=0.12)
     size = min(0.1, 0.7 / (4 * len(str(symbol)) - 1))
     canvas.number(symbol, x, y, size, "dark" if colour == "ground" else "light")
-
-
-def _mark(canvas: Canvas, x: float, y: float, right: bool) -> None:
-    """A tick or a cross."""
-    canvas.disc(x, y, 0.2, "cool" if right else "warm")
-    if right:
-        canvas.line([(x - 0.09, y), (x - 0.03, y - 0.08), (x + 0.1, y + 0.08)], "light", 0.05)
-    else:
-        canvas.line([(x - 0.07, y - 0.07), (x + 0.07, y + 0.07)], "light", 0.05)
-        canvas.line([(x - 0.07, y + 0.07), (x + 0.07, y - 0.07)], "light", 0.05)
-
-
-def _bar(canvas: Canvas, length: int, answers: int, right: int) -> None:
-    """Of all the answers of an episode, those right so far and those wrong."""
-    left, width = -0.42, COLUMNS - 0.16
-    for part, colour in ((length, "ground"), (answers, "warm"), (right, "cool")):
-        if part:
-            canvas.box(left + width * part / length / 2, -2.05, width * part / length, 0.16, colour)
 
 
 class SingleRecall(SingleGame):

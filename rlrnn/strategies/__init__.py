@@ -1,0 +1,73 @@
+"""Ask / tell search distributions, one file per family, and the registry that names them.
+
+strategy = make_strategy("snes")
+state = strategy.start(center)                       # arrays [..., D]: all that changes
+while ...:
+    genomes = strategy.ask(state, seed)              # [P, D]
+    state = strategy.tell(state, genomes, fitness)   # [P], larger is better
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from rlrnn.errors import UserError
+from rlrnn.strategies.cma import CmaEs, SepCmaEs
+from rlrnn.strategies.genetic import Genetic
+from rlrnn.strategies.gradients import OpenAiEs, Pgpe
+from rlrnn.strategies.nes import Snes, XNes
+from rlrnn.strategies.strategy import State, Strategy
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "openai_es": OpenAiEs,
+    "pgpe": Pgpe,
+    "snes": Snes,
+    "xnes": XNes,
+    "genetic": Genetic,
+    "cma_es": CmaEs,
+    "sep_cma_es": SepCmaEs,
+}
+
+
+def register_strategy(name: str, strategy: type[Strategy]) -> None:
+    """Make a strategy, a frozen dataclass of its settings, known by name.
+
+    Registering the same class twice is harmless; another class under a name that is taken is a ``UserError``.
+    """
+    if not name.isidentifier() or not name.islower():
+        raise UserError(f"strategy name {name!r} should be a lower-case word, such as 'snes'.")
+    if STRATEGIES.get(name, strategy) is not strategy:
+        taken = STRATEGIES[name].__name__
+        raise UserError(f"strategy name {name!r} belongs to {taken} already: choose another.")
+    STRATEGIES[name] = strategy
+
+
+def make_strategy(name: str, **settings: Any) -> Strategy:
+    """Build a strategy by its registered name; unknown names and settings say which are known."""
+    if name not in STRATEGIES:
+        raise UserError(
+            f"strategy {name!r} is not known: choose one of {', '.join(STRATEGIES)}, or import the module "
+            "that registers it (in the shell: --import MODULE)."
+        )
+    known = [field.name for field in dataclasses.fields(STRATEGIES[name])]
+    for setting in settings:
+        if setting not in known:
+            raise UserError(f"the strategy {name} has no setting {setting!r}: it knows {', '.join(known)}.")
+    return STRATEGIES[name](**settings)
+
+
+__all__ = [
+    "STRATEGIES",
+    "CmaEs",
+    "Genetic",
+    "OpenAiEs",
+    "Pgpe",
+    "SepCmaEs",
+    "Snes",
+    "State",
+    "Strategy",
+    "XNes",
+    "make_strategy",
+    "register_strategy",
+]

@@ -19,7 +19,7 @@ ROOMS = {
     },
     "learners": {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
-        *("policy_options", "player", "agent_file", "contrib", "contrib_settings"),
+        *("policy_options", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
     },
     "experiment": {
         *(

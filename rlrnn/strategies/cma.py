@@ -15,7 +15,15 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rlrnn.strategies.strategy import SMALLEST, Array, State, Strategy, best_first, refuse_matrix
+from rlrnn.strategies.strategy import (
+    SMALLEST,
+    Array,
+    State,
+    Strategy,
+    best_first,
+    refuse_matrix,
+    teaches_nothing,
+)
 
 CONDITION = 1e14  # of C, beyond which its smallest eigenvalues are raised
 
@@ -99,6 +107,8 @@ class Cma(Strategy):
         return np.asarray(center + state["sigma"] * self._colored(state, z))  # (38-40)
 
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
+        if teaches_nothing(fitness):
+            return state  # else sigma and C would take a random walk, which leads downwards in the long run
         center, sigma = state["center"], state["sigma"]
         n = center.size
         rates = self._rates(n, len(fitness))

@@ -21,6 +21,7 @@ from rlrnn.strategies.strategy import (
     Strategy,
     root_mean_square,
     shared_among_equals,
+    teaches_nothing,
 )
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # Adam's: Kingma & Ba 2015, algorithm 1
@@ -74,7 +75,7 @@ class OpenAiEs(Strategy):
 
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
         noise, plus, minus = pairs(genomes, fitness)
-        if (fitness == fitness[0]).all():
+        if teaches_nothing(fitness):
             return state  # else Adam would lengthen the weight decay, alone, to full steps towards 0
         # Their algorithm 2 has 1 / (P sigma); their code, whose weight decay this is, leaves out the sigma.
         gradient = (plus - minus) @ (noise / self.sigma) / len(fitness)
@@ -82,9 +83,10 @@ class OpenAiEs(Strategy):
         steps = int(state["steps"]) + 1
         momentum = BETA_1 * state["momentum"] + (1 - BETA_1) * descent
         square = BETA_2 * state["square"] + (1 - BETA_2) * descent**2
-        rate = self.learning_rate * math.sqrt(1 - BETA_2**steps) / (1 - BETA_1**steps)
+        length = np.sqrt(square / (1 - BETA_2**steps)) + EPSILON
+        step = self.learning_rate * momentum / (1 - BETA_1**steps) / length
         return {
-            "center": state["center"] - rate * momentum / (np.sqrt(square) + EPSILON),
+            "center": state["center"] - step,
             "momentum": momentum,
             "square": square,
             "steps": steps,

@@ -68,10 +68,12 @@ class Strategy(ABC):
                 f"{wanted} and {wanted[:1]}, as ask() gave them."
             )
         fitness = np.where(np.isnan(fitness), -np.inf, fitness)
+        later = {"generation": np.asarray(state["generation"] + 1)}
         with np.errstate(all="ignore"):
-            new = {name: np.asarray(value) for name, value in self._tell(state, genomes, fitness).items()}
-            sound = all(np.isfinite(value).all() for value in new.values()) and self.spread(new) <= WIDEST
-        return {**(new if sound else state), "generation": np.asarray(state["generation"] + 1)}
+            told = {name: np.asarray(value) for name, value in self._tell(state, genomes, fitness).items()}
+            new = {**told, **later}
+            useful = all(np.isfinite(value).all() for value in new.values()) and self.spread(new) <= WIDEST
+        return new if useful else {**state, **later}
 
     def center(self, state: State) -> Array:
         """The genome [D] that the search stands for."""
@@ -94,7 +96,7 @@ class Strategy(ABC):
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]: ...
 
     def _whole(self, name: str, low: int, *, even: bool = False) -> None:
-        """Refuse a setting that is no whole number of at least ``low``; None passes where it is the default."""
+        """Refuse a setting that is no whole number of at least ``low``; None passes if it is the default."""
         value = getattr(self, name)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not self._left_out(name) and not (whole and value >= low and not (even and value % 2)):
@@ -120,6 +122,11 @@ class Strategy(ABC):
 def best_first(fitness: Array) -> NDArray[np.intp]:
     """Members [P] in the order of their fitness, equal ones in the order of their draw, which is fair."""
     return np.argsort(-fitness, kind="stable")
+
+
+def teaches_nothing(fitness: Array) -> bool:
+    """Whether all members are equal."""
+    return bool((fitness == fitness[0]).all())
 
 
 def shared_among_equals(values: Array, fitness: Array) -> Array:

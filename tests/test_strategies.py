@@ -265,8 +265,9 @@ def test_openai_es_is_torchs_adam_on_the_published_gradient() -> None:
         np.testing.assert_allclose(state["center"], weights.detach().numpy(), rtol=1e-9)
 
 
-def test_pgpe_is_the_formula() -> None:
-    strategy = Pgpe(population=8, max_speed=0.3)
+@pytest.mark.parametrize("rate", [0.1, 5.0])
+def test_pgpe_is_the_formula(rate: float) -> None:
+    strategy = Pgpe(population=8, max_speed=0.3, sigma_learning_rate=rate)
     state = strategy.start(np.linspace(-1, 1, D))
     np.testing.assert_allclose(np.linalg.norm(state["sigma"]), 15 * 0.3)
     velocity, speeds = np.zeros(D), []
@@ -284,7 +285,7 @@ def test_pgpe_is_the_formula() -> None:
         velocity *= min(1, 0.3 / math.sqrt(sum(velocity**2)))
         speeds.append(math.sqrt(sum(velocity**2)))
         wanted = [
-            min(1.2 * a, max(0.8 * a, a + 0.1 * b))
+            min(1.2 * a, max(0.8 * a, a + rate * b))
             for a, b in zip(state["sigma"], sigma_gradient, strict=True)
         ]
         center = state["center"]
@@ -292,6 +293,8 @@ def test_pgpe_is_the_formula() -> None:
         np.testing.assert_allclose(state["center"], center + velocity, rtol=1e-9)
         np.testing.assert_allclose(state["sigma"], wanted, rtol=1e-9)
     assert speeds[0] == pytest.approx(0.15) and max(speeds) == pytest.approx(0.3)  # both sides of the bound
+    coasting = strategy.tell(state, strategy.ask(state, 6), np.zeros(8))
+    np.testing.assert_allclose(coasting["center"], state["center"] + 0.9 * velocity, rtol=1e-9)
 
 
 def test_genetic_keeps_the_best_and_mutates_them_alone() -> None:

@@ -15,6 +15,8 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/Autoencode-v0": ("cards", "Autoencode", None),
     "rlrnn/MultiarmedBandit-v0": ("bandit", "MultiarmedBandit", 200),
     "rlrnn/MiniGridMemory-v0": ("memory", "MiniGridMemory", None),  # 5 size^2, as its keyword `size` says
+    "rlrnn/DoublePole-v0": ("double_pole", "DoublePole", None),  # its keyword `fitness` says
+    "rlrnn/SinglePole-v0": ("double_pole", "SinglePole", None),
 }
 
 

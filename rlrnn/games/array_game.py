@@ -153,8 +153,8 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
             )
         low: Any = 0 if isinstance(space, Discrete) else space.low
         high: Any = space.n - 1 if isinstance(space, Discrete) else space.high
-        if not whole:
-            actions = actions.astype(space.dtype, copy=False)
+        if not whole and actions.dtype.kind != "f":  # floats keep the precision they came with
+            actions = actions.astype(space.dtype)
         inside = (actions >= low) & (actions <= high)  # false for NaN, which compares false with everything
         if not inside.all():
             raise UserError(

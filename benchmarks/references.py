@@ -20,6 +20,7 @@ from rlrnn.errors import MissingExtraError
 from rlrnn.games import (
     bandit_players,
     cards_players,
+    double_pole_players,
     memory_players,
     pong_players,
     recall_players,
@@ -32,12 +33,14 @@ from rlrnn.games.pong_players import Player, play_once, random_player
 PLAYERS: dict[str, dict[str, Callable[..., Player]]] = {
     "rlrnn/Autoencode-v0": cards_players.AUTOENCODE,
     "rlrnn/CountRecall-v0": cards_players.COUNT_RECALL,
+    "rlrnn/DoublePole-v0": double_pole_players.PLAYERS,
     "rlrnn/MiniGridMemory-v0": memory_players.PLAYERS,
     "rlrnn/MultiarmedBandit-v0": bandit_players.PLAYERS,
     "rlrnn/Pong-v0": pong_players.PLAYERS,
     "rlrnn/Recall-v0": recall_players.PLAYERS,
     "rlrnn/RepeatPrevious-v0": cards_players.REPEAT_PREVIOUS,
     "rlrnn/Simon-v0": simon_players.PLAYERS,
+    "rlrnn/SinglePole-v0": double_pole_players.PLAYERS,
     "rlrnn/TMaze-v0": tmaze_players.PLAYERS,
 }
 

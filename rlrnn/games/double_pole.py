@@ -74,8 +74,8 @@ class CartWithPoles(ArrayGame):
         self.velocities, self.fitness, self.start = velocities, fitness, start
         self.physics = np.array(self.poles)  # [2, 4]
         moving = 6 if wieland.NO_POLE not in self.poles else 4  # rows of the state that are seen, at most
-        self._seen = np.arange(moving) if velocities else np.arange(0, moving, 2)
-        self._unit = np.array([4.8, 2.0, 0.52, 2.0, 0.52, 2.0])[self._seen, None]
+        self._seen = slice(0, moving, 1 if velocities else 2)
+        self._unit = np.array([[4.8], [2.0], [0.52], [2.0], [0.52], [2.0]])[self._seen]
         high = np.array([4.8, np.inf, math.pi, np.inf, math.pi, np.inf])[self._seen] / self._unit[:, 0]
         self.single_observation_space = Box(-high, high, dtype=np.float64)
         self.variables = (

@@ -10,10 +10,12 @@ from rlrnn.games.drawing import Canvas, Point
 
 HINGE = 0.12  # m above the rail
 FAN = math.pi / 5  # rad, where a pole is given up
-LENS, REACH, ZOOM = (2.05, 2.12), 0.82, 6.0  # place and radius of the magnifying glass, and what it does
+LENS, REACH, ZOOM = (2.05, 2.12), 0.82, 9.0  # place and radius of the magnifying glass, and what it does
 
 
-def draw_poles(state: Sequence[float], lengths: Sequence[float], step: int, velocities: bool) -> NDArray[np.uint8]:
+def draw_poles(
+    state: Sequence[float], lengths: Sequence[float], step: int, velocities: bool
+) -> NDArray[np.uint8]:
     """A picture of x, x', theta_1, theta_1', theta_2, theta_2' and the action; a length of 0 m is no pole."""
     x, x_dot, theta_1, speed_1, theta_2, speed_2, action = state
     canvas = Canvas(600, 400, left=-3.0, right=3.0, bottom=-0.75)
@@ -22,8 +24,6 @@ def draw_poles(state: Sequence[float], lengths: Sequence[float], step: int, velo
     for end in (-1, 1):
         canvas.box(end * 2.45, 0.1, 0.1, 0.34, "rail", round_by=0.03)
     hinge = (x, HINGE)
-    if lengths[1]:
-        _ray(canvas, hinge, LENS, REACH)
     _fan(canvas, hinge, lengths[0])
     canvas.box(x, 0.0, 0.5, 2 * HINGE, "dark", round_by=0.05)
     _arrow(canvas, (x, -0.25), (0.25 * x_dot, 0.0), speed)
@@ -32,8 +32,9 @@ def draw_poles(state: Sequence[float], lengths: Sequence[float], step: int, velo
     _pole(canvas, hinge, lengths[0], theta_1, speed_1, "warm", speed)
     if lengths[1]:
         _pole(canvas, hinge, lengths[1], theta_2, 0.0, "cool", speed)
+        _ray(canvas, hinge, LENS, REACH)
         canvas.disc(*LENS, REACH, "paper")
-        foot = (LENS[0], LENS[1] - 0.45)
+        foot = (LENS[0], LENS[1] - 0.5)
         _fan(canvas, foot, ZOOM * lengths[1])
         canvas.box(foot[0], foot[1] - 0.07, 0.9, 0.14, "dark", round_by=0.04)
         _pole(canvas, foot, ZOOM * lengths[1], theta_2, 0.2 * speed_2, "cool", speed)

@@ -6,6 +6,7 @@ Each is the linear-quadratic regulator of one control step of the game at rest, 
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solve_discrete_are
 
 from rlrnn.games import wieland
@@ -14,7 +15,7 @@ from rlrnn.games.double_pole import FORCE, DoublePole, SinglePole
 EFFORT = 100.0  # what a unit of action costs beside a unit of every variable
 
 
-def gains(poles: tuple[tuple[float, ...], ...], variables: int) -> np.ndarray:
+def gains(poles: tuple[tuple[float, ...], ...], variables: int) -> NDArray[np.float64]:
     """The factors [variables] of the state whose sum is the action."""
     moved = 1e-6 * np.eye(variables + 1)  # m, m/s, rad, rad/s and last the action, one at a time
     states, forces = np.zeros((6, 2 * variables + 2)), FORCE * np.append(moved[-1], -moved[-1])
@@ -25,7 +26,8 @@ def gains(poles: tuple[tuple[float, ...], ...], variables: int) -> np.ndarray:
     a, b = slope[:, :-1], slope[:, -1:]
     cost, effort = np.eye(variables), np.array([[EFFORT]])
     p = solve_discrete_are(a, b, cost, effort)
-    return -np.linalg.solve(effort + b.T @ p @ b, b.T @ p @ a)[0]
+    factors: NDArray[np.float64] = -np.linalg.solve(effort + b.T @ p @ b, b.T @ p @ a)[0]
+    return factors
 
 
 def main() -> None:

@@ -81,7 +81,9 @@ class CartWithPoles(ArrayGame):
         self.variables = (
             *("x", "x_dot", "theta_1", "theta_1_dot", "theta_2", "theta_2_dot"),  # m, rad, s
             "action",  # the last one, -1 to 1
-            *(f"unrest_{i}" for i in range(WINDOW) if fitness == "damping"),  # of step i, i + 100, i + 200 ...
+            *(
+                f"unrest_{i}" for i in range(WINDOW) if fitness == "damping"
+            ),  # of step i, i + 100, i + 200 ...
         )
         cut = LONGEST[fitness] if max_episode_steps is None else min(max_episode_steps, LONGEST[fitness])
         super().__init__(max_episode_steps=cut, **kwargs)
@@ -101,7 +103,7 @@ class CartWithPoles(ArrayGame):
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         self.state[6] = actions[:, 0]
         wieland.step(self.state[:6], FORCE * self.state[6], self.physics)
-        standing = (np.abs(self.state[:6:2]) <= LIMITS).all(axis=0)
+        standing: NDArray[np.bool_] = (np.abs(self.state[:6:2]) <= LIMITS).all(axis=0)
         if self.fitness == "standard":
             return standing.astype(np.float64), ~standing
         up = np.flatnonzero(standing)

@@ -1,4 +1,4 @@
-"""How a cart with poles is drawn: what is seen in colour, and as arrows the speeds that must be remembered."""
+"""A picture of a cart with poles: the places of all, and as arrows the speeds that must be remembered."""
 
 import math
 from collections.abc import Sequence

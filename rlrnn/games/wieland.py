@@ -1,4 +1,4 @@
-"""Wieland's equations of poles on a cart, stepped for B carts at once as arrays or compiled, bit for bit alike.
+"""Wieland's equations of poles on a cart, for B carts at once: as arrays, or compiled and alike to the last bit.
 
 Gomez, Schmidhuber & Miikkulainen (2008), appendix A, with gravity 9.8 throughout. The state is one array
 [6, B] float64 with the rows x, x', theta_1, theta_1', theta_2, theta_2' in SI units, angles counted from
@@ -77,10 +77,10 @@ TERMS = tuple((-1.0) ** n / math.factorial(2 * n + 1) for n in range(8))
 
 
 def sin_cos(theta: Array) -> tuple[Array, Array]:
-    """Sine and cosine by operations that every machine rounds alike: to 4e-16 below 1.5 rad, not at all beyond pi.
+    """Sine and cosine to 4e-16 below 1.5 rad (beyond pi they are none), by operations that all round alike.
 
-    Libraries differ in the last bit, and the fate of some of the 625 starts hangs on it. A pole is given up
-    at 0.63 rad and gets no further than about 1.2 rad in the step in which that happens.
+    Libraries differ in the last bit; these run as arrays, as compiled code and on any machine to the same
+    one. A pole is given up at 0.63 rad and is within about 1.2 rad after the step in which that happens.
     """
     half = 0.5 * theta
     square = half * half

@@ -103,7 +103,7 @@ class CartWithPoles(ArrayGame):
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         self.state[6] = actions[:, 0]
         wieland.step(self.state[:6], FORCE * self.state[6], self.physics)
-        standing: NDArray[np.bool_] = (np.abs(self.state[:6:2]) <= LIMITS).all(axis=0)
+        standing: NDArray[np.bool_] = np.all(np.abs(self.state[:6:2]) <= LIMITS, axis=0)
         if self.fitness == "standard":
             return standing.astype(np.float64), ~standing
         up = np.flatnonzero(standing)

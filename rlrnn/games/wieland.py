@@ -1,4 +1,4 @@
-"""Wieland's equations of poles on a cart, for B carts at once: as arrays, or compiled and alike to the last bit.
+"""Wieland's equations of poles on a cart, B at once: as arrays, or compiled and alike to the last bit.
 
 Gomez, Schmidhuber & Miikkulainen (2008), appendix A, with gravity 9.8 throughout. The state is one array
 [6, B] float64 with the rows x, x', theta_1, theta_1', theta_2, theta_2' in SI units, angles counted from

@@ -15,7 +15,7 @@ PACKAGE = Path(rlrnn.__file__).parent
 ROOMS = {
     "network": {
         *("sensors", "cells", "sequence", "fused", "delays", "compiled", "kernels", "losses", "recurrences"),
-        *("layers", "actuators", "network", "acting", "saving", "encoding", "threads"),
+        *("layers", "actuators", "network", "population", "acting", "saving", "encoding", "threads"),
     },
     "learners": {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),

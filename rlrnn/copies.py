@@ -27,6 +27,14 @@ class Step(NamedTuple):
     begun: list[dict[str, Any]]  # [N] infos of the resets that followed
 
 
+class Played(NamedTuple):
+    """What one step of the N copies that are still at it gave, in a round of one episode each."""
+
+    observations: Observations  # [N, ...], the last one where the episode ended
+    rewards: NDArray[np.float64]  # [N] points
+    ended: NDArray[np.bool_]  # [N]
+
+
 class Description(NamedTuple):
     """What all copies have in common."""
 
@@ -167,6 +175,19 @@ class Copies:
                 raise self._fault(i, where, error) from error
         last = join(finals) if finals else empty_batch(self._space, 0)
         return Step(observations, rewards, terminated, truncated, infos, last, begun)
+
+    def play(self, copies: Sequence[int], actions: Any) -> Played:
+        """Play one step of these copies and leave finished ones as they are."""
+        observations, rewards = empty_batch(self._space, len(copies)), np.empty(len(copies))
+        ended = np.empty(len(copies), np.bool_)
+        for row, i in enumerate(copies):
+            try:
+                observation, rewards[row], over, cut, _ = self.envs[i].step(actions[row])
+                ended[row] = over or cut
+                put(observations, row, observation)
+            except Exception as error:
+                raise self._fault(i, "step()", error) from error
+        return Played(observations, rewards, ended)
 
     def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
         """The attribute of these copies, found through their wrappers."""

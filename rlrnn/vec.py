@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn.copies import Copies, Description, Maker, Observations, Step, take
+from rlrnn.copies import Copies, Description, Maker, Observations, Played, Step, empty_batch, put, take
 from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.games.array_game import ArrayGame
 from rlrnn.ids import find_spec, make_single
 from rlrnn.native import Native, own_vector_env
 from rlrnn.workers import Workers, sendable
@@ -99,6 +100,8 @@ class GameVecEnv(VecEnv):
         self._points = np.zeros(n_envs)  # [B] float64, of the episodes under way
         self._lengths = np.zeros(n_envs, np.int64)  # [B] steps
         self._born = time.perf_counter()
+        self._playing = np.arange(n_envs)  # copies that are still at it, in a round
+        self._done = empty_batch(described.action_space, n_envs)  # what they did last
         super().__init__(n_envs, described.observation_space, described.action_space)
         self.metadata = described.metadata
         if seed is not None:
@@ -132,6 +135,53 @@ class GameVecEnv(VecEnv):
             self._end(step, np.flatnonzero(dones).tolist())
         self._refuse_nan(step.observations, range(self.num_envs))
         return step.observations, step.rewards.astype(np.float32), dones, step.infos
+
+    def open(self, seeds: Sequence[int]) -> Observations:
+        """Begin a round: the first copies play one episode each, of these seeds; the others stay out.
+
+        `play` and `keep` go on with it; `reset` ends it.
+        """
+        self._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
+        observations = self.reset()
+        self._playing = np.arange(self.num_envs)
+        if len(seeds) < self.num_envs:
+            self.keep(np.arange(len(seeds)))
+            observations = take(observations, self._playing)
+        return observations
+
+    def play(self, actions: NDArray[Any]) -> Played:
+        """One step of the copies still playing, with their actions [N, ...]; who has ended is not reset."""
+        game = self._game
+        if game is not None:
+            observations, rewards, terminated, truncated = game.play(actions)
+            return Played(observations, rewards, terminated | truncated)
+        if isinstance(self._engine, Copies):
+            played = self._engine.play(self._playing.tolist(), actions)
+        else:
+            put(self._done, self._playing, actions)
+            self._engine.start(self._done)
+            step = self._engine.finish()
+            over = step.terminated | step.truncated
+            put(step.observations, over, step.finals)
+            played = Played(*(take(part, self._playing) for part in (step.observations, step.rewards, over)))
+        self._refuse_nan(played.observations, self._playing.tolist())
+        if not np.isfinite(played.rewards).all():
+            b = int(np.isfinite(played.rewards).argmin())
+            what = f"the reward {played.rewards[b]}"
+            raise self._fault(int(self._playing[b]), what, "rewards must be finite numbers")
+        return played
+
+    def keep(self, rows: NDArray[np.intp]) -> None:
+        """Go on with these of the copies still playing."""
+        self._playing = self._playing[rows]
+        if self._game is not None:
+            self._game.keep(rows)
+
+    @cached_property
+    def _game(self) -> ArrayGame | None:
+        """Our own game, if it is one, which steps as many copies as are asked for."""
+        game = self._engine.env if isinstance(self._engine, Native) else None
+        return game if isinstance(game, ArrayGame) else None
 
     def _end(self, step: Step, ended: list[int]) -> None:
         """Complete the infos of the copies that ended an episode, and begin to count anew."""

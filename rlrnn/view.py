@@ -10,6 +10,7 @@ from gymnasium.spaces import Dict, Space
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from rlrnn.copies import Played
 from rlrnn.games.randomness import Randomness
 
 Array = NDArray[Any]
@@ -33,6 +34,7 @@ class View(VecEnvWrapper):
             beneath = beneath.venv
         self.everyone = np.arange(self.num_envs)
         self._actions: Any = None
+        self._all: tuple[Any, ...] | None = None  # what belongs to all copies, while some play a round
         self.chance = Randomness(np.zeros(self.num_envs, np.uint64))
         self._sow([None] * self.num_envs, self.everyone.tolist())
 
@@ -46,12 +48,14 @@ class View(VecEnvWrapper):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the environments and this wrapper's streams, from the next reset on."""
+        self._restore()
         if seed is not None:
             self._seeds = [seed + b for b in range(self.num_envs)]
         return self.venv.seed(seed)
 
     def reset(self) -> Any:
         """The view of the first observations [B, ...]."""
+        self._restore()
         # A seed given before this wrapper was put on waits in the environment itself.
         pending = zip(self._seeds, self.unwrapped._seeds, strict=True)
         seeds = [below if own is None else own for own, below in pending]
@@ -86,6 +90,43 @@ class View(VecEnvWrapper):
         for key, first in self.begin({key: part[ended] for key, part in seen.items()}, ended).items():
             view[key][ended] = first
         return whole_of(view), rewards, dones, infos
+
+    def open(self, seeds: Sequence[int]) -> Any:
+        """Begin a round of one episode for each of these seeds, as `GameVecEnv.open` does."""
+        self._restore()
+        beneath: Any = self.venv
+        observations = beneath.open(seeds)
+        self._sow([*seeds, *[seeds[0]] * (self.num_envs - len(seeds))], self.everyone.tolist())
+        if len(seeds) < self.num_envs:
+            self._keep(np.arange(len(seeds)))
+        return whole_of(self.begin(parts_of(observations), self.everyone))
+
+    def play(self, actions: Array) -> Played:
+        """The view of one step of the copies still playing."""
+        beneath: Any = self.venv
+        seen, rewards, ended = beneath.play(actions)
+        return Played(whole_of(self.advance(parts_of(seen), actions, rewards)), rewards, ended)
+
+    def keep(self, rows: NDArray[np.intp]) -> None:
+        """Go on with these of the copies still playing."""
+        beneath: Any = self.venv
+        beneath.keep(rows)
+        self._keep(rows)
+
+    def _keep(self, rows: NDArray[np.intp]) -> None:
+        if self._all is None:
+            self._all = self.everyone, self.chance, self.remembered()
+        self.chance, self.num_envs, self.everyone = self.chance.of(rows), len(rows), np.arange(len(rows))
+        for name, value in self.remembered().items():
+            if isinstance(value, dict):  # arrays [B, ...] by key; anything else is the same for all
+                setattr(self, name, {key: part[rows] for key, part in value.items()})
+
+    def _restore(self) -> None:
+        """All copies are back after a round."""
+        if self._all is not None:
+            self.everyone, self.chance, remembered = self._all
+            self.num_envs, self._all = len(self.everyone), None
+            vars(self).update(remembered)
 
     def get_state(self) -> dict[str, Any] | None:
         """Everything that the rest of the play depends on, here and beneath; None if a game cannot tell."""

@@ -43,14 +43,13 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
                 raise UserError(f"{name} is {value}; it must be at least 1.")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode {render_mode!r} is unknown; use None or 'rgb_array'.")
-        self.num_envs = num_envs
+        self.num_envs = self._made = num_envs
         self.max_episode_steps = max_episode_steps  # None: an episode lasts until the game itself ends it
         self.render_mode = render_mode
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.state = np.zeros((len(self.variables), num_envs))  # [variables, B] float64
-        self.steps = np.zeros(num_envs, np.int64)  # [B] steps taken in this episode
         self.draws: Randomness | None = None  # until the first reset
+        self._fill(num_envs)
 
     @abstractmethod
     def begin(self, copies: NDArray[np.intp], draws: Randomness) -> None:
@@ -77,9 +76,13 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         """Begin an episode in every copy: the first of `seed`, or the next one if no seed is given."""
         if options:
             raise UserError(f"{type(self).__name__} takes no reset options, but got {sorted(options)}.")
+        if self.num_envs != self._made:
+            if seed is None:
+                raise UserError(f"{type(self).__name__} lost copies by keep(): reset it with a seed.")
+            self._fill(self._made)
         if seed is not None or self.draws is None:
             self.draws = Randomness(seeds_of_copies(seed, self.num_envs))
-        self._begin(np.arange(self.num_envs), self.draws)
+        self._begin(self.everyone, self.draws)
         return self.observe(), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -101,6 +104,13 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         limit = self.max_episode_steps
         truncated = np.zeros(self.num_envs, np.bool_) if limit is None else self.steps >= limit
         return self.observe(), rewards, terminated, truncated
+
+    def keep(self, copies: NDArray[np.intp]) -> None:
+        """Go on with these copies alone, until a reset with a seed brings all back."""
+        assert self.draws is not None
+        self.draws = self.draws.of(copies)
+        self.state, self.steps, self.num_envs = self.state.take(copies, 1), self.steps[copies], len(copies)
+        self.everyone = np.arange(len(copies))
 
     def render(self) -> tuple[NDArray[np.uint8], ...]:
         """One picture per copy."""
@@ -134,6 +144,13 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         self.draws.episode[:] = state["episode"]
         self.draws.drawn[:] = state["drawn"]
 
+    def _fill(self, copies: int) -> None:
+        """Arrays for so many copies."""
+        self.num_envs = copies
+        self.everyone = np.arange(copies)
+        self.state = np.zeros((len(self.variables), copies))  # [variables, B] float64
+        self.steps = np.zeros(copies, np.int64)  # [B] steps taken in this episode
+
     def _state_names(self) -> tuple[str, ...]:
         return (*self.variables, "steps", "seeds", "episode", "drawn")
 
@@ -146,10 +163,11 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         """The actions as an array that fits the space, or one sentence saying why they do not."""
         actions, space, name = np.asarray(actions), self.single_action_space, type(self).__name__
         whole = isinstance(space, Discrete)
-        if actions.shape != self.action_space.shape or actions.dtype.kind not in ("iu" if whole else "iuf"):
+        shape = (self.num_envs, *(space.shape or ()))
+        if actions.shape != shape or actions.dtype.kind not in ("iu" if whole else "iuf"):
             raise UserError(
                 f"The actions are {actions.dtype} of shape {actions.shape}; {self.num_envs} copies of {name} "
-                f"need {space.dtype} of shape {self.action_space.shape}."
+                f"need {space.dtype} of shape {shape}."
             )
         low: Any = 0 if isinstance(space, Discrete) else space.low
         high: Any = space.n - 1 if isinstance(space, Discrete) else space.high

@@ -37,7 +37,6 @@ class MultiarmedBandit(ArrayGame):
         )
         self.single_action_space = Discrete(arms)
         super().__init__(**kwargs)
-        self.everyone = np.arange(self.num_envs)
 
     def begin(self, copies: NDArray[np.intp], draws: Randomness) -> None:
         self.state[:3, copies] = np.array([[-1], [0], [0]])

@@ -38,7 +38,6 @@ class CardGame(ArrayGame):
         self.single_observation_space = Box(0.0, 1.0, (sum(hots),))
         self.single_action_space = Discrete(actions)
         super().__init__(**kwargs)
-        self.everyone = np.arange(self.num_envs)
         self.first = np.cumsum((0, *hots[:-1]))  # where the feature of each number's 0 stands
 
     length: int  # steps of an episode

@@ -29,6 +29,12 @@ class Randomness:
         self.episode = np.zeros(len(seeds), np.uint64)  # [B] 1 during a copy's first episode
         self.drawn = np.zeros(len(seeds), np.uint64)  # [B] numbers drawn in this episode
 
+    def of(self, copies: NDArray[np.intp]) -> "Randomness":
+        """The streams of these copies alone."""
+        some = Randomness(self.seeds[copies])
+        some.episode, some.drawn = self.episode[copies], self.drawn[copies]
+        return some
+
     def begin(self, copies: NDArray[np.intp]) -> None:
         """Go to the next episode of these copies."""
         self.episode[copies] += np.uint64(1)

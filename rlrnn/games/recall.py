@@ -52,11 +52,10 @@ class Recall(ArrayGame):
         self.state[:, copies] = self.shown(0, copies, draws), np.full(len(copies), -1), np.zeros(len(copies))
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
-        everyone = np.arange(self.num_envs)
         counts = self.steps >= self.lag
-        right = counts & (actions == self.shown(self.lag, everyone, draws))
-        draws.uniform(everyone, 1)
-        self.state[:] = self.shown(0, everyone, draws), actions, self.state[2] + right
+        right = counts & (actions == self.shown(self.lag, self.everyone, draws))
+        draws.uniform(self.everyone, 1)
+        self.state[:] = self.shown(0, self.everyone, draws), actions, self.state[2] + right
         reward = (2.0 * right - counts) / (self.length - self.lag)
         return reward, self.steps + 1 >= self.length
 
@@ -70,7 +69,7 @@ class Recall(ArrayGame):
 
     def observe(self) -> Array:
         observation = np.zeros((self.num_envs, self.alphabet), np.float32)
-        observation[np.arange(self.num_envs), self.state[0].astype(np.intp)] = 1.0
+        observation[self.everyone, self.state[0].astype(np.intp)] = 1.0
         return observation
 
     def draw(self, copy: int) -> NDArray[np.uint8]:

@@ -63,7 +63,7 @@ class Simon(ArrayGame):
         length += completed & onward
         turn[onward] = 1 - turn[onward]
         place[onward] = 0
-        colour[:] = self.sequence(place, np.arange(self.num_envs), draws)
+        colour[:] = self.sequence(place, self.everyone, draws)
         return completed.astype(np.float64), ended
 
     def sequence(self, place: Array, copies: NDArray[np.intp], draws: Randomness) -> Array:
@@ -78,7 +78,7 @@ class Simon(ArrayGame):
         _, turn, _, colour, _ = self.state
         lit = np.where(turn == 1, self.colours, colour).astype(np.intp)
         observation = np.zeros((self.num_envs, self.colours + 1), np.float32)
-        observation[np.arange(self.num_envs), lit] = 1.0
+        observation[self.everyone, lit] = 1.0
         return observation
 
     def draw(self, copy: int) -> NDArray[np.uint8]:

@@ -156,7 +156,7 @@ def _seen(sensors: Sensors, observation: Observation) -> Array:
 
 
 def _output(network: RecurrentNetwork) -> Affine:
-    return cast("Affine", network.actuators.output)
+    return network.actuators.output
 
 
 def _affine(layer: Affine) -> Callable[[Array], Array]:

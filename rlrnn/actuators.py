@@ -18,7 +18,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from rlrnn.errors import UserError
-from rlrnn.layers import Affine
+from rlrnn.layers import Affine, FirstUnits
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -169,9 +169,10 @@ class Actuators(nn.Module, ABC):
     action_size: int
     action_dtype: type[np.generic] = np.int64
 
-    def __init__(self, space: spaces.Space[Any]) -> None:
+    def __init__(self, space: spaces.Space[Any], latent_size: int, numbers: int, output_layer: bool) -> None:
         super().__init__()
         self.space = space
+        self.output = (Affine if output_layer else FirstUnits)(latent_size, numbers)
 
     @abstractmethod
     def forward(self, latent: Tensor) -> Distribution: ...
@@ -184,12 +185,13 @@ class Actuators(nn.Module, ABC):
 class ChoiceActuators(Actuators):
     """Discrete and MultiDiscrete spaces, of any shape and first value."""
 
-    def __init__(self, space: spaces.Discrete | spaces.MultiDiscrete, latent_size: int) -> None:
-        super().__init__(space)
-        self.sizes = [int(n) for n in np.atleast_1d(getattr(space, "nvec", getattr(space, "n", 0))).ravel()]
+    def __init__(
+        self, space: spaces.Discrete | spaces.MultiDiscrete, latent_size: int, *, output_layer: bool = True
+    ) -> None:
+        sizes = [int(n) for n in np.atleast_1d(getattr(space, "nvec", getattr(space, "n", 0))).ravel()]
+        super().__init__(space, latent_size, sum(sizes), output_layer)
+        self.sizes, self.action_size = sizes, len(sizes)
         self.first = np.atleast_1d(space.start).ravel()
-        self.action_size = len(self.sizes)
-        self.output = Affine(latent_size, sum(self.sizes))
 
     def forward(self, latent: Tensor) -> Distribution:
         return self.told(self.output(latent))
@@ -205,10 +207,9 @@ class ChoiceActuators(Actuators):
 class BinaryActuators(Actuators):
     """MultiBinary spaces of any shape."""
 
-    def __init__(self, space: spaces.MultiBinary, latent_size: int) -> None:
-        super().__init__(space)
+    def __init__(self, space: spaces.MultiBinary, latent_size: int, *, output_layer: bool = True) -> None:
+        super().__init__(space, latent_size, int(np.prod(space.shape)), output_layer)
         self.action_size = int(np.prod(space.shape))
-        self.output = Affine(latent_size, self.action_size)
 
     def forward(self, latent: Tensor) -> Distribution:
         return Bernoulli(self.output(latent))
@@ -227,17 +228,17 @@ class ContinuousActuators(Actuators):
         space: spaces.Box,
         latent_size: int,
         *,
+        output_layer: bool = True,
         log_std_init: float = 0.0,
         use_sde: bool = False,
         full_std: bool = True,
         use_expln: bool = False,
         squash_output: bool = False,
     ) -> None:
-        super().__init__(space)
+        super().__init__(space, latent_size, int(np.prod(space.shape)), output_layer)
         self.action_size = int(np.prod(space.shape))
         self.squashed = squash_output
         self.use_expln = use_expln
-        self.output = Affine(latent_size, self.action_size)
         columns = self.action_size if full_std else 1
         shape = (latent_size, columns) if use_sde else (self.action_size,)
         self.log_std = nn.Parameter(torch.full(shape, float(log_std_init)))
@@ -284,15 +285,20 @@ class ContinuousActuators(Actuators):
         return clipped.astype(self.space.dtype, copy=False)
 
 
-def make_actuators(space: spaces.Space[Any], latent_size: int, **continuous: Any) -> Actuators:
-    """The actuators for an action space; ``continuous`` are options that only Box spaces take."""
+def make_actuators(
+    space: spaces.Space[Any], latent_size: int, *, output_layer: bool = True, **continuous: Any
+) -> Actuators:
+    """The actuators for an action space; ``continuous`` are options that only Box spaces take.
+
+    Without ``output_layer`` the first units of what they are told by are the output units themselves.
+    """
     check_supported(space)
     if isinstance(space, spaces.Box):
-        return ContinuousActuators(space, latent_size, **continuous)
+        return ContinuousActuators(space, latent_size, output_layer=output_layer, **continuous)
     if isinstance(space, spaces.MultiBinary):
-        return BinaryActuators(space, latent_size)
+        return BinaryActuators(space, latent_size, output_layer=output_layer)
     assert isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
-    return ChoiceActuators(space, latent_size)
+    return ChoiceActuators(space, latent_size, output_layer=output_layer)
 
 
 def check_supported(space: spaces.Space[Any]) -> None:

@@ -26,7 +26,7 @@ from rlrnn.actuators import ChoiceActuators, ContinuousActuators
 from rlrnn.buffers import Rows, map_arrays
 from rlrnn.cells import Cell, FeedForward, Fir, Gru, Lstm
 from rlrnn.delays import windows
-from rlrnn.layers import Affine
+from rlrnn.layers import Affine, FirstUnits
 from rlrnn.network import RecurrentNetwork
 from rlrnn.recurrences import Array, array, product, recurrence
 from rlrnn.sensors import Sensors
@@ -225,6 +225,7 @@ def fits(network: RecurrentNetwork) -> bool:
         and all(p.requires_grad and p.is_contiguous() for p in network.parameters())
         and type(network.actor_head.activation) in (nn.Tanh, nn.ReLU)
         and acting.simple(network.actuators)
+        and not isinstance(network.actuators.output, FirstUnits)
     )
 
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,7 +37,6 @@ from rlrnn.actuators import Bernoulli, Categorical, Distribution, Gaussian
 from rlrnn.catalogue import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import EVALUATION_SEED, copies_for
-from rlrnn.layers import Affine
 from rlrnn.network import RecurrentNetwork
 from rlrnn.threads import one_thread
 
@@ -183,7 +182,7 @@ def play(agent: RecurrentPPO, game: Game, episodes: int, deterministic: bool, se
 
 def gradient(network: RecurrentNetwork, played: Played, lags: int) -> Array:
     """The measure at every step looked from, looking back: [N, K + 1], NaN before the episode's beginning."""
-    numbers = len(cast("Affine", network.actuators.output).bias)
+    numbers = len(network.actuators.output.bias)
     inside = torch.arange(len(played.x), device=played.x.device)[:, None] < played.length
     spread = played.x[inside].std(0, correction=0)  # [F]
     back = torch.arange(lags, -1, -1, device=played.x.device)[:, None]

@@ -438,3 +438,96 @@ def deactivate(dy, y, activation, total):
         else:
             for j in range(len(total)):
                 total[j] += d[j]
+
+
+@compile
+def affine_row(x, weights, bias, out):
+    """x [I] times weights [I, O], plus bias [O]; four inputs at a time, so that sums stay at hand longer."""
+    width, inputs = len(out), len(x)
+    for j in range(width):
+        out[j] = bias[j]
+    whole = inputs - inputs % 4
+    for i in range(0, whole, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        for j in range(width):
+            out[j] += (a * weights[i, j] + b * weights[i + 1, j]) + (
+                c * weights[i + 2, j] + d * weights[i + 3, j]
+            )
+    for i in range(whole, inputs):
+        a = x[i]
+        for j in range(width):
+            out[j] += a * weights[i, j]
+
+
+@compile
+def dense_members(members, x, weights, bias, activation, y):
+    """A layer of each member [P]: x [P, E, I], weights [P, I, O], bias [P, O] -> y [P, E, O].
+
+    Only these ``members`` are worked on, one by one: none is touched by who else is there.
+    """
+    for p in members:
+        for e in range(x.shape[1]):
+            affine_row(x[p, e], weights[p], bias[p], y[p, e])
+    for p in members:
+        if activation == 1:
+            for e in range(x.shape[1]):
+                out = y[p, e]
+                for j in range(len(out)):
+                    out[j] = tanh(out[j])
+        elif activation == 2:
+            for e in range(x.shape[1]):
+                out = y[p, e]
+                for j in range(len(out)):
+                    a = out[j]
+                    out[j] = ZERO if a < ZERO else a
+
+
+@compile
+def lstm_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
+    """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
+    size = weights.shape[1]
+    gate, heard = np.empty(4 * size, x.dtype), np.empty(4 * size, x.dtype)
+    was, now = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    for p in members:
+        for e in range(x.shape[1]):
+            h, c, out = state[p, e, column : column + size], state[p, e, column + size :], y[p, e]
+            affine_row(x[p, e], inputs[p], bias_input[p], gate)
+            affine_row(h, weights[p], bias_hidden[p], heard)
+            for j in range(4 * size):
+                gate[j] += heard[j]
+            for j in range(size):
+                was[j] = c[j]
+            lstm_row(gate, was, out, now)
+            for j in range(size):
+                h[j], c[j] = out[j], now[j]
+
+
+@compile
+def gru_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
+    """As ``lstm_members``."""
+    size = weights.shape[1]
+    gate, heard = np.empty(3 * size, x.dtype), np.empty(3 * size, x.dtype)
+    none, heard_n = np.zeros(3 * size, x.dtype), np.empty(size, x.dtype)
+    for p in members:
+        for e in range(x.shape[1]):
+            h, out = state[p, e, column : column + size], y[p, e]
+            affine_row(x[p, e], inputs[p], bias_input[p], gate)
+            affine_row(h, weights[p], bias_hidden[p], heard)
+            gru_row(gate, heard, none, h, out, heard_n)
+            for j in range(size):
+                h[j] = out[j]
+
+
+@compile
+def elman_members(members, x, inputs, weights, bias, state, column, y, nonlinearity):
+    """As ``lstm_members``; nonlinearity as in ``elman_forward``."""
+    size = weights.shape[1]
+    told, heard, none = np.empty(size, x.dtype), np.empty(size, x.dtype), np.zeros(size, x.dtype)
+    for p in members:
+        for e in range(x.shape[1]):
+            h, out = state[p, e, column : column + size], y[p, e]
+            affine_row(x[p, e], inputs[p], bias[p], told)
+            affine_row(h, weights[p], none, heard)
+            elman_row(told, heard, out, nonlinearity)
+            for j in range(size):
+                h[j] = out[j]

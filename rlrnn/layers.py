@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.cells.cell import affine, inverse_root, uniform
+from rlrnn.errors import UserError
 
 
 class Affine(nn.Module):
@@ -27,6 +28,23 @@ class Affine(nn.Module):
         with torch.no_grad():
             self.weight.copy_(nn.init.orthogonal_(torch.empty_like(self.weight).t(), gain).t())
             self.bias.zero_()
+
+
+class FirstUnits(Affine):
+    """x [..., I] -> its first O units as they are: an output layer with nothing to learn."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        nn.Module.__init__(self)
+        if output_size > input_size:
+            raise UserError(
+                f"without an output layer the first {output_size} units act themselves, but the last layer "
+                f"has {input_size}: give it more units, or an output layer."
+            )
+        self.register_buffer("weight", torch.eye(input_size, output_size))
+        self.register_buffer("bias", torch.zeros(output_size))
+
+    def orthogonal(self, gain: float) -> None:
+        """There is nothing to set."""
 
 
 class Mlp(nn.Module):

@@ -42,6 +42,7 @@ class NetworkDescription:
     actor_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and actuators
     critic_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and value
     activation: type[nn.Module] = nn.Tanh  # between those layers
+    output_layer: bool = True  # false: the last layer's first units are the output units themselves
     orthogonal: bool = True  # orthogonal initial weights outside the memory, small ones at the actuators
     extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor
     extractor_options: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +84,9 @@ class RecurrentNetwork(nn.Module):
             self.critic_memory = Affine(features, self.memory.output_size)
         self.actor_head = Mlp(self.memory.output_size, d.actor_widths, d.activation)
         self.critic_head = Mlp(self.memory.output_size, d.critic_widths, d.activation)
-        self.actuators = make_actuators(action_space, self.actor_head.output_size, **d.actuator_options)
+        self.actuators = make_actuators(
+            action_space, self.actor_head.output_size, output_layer=d.output_layer, **d.actuator_options
+        )
         self.value = Affine(self.critic_head.output_size, 1)
         own = self.critic_memory.state_size if isinstance(self.critic_memory, Memory) else 0
         self.state_sizes = [self.memory.state_size, own]
@@ -213,7 +216,6 @@ class RecurrentNetwork(nn.Module):
             for layer in head.layers:
                 assert isinstance(layer, Affine)
                 layer.orthogonal(math.sqrt(2.0))
-        assert isinstance(self.actuators.output, Affine)
         self.actuators.output.orthogonal(0.01)
         self.value.orthogonal(1.0)
 

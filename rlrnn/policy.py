@@ -47,6 +47,7 @@ class RecurrentPolicy(BasePolicy):
     :param critic: "own" memory, "shared" with the actor, "detached" (shared, but taught by the actor
         alone: contrib's ``shared_lstm=True``), or "feedforward" (contrib's ``enable_critic_lstm=False``)
     :param normalize_observations: Box vectors to mean 0, std 1 by running statistics kept in the network
+    :param output_layer: False lets the first units of the last layer act themselves
 
     The other arguments are SB3's, with SB3's defaults.
     """
@@ -85,6 +86,7 @@ class RecurrentPolicy(BasePolicy):
         cell_options: Mapping[str, Any] | None = None,
         critic: str | None = None,
         normalize_observations: bool = False,
+        output_layer: bool = True,
     ) -> None:
         arguments = dict(locals())
         for name in ("self", "__class__", "lr_schedule"):
@@ -144,6 +146,7 @@ class RecurrentPolicy(BasePolicy):
             share_extractor=share_features_extractor,
             normalize_images=normalize_images,
             normalize_observations=normalize_observations,
+            output_layer=output_layer,
             actuator_options=continuous if isinstance(action_space, spaces.Box) else {},
         )
         self.network = RecurrentNetwork(self.description, observation_space, action_space)

@@ -34,6 +34,9 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
     variables: tuple[str, ...]  # names of the rows of `state`
     single_observation_space: Box
     single_action_space: Box | Discrete
+    everyone: NDArray[np.intp]  # [B] numbers of the copies
+    state: Array  # [variables, B] float64
+    steps: NDArray[np.int64]  # [B] taken in this episode
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, render_mode: str | None = None
@@ -148,8 +151,8 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         """Arrays for so many copies."""
         self.num_envs = copies
         self.everyone = np.arange(copies)
-        self.state = np.zeros((len(self.variables), copies))  # [variables, B] float64
-        self.steps = np.zeros(copies, np.int64)  # [B] steps taken in this episode
+        self.state = np.zeros((len(self.variables), copies))
+        self.steps = np.zeros(copies, np.int64)
 
     def _state_names(self) -> tuple[str, ...]:
         return (*self.variables, "steps", "seeds", "episode", "drawn")

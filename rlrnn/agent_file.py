@@ -182,7 +182,7 @@ def _refuse_giants(learner: Any, policy_class: type[Any], agent: saving.Agent) -
     needed = sum(weights.numel() for weights in policy.state_dict().values())
     if needed > 2 * stored + 1000:  # those of sb3-contrib are laid out otherwise
         raise ValueError(f"its settings tell of a network of {needed:,} numbers, but it holds {stored:,}")
-    steps = learner.n_envs * learner.n_steps
+    steps = learner.n_envs * getattr(learner, "n_steps", 1)
     if not 1 <= steps <= LARGEST_ROLLOUT:
         raise ValueError(f"its settings tell of rollouts of {steps:,} steps")
 

@@ -41,9 +41,13 @@ class RunningNormalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Fold a batch [N, ...] in (Chan, Golub & LeVeque 1979: the pairwise update of mean and variance)."""
+        """Fold a batch [N, ...] in."""
         x = x.double()
-        mean, variance, count = x.mean(0), x.var(0, correction=0), float(x.shape[0])
+        self.fold(x.mean(0), x.var(0, correction=0), float(x.shape[0]))
+
+    @torch.no_grad()
+    def fold(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        """Fold the statistics of ``count`` values in (Chan, Golub & LeVeque 1979, their pairwise update)."""
         total = self.count.double() + count
         delta = mean - self.mean.double()
         spread = self.variance.double() * self.count + variance * count

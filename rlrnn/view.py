@@ -151,10 +151,16 @@ class View(VecEnvWrapper):
         return {}
 
     def _sow(self, seeds: Sequence[int | None], copies: Sequence[int]) -> None:
+        known: dict[int, Any] = {}  # streams by seed, as many copies of a round share one
         for b in copies:
-            sequence = np.random.SeedSequence(seeds[b], spawn_key=(self._depth,))
-            self.chance.seeds[b] = sequence.generate_state(1, np.uint64)[0]
-            self.chance.drawn[b] = 0
+            seed = seeds[b]
+            stream = None if seed is None else known.get(seed)
+            if stream is None:
+                sequence = np.random.SeedSequence(seed, spawn_key=(self._depth,))
+                stream = sequence.generate_state(1, np.uint64)[0]
+            if seed is not None:
+                known[seed] = stream
+            self.chance.seeds[b], self.chance.drawn[b] = stream, 0
 
 
 def parts_of(observations: Any) -> Parts:

@@ -16,7 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from test_vec import play, same
 from toy_envs import Walk
 
-from rlrnn import workers
+from rlrnn import processes
 from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.vec import GameVecEnv, from_envs, vectorize
 
@@ -112,7 +112,7 @@ def test_a_worker_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
         def step(self, action: Any) -> Any:
             time.sleep(1000)
 
-    monkeypatch.setattr("rlrnn.workers._PATIENCE", 0.2)
+    monkeypatch.setattr("rlrnn.processes._PATIENCE", 0.2)
     env = from_envs([Sleeper], workers=1)
     (pid,) = env.env_method("pid")
     env.reset()
@@ -187,8 +187,8 @@ def test_a_game_that_hangs_is_named_and_ended(
 ) -> None:
     with walks(5, 2, trouble="hang", victim=9) as env:
         env.step(np.ones(5, np.int64))
-        monkeypatch.setattr(workers, "_SILENCE", 0.1)
-        monkeypatch.setattr(workers, "_HANGING", 0.3)
+        monkeypatch.setattr(processes, "_SILENCE", 0.1)
+        monkeypatch.setattr(processes, "_HANGING", 0.3)
         with pytest.raises(EnvironmentFault, match=r"copies 2 to 4 of toys/Walk-v0 has not answered for 0 s"):
             env.step(np.ones(5, np.int64))
     assert "has been silent for 0 s. Is its game stuck? Ctrl-C stops" in capsys.readouterr().err

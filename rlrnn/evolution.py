@@ -1,0 +1,347 @@
+"""Evolution: networks with memory improved by a fitness that looks, from time to time, at what they win.
+
+A generation in the order it runs: ``strategy.ask`` draws genomes, ``fitness`` lets them play, the center of
+the search plays among them, ``strategy.tell`` moves the search. Everything that is drawn is a function of
+seed and generation.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn import actuators, agent_file, population, saving, sensors
+from rlrnn.errors import OptionsError, UserError
+from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics
+from rlrnn.player import Player
+from rlrnn.policy import RecurrentPolicy, policy_named
+from rlrnn.strategies import State, make_strategy
+from rlrnn.threads import keep_freed_memory, one_thread
+
+Self = TypeVar("Self", bound="Evolution")
+
+KEPT = ("center", "best")
+TRAINING, CHECK, NOISE = range(3)  # what a seed is for
+FIRST_SEED = 2**31  # of training episodes; those of evaluations are smaller numbers
+
+
+class Evolution(BaseAlgorithm):
+    """Learns from fitness: the points that a member of a population wins, and nothing else.
+
+        agent = Evolution("MlpGruPolicy", env, "snes", episodes=4)
+        agent.learn(1_000_000)
+
+    :param policy: as in ``RecurrentPPO``; its critic is not used, and by default has no memory of its own
+    :param env: one or several copies of a game; as many members play at once as fit, ``episodes`` copies each
+    :param strategy: a name in ``rlrnn.strategies.STRATEGIES``
+    :param strategy_kwargs: its settings, such as ``{"population": 64, "sigma": 0.1}``
+    :param episodes: of each member, the mean of which is its fitness; all members meet the same starts
+    :param keep: what the agent is: the "center" of the search, or the "best" member so far
+    :param checks: episodes on fresh starts that a member must win more in than the best so far to take its
+        place, and that the agent must win ``target`` in before that is said to be reached
+    :param from_zero: the search begins at weights of 0, not at the network's initial ones
+    :param workers: processes that share the work, each with copies of its own; 0: this one. The result is
+        the same for any number.
+    :param make_env: makes a worker's copies, as many as ``env`` has; needed only for workers
+
+    A callback's step is a generation: it finds ``genomes``, ``fitness``, ``seeds`` and ``center`` among its
+    locals.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
+    policy: RecurrentPolicy
+
+    def __init__(
+        self,
+        policy: str | type[RecurrentPolicy],
+        env: GymEnv | str | None,
+        strategy: str = "snes",
+        strategy_kwargs: dict[str, Any] | None = None,
+        episodes: int = 1,
+        keep: str = "center",
+        checks: int = 20,
+        from_zero: bool = False,
+        workers: int = 0,
+        make_env: Callable[[], VecEnv] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=0.0,
+            policy_kwargs=_without_critic(policy_kwargs or {}),
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device="cpu" if device == "auto" else device,
+            support_multi_env=True,
+            seed=seed,
+            supported_action_spaces=(
+                spaces.Box,
+                spaces.Discrete,
+                spaces.MultiDiscrete,
+                spaces.MultiBinary,
+            ),
+        )
+        self.strategy, self.strategy_kwargs = strategy, dict(strategy_kwargs or {})
+        self.episodes, self.keep, self.checks, self.from_zero = episodes, keep, checks, from_zero
+        self.workers = workers
+        self._make_env = make_env
+        self._fitness: Fitness | None = None
+        self._entropy: int | None = None  # what all seeds are made of
+        self.generations = 0  # played so far
+        self.evaluations = 0  # members of generations that were played
+        self.search: State = {}
+        self.best: np.ndarray | None = None  # genome [D] of the best so far
+        self.best_points = -np.inf  # that it won in checks
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._check_settings()
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        with one_thread(self.device):
+            self.policy = self.policy_class(  # type: ignore[assignment]
+                self.observation_space,
+                self.action_space,
+                self.lr_schedule,
+                **self.policy_kwargs,
+            ).to(self.device)
+        self._strategy = make_strategy(self.strategy, **self.strategy_kwargs)
+        first = population.genome(self.policy.network)
+        if not self.search:
+            self.search = self._strategy.start(np.zeros_like(first) if self.from_zero else first)
+        if self.verbose >= 1:
+            size = self._strategy.size(len(first))
+            print(f"A generation is {size} members of {len(first)} weights, {self.episodes} episode(s) each")
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed SB3's global generators, and all that is drawn here."""
+        super().set_random_seed(seed)
+        if seed is not None:
+            self._entropy = seed
+        elif self._entropy is None:
+            self._entropy = int(torch.randint(2**62, ()))
+
+    def player(
+        self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None
+    ) -> Player:
+        """The agent at play, keeping its own memory: see ``rlrnn.player.Player``."""
+        return Player(self.policy, n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "Evolution",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+        *,
+        evaluations: int | None = None,
+        seconds: float | None = None,
+        target: float | None = None,
+    ) -> Evolution:
+        """Generations until a budget is used up: steps of the game, evaluations of members, or seconds.
+
+        ``target``: stop as soon as the agent wins so many points, in its generation and in fresh episodes.
+        """
+        if self.env is None:
+            raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
+        keep_freed_memory()
+        began = time.perf_counter()
+        if reset_num_timesteps:
+            self.evaluations = 0
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        try:
+            self._fitness = self._make_fitness()
+            while self.num_timesteps < total_timesteps:
+                if evaluations is not None and self.evaluations >= evaluations:
+                    break
+                if seconds is not None and time.perf_counter() - began >= seconds:
+                    break
+                if not self._generation(callback, log_interval, target):
+                    break
+        finally:
+            if self._fitness is not None:
+                self._fitness.close()
+                self._fitness = None
+        callback.on_training_end()
+        return self
+
+    def _generation(self, callback: BaseCallback, log_interval: int, target: float | None) -> bool:
+        """Play one; False where a callback asks to stop or the target is reached."""
+        callback.on_rollout_start()
+        network = self.policy.network
+        genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
+        seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
+        played = self._play(np.concatenate((genomes, center[None])), seeds)
+        fitness = played.points[:-1].mean(axis=1)  # [P]
+        self.search = self._strategy.tell(self.search, genomes, fitness)
+        now = float(played.points[-1].mean())  # points of the center that these genomes were drawn around
+        if self.keep == "best":
+            center = self._consider(genomes[fitness.argmax()], float(fitness.max()))
+            now = self.best_points
+        reached = target is not None and now >= target
+        if target is not None and reached and self.keep == "center":
+            reached = float(self._play(center[None], self._seeds(CHECK, self.checks)).points.mean()) >= target
+        # Where the target is reached, the agent is the one that did; else the search has moved on.
+        population.write(
+            network, center if reached or self.keep == "best" else self._strategy.center(self.search)
+        )
+        learn_statistics(network, played.moments)
+        self.generations += 1
+        self.evaluations += len(genomes)
+        infos = [
+            {
+                "episode": {
+                    "r": float(won),
+                    "l": int(steps),
+                    "t": round(time.time() - self.start_time / 1e9, 6),
+                }
+            }
+            for won, steps in zip(played.points.flat, played.lengths.flat, strict=True)
+        ]
+        dones = np.ones(len(infos), np.bool_)
+        self._update_info_buffer(infos, dones)
+        self._log(fitness, now, log_interval)
+        callback.update_locals({**locals(), "env": self.env})
+        goes_on = callback.on_step()
+        callback.on_rollout_end()
+        return goes_on and not reached
+
+    def _consider(self, genome: np.ndarray, fitness: float) -> np.ndarray:
+        """The best so far, after a challenger that won so much has had its chance on fresh starts."""
+        if self.best is None or fitness > self.best_points:
+            points = float(self._play(genome[None], self._seeds(CHECK, self.checks)).points.mean())
+            if self.best is None or points > self.best_points:
+                self.best, self.best_points = genome, points
+        return self.best
+
+    def _play(self, genomes: np.ndarray, seeds: list[int]) -> Round:
+        """In as many goes as the copies of the game ask for; its steps are counted."""
+        assert self._fitness is not None and self.env is not None
+        at_once = self.env.num_envs
+        parts = [seeds[first : first + at_once] for first in range(0, len(seeds), at_once)]
+        rounds = [self._fitness.play(self.policy.network, genomes, part) for part in parts]
+        points, lengths = (np.concatenate([r[k] for r in rounds], axis=1) for k in range(2))
+        self.num_timesteps += int(lengths.sum())
+        return Round(points, lengths, rounds[0].moments)
+
+    def _seeds(self, purpose: int, count: int) -> list[int]:
+        """A function of the run's seed, what they are for, and the generation."""
+        assert self._entropy is not None
+        drawn = np.random.SeedSequence((self._entropy, purpose, self.generations)).generate_state(count)
+        return [int(number) // 2 + FIRST_SEED for number in drawn]
+
+    def _make_fitness(self) -> Fitness:
+        assert self.env is not None
+        if not self.workers:
+            return Here(self.env)
+        if self._make_env is None:
+            raise OptionsError(
+                f"workers is {self.workers}, but nothing says how each makes its games: give make_env, a "
+                "function that returns copies of the game, or workers=0."
+            )
+        return Spread(self._make_env, self.env.num_envs, self.workers, self.policy.network)
+
+    def _log(self, fitness: np.ndarray, now: float, log_interval: int) -> None:
+        record = self.logger.record
+        record("fitness/best", float(fitness.max()))
+        record("fitness/median", float(np.median(fitness)))
+        record("fitness/mean", float(fitness.mean()))
+        record("fitness/agent", now)
+        record("search/spread", self._strategy.spread(self.search))
+        record("time/generations", self.generations, exclude="tensorboard")
+        record("time/evaluations", self.evaluations, exclude="tensorboard")
+        if log_interval is None or self.generations % log_interval:
+            return
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
+        steps = self.num_timesteps - self._num_timesteps_at_start
+        record("time/fps", int(steps / elapsed))
+        record("time/time_elapsed", int(elapsed), exclude="tensorboard")
+        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer or ()]))
+        record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer or ()]))
+        self.logger.dump(step=self.num_timesteps)
+
+    def _check_settings(self) -> None:
+        if not hasattr(self, "observation_space"):
+            raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
+        for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
+        if self.keep not in KEPT:
+            raise UserError(f"keep is {self.keep!r}: choose one of {', '.join(KEPT)}.")
+        if torch.device(self.device).type != "cpu":
+            raise UserError(f"populations play on the CPU, not on {self.device}: leave device out.")
+        if self.env is not None and self.episodes > self.env.num_envs:
+            raise UserError(
+                f"episodes is {self.episodes}, which a member plays at once, but env has {self.env.num_envs} "
+                f"cop{'y' if self.env.num_envs == 1 else 'ies'}: make at least as many."
+            )
+
+    def save(
+        self, path: saving.File, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> None:
+        """One ``.zip`` of JSON and safetensors, the search included; the same agent gives the same bytes."""
+        agent_file.save(self, path, exclude, include)
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: saving.File,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """An agent as it was saved, ready to play or to learn on; no code in the file is run."""
+        return agent_file.load(cls, path, env, device, custom_objects, print_system_info, force_reset, kwargs)
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As SB3 does, if the network has sensors and actuators for these spaces."""
+        sensors.check_supported(env.observation_space)
+        actuators.check_supported(env.action_space)
+        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        return policy_named(policy_name)
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy"], []
+
+    def _excluded_save_params(self) -> list[str]:
+        last = "_last_obs", "_last_episode_starts", "_last_original_obs"
+        return [*super()._excluded_save_params(), "_fitness", "_make_env", "_strategy", "workers", *last]
+
+
+def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:
+    """policy_kwargs of a network whose critic, which nobody asks, has no memory of its own."""
+    said = settings.keys() & {"critic", "shared_lstm", "enable_critic_lstm"}
+    return dict(settings) if said else {**settings, "critic": "shared"}

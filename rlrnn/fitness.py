@@ -1,0 +1,232 @@
+"""Genomes to points: every member of a population plays whole episodes, all of them as one batch.
+
+All members meet the same starts (common random numbers): episode e of every member has the same seed. What a
+member wins depends on its genome, the seeds and the network's statistics alone: not on the copies that are
+played at once, nor on the processes that share the work.
+
+Letters: P members, D weights in a genome, E episodes of each, n rows still playing.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn import population
+from rlrnn.buffers import map_arrays
+from rlrnn.errors import UserError
+from rlrnn.network import RecurrentNetwork
+from rlrnn.population import BLOCK, Population
+from rlrnn.processes import Process, gather
+from rlrnn.threads import one_thread
+
+Array = npt.NDArray[Any]
+Moments = dict[str, Array]  # by statistic, [3, P, ...]: count, sum and sum of squares around the present mean
+
+
+class Round(NamedTuple):
+    """What a population won."""
+
+    points: npt.NDArray[np.float64]  # [P, E] undiscounted
+    lengths: npt.NDArray[np.int64]  # [P, E] steps
+    moments: Moments  # of what was seen, where the network keeps statistics
+
+
+class Fitness(Protocol):
+    """Whatever lets populations play."""
+
+    def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
+        """Genomes [P, D] play one episode of each of E seeds; the network says what is made of them."""
+
+    def close(self) -> None:
+        """End what was started for it."""
+
+
+class Here:
+    """Plays in this process, with as many members at once as the environment has copies for."""
+
+    def __init__(self, env: VecEnv) -> None:
+        self.env: Any = env if hasattr(env, "open") else Stepped(env)
+
+    def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``."""
+        wave = _wave(network, self.env.num_envs, len(seeds))
+        parts = [genomes[first : first + wave] for first in range(0, len(genomes), wave)]
+        with one_thread(torch.device("cpu")):
+            return _joined([_play(network, part, self.env, seeds) for part in parts])
+
+    def close(self) -> None:
+        """The environment is not ours to close."""
+
+
+class Spread:
+    """Plays in worker processes, each with an environment of its own."""
+
+    def __init__(
+        self, make_env: Callable[[], VecEnv], n_envs: int, workers: int, network: RecurrentNetwork
+    ) -> None:
+        holder = partial(_Held, make_env, copy.deepcopy(network))
+        self.n_envs = n_envs  # that make_env makes
+        self.workers: list[Process] = []
+        try:
+            for k in range(workers):
+                self.workers.append(Process(holder, "the games", f"part {k} of the population"))
+            gather(self.workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``; each worker gets as many members, or nearly: by torch, whole waves."""
+        statistics = network.sensors.normalizers.state_dict()
+        grain = 1 if population.fits(network) else _wave(network, self.n_envs, len(seeds))
+        shares = range(len(self.workers) + 1)
+        ends = [-(-len(genomes) * k // len(self.workers) // grain) * grain for k in shares]
+        parts = [genomes[a:b] for a, b in itertools.pairwise(ends)]
+        busy = [(worker, part) for worker, part in zip(self.workers, parts, strict=True) if len(part)]
+        for worker, part in busy:
+            worker.send("play", statistics, part, list(seeds))
+        return _joined(gather([worker for worker, _ in busy]))
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self.workers:
+            worker.dismiss()
+        for worker in self.workers:
+            worker.close()
+
+
+class _Held:
+    """What a worker process holds."""
+
+    def __init__(self, make_env: Callable[[], VecEnv], network: RecurrentNetwork) -> None:
+        torch.set_num_threads(1)
+        self.env, self.network = make_env(), network
+        self.here = Here(self.env)
+
+    def play(self, statistics: dict[str, Any], genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``."""
+        self.network.sensors.normalizers.load_state_dict(statistics)
+        return self.here.play(self.network, genomes, seeds)
+
+    def close(self) -> None:
+        """Close the games."""
+        self.env.close()
+
+
+def _wave(network: RecurrentNetwork, n_envs: int, episodes: int) -> int:
+    """Members at once; by torch, whose sums depend on their number, whole blocks of them if they fit."""
+    wave = n_envs // episodes
+    if wave < 1:
+        raise UserError(
+            f"a member plays its {episodes} episodes at once, but there are {n_envs} copies of the game: "
+            f"make at least {episodes} copies, or play fewer episodes."
+        )
+    return wave if wave < BLOCK or population.fits(network) else wave - wave % BLOCK
+
+
+def _joined(rounds: Sequence[Round]) -> Round:
+    points, lengths, moments = zip(*rounds, strict=True)
+    names = moments[0]
+    return Round(
+        np.concatenate(points),
+        np.concatenate(lengths),
+        {name: np.concatenate([each[name] for each in moments], axis=1) for name in names},
+    )
+
+
+def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[int]) -> Round:
+    """As many members as there are copies for."""
+    members, episodes = len(genomes), len(seeds)
+    crowd, witness = Population(network, genomes, episodes), Witness(network, members)
+    playing, present = np.arange(members * episodes), np.arange(members)
+    points, lengths = np.zeros(len(playing)), np.zeros(len(playing), np.int64)
+    won = np.zeros(len(playing))  # [n] by those still playing
+    observation, steps = env.open(list(seeds) * members), 0
+    while True:
+        if witness.moments:
+            witness.see(observation, playing // episodes)
+        observation, rewards, ended = env.play(crowd.act(observation, playing, present))
+        won, steps = won + rewards, steps + 1
+        if ended.any():
+            over = playing[ended]
+            points[over], lengths[over] = won[ended], steps
+            left = np.flatnonzero(~ended)
+            if not len(left):
+                break
+            env.keep(left)
+            playing, won = playing[left], won[left]
+            present = np.unique(playing // episodes)
+            observation = map_arrays(lambda part: part[left], observation)  # noqa: B023  (called at once)
+    shape = (members, episodes)
+    return Round(points.reshape(shape), lengths.reshape(shape), witness.moments)
+
+
+class Witness:
+    """Sums up what every member saw, for statistics that move between generations."""
+
+    def __init__(self, network: RecurrentNetwork, members: int) -> None:
+        normalizers: Any = network.sensors.normalizers
+        self.means = {name: part.mean.double().numpy() for name, part in normalizers.items()}
+        self.moments: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
+
+    def see(self, observation: Any, members: npt.NDArray[np.intp]) -> None:
+        """What the rows [n] of these members, in order, are shown."""
+        who, first = np.unique(members, return_index=True)
+        for name, mean in self.means.items():
+            part = observation[name.removeprefix("field_")] if isinstance(observation, dict) else observation
+            apart = part - mean
+            powers = np.stack((np.ones_like(apart), apart, np.square(apart)))
+            self.moments[name][:, who] += np.add.reduceat(powers, first, axis=1)
+
+
+def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:
+    """Fold what a population saw into the network's statistics, member by member in order."""
+    for name, each in moments.items():
+        count, total, squares = each.sum(axis=1)  # [...] each
+        normalizer: Any = network.sensors.normalizers[name]
+        shift = total / count
+        tensors = (
+            normalizer.mean.double() + torch.from_numpy(shift),
+            torch.from_numpy(squares / count - shift**2),
+        )
+        normalizer.fold(*tensors, float(count.flat[0]))
+
+
+class Stepped:
+    """SB3's own vector environments, which know no rounds: all are stepped on, whoever has ended."""
+
+    def __init__(self, env: VecEnv) -> None:
+        self.env, self.num_envs = env, env.num_envs
+
+    def open(self, seeds: Sequence[int]) -> Any:
+        """Begin a round: the first copies play one episode each, of these seeds."""
+        self.env._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
+        self.playing, self.won = np.arange(len(seeds)), np.zeros(self.num_envs)
+        space = self.env.action_space
+        self.actions = np.zeros((self.num_envs, *(space.shape or ())), space.dtype)
+        return map_arrays(lambda part: part[: len(seeds)], self.env.reset())
+
+    def play(self, actions: Array) -> tuple[Any, Array, Array]:
+        """One step of those still playing: what they see [n, ...], win [n], and whether they ended [n]."""
+        self.actions[self.playing] = actions
+        observation, rewards, dones, infos = self.env.step(self.actions)
+        points = rewards.astype(np.float64)
+        for b in np.flatnonzero(dones):
+            if "episode" in infos[b]:  # counted by SB3's Monitor, beneath what wrappers make of rewards
+                points[b] = infos[b]["episode"]["r"] - self.won[b]
+        self.won += points
+        now = self.playing
+        return map_arrays(lambda part: part[now], observation), points[now], dones[now]
+
+    def keep(self, rows: npt.NDArray[np.intp]) -> None:
+        """Go on with these of those still playing."""
+        self.playing = self.playing[rows]

@@ -13,6 +13,7 @@ _HOMES = {
     "CnnElmanPolicy": "policy",
     "CnnGruPolicy": "policy",
     "CnnLstmPolicy": "policy",
+    "Evolution": "evolution",
     "MlpElmanPolicy": "policy",
     "MlpGruPolicy": "policy",
     "MlpLstmPolicy": "policy",
@@ -29,6 +30,7 @@ _HOMES = {
     "plot": "plotting",
     "read_recipe": "recipes",
     "register_cell": "cells",
+    "register_strategy": "strategies",
     "train": "training",
     "watch": "watching",
 }
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from rlrnn.cells import register_cell as register_cell
     from rlrnn.errors import UserError as UserError
     from rlrnn.evaluation import evaluate as evaluate
+    from rlrnn.evolution import Evolution as Evolution
     from rlrnn.network import RecurrentNetwork as RecurrentNetwork
     from rlrnn.player import Player as Player
     from rlrnn.plotting import plot as plot
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from rlrnn.policy import RecurrentPolicy as RecurrentPolicy
     from rlrnn.ppo import RecurrentPPO as RecurrentPPO
     from rlrnn.recipes import read_recipe as read_recipe
+    from rlrnn.strategies import register_strategy as register_strategy
     from rlrnn.training import train as train
     from rlrnn.watching import watch as watch
 

@@ -26,8 +26,8 @@ from rlrnn.evaluation import copies_for
 from rlrnn.threads import one_thread
 
 if TYPE_CHECKING:
+    from rlrnn.learners import Agent
     from rlrnn.player import Player
-    from rlrnn.ppo import RecurrentPPO
 
 Array = NDArray[Any]
 Pixels = NDArray[np.uint8]
@@ -79,9 +79,7 @@ class Episode:
     ended: bool  # rather than cut short by a number of steps
 
 
-def live(
-    agent: RecurrentPPO, game: Game, steps: int, deterministic: bool, seed: int, draw: bool = True
-) -> Episode:
+def live(agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, draw: bool = True) -> Episode:
     """Play the first steps of one episode."""
     features: list[Array] = []
     units: list[Array] = []
@@ -143,7 +141,7 @@ class Strip:
     picture little changes and films stay small.
     """
 
-    def __init__(self, agent: RecurrentPPO, game: Game, deterministic: bool, seed: int) -> None:
+    def __init__(self, agent: Agent, game: Game, deterministic: bool, seed: int) -> None:
         units = live(agent, game, PREVIEW, deterministic, seed, draw=False).units
         self.order, self.top = order(units), float(np.abs(units).max()) or 1.0
         self.pixels = np.full((units.shape[1], COLUMNS, 3), 255, np.uint8)

@@ -37,6 +37,13 @@ def parser() -> argparse.ArgumentParser:
         "--seeds", type=_count, metavar="N", help="train N seeds, from --seed on; finished ones are skipped"
     )
     train.add_argument("--steps", help="how many steps of the game to train for, instead of the recipe's")
+    train.add_argument(
+        "--workers",
+        type=_whole,
+        metavar="W",
+        default=0,
+        help="processes that share the playing of an evolution; the result is the same (default: none)",
+    )
     train.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/<agent>/seed<k>)")
     train.add_argument(
         "--set",

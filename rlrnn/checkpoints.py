@@ -24,8 +24,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from rlrnn import agent_file, saving
 from rlrnn.errors import FileFault
+from rlrnn.evolution import Evolution
+from rlrnn.learners import LEARNERS, Agent
 from rlrnn.logs import Log, rows_of
-from rlrnn.ppo import RecurrentPPO
 from rlrnn.runs import EPISODES, PROGRESS
 
 FOLDER = "checkpoints"
@@ -66,11 +67,11 @@ class Checkpoint:
         return state
 
 
-def write(folder: Path, agent: RecurrentPPO, logs: Iterable[Log], seconds: float) -> Path:
+def write(folder: Path, agent: Agent, logs: Iterable[Log], seconds: float) -> Path:
     """Keep how a training stands between two rollouts; older checkpoints go."""
     extras = {
         "random": _random_states(agent),
-        "games": _games(agent.get_env()),
+        "games": _games(agent),
         "episodes": [dict(episode) for episode in agent.ep_info_buffer or ()],
         "successes": list(agent.ep_success_buffer or ()),
         "pending": {name: dict(getattr(agent.logger, name)) for name in _PENDING},
@@ -107,12 +108,14 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, complaints
 
 
-def restore(checkpoint: Checkpoint, env: VecEnv, device: str) -> RecurrentPPO:
+def restore(checkpoint: Checkpoint, env: VecEnv, device: str) -> Agent:
     """The learner as it stood, in games that go on where they stood if they can, else begin episodes."""
     extras, games = checkpoint.extras, checkpoint.games
     try:
-        agent = agent_file.build(RecurrentPPO, checkpoint.agent, env, device, force_reset=games is None)
-        if games is not None:
+        agent = agent_file.build(
+            LEARNERS[checkpoint.agent.kind], checkpoint.agent, env, device, force_reset=games is None
+        )
+        if games:
             _beneath(env).set_state(games)
         _set_random_states(agent, extras["random"])
         agent.ep_info_buffer = deque(extras["episodes"], maxlen=agent._stats_window_size)
@@ -122,7 +125,7 @@ def restore(checkpoint: Checkpoint, env: VecEnv, device: str) -> RecurrentPPO:
     return agent
 
 
-def go_on_logging(checkpoint: Checkpoint, agent: RecurrentPPO) -> None:
+def go_on_logging(checkpoint: Checkpoint, agent: Agent) -> None:
     """Hand the values that were recorded, but not yet written, to the agent's logger."""
     for name in _PENDING:
         getattr(agent.logger, name).update(checkpoint.extras["pending"][name])
@@ -139,7 +142,7 @@ def discard(folder: Path) -> None:
 class Checkpoints(BaseCallback):
     """Writes one from time to time, where a rollout is about to begin; ``seconds`` 0: every time."""
 
-    model: RecurrentPPO
+    model: Agent
 
     def __init__(self, folder: Path, logs: Iterable[Log], began: float, seconds: float = SECONDS) -> None:
         super().__init__()
@@ -176,25 +179,30 @@ def _beneath(env: Any) -> Any:
     return env.venv if isinstance(env, VecTransposeImage) else env
 
 
-def _games(env: Any) -> dict[str, Any] | None:
-    env = _beneath(env)
+def _games(agent: Agent) -> dict[str, Any] | None:
+    if isinstance(agent, Evolution):  # each generation begins its episodes by seeds
+        return {}
+    env = _beneath(agent.get_env())
     state: dict[str, Any] | None = env.get_state() if hasattr(env, "get_state") else None
     return state
 
 
-def _random_states(agent: RecurrentPPO) -> dict[str, Any]:
+def _random_states(agent: Agent) -> dict[str, Any]:
+    drawn: dict[str, Any] = {}
+    if not isinstance(agent, Evolution):  # which draws by functions of its seed
+        drawn = {"noise": agent._noise.get_state(), "order": agent._order.bit_generator.state}
     return {
-        "noise": agent._noise.get_state(),
-        "order": agent._order.bit_generator.state,
+        **drawn,
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),  # noqa: NPY002  (SB3 and users draw from it)
         "python": random.getstate(),
     }
 
 
-def _set_random_states(agent: RecurrentPPO, states: Mapping[str, Any]) -> None:
-    agent._noise.set_state(states["noise"].cpu())
-    agent._order.bit_generator.state = states["order"]
+def _set_random_states(agent: Agent, states: Mapping[str, Any]) -> None:
+    if not isinstance(agent, Evolution):
+        agent._noise.set_state(states["noise"].cpu())
+        agent._order.bit_generator.state = states["order"]
     torch.set_rng_state(states["torch"].cpu())
     np.random.set_state(states["numpy"])  # noqa: NPY002
     random.setstate(states["python"])

@@ -15,7 +15,7 @@ from rlrnn.imports import import_module
 
 if TYPE_CHECKING:
     from rlrnn.catalogue import Game
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn.learners import Agent
     from rlrnn.recipes import EvaluationRecipe, Recipe
     from rlrnn.runs import Run
 
@@ -93,13 +93,16 @@ def _train(arguments: Namespace) -> None:
                 f"{arguments.agent} is a run of {begun}, and --resume goes on with it as it is: to train its "
                 "control, leave --resume away."
             )
-        _say_what_came_of_it(resume(arguments.agent, device=arguments.device))
+        more = {"workers": arguments.workers, "imports": arguments.imports}
+        _say_what_came_of_it(resume(arguments.agent, device=arguments.device, **more))
         return
     settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
     recipe = recipes.override(catalogue.agent(arguments.agent), settings)
     if arguments.control:
         recipe = recipes.control(recipe, arguments.control)
     if arguments.seeds is not None:
+        if arguments.workers:
+            raise UserError("--seeds trains one seed per core already: leave --workers away, or --seeds.")
         _train_seeds(arguments, recipe)
         return
     run = train(
@@ -109,6 +112,8 @@ def _train(arguments: Namespace) -> None:
         overwrite=arguments.overwrite,
         device=arguments.device,
         command=arguments.line,
+        workers=arguments.workers,
+        imports=arguments.imports,
     )
     _say_what_came_of_it(run)
 
@@ -229,7 +234,7 @@ def _report(arguments: Namespace) -> None:
     print(report(folder, arguments.out or folder / "report.html"))
 
 
-def _opened(arguments: Namespace) -> tuple[RecurrentPPO, Game, EvaluationRecipe]:
+def _opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
     """The agent, its game and how it is judged, from a run's folder or an agent's file."""
     from rlrnn import catalogue, runs
     from rlrnn.recipes import EvaluationRecipe
@@ -241,10 +246,10 @@ def _opened(arguments: Namespace) -> tuple[RecurrentPPO, Game, EvaluationRecipe]
         return run.agent(arguments.device), game, run.recipe.evaluation
     if not arguments.game:
         raise UserError(f"{path} does not say what it plays: add --game (see: rlrnn list).")
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn import learners
 
     game = catalogue.game(arguments.game)
-    return RecurrentPPO.load(path, device=arguments.device), game, EvaluationRecipe()
+    return learners.load(path, arguments.device), game, EvaluationRecipe()
 
 
 def _deterministic(arguments: Namespace, how: EvaluationRecipe) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from stable_baselines3.common.vec_env import VecEnv
 
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn.learners import Agent
 
 EVALUATION_SEED = 1_000_000  # of the judged episodes; training seeds are small numbers
 BATCH = 100  # episodes played at once
@@ -106,7 +106,7 @@ class Score:
 
 
 def evaluate(
-    agent: RecurrentPPO,
+    agent: Agent,
     game: str | Path | Game,
     episodes: int | None = None,
     deterministic: bool = True,
@@ -128,7 +128,7 @@ def evaluate(
 
 
 def judge(
-    agent: RecurrentPPO,
+    agent: Agent,
     game: str | Path | Game,
     episodes: int | None = None,
     deterministic: bool = True,
@@ -199,9 +199,7 @@ class RandomPlayer:
         return np.asarray(self.actions.sample())
 
 
-def copies_for(
-    agent: RecurrentPPO, game: Game, n_envs: int, seed: int, render_mode: str | None = None
-) -> VecEnv:
+def copies_for(agent: Agent, game: Game, n_envs: int, seed: int, render_mode: str | None = None) -> VecEnv:
     """Copies of a game for an agent to play; refused if it was made for other observations or actions."""
     env = catalogue.make_vec(game, n_envs, seed, render_mode=render_mode)
     if env.observation_space != agent.observation_space:

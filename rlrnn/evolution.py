@@ -104,7 +104,7 @@ class Evolution(BaseAlgorithm):
         self.strategy, self.strategy_kwargs = strategy, dict(strategy_kwargs or {})
         self.episodes, self.keep, self.checks, self.from_zero = episodes, keep, checks, from_zero
         self.workers = workers
-        self._make_env = make_env
+        self.make_env = make_env
         self._fitness: Fitness | None = None
         self._entropy: int | None = None  # what all seeds are made of
         self.generations = 0  # played so far
@@ -131,8 +131,14 @@ class Evolution(BaseAlgorithm):
         if not self.search:
             self.search = self._strategy.start(np.zeros_like(first) if self.from_zero else first)
         if self.verbose >= 1:
-            size = self._strategy.size(len(first))
-            print(f"A generation is {size} members of {len(first)} weights, {self.episodes} episode(s) each")
+            print(
+                f"A generation is {self.population} members of {len(first)} weights, {self.episodes} episode(s) each"
+            )
+
+    @property
+    def population(self) -> int:
+        """Members of a generation."""
+        return self._strategy.size(self._strategy.center(self.search).size)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed SB3's global generators, and all that is drawn here."""
@@ -260,12 +266,12 @@ class Evolution(BaseAlgorithm):
         assert self.env is not None
         if not self.workers:
             return Here(self.env)
-        if self._make_env is None:
+        if self.make_env is None:
             raise OptionsError(
                 f"workers is {self.workers}, but nothing says how each makes its games: give make_env, a "
                 "function that returns copies of the game, or workers=0."
             )
-        return Spread(self._make_env, self.env.num_envs, self.workers, self.policy.network)
+        return Spread(self.make_env, self.env.num_envs, self.workers, self.policy.network)
 
     def _log(self, fitness: np.ndarray, now: float, log_interval: int) -> None:
         record = self.logger.record
@@ -338,7 +344,7 @@ class Evolution(BaseAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         last = "_last_obs", "_last_episode_starts", "_last_original_obs"
-        return [*super()._excluded_save_params(), "_fitness", "_make_env", "_strategy", "workers", *last]
+        return [*super()._excluded_save_params(), "_fitness", "make_env", "_strategy", "workers", *last]
 
 
 def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:

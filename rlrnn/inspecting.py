@@ -41,7 +41,7 @@ from rlrnn.network import RecurrentNetwork
 from rlrnn.threads import one_thread
 
 if TYPE_CHECKING:
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn.learners import Agent
 
 Array = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ def mean(table: Array) -> Array:
 
 
 def profile(
-    agent: RecurrentPPO,
+    agent: Agent,
     game: str | Path | Game,
     lags: int = 64,
     episodes: int = 16,
@@ -152,7 +152,7 @@ class Played:
     other: Tensor  # [N, F] features seen at some step of some episode, to stand in for those at `step`
 
 
-def play(agent: RecurrentPPO, game: Game, episodes: int, deterministic: bool, seed: int) -> Played:
+def play(agent: Agent, game: Game, episodes: int, deterministic: bool, seed: int) -> Played:
     """Play one episode in each of so many copies, and draw the steps to look from."""
     x: list[Tensor] = []
     state: list[Tensor] = []

@@ -23,7 +23,7 @@ from rlrnn.plotting import COLOURS, save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn.learners import Agent
 
 FRAMES = 6  # pictures of the game above the units
 FEATURES = 32  # that are shown; of more (an image's), none are
@@ -74,7 +74,7 @@ def _draw_curve(axes: Axes, table: Array, colour: str, label: str) -> None:
 
 
 def draw_activations(
-    agent: RecurrentPPO,
+    agent: Agent,
     game: str | Path | Game,
     path: str | Path,
     steps: int = 200,

@@ -86,6 +86,22 @@ class PpoRecipe:
 
 
 @dataclass(frozen=True)
+class EvolutionRecipe:
+    """The learner from fitness, in the words of ``Evolution``; given instead of ``ppo``."""
+
+    strategy: str = "snes"  # openai_es, pgpe, snes, xnes, genetic, cma_es, sep_cma_es, or a registered one
+    settings: dict[str, Any] = field(default_factory=dict)  # of the strategy, such as population and sigma
+    episodes: Count = 1  # of each member, the mean of which is its fitness
+    keep: Literal["center", "best"] = "center"  # what the agent is: where the search stands, or who won most
+    checks: Count = 20  # fresh episodes before anything is called the best, or the target reached
+    from_zero: bool = False  # begin at weights of 0, not at the network's initial ones
+    n_envs: Count | None = None  # copies of the game played at once; not given: a generation's, up to 512
+    evaluations: Count | None = None  # end after so many members were played, if that is before ``steps``
+    seconds: float | None = None  # end after so much time of training
+    target: float | None = None  # end as soon as the agent wins so many points
+
+
+@dataclass(frozen=True)
 class EvaluationRecipe:
     """How the trained agent is judged."""
 
@@ -120,8 +136,23 @@ class Recipe:
     network: NetworkRecipe = NetworkRecipe()
     normalize: NormalizeRecipe = NormalizeRecipe()
     ppo: PpoRecipe = PpoRecipe()
+    evolution: EvolutionRecipe | None = None
     evaluation: EvaluationRecipe = EvaluationRecipe()
     verified: Verified | None = None
+
+    def __post_init__(self) -> None:
+        if self.evolution is None:
+            return
+        if self.ppo != PpoRecipe():
+            raise UserError(
+                f"{self.name} has settings in [ppo] and in [evolution], but an agent learns from its reward "
+                "or from its fitness: keep one of the two tables."
+            )
+        if self.normalize.rewards:
+            raise UserError(
+                f"{self.name} has normalize.rewards, but its fitness is the points that the game counts: "
+                "leave that out."
+            )
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -136,7 +167,10 @@ def read_recipe(path: str | Path) -> Recipe:
 
 def to_toml(record: object) -> str:
     """The text of a TOML file that reads back as the same dataclass."""
-    return tomli_w.dumps(to_mapping(record))
+    table = to_mapping(record)
+    if "evolution" in table:
+        table.pop("ppo", None)  # nobody asks for it
+    return tomli_w.dumps(table)
 
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:

@@ -42,7 +42,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn.learners import Agent
 
 FORMAT = 1  # of a run folder; raised when an older rlrnn could misread a newer one
 VERSIONS, SCORE, AGENT = "versions.json", "score.json", "agent.zip"
@@ -67,12 +67,12 @@ class Run:
         own = self.folder / "game.toml"
         return catalogue.game_of(replace(self.recipe, game=str(own)) if own.exists() else self.recipe)
 
-    def agent(self, device: str = "cpu") -> RecurrentPPO:
+    def agent(self, device: str = "cpu") -> Agent:
         """The trained agent."""
-        from rlrnn.ppo import RecurrentPPO
+        from rlrnn import learners
 
         path = self._file(AGENT, "its training was broken off before the agent was saved: train it again")
-        return RecurrentPPO.load(path, device=device)
+        return learners.load(path, device)
 
     def scores(self) -> dict[str, Score]:
         """The evaluation: with memory, with the memory wiped, and a random player."""

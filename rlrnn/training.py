@@ -5,41 +5,26 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from gymnasium import spaces
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import catalogue, checkpoints, runs
+from rlrnn import catalogue, checkpoints, learners, runs
 from rlrnn.checkpoints import Checkpoint
 from rlrnn.curves import WINDOW, running_mean
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import judge, judging
+from rlrnn.learners import FIRST_SEED, Agent
 from rlrnn.logs import EpisodeLog, ProgressLog
 from rlrnn.plotting import plot
-from rlrnn.ppo import RecurrentPPO
-from rlrnn.recipes import Recipe, Schedule, to_mapping
+from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
-
-ACTIVATIONS = {
-    "tanh": torch.nn.Tanh,
-    "relu": torch.nn.ReLU,
-    "elu": torch.nn.ELU,
-    "gelu": torch.nn.GELU,
-    "silu": torch.nn.SiLU,
-}
-FIRST_SEED = 10_000_000  # of the games of run 0, then so far apart: each run has its own, evaluation others
 
 
 def train(
@@ -53,20 +38,26 @@ def train(
     command: str | None = None,
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
+    workers: int = 0,
+    imports: Sequence[str] = (),
 ) -> Run:
     """Train an agent by its recipe, judge it and draw its curve; all of it ends up in the run's folder.
 
     ``recipe`` is a recipe, the name of an agent in the catalogue or the path of a recipe's file; ``out``
-    defaults to ``runs/<agent>/seed<k>``; ``command`` is noted in the run. Whatever stops the training, Ctrl-C
-    included, the agent is saved as it is and the run marked as interrupted before the exception goes on.
+    defaults to ``runs/<agent>/seed<k>``; ``command`` is noted in the run. ``workers`` are processes that
+    share the playing of an evolution, after they imported the modules ``imports``. Whatever stops the
+    training, Ctrl-C included, the agent is saved as it is and the run marked as interrupted before the
+    exception goes on.
     """
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
     if seed < 0:
         raise UserError(f"the seed is {seed}; it must be at least 0.")
     folder = Path("runs", recipe.name, f"seed{seed}") if out is None else Path(out)
-    with closing(catalogue.make_vec(catalogue.game_of(recipe), recipe.ppo.n_envs, seed)) as env:
-        agent = learner(recipe, env, seed, device)
+    game = catalogue.game_of(recipe)
+    with closing(learners.games(recipe, game, seed)) as env:
+        agent = learners.learner(recipe, env, seed, device)
+        learners.share(agent, game, workers, imports)
         run = runs.open_run(folder, recipe, seed, command, overwrite, device=str(agent.device))
         with runs.held(folder):
             if progress and "replaces" in run.facts:
@@ -83,6 +74,8 @@ def resume(
     progress: bool = True,
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
+    workers: int = 0,
+    imports: Sequence[str] = (),
 ) -> Run:
     """Go on with a run that was killed or interrupted, as if it had not been.
 
@@ -102,9 +95,9 @@ def resume(
         checkpoint, complaints = checkpoints.latest(run.folder)
         for sentence in (*complaints, *_differences(run, device)):
             _say(sentence)
-        with closing(catalogue.make_vec(run.game, run.recipe.ppo.n_envs, run.seed)) as env:
+        with closing(learners.games(run.recipe, run.game, run.seed)) as env:
             if checkpoint is None:
-                agent = learner(run.recipe, env, run.seed, device)
+                agent = learners.learner(run.recipe, env, run.seed, device)
                 _say(f"{run.folder} holds no checkpoint: its training begins again.")
             else:
                 agent = checkpoints.restore(checkpoint, env, device)
@@ -112,12 +105,13 @@ def resume(
                 if checkpoint.games is None:
                     _say("This game cannot be saved: all copies begin fresh episodes.")
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
+            learners.share(agent, run.game, workers, imports)
             run = run.end(runs.TRAINING)
             run = learn(agent, run, checkpoint, callback, progress=progress, pause=checkpoint_seconds)
             return finish(agent, run, progress)
 
 
-def finish(agent: RecurrentPPO, run: Run, progress: bool = True) -> Run:
+def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
     """Judge a trained agent and mark its run as finished."""
     how = run.recipe.evaluation
     try:
@@ -141,38 +135,8 @@ def best_training(folder: Path) -> float | None:
     return round(float(means.max()), 4) if len(means) else None
 
 
-def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> RecurrentPPO:
-    """The untrained agent of a recipe."""
-    network = {**to_mapping(recipe.network), "activation_fn": ACTIVATIONS[recipe.network.activation_fn]}
-    settings = {name: _setting(value) for name, value in vars(recipe.ppo).items() if name != "n_envs"}
-    if recipe.ppo.use_sde and not isinstance(env.action_space, spaces.Box):
-        raise UserError(
-            f"ppo.use_sde is true, which is noise for continuous actions, but {recipe.game} has "
-            f"{env.action_space}: set it to false."
-        )
-    agent = RecurrentPPO(
-        policy_name(env.observation_space),
-        env,
-        policy_kwargs={**network, "normalize_observations": recipe.normalize.observations},
-        normalize_rewards=recipe.normalize.rewards,
-        seed=seed,
-        device=device,
-        **settings,
-    )
-    # SB3 seeds copy b with seed + b, so that the runs of neighbouring seeds would play the same episodes.
-    env.seed(FIRST_SEED * (seed + 1))
-    return agent
-
-
-def policy_name(observations: spaces.Space[Any]) -> str:
-    """The policy that fits an observation space; ``cell`` says what memory it has."""
-    if isinstance(observations, spaces.Dict):
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image_space(observations) else "MlpPolicy"
-
-
 def learn(
-    agent: RecurrentPPO,
+    agent: Agent,
     run: Run,
     checkpoint: Checkpoint | None = None,
     callback: BaseCallback | None = None,
@@ -197,6 +161,7 @@ def learn(
             steps - agent.num_timesteps,
             watchers,
             reset_num_timesteps=checkpoint is None,
+            **learners.budgets(run.recipe),
         )
         agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
     except BaseException as reason:
@@ -215,7 +180,7 @@ def learn(
     return run
 
 
-def keep(agent: RecurrentPPO, run: Run, status: str, began: float) -> Run:
+def keep(agent: Agent, run: Run, status: str, began: float) -> Run:
     """Save the agent and its curve, and note how far it came."""
     agent.save(run.folder / runs.AGENT)
     try:
@@ -227,7 +192,7 @@ def keep(agent: RecurrentPPO, run: Run, status: str, began: float) -> Run:
     return run
 
 
-def rescue(agent: RecurrentPPO, run: Run, began: float) -> str:
+def rescue(agent: Agent, run: Run, began: float) -> str:
     """Save what there is after a training that was stopped, and say where."""
     try:
         with undisturbed():
@@ -325,7 +290,3 @@ def _differences(run: Run, device: str) -> list[str]:
 
 def _say(sentence: str) -> None:
     Console(stderr=True, soft_wrap=True).print(sentence, highlight=False, markup=False)
-
-
-def _setting(value: Any) -> Any:
-    return LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Schedule) else value

@@ -161,10 +161,10 @@ def attached(recipe: Recipe) -> dict[int, Path]:
 
 
 def _judged(path: Path, recipe: Recipe, device: str) -> dict[str, Score]:
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn import learners
 
     how = recipe.evaluation
-    agent = RecurrentPPO.load(path, device=device)
+    agent = learners.load(path, device)
     return judge(agent, catalogue.game_of(recipe), how.episodes, how.deterministic)
 
 

@@ -48,7 +48,6 @@ class View(VecEnvWrapper):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the environments and this wrapper's streams, from the next reset on."""
-        self._restore()
         if seed is not None:
             self._seeds = [seed + b for b in range(self.num_envs)]
         return self.venv.seed(seed)
@@ -116,7 +115,7 @@ class View(VecEnvWrapper):
     def _keep(self, rows: NDArray[np.intp]) -> None:
         if self._all is None:
             self._all = self.everyone, self.chance, self.remembered()
-        self.chance, self.num_envs, self.everyone = self.chance.of(rows), len(rows), np.arange(len(rows))
+        self.chance, self.everyone = self.chance.of(rows), np.arange(len(rows))
         for name, value in self.remembered().items():
             if isinstance(value, dict):  # arrays [B, ...] by key; anything else is the same for all
                 setattr(self, name, {key: part[rows] for key, part in value.items()})
@@ -125,7 +124,7 @@ class View(VecEnvWrapper):
         """All copies are back after a round."""
         if self._all is not None:
             self.everyone, self.chance, remembered = self._all
-            self.num_envs, self._all = len(self.everyone), None
+            self._all = None
             vars(self).update(remembered)
 
     def get_state(self) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from rlrnn.evaluation import EVALUATION_SEED, Player, copies_for
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
-    from rlrnn.ppo import RecurrentPPO
+    from rlrnn.learners import Agent
 
 Look: TypeAlias = Callable[[], NDArray[np.uint8]]  # what is to be seen now, [height, width, 3]
 
@@ -32,7 +32,7 @@ GIF_COLOURS = 64
 
 
 def watch(
-    agent: RecurrentPPO,
+    agent: Agent,
     game: str | Path | Game,
     path: str | Path,
     episodes: int = 1,

@@ -25,6 +25,7 @@ ROOMS = {
     "experiment": {
         *(
             "recipes",
+            "learners",
             "catalogue",
             "runs",
             "logs",

@@ -131,9 +131,8 @@ class Evolution(BaseAlgorithm):
         if not self.search:
             self.search = self._strategy.start(np.zeros_like(first) if self.from_zero else first)
         if self.verbose >= 1:
-            print(
-                f"A generation is {self.population} members of {len(first)} weights, {self.episodes} episode(s) each"
-            )
+            size = f"{self.population} members of {len(first)} weights"
+            print(f"A generation is {size}, {self.episodes} episode(s) each")
 
     @property
     def population(self) -> int:

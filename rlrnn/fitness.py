@@ -209,7 +209,7 @@ class Stepped:
 
     def open(self, seeds: Sequence[int]) -> Any:
         """Begin a round: the first copies play one episode each, of these seeds."""
-        self.env._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
+        self.env.unwrapped._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
         self.playing, self.won = np.arange(len(seeds)), np.zeros(self.num_envs)
         space = self.env.action_space
         self.actions = np.zeros((self.num_envs, *(space.shape or ())), space.dtype)

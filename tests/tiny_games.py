@@ -40,3 +40,24 @@ class Clock(gym.Env[np.ndarray, Any]):
 
 def clocks(n_envs: int = 1, **options: Any) -> DummyVecEnv:
     return DummyVecEnv([lambda b=b: Monitor(Clock(b, **options)) for b in range(n_envs)])
+
+
+class Target(gym.Env[np.ndarray, Any]):
+    """Shows a number in [-1, 1] once, as [number, 1], then [0, 0]; each of 4 actions costs what it misses.
+
+    Points run from -2 to 0, the most that can be won.
+    """
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-1, 1, (2,))
+        self.action_space = spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.number, self.left = float(self.np_random.uniform(-1, 1)), 4
+        return np.array([self.number, 1], np.float32), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.left -= 1
+        missed = abs(float(action[0]) - self.number)
+        return np.zeros(2, np.float32), -missed / 4, self.left == 0, False, {}

@@ -1,0 +1,195 @@
+"""Evolution climbs, says how far it came, and is the same however it was run."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
+from tiny_games import Target
+
+from rlrnn import Evolution, RecurrentPPO, learners
+from rlrnn.errors import OptionsError, UserError
+from rlrnn.population import genome
+from rlrnn.strategies import STRATEGIES
+from rlrnn.vec import from_envs
+
+SMALL: dict[str, Any] = {"hidden_size": 3, "net_arch": []}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "openai_es": {"population": 20, "sigma": 0.1, "learning_rate": 0.05},
+    "pgpe": {"population": 20, "max_speed": 0.1, "sigma": 0.2},
+    "genetic": {"population": 20, "parents": 5, "sigma": 0.1},
+}
+
+
+def targets(n_envs: int) -> VecEnv:
+    return from_envs([Target] * n_envs)
+
+
+def evolution(
+    n_envs: int = 63, strategy: str = "snes", settings: dict[str, Any] | None = None, **more: Any
+) -> Evolution:
+    given = {"population": 20, "sigma": 0.5} if settings is None else settings
+    options = {"episodes": 3, "seed": 1, "policy_kwargs": SMALL, **more}
+    return Evolution("MlpElmanPolicy", targets(n_envs), strategy, given, **options)
+
+
+def judged(agent: Evolution) -> float:
+    env = targets(50)
+    env.seed(0)
+    return float(evaluate_policy(agent, env, 50)[0])  # type: ignore[arg-type]
+
+
+class Told(BaseCallback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds: list[list[int]] = []
+        self.now: list[float] = []
+        self.steps: list[int] = []
+
+    def _on_step(self) -> bool:
+        self.seeds.append(self.locals["seeds"])
+        self.now.append(self.locals["now"])
+        self.steps.append(int(self.locals["played"].lengths.sum()))
+        return True
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_learns_to_do_what_is_paid(strategy: str) -> None:
+    settings = SETTINGS.get(strategy, {"population": 20, "sigma": 0.5})
+    agent = evolution(strategy=strategy, settings=settings)
+    before = judged(agent)
+    agent.learn(40_000)
+    assert before < -0.45 and judged(agent) > -0.25  # the best is 0; with a sign turned round it falls
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
+    files = []
+    for seed, workers in ((1, 0), (1, 0), (1, 2), (2, 0)):
+        agent = evolution(seed=seed, workers=workers, make_env=partial(targets, 63))
+        agent.learn(2_000)
+        buffer = io.BytesIO()
+        agent.save(buffer)
+        files.append(buffer.getvalue())
+    assert files[0] == files[1] == files[2] != files[3]
+
+
+def test_all_members_meet_the_same_starts_and_every_generation_others() -> None:
+    told = Told()
+    agent = evolution()
+    agent.learn(1_500, told)
+    assert len(told.seeds) == agent.generations > 2
+    drawn = [seed for seeds in told.seeds for seed in seeds]
+    assert len(set(drawn)) == len(drawn) and min(drawn) >= 2**31
+    assert agent.num_timesteps == sum(told.steps) and agent.evaluations == 20 * agent.generations
+
+
+def test_budgets_end_it() -> None:
+    agent = evolution()
+    agent.learn(10**9, evaluations=45)
+    assert (agent.generations, agent.evaluations) == (3, 60)
+    agent.learn(10**9, evaluations=80, reset_num_timesteps=False)
+    assert agent.evaluations == 80
+    agent.learn(10**9, seconds=0.05)
+    agent.learn(10**9, target=-0.3)
+    assert judged(agent) > -0.4
+
+
+def test_a_target_is_reached_in_fresh_episodes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent wins enough in its generation, but not afterwards."""
+    agent = evolution(checks=7)
+    real, asked = agent._play, []
+
+    def play(genomes: np.ndarray, seeds: list[int]) -> Any:
+        played = real(genomes, seeds)
+        if len(seeds) == 7:
+            asked.append(seeds)
+            played.points[:] = -9.0
+        return played
+
+    monkeypatch.setattr(agent, "_play", play)
+    agent.learn(1_000, target=-5.0)
+    assert agent.generations > 2 and len(asked) == agent.generations
+
+
+def test_the_best_has_won_more_in_fresh_episodes_than_any_before() -> None:
+    agent = evolution(strategy="genetic", settings=SETTINGS["genetic"], keep="best")
+    agent.learn(10_000)
+    assert agent.best is not None and agent.best_points > -1.0
+    np.testing.assert_array_equal(genome(agent.policy.network), agent.best.astype(np.float32))
+
+
+def test_it_goes_on_where_it_was_saved() -> None:
+    whole, half = evolution(), evolution()
+    whole.learn(10**9, evaluations=100)
+    half.learn(10**9, evaluations=40)
+    buffer = io.BytesIO()
+    half.save(buffer)
+    buffer.seek(0)
+    again = Evolution.load(buffer, targets(63))
+    again.learn(10**9, evaluations=100, reset_num_timesteps=False)
+    for name in whole.search:
+        np.testing.assert_array_equal(whole.search[name], again.search[name])
+    assert (genome(whole.policy.network) == genome(again.policy.network)).all()
+
+
+def test_an_agent_does_not_show_which_way_it_learned(tmp_path: Any) -> None:
+    agent = evolution()
+    agent.save(tmp_path / "evolved")
+    loaded = learners.load(tmp_path / "evolved.zip")
+    assert isinstance(loaded, Evolution)
+    seen = targets(4).reset()
+    a, state = agent.predict(seen, deterministic=True)
+    b, _ = loaded.predict(seen, deterministic=True)
+    assert (a == b).all() and state is not None
+    assert (agent.player(4).act(seen) == a).all()
+    rewarded = RecurrentPPO("MlpElmanPolicy", targets(2), n_steps=8, policy_kwargs=SMALL)
+    rewarded.save(tmp_path / "rewarded")
+    assert isinstance(learners.load(tmp_path / "rewarded.zip"), RecurrentPPO)
+    assert type(agent.policy) is type(rewarded.policy)
+
+
+def test_sb3s_own_environments_callbacks_and_logs_work() -> None:
+    env = make_vec_env("CartPole-v1", 4)
+    agent = Evolution("MlpLstmPolicy", env, "snes", {"population": 6}, policy_kwargs=SMALL, seed=0)
+    watch = EvalCallback(make_vec_env("CartPole-v1", 1), eval_freq=2, n_eval_episodes=2, verbose=0)
+    agent.learn(1_000, watch)
+    logged = agent.logger.name_to_value
+    assert watch.n_calls == agent.generations and watch.best_mean_reward > 0 and not logged
+    assert len(agent.ep_info_buffer or ()) == min(100, 7 * agent.generations)
+
+
+def test_the_statistics_of_what_was_seen_stay_with_the_agent() -> None:
+    agent = evolution(policy_kwargs={**SMALL, "normalize_observations": True})
+    agent.learn(600)
+    normalizer = agent.policy.network.sensors.normalizers["field_"]
+    assert float(normalizer.count) == agent.num_timesteps
+    with torch.no_grad():
+        seen = torch.as_tensor(np.concatenate([targets(200).reset()]))
+    assert abs(float(normalizer.mean[0]) - float(seen[:, 0].mean())) < 0.2
+
+
+def test_what_does_not_fit_is_said() -> None:
+    with pytest.raises(UserError, match="episodes is 3, which a member plays at once, but env has 1 copy"):
+        evolution(1)
+    with pytest.raises(UserError, match="keep is 'mean': choose one of center, best"):
+        evolution(keep="mean")
+    with pytest.raises(UserError, match="strategy 'sness' is not known"):
+        evolution(strategy="sness")
+    with pytest.raises(UserError, match="no setting 'speed'"):
+        evolution(settings={"speed": 1})
+    with pytest.raises(OptionsError, match="workers is 2, but nothing says how"):
+        evolution(workers=2).learn(100)
+    with pytest.raises(UserError, match="checks is 0, but must be at least 1"):
+        evolution(checks=0)
+    agent = evolution()
+    agent.env = None
+    with pytest.raises(OptionsError, match="no environment to learn in"):
+        agent.learn(1)

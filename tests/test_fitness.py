@@ -1,0 +1,185 @@
+"""A population wins what its members win one by one, whoever does the playing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from toy_envs import Walk
+
+from rlrnn import compiled, make_vec, population
+from rlrnn.errors import UserError
+from rlrnn.fitness import Here, Spread, learn_statistics
+from rlrnn.network import NetworkDescription, RecurrentNetwork
+from rlrnn.population import genome, write
+from rlrnn.vec import from_envs
+
+SEEDS = [11, 12, 13]
+P = 20
+GAMES: dict[str, Callable[[int], VecEnv]] = {
+    "arrays": lambda n: make_vec("cartpole-no-velocity", n),
+    "wrapped": lambda n: make_vec(
+        "cartpole-no-velocity", n, wrappers=[{"name": "stack", "frames": 2}, {"name": "noise", "std": 0.1}]
+    ),
+    "one by one": lambda n: from_envs([Walk] * n),
+    "dictionaries": lambda n: from_envs([partial(Walk, keyed=True)] * n),
+    "sb3": lambda n: make_vec_env("CartPole-v1", n),
+}
+
+
+def network(env: VecEnv, cell: str = "gru", **more: Any) -> RecurrentNetwork:
+    from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
+
+    nested = isinstance(env.observation_space, gym.spaces.Dict)
+    described = NetworkDescription(
+        cell=cell,
+        hidden_size=5,
+        actor_widths=(),
+        extractor_class=CombinedExtractor if nested else FlattenExtractor,
+        **more,
+    )
+    torch.manual_seed(0)
+    return RecurrentNetwork(described, env.observation_space, env.action_space)
+
+
+def genomes(net: RecurrentNetwork, members: int = P) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(members, len(genome(net))))
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "torch":
+        monkeypatch.setattr(population, "fits", lambda network: False)
+    elif not compiled.installed():
+        pytest.skip("the extra [fast] is not installed")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("make", GAMES.values(), ids=GAMES)
+def test_a_population_wins_what_its_members_win_alone(make: Callable[[int], VecEnv]) -> None:
+    env, alone = make(30), make(1)
+    net = network(env)
+    table = genomes(net)
+    played = Here(env).play(net, table, SEEDS)
+    assert played.points.shape == played.lengths.shape == (P, 3)
+    assert len(np.unique(played.lengths)) > 1
+    for member in (0, 7, 19):
+        write(net, table[member])
+        for k, seed in enumerate(SEEDS):
+            alone.seed(seed)
+            seen, won, steps = alone.reset(), 0.0, 0
+            state, start = net.initial_state(1)[:, : net.state_sizes[0]], torch.ones(1, dtype=torch.bool)
+            while True:
+                shown = (
+                    {key: torch.as_tensor(part) for key, part in seen.items()}
+                    if isinstance(seen, dict)
+                    else torch.as_tensor(seen)
+                )
+                with torch.no_grad():
+                    told, state = net.act(shown, start, state)
+                seen, rewards, dones, _ = alone.step(net.actuators.to_space(told.mode().numpy()))
+                won, steps, start = won + float(rewards[0]), steps + 1, torch.zeros(1, dtype=torch.bool)
+                if dones[0]:
+                    break
+            assert played.points[member, k] == pytest.approx(won, rel=1e-5)
+            assert played.lengths[member, k] == steps
+
+
+@pytest.mark.parametrize("copies", [3, 10, 48, 60])
+def test_how_many_play_at_once_changes_no_bit_by_kernels(copies: int) -> None:
+    if not compiled.installed():
+        pytest.skip("the extra [fast] is not installed")
+    env = make_vec("pendulum-no-velocity", 60)
+    net = network(env, normalize_observations=True)
+    whole = Here(env).play(net, genomes(net), SEEDS)
+    part = Here(make_vec("pendulum-no-velocity", copies)).play(net, genomes(net), SEEDS)
+    assert part.points.tobytes() == whole.points.tobytes()
+    assert {k: m.tobytes() for k, m in part.moments.items()} == {
+        k: m.tobytes() for k, m in whole.moments.items()
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_how_many_processes_play_changes_no_bit(
+    way: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "torch":
+        monkeypatch.setenv("RLRNN_FAST", "0")  # in the processes
+    copies = 48
+    env = make_vec("pendulum-no-velocity", copies)
+    net = network(env, normalize_observations=True)
+    net.observe(torch.randn(50, *env.observation_space.shape))
+    table = genomes(net, 37)
+    here = Here(env).play(net, table, SEEDS)
+    spread = Spread(partial(make_vec, "pendulum-no-velocity", copies), copies, workers, net)
+    try:
+        for _ in range(2):
+            there = spread.play(net, table, SEEDS)
+            assert there.points.tobytes() == here.points.tobytes()
+            assert there.moments["field_"].tobytes() == here.moments["field_"].tobytes()
+    finally:
+        spread.close()
+
+
+def test_statistics_are_those_of_all_that_was_seen() -> None:
+    env = from_envs([Walk] * 60)
+    net = network(env, normalize_observations=True)
+    first = torch.randn(40, 3) * 3 + 1
+    net.observe(first)
+    shown: list[np.ndarray] = []
+    real = env.play
+
+    def play(actions: Any) -> Any:
+        played = real(actions)
+        shown.append(played.observations[~played.ended])  # nobody acts on the last one
+        return played
+
+    env.play = play
+    opened = env.open
+    env.open = lambda seeds: (shown.append(opened(seeds)), shown[-1])[1]
+    played = Here(env).play(net, genomes(net), SEEDS)
+    learn_statistics(net, played.moments)
+    everything = np.concatenate([first.numpy(), *shown]).astype(np.float64)
+    normalizer = net.sensors.normalizers["field_"]
+    np.testing.assert_allclose(normalizer.mean, everything.mean(0), atol=1e-5)
+    np.testing.assert_allclose(normalizer.variance, everything.var(0), rtol=1e-4)
+    assert float(normalizer.count) == len(everything) == 40 + played.lengths.sum()
+
+
+def test_points_are_those_beneath_what_sb3s_wrappers_make_of_rewards() -> None:
+    plain, scaled = (
+        make_vec_env("CartPole-v1", 6),
+        VecNormalize(make_vec_env("CartPole-v1", 6), norm_obs=False),
+    )
+    net = network(plain)
+    table = genomes(net, 2)
+    assert (Here(scaled).play(net, table, SEEDS).points == Here(plain).play(net, table, SEEDS).points).all()
+
+
+def test_a_member_needs_copies_for_all_its_episodes() -> None:
+    env = make_vec("cartpole", 2)
+    net = network(env)
+    with pytest.raises(UserError, match="its 3 episodes at once, but there are 2 copies"):
+        Here(env).play(net, genomes(net), SEEDS)
+
+
+def test_a_game_that_fails_in_a_process_is_named() -> None:
+    env = from_envs([Walk] * 3)
+    net = network(env)
+    spread = Spread(partial(_broken, 3), 3, 1, net)
+    try:
+        with pytest.raises(UserError, match="the reward nan"):
+            spread.play(net, genomes(net, 1), [1, 2, 3])
+    finally:
+        spread.close()
+
+
+def _broken(n: int) -> VecEnv:
+    return from_envs([partial(Walk, trouble="nan", victim=2)] * n)

@@ -19,7 +19,15 @@ from gymnasium import spaces
 
 from rlrnn import checkpoints, runs, saving, training
 from rlrnn.errors import FileFault, UserError
-from rlrnn.recipes import EvaluationRecipe, NetworkRecipe, NormalizeRecipe, PpoRecipe, Recipe, Schedule
+from rlrnn.recipes import (
+    EvaluationRecipe,
+    EvolutionRecipe,
+    NetworkRecipe,
+    NormalizeRecipe,
+    PpoRecipe,
+    Recipe,
+    Schedule,
+)
 
 SAME = ("agent.zip", "episodes.csv", "score.json")
 CARTPOLE = Recipe(
@@ -49,6 +57,13 @@ PENDULUM = dataclasses.replace(
     ppo=dataclasses.replace(CARTPOLE.ppo, use_sde=True, sde_sample_freq=5, target_kl=0.05),
 )
 PONG = dataclasses.replace(CARTPOLE, game="rlrnn/Pong-v0", wrappers=(), normalize=NormalizeRecipe())
+EVOLVED = dataclasses.replace(
+    CARTPOLE,
+    steps=3000,
+    normalize=NormalizeRecipe(observations=True),
+    ppo=PpoRecipe(),
+    evolution=EvolutionRecipe("genetic", {"population": 8, "parents": 3}, 2, "best", 5),
+)
 
 
 class Stopped(BaseException):
@@ -117,6 +132,15 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(recipe, after, whole, tmp_path
     training.resume(folder, progress=False)
     assert_same(folder, whole(recipe))
     assert f"after {64 * after} steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_an_evolution_resumed_by_any_number_of_workers_does_too(after, workers, whole, tmp_path):
+    folder = tmp_path / "seed1"
+    broken_off(EVOLVED, folder, after)
+    training.resume(folder, progress=False, workers=workers)
+    assert_same(folder, whole(EVOLVED))
 
 
 def test_it_may_be_broken_off_many_times(whole, tmp_path):

@@ -1,0 +1,92 @@
+"""A recipe says which way its agent learns; what comes of it doesn't show."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from rlrnn import catalogue, learners, training
+from rlrnn.cli import main
+from rlrnn.errors import UserError
+from rlrnn.evolution import Evolution
+from rlrnn.ppo import RecurrentPPO
+from rlrnn.recipes import (
+    EvolutionRecipe,
+    NetworkRecipe,
+    NormalizeRecipe,
+    PpoRecipe,
+    Recipe,
+    build,
+    control,
+    override,
+    read_recipe,
+    to_toml,
+)
+
+EVOLVED = Recipe(
+    name="evolved",
+    game="cartpole-no-velocity",
+    steps=2000,
+    network=NetworkRecipe(cell="elman", hidden_size=3, net_arch=()),
+    evolution=EvolutionRecipe("snes", {"population": 6}, episodes=2),
+)
+
+
+def test_which_learner_a_recipe_asks_for() -> None:
+    game = catalogue.game_of(EVOLVED)
+    with_reward = dataclasses.replace(EVOLVED, evolution=None)
+    for recipe, kind, copies in ((EVOLVED, Evolution, 14), (with_reward, RecurrentPPO, 8)):
+        env = learners.games(recipe, game, 0)
+        assert type(learners.learner(recipe, env, 0)) is kind
+        assert env.num_envs == copies  # of Evolution: 6 members and the center, 2 episodes each
+
+
+@pytest.mark.parametrize(
+    ("population", "episodes", "copies"), [(300, 1, 301), (600, 1, 301), (200, 5, 51 * 5 + 50 * 5)]
+)
+def test_a_generation_is_played_in_equal_parts_of_at_most_512_copies(
+    population: int, episodes: int, copies: int
+) -> None:
+    how = EvolutionRecipe("snes", {"population": population}, episodes)
+    env = learners.games(dataclasses.replace(EVOLVED, evolution=how), catalogue.game_of(EVOLVED), 0)
+    assert env.num_envs == copies
+
+
+def test_a_recipe_of_evolution_reads_back_and_names_its_mistakes(tmp_path: Path) -> None:
+    text = to_toml(EVOLVED)
+    assert "[ppo]" not in text
+    (tmp_path / "evolved.toml").write_text(text)
+    assert read_recipe(tmp_path / "evolved.toml") == EVOLVED
+    assert control(EVOLVED, "feedforward").evolution == EVOLVED.evolution
+    with pytest.raises(UserError, match=r"settings in \[ppo\] and in \[evolution\]"):
+        dataclasses.replace(EVOLVED, ppo=PpoRecipe(n_envs=3))
+    with pytest.raises(UserError, match=r"has normalize.rewards, but its fitness is the points"):
+        dataclasses.replace(EVOLVED, normalize=NormalizeRecipe(rewards=True))
+    with pytest.raises(UserError, match=r"evolution.keep is 'worst'; it takes one of 'center', 'best'"):
+        override(EVOLVED, ["evolution.keep=worst"])
+    with pytest.raises(UserError, match="unknown key 'sigma'"):
+        build(Recipe, {"name": "x", "game": "pong", "steps": 1, "evolution": {"sigma": 1}}, "x.toml")
+
+
+def test_a_target_ends_a_training_and_its_run_is_like_any_other(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(EVOLVED, evolution=dataclasses.replace(EVOLVED.evolution, target=5.0))
+    run = training.train(recipe, 0, tmp_path / "seed0", progress=False)
+    assert run.status == "finished" and run.facts["steps"] < 2000
+    assert isinstance(run.agent(), Evolution) and len(run.scores()) == 3
+    logs = {"episodes.csv", "progress.csv", "recipe.toml", "score.json", "versions.json"}
+    assert {path.name for path in run.folder.iterdir()} == {"agent.zip", "curve.png", *logs}
+
+
+def test_workers_are_for_evolution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "evolved.toml").write_text(to_toml(EVOLVED))
+    out = str(tmp_path / "run")
+    assert main(["train", "cartpole-gru", "--workers", "2", "--out", out]) == 2
+    assert "only an agent that learns from fitness shares its work" in capsys.readouterr().err
+    evolved = str(tmp_path / "evolved.toml")
+    assert main(["train", evolved, "--workers", "2", "--seeds", "2", "--out", out]) == 2
+    assert "leave --workers away" in capsys.readouterr().err
+    assert main(["train", evolved, "--workers", "2", "--out", out]) == 0
+    assert main(["inspect", out, "--episodes", "2", "--lags", "4"]) == 0
+    assert main(["evaluate", out, "--episodes", "3"]) == 0

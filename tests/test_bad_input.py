@@ -14,7 +14,7 @@ from rich.console import Console
 from stable_baselines3.common.vec_env import DummyVecEnv
 from tiny_games import Clock, clocks
 
-from rlrnn import RecurrentPPO, catalogue, runs, training
+from rlrnn import RecurrentPPO, catalogue, learners, runs, training
 from rlrnn.cli import main
 from rlrnn.errors import UserError
 from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, table
@@ -187,7 +187,7 @@ def test_ctrl_c_twice_still_saves(monkeypatch: pytest.MonkeyPatch) -> None:
         return plot(*arguments)
 
     plot = training.plot
-    monkeypatch.setattr(training.RecurrentPPO, "learn", stop)
+    monkeypatch.setattr(learners.RecurrentPPO, "learn", stop)
     monkeypatch.setattr(training, "plot", impatient)
     with pytest.raises(KeyboardInterrupt) as stopped:
         training.train("tiny.toml", out="run", progress=False)

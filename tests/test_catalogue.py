@@ -9,8 +9,8 @@ import pytest
 from rlrnn import catalogue
 from rlrnn.catalogue import Game, Points, Reference, References
 from rlrnn.errors import FileFault, MissingExtraError, UserError
+from rlrnn.learners import learner
 from rlrnn.recipes import Recipe, to_toml
-from rlrnn.training import learner
 
 FOG = Game(
     name="fog",

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 import rlrnn
-from rlrnn import catalogue, runs, seeds, training, verifying
+from rlrnn import catalogue, learners, runs, seeds, verifying
 from rlrnn.cli import COMMANDS, main
 from rlrnn.seeds import Outcome
+from rlrnn.training import train
 
 RECIPE = """
 game = "my-game.toml"
@@ -155,7 +156,7 @@ def test_verify_keeps_an_agent_to_its_word(trained, capsys, monkeypatch):
     (trained / "sealed.toml").write_text(f"{sealed}[{memory}, {memory}]\n")
 
     def train_seeds(tasks, jobs, progress):
-        return Outcome([training.train(t.recipe, t.seed, t.folder, command=t.command) for t in tasks])
+        return Outcome([train(t.recipe, t.seed, t.folder, command=t.command) for t in tasks])
 
     monkeypatch.setattr(verifying, "train_seeds", train_seeds)
     assert main(["verify", "sealed.toml", "--seeds", "1"]) == 0
@@ -274,14 +275,14 @@ def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monk
 
 
 def test_ctrl_c_is_status_130_and_says_what_was_kept(trained, capsys, monkeypatch):
-    real = training.RecurrentPPO.learn
+    real = learners.RecurrentPPO.learn
 
     def stopped(agent, steps, *rest, **options):
         real(agent, 256, *rest, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.RecurrentPPO, "learn", stopped)
+        patch.setattr(learners.RecurrentPPO, "learn", stopped)
         assert main(["train", "tiny.toml", "--out", "runs/stopped"]) == 130
     assert capsys.readouterr().err.endswith(
         "rlrnn: interrupted. Stopped after 256 steps; the agent as it is lies in runs/stopped. "
@@ -293,6 +294,6 @@ def test_ctrl_c_is_status_130_and_says_what_was_kept(trained, capsys, monkeypatc
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(training, "learner", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(learners, "learner", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["train", "tiny.toml", "--out", "runs/bug"])

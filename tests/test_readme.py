@@ -25,12 +25,15 @@ def test_the_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks(README, "python")
-    shorter = code.replace("agent.learn(50_000)", "agent.learn(1_024)")
-    assert shorter != code
+    code = "".join(blocks(README, "python"))
+    shorter = code.replace("agent.learn(50_000)", "agent.learn(1_024)").replace(
+        "learn(1_000_000", "learn(5_000"
+    )
+    assert len(shorter) == len(code) - 1 - 4
     exec(compile(shorter, "README.md", "exec"), {})  # the one place where text is run: our own README
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, third = capsys.readouterr().out.splitlines()
     assert first.endswith("points with memory") and second.endswith("points with its memory wiped")
+    assert "members played" in third
 
 
 def test_the_cell_of_the_contributing_guide_runs() -> None:

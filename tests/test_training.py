@@ -13,6 +13,7 @@ from gymnasium import spaces
 from rlrnn import catalogue, runs, training
 from rlrnn.errors import EnvironmentFault, FileFault, UserError
 from rlrnn.evaluation import evaluate, judge
+from rlrnn.learners import learner, policy_name
 from rlrnn.logs import EpisodeLog
 from rlrnn.plotting import plot
 from rlrnn.recipes import (
@@ -25,7 +26,7 @@ from rlrnn.recipes import (
     override,
     read_recipe,
 )
-from rlrnn.training import learner, policy_name, train
+from rlrnn.training import train
 from rlrnn.watching import watch
 
 TINY = Recipe(
@@ -143,7 +144,7 @@ def test_every_setting_reaches_the_learner():
         "rlrnn/Pendulum-v1",
         1,
         network=NetworkRecipe(
-            "lstm", 6, 2, {"bias": False}, "shared", {"pi": (5,), "vf": (4, 3)}, "relu", False, -1.0
+            "lstm", 6, 2, {"bias": False}, "shared", {"pi": (5,), "vf": (4, 3)}, "relu", False, False, -1.0
         ),
         normalize=NormalizeRecipe(True, True),
         ppo=PpoRecipe(**settings, **tables, n_envs=2),
@@ -164,7 +165,8 @@ def test_every_setting_reaches_the_learner():
         torch.nn.ReLU,
     )
     assert (tuple(description.actor_widths), tuple(description.critic_widths)) == ((5,), (4, 3))
-    assert description.cell_options == {"bias": False} and description.normalize_observations
+    assert description.cell_options == {"bias": False} and not description.output_layer
+    assert description.normalize_observations
     assert agent.normalize_rewards and description.actuator_options["log_std_init"] == -1.0
     assert agent.n_envs == 2 and agent.seed == 0
     env.close()

@@ -56,8 +56,8 @@ class Evolution(BaseAlgorithm):
         the same for any number.
     :param make_env: makes a worker's copies, as many as ``env`` has; needed only for workers
 
-    A callback's step is a generation: it finds ``genomes``, ``fitness``, ``seeds`` and ``center`` among its
-    locals.
+    A callback's step is a generation: its locals hold ``genomes`` and ``fitness``, and in ``infos`` the
+    episodes of the center, which plays along in every generation.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
@@ -206,9 +206,11 @@ class Evolution(BaseAlgorithm):
         fitness = played.points[:-1].mean(axis=1)  # [P]
         self.search = self._strategy.tell(self.search, genomes, fitness)
         now = float(played.points[-1].mean())  # points of the center that these genomes were drawn around
+        self.logger.record("fitness/center", now)
         if self.keep == "best":
             center = self._consider(genomes[fitness.argmax()], float(fitness.max()))
             now = self.best_points
+            self.logger.record("fitness/best_so_far", now)
         reached = target is not None and now >= target
         if target is not None and reached and self.keep == "center":
             reached = float(self._play(center[None], self._seeds(CHECK, self.checks)).points.mean()) >= target
@@ -219,19 +221,15 @@ class Evolution(BaseAlgorithm):
         learn_statistics(network, played.moments)
         self.generations += 1
         self.evaluations += len(genomes)
+        # The episodes that a training is watched by are those of the center, which stands for the agent.
+        seconds = round((time.time_ns() - self.start_time) / 1e9, 6)
         infos = [
-            {
-                "episode": {
-                    "r": float(won),
-                    "l": int(steps),
-                    "t": round(time.time() - self.start_time / 1e9, 6),
-                }
-            }
-            for won, steps in zip(played.points.flat, played.lengths.flat, strict=True)
+            {"episode": {"r": float(won), "l": int(steps), "t": seconds}}
+            for won, steps in zip(played.points[-1], played.lengths[-1], strict=True)
         ]
         dones = np.ones(len(infos), np.bool_)
         self._update_info_buffer(infos, dones)
-        self._log(fitness, now, log_interval)
+        self._log(fitness, log_interval)
         callback.update_locals({**locals(), "env": self.env})
         goes_on = callback.on_step()
         callback.on_rollout_end()
@@ -272,12 +270,11 @@ class Evolution(BaseAlgorithm):
             )
         return Spread(self.make_env, self.env.num_envs, self.workers, self.policy.network)
 
-    def _log(self, fitness: np.ndarray, now: float, log_interval: int) -> None:
+    def _log(self, fitness: np.ndarray, log_interval: int) -> None:
         record = self.logger.record
         record("fitness/best", float(fitness.max()))
         record("fitness/median", float(np.median(fitness)))
         record("fitness/mean", float(fitness.mean()))
-        record("fitness/agent", now)
         record("search/spread", self._strategy.spread(self.search))
         record("time/generations", self.generations, exclude="tensorboard")
         record("time/evaluations", self.evaluations, exclude="tensorboard")

@@ -163,7 +163,7 @@ def test_sb3s_own_environments_callbacks_and_logs_work() -> None:
     agent.learn(1_000, watch)
     logged = agent.logger.name_to_value
     assert watch.n_calls == agent.generations and watch.best_mean_reward > 0 and not logged
-    assert len(agent.ep_info_buffer or ()) == min(100, 7 * agent.generations)
+    assert len(agent.ep_info_buffer or ()) == min(100, agent.generations)
 
 
 def test_the_statistics_of_what_was_seen_stay_with_the_agent() -> None:

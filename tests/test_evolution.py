@@ -166,6 +166,14 @@ def test_sb3s_own_environments_callbacks_and_logs_work() -> None:
     assert len(agent.ep_info_buffer or ()) == min(100, agent.generations)
 
 
+def test_it_may_learn_again_in_games_that_are_arrays() -> None:
+    env = make_vec("cartpole-no-velocity", 10, wrappers=[{"name": "stack", "frames": 2}])
+    agent = Evolution("MlpGruPolicy", env, "snes", {"population": 9}, policy_kwargs=SMALL, seed=0)
+    for _ in range(2):
+        agent.learn(500)
+        assert agent.num_timesteps >= 500
+
+
 def test_the_statistics_of_what_was_seen_stay_with_the_agent() -> None:
     agent = evolution(policy_kwargs={**SMALL, "normalize_observations": True})
     agent.learn(600)

@@ -109,13 +109,13 @@ def test_a_round_is_the_first_episode_of_each_seed(make: Callable[[int], VecEnv]
     alone.close()
 
 
-def test_a_game_that_lost_copies_begins_anew_by_seeds_alone() -> None:
-    game = gym.make_vec("rlrnn/Pong-v0", num_envs=3).unwrapped
+def test_copies_that_left_come_back_and_go_on_with_their_episodes() -> None:
+    game, other = (gym.make_vec("rlrnn/Pong-v0", num_envs=3).unwrapped for _ in range(2))
     game.reset(seed=0)
     game.keep(np.array([2]))
-    with pytest.raises(UserError, match="reset it with a seed"):
-        game.reset()
-    assert len(game.reset(seed=0)[0]) == 3
+    game.keep(np.array([0]))
+    other.reset(seed=0)
+    assert (game.reset()[0] == other.reset()[0]).all()
 
 
 def test_what_is_no_number_ends_a_round() -> None:

@@ -46,12 +46,13 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
                 raise UserError(f"{name} is {value}; it must be at least 1.")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode {render_mode!r} is unknown; use None or 'rgb_array'.")
-        self.num_envs = self._made = num_envs
+        self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps  # None: an episode lasts until the game itself ends it
         self.render_mode = render_mode
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.draws: Randomness | None = None  # until the first reset
+        self._aside: Randomness | None = None  # of all copies, while some have left
         self._fill(num_envs)
 
     @abstractmethod
@@ -79,10 +80,9 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         """Begin an episode in every copy: the first of `seed`, or the next one if no seed is given."""
         if options:
             raise UserError(f"{type(self).__name__} takes no reset options, but got {sorted(options)}.")
-        if self.num_envs != self._made:
-            if seed is None:
-                raise UserError(f"{type(self).__name__} lost copies by keep(): reset it with a seed.")
-            self._fill(self._made)
+        if self._aside is not None:  # copies left by ``keep``
+            self._fill(len(self._aside.seeds))
+            self.draws, self._aside = self._aside, None
         if seed is not None or self.draws is None:
             self.draws = Randomness(seeds_of_copies(seed, self.num_envs))
         self._begin(self.everyone, self.draws)
@@ -109,8 +109,9 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         return self.observe(), rewards, terminated, truncated
 
     def keep(self, copies: NDArray[np.intp]) -> None:
-        """Go on with these copies alone, until a reset with a seed brings all back."""
+        """Go on with these copies alone, until a reset brings all back."""
         assert self.draws is not None
+        self._aside = self._aside or self.draws
         self.draws = self.draws.of(copies)
         self.state, self.steps, self.num_envs = self.state.take(copies, 1), self.steps[copies], len(copies)
         self.everyone = np.arange(len(copies))

@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 from tiny_games import Target
 
-from rlrnn import Evolution, RecurrentPPO, learners
+from rlrnn import Evolution, RecurrentPPO, learners, make_vec
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.population import genome
 from rlrnn.strategies import STRATEGIES

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from toy_envs import Walk
 
 from rlrnn.copies import take
-from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.errors import EnvironmentFault
 from rlrnn.vec import from_envs, vectorize
 from rlrnn.wrappers import wrap
 

@@ -1,4 +1,4 @@
-"""Write the tables of scores in README.md and docs/scores.md anew, from runs/verified/, agents/ and envs/.
+"""Write the tables in README.md, docs/scores.md and docs/guide.md anew, from runs/verified/ and envs/.
 
 python benchmarks/figures.py
 """
@@ -6,11 +6,13 @@ python benchmarks/figures.py
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from statistics import mean, median
 
 from verified import EVIDENCE, ROOT, seeds
 
-from rlrnn import catalogue
+from rlrnn import catalogue, learners, population
 from rlrnn.catalogue import Game
 from rlrnn.evaluation import WIPED, WITH_MEMORY
 from rlrnn.recipes import CONTROLS
@@ -44,7 +46,7 @@ def scores() -> str:
 
 
 def _scores(name: str, game: Game, own: list[Run]) -> list[str]:
-    places, trained = decimals(*_points(own)), f"{short(own[0].recipe.steps)} steps, {_time(own)}"
+    places, trained = decimals(*_points(own)), f"{_steps(own)} steps, {_time(own)}"
     ours = [f"**{mean(_points(own)):.{places}f}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
     controls = [(seeds(EVIDENCE / f"{name}-{kind}"), WITH_MEMORY) for kind in CONTROLS]
     without = []
@@ -70,12 +72,42 @@ def published() -> str:
             found = [run.facts.get("best_training") for run in own]
             highest = NOTHING if None in found else f"{mean(found):.{places}f}"
             ours = _lines(f"**{mean(_points(own)):.{places}f}**", _range(own), f"`{name}`")
-            trained = _lines(short(own[0].recipe.steps), _time(own))
+            trained = _lines(_steps(own), _time(own))
             rows.append([game.title, f"{best.points:.{places}f}", best.source, ours, highest, trained])
     return _markdown(head, ["---", "--:", "---", "--:", "--:", "--:"], rows)
 
 
-TABLES = {"README.md": scores, "docs/scores.md": published}
+def ways() -> str:
+    """Games that were learned both from reward and from fitness."""
+    head = "game", "learns from", "agent", "weights", "points", "steps", "time"
+    agents = _agents()
+    evolved = {game.name for _, game, own in agents if own[0].recipe.evolution is not None}
+    rows = []
+    for name, game, own in sorted(agents, key=lambda agent: agent[1].name):
+        if game.name in evolved:
+            way = "reward" if own[0].recipe.evolution is None else "fitness"
+            points = f"{mean(_points(own)):.{decimals(*_points(own))}f}"
+            won = _lines(f"**{points}**", _range(own), _won(own, WITH_MEMORY, game, " won"))
+            size = f"{_weights(own[0], game):,}"
+            rows.append([game.title or name, way, f"`{name}`", size, won, _steps(own), _time(own)])
+    return _markdown(head, ["---", "---", "---", "--:", "--:", "--:", "--:"], rows)
+
+
+TABLES = {"README.md": scores, "docs/scores.md": published, "docs/guide.md": ways}
+
+
+def _weights(run: Run, game: Game) -> int:
+    """How many decide what the agent does."""
+    with closing(catalogue.make_vec(game, 64, workers=0)) as env:
+        agent = learners.learner(replace(run.recipe, ppo=replace(run.recipe.ppo, n_envs=64)), env, 0)
+    return len(population.genome(agent.policy.network))
+
+
+def _steps(runs: list[Run]) -> str:
+    """Of training, as the recipe says, or the median where the target ended it."""
+    how = runs[0].recipe.evolution
+    early = how is not None and how.target is not None
+    return short(int(median(run.facts["steps"] for run in runs)) if early else runs[0].recipe.steps)
 
 
 def _agents() -> list[tuple[str, Game, list[Run]]]:

@@ -135,7 +135,7 @@ def bootstrap(
 
 def short(number: int) -> str:
     """A large count in few letters: 800k, 1.5M."""
-    return f"{number / 1e6:g}M" if number >= 1_000_000 else f"{number / 1e3:g}k"
+    return f"{number / 1e6:.3g}M" if number >= 1_000_000 else f"{number / 1e3:.3g}k"
 
 
 def decimals(*points: float) -> int:

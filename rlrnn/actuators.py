@@ -281,7 +281,7 @@ class ContinuousActuators(Actuators):
         action = super().to_space(action)
         if self.squashed:
             action = low + 0.5 * (action + 1.0) * (high - low)
-        clipped: np.ndarray = np.clip(action, low, high)
+        clipped: np.ndarray = np.minimum(np.maximum(action, low), high)  # half of what np.clip takes
         return clipped.astype(self.space.dtype, copy=False)
 
 

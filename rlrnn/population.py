@@ -23,6 +23,7 @@ from rlrnn import compiled
 from rlrnn.actuators import Actuators, ChoiceActuators, ContinuousActuators
 from rlrnn.cells import Elman, FeedForward, Gru, Lstm
 from rlrnn.errors import UserError
+from rlrnn.layers import FirstUnits
 from rlrnn.network import RecurrentNetwork
 from rlrnn.recurrences import NUMBER_OF
 from rlrnn.sensors import Observation
@@ -76,6 +77,7 @@ class Population:
         self.step = (_by_kernels if fits(network) else _by_torch)(network, genomes)
         self.x = np.zeros((self.members, rows, network.sensors.output_size), np.float32)
         self.state = np.zeros((self.members, rows, network.state_sizes[0]), np.float32)
+        self.flat = self.x.reshape(self.members * rows, -1)  # the same numbers, row by row
         self.read = _reader(network)
         self.choose = _chooser(network.actuators)
 
@@ -85,10 +87,9 @@ class Population:
         A row is ``member * E + episode``; ``members`` are those that have such rows. Rows may be left out of
         ``playing`` from one call to the next, but never come back.
         """
-        flat = self.x.reshape(-1, self.x.shape[-1])
-        flat[playing] = self.read(observation)
+        self.flat[playing] = self.read(observation)
         told = self.step(members, self.x, self.state)
-        return self.choose(told.reshape(len(flat), -1)[playing])
+        return self.choose(told.reshape(len(self.flat), -1).take(playing, axis=0))
 
 
 def fits(network: RecurrentNetwork) -> bool:
@@ -142,7 +143,9 @@ def _by_kernels(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Step:
         column += size
     for layer in network.actor_head.layers:
         dense(layer, "weight", ACTIVATIONS[type(network.actor_head.activation)])
-    dense(network.actuators.output, "weight", 0)
+    told = network.actuators.output.weight.shape[-1]
+    if not isinstance(network.actuators.output, FirstUnits):
+        dense(network.actuators.output, "weight", 0)
     outputs: list[Array] = []
 
     def step(members: Array, x: Array, state: Array) -> Array:
@@ -151,7 +154,7 @@ def _by_kernels(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Step:
         for (layer, _), y in zip(layers, outputs, strict=True):
             layer(members, x, state, y)
             x = y
-        return x
+        return x[..., :told]
 
     return step
 

@@ -178,7 +178,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         if not whole and actions.dtype.kind != "f":  # floats keep the precision they came with
             actions = actions.astype(space.dtype)
         inside = (actions >= low) & (actions <= high)  # false for NaN, which compares false with everything
-        if not inside.all():
+        if not np.logical_and.reduce(inside, axis=None):
             raise UserError(
                 f"The action {actions[~inside][0]} is not allowed; {name} takes {'whole ' * whole}numbers "
                 f"from {np.min(low)} to {np.max(high)}."

@@ -103,18 +103,19 @@ class CartWithPoles(ArrayGame):
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         self.state[6] = actions[:, 0]
         wieland.step(self.state[:6], FORCE * self.state[6], self.physics)
-        standing: NDArray[np.bool_] = np.all(np.abs(self.state[:6:2]) <= LIMITS, axis=0)
+        x, x_dot, theta_1, theta_1_dot, theta_2, _ = away = np.abs(self.state[:6])
+        standing: NDArray[np.bool_] = np.logical_and.reduce(away[::2] <= LIMITS)
+        fallen = ~standing
         if self.fitness == "standard":
-            return standing.astype(np.float64), ~standing
+            return standing.astype(np.float64), fallen
         up = np.flatnonzero(standing)
-        x, x_dot, theta, theta_dot = np.abs(self.state[:4, up])
-        self.state[7 + self.steps[up] % WINDOW, up] = x + x_dot + theta + theta_dot
+        self.state[7 + self.steps[up] % WINDOW, up] = (x + x_dot + theta_1 + theta_1_dot)[up]
         assert self.max_episode_steps is not None
-        over = ~standing | (self.steps + 1 >= self.max_episode_steps)
+        over = fallen | (self.steps >= self.max_episode_steps - 1)
         rewards = np.zeros(self.num_envs)
         if over.any():
             rewards[over] = damping((self.steps + standing)[over], self.state[7:, over])
-        return rewards, ~standing
+        return rewards, fallen
 
     def observe(self) -> Array:
         return np.ascontiguousarray((self.state[self._seen] / self._unit).T)

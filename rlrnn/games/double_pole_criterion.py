@@ -34,7 +34,7 @@ def examine(
     `make_player(game)` is asked twice, for 1 copy and for 625, so that each begins with a clear memory; it
     returns the function from what the copies see [B, ...] to what they do [B, 1].
     """
-    once = game(velocities=velocities)
+    once = game(velocities=velocities, max_episode_steps=STEPS)
     steps = int(play_once(once, make_player(once), seed=0)[0])
     if steps < STEPS:
         return Verdict(steps, None)

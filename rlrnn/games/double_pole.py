@@ -103,13 +103,13 @@ class CartWithPoles(ArrayGame):
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         self.state[6] = actions[:, 0]
         wieland.step(self.state[:6], FORCE * self.state[6], self.physics)
-        x, x_dot, theta_1, theta_1_dot, theta_2, _ = away = np.abs(self.state[:6])
+        x, x_dot, theta, theta_dot, *_ = away = np.abs(self.state[:6])
         standing: NDArray[np.bool_] = np.logical_and.reduce(away[::2] <= LIMITS)
         fallen = ~standing
         if self.fitness == "standard":
             return standing.astype(np.float64), fallen
         up = np.flatnonzero(standing)
-        self.state[7 + self.steps[up] % WINDOW, up] = (x + x_dot + theta_1 + theta_1_dot)[up]
+        self.state[7 + self.steps[up] % WINDOW, up] = (x + x_dot + theta + theta_dot)[up]
         assert self.max_episode_steps is not None
         over = fallen | (self.steps >= self.max_episode_steps - 1)
         rewards = np.zeros(self.num_envs)

@@ -1,0 +1,247 @@
+"""Two poles balanced without seeing a speed: evaluations until an evolved network does it, seed by seed.
+
+    python benchmarks/double_pole.py --row snes-1 cma_es-4 --seeds 0:50 --jobs 2
+    python benchmarks/double_pole.py --report
+
+A row is a strategy with its settings on one of two tasks. "-1": one tanh unit, 4 weights, solved when a
+member balances 100,000 steps. "-4": 4 fully connected softsign units, 28 weights, damping fitness, solved when
+the best of a generation passes the full test (100,000 steps, and 200 of 625 starts). Evaluations are members
+of generations; neither the center of the search nor the test counts. A seed that needs more than the budget
+counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rlrnn import population, statistics
+from rlrnn.evolution import Evolution
+from rlrnn.fitness import Here
+from rlrnn.games.double_pole import STARTS
+from rlrnn.games.double_pole_criterion import ENOUGH, SHORT_STEPS, STEPS
+from rlrnn.network import RecurrentNetwork
+from rlrnn.population import Population
+from rlrnn.strategies import make_strategy
+from rlrnn.vec import GameVecEnv, vectorize
+
+RESULTS = Path(__file__).parent / "results" / "double_pole"
+BUDGET = 10_000  # evaluations
+GLANCE = 2_500  # steps from the standard start that are played before the 625
+ENDLESS = 10**15  # steps
+UNSOLVED = 1e12  # evaluations that stand for infinitely many in sums, and lead beyond any that are shown
+
+BARE: dict[str, Any] = {"n_layers": 1, "net_arch": [], "output_layer": False}
+UNIT = {**BARE, "hidden_size": 1, "cell_options": {"bias": False}}
+FOUR = {**BARE, "hidden_size": 4, "cell_options": {"bias": False, "nonlinearity": "softsign"}}
+FOUR_MEMORYLESS = {**BARE, "hidden_size": 4, "cell_options": {"bias": False}}  # of tanh, as the cell has it
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who searches for what."""
+
+    strategy: str
+    settings: dict[str, Any]
+    fitness: str  # "standard", or "damping", which asks for the full test too
+    network: dict[str, Any]
+    weights: int
+    policy: str = "MlpElmanPolicy"
+    from_zero: bool = True
+
+
+def one(strategy: str, **settings: Any) -> Row:
+    """One tanh unit and standard fitness."""
+    return Row(strategy, settings, "standard", UNIT, 4)
+
+
+def four(strategy: str, **settings: Any) -> Row:
+    """Four softsign units and damping."""
+    return Row(strategy, settings, "damping", FOUR, 28)
+
+
+ROWS = {
+    "snes-1": one("snes", population=8, sigma=1.0),
+    "cma_es-4": four("cma_es", sigma=1.0, sigma_min=0.5),
+}
+
+
+class Watch(BaseCallback):
+    """Ends the search at the first generation that holds a solution."""
+
+    def __init__(self, fitness: str) -> None:
+        super().__init__()
+        self.damping = fitness == "damping"
+        self.solved, self.longest, self.starts, self.tests = False, 0, 0, 0
+        self.seconds = 0.0  # of the processor that went into the test
+        self.glance, self.once = _copies(1, max_episode_steps=GLANCE), _copies(1)
+        self.everywhere = _copies(STARTS.shape[1], start="grid")
+
+    def _on_step(self) -> bool:
+        genomes, played = self.locals["genomes"], self.locals["played"]  # of the center too, the last row
+        self.longest = max(self.longest, int(played.lengths[:-1].max()))
+        if self.damping:
+            best = int(self.locals["fitness"].argmax())
+            if played.lengths[best, 0] == SHORT_STEPS:
+                began = time.process_time()
+                self.solved = self.passes(self.model.policy.network, genomes[best])
+                self.seconds += time.process_time() - began
+        else:
+            self.solved = self.longest == STEPS and bool(self.locals["fitness"].max() == STEPS)
+        return not self.solved
+
+    def passes(self, network: RecurrentNetwork, genome: NDArray[np.float64]) -> bool:
+        """The full test in the order of what it costs: half of those who fail do so in the first look."""
+        self.tests += 1
+        if self._balanced(self.glance, network, genome) < GLANCE:
+            return False
+        starts = balanced_starts(network, genome, self.everywhere)
+        self.starts = max(self.starts, starts)
+        return starts >= ENOUGH and self._balanced(self.once, network, genome) == STEPS
+
+    def _balanced(self, env: GameVecEnv, network: RecurrentNetwork, genome: NDArray[np.float64]) -> int:
+        steps = int(Here(env).play(network, genome[None], [0]).points[0, 0])
+        self.longest = max(self.longest, steps)
+        return steps
+
+
+def balanced_starts(network: RecurrentNetwork, genome: NDArray[np.float64], env: GameVecEnv) -> int:
+    """From how many of the 625 starts it balances 1,000 steps; 0 as soon as they cannot be enough."""
+    crowd, playing, member = Population(network, genome[None], env.num_envs), np.arange(env.num_envs), [0]
+    seen = env.open(range(env.num_envs))
+    for _ in range(SHORT_STEPS):
+        seen, _, fallen = env.play(crowd.act(seen, playing, np.array(member)))
+        if fallen.any():
+            left = np.flatnonzero(~fallen)
+            if len(left) < ENOUGH:
+                return 0
+            env.keep(left)
+            seen, playing = seen[left], playing[left]
+    return len(playing)
+
+
+def _copies(n: int, **kwargs: Any) -> GameVecEnv:
+    return vectorize("rlrnn/DoublePole-v0", n, kwargs=kwargs)
+
+
+def solve(row: Row, seed: int) -> dict[str, Any]:
+    """One search, and what became of it."""
+    members = make_strategy(row.strategy, **row.settings).size(row.weights)
+    env = _copies(members + 1, fitness=row.fitness)  # the center plays along
+    agent = Evolution(
+        row.policy,
+        env,
+        row.strategy,
+        row.settings,
+        from_zero=row.from_zero,
+        policy_kwargs=row.network,
+        seed=seed,
+    )
+    assert len(population.genome(agent.policy.network)) == row.weights
+    watch = Watch(row.fitness)
+    wall, cpu = time.perf_counter(), time.process_time()
+    agent.learn(ENDLESS, watch, evaluations=BUDGET)
+    return {
+        "seed": seed,
+        "solved": watch.solved,
+        "evaluations": agent.evaluations,
+        "steps": agent.num_timesteps,  # of members and center, tests left out
+        "longest": watch.longest,  # steps balanced by any member, with damping at most 1,000 outside a test
+        "tests": watch.tests,
+        "starts": watch.starts,  # of 625, the most in a test
+        "seconds": round(time.perf_counter() - wall, 2),
+        "cpu_seconds": round(time.process_time() - cpu, 2),
+        "cpu_seconds_of_tests": round(watch.seconds, 2),
+    }
+
+
+def run(name: str, seeds: range, jobs: int) -> None:
+    """Add the missing seeds to the row's file: a line of settings, then a line per seed."""
+    path, settings = RESULTS / f"{name}.jsonl", json.dumps({"budget": BUDGET, **asdict(ROWS[name])})
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(settings + "\n")
+    kept, *lines = path.read_text().splitlines()
+    if kept != settings:
+        raise SystemExit(
+            f"{path} holds seeds with other settings: remove it to measure these.\n{kept}\n{settings}"
+        )
+    done = {json.loads(line)["seed"] for line in lines}
+    missing = [seed for seed in seeds if seed not in done]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(jobs) if jobs > 1 else _Alone() as pool, path.open("a") as file:
+        for result in pool.imap(partial(solve, ROWS[name]), missing):
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            print(name, json.dumps(result), flush=True)
+
+
+class _Alone:
+    """A pool of this process alone."""
+
+    def __enter__(self) -> _Alone:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    imap = staticmethod(map)
+
+
+def report() -> None:
+    """The table, as Markdown."""
+    print("| row | seeds | unsolved | mean (95 %) | median (95 %) | longest | s per search (CPU), largest |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name in ROWS:
+        path = RESULTS / f"{name}.jsonl"
+        if not path.exists():
+            continue
+        found = sorted(map(json.loads, path.read_text().splitlines()[1:]), key=lambda result: result["seed"])
+        evaluations = [[r["evaluations"] if r["solved"] else UNSOLVED] for r in found]
+        seconds = [r["cpu_seconds"] for r in found]
+        cells = (
+            name,
+            f"{len(found)}",
+            f"{sum(not r['solved'] for r in found)}",
+            _with_interval(evaluations, np.mean),
+            _with_interval(evaluations, np.median),
+            f"{max(r['longest'] for r in found):,}",
+            f"{np.mean(seconds):.1f}, {max(seconds):.1f}",
+        )
+        print(f"| {' | '.join(cells)} |")
+
+
+def _with_interval(evaluations: list[list[float]], statistic: Any) -> str:
+    """The figure with its interval by bootstrap over seeds, infinite where unsolved seeds make it so."""
+    middle = float(statistic(evaluations))
+    low, high = statistics.bootstrap(evaluations, partial(statistic, axis=-1))
+    middle, low, high = (math.inf if value > 100 * BUDGET else value for value in (middle, low, high))
+    return f"{middle:,.0f} ({low:,.0f} to {high:,.0f})".replace("inf", "∞")
+
+
+def main() -> None:
+    """Measure rows, or print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--row", nargs="+", choices=list(ROWS), default=[])
+    parser.add_argument("--seeds", default="0:50", help="first:last+1")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--report", action="store_true", help="print the table of what was measured")
+    arguments = parser.parse_args()
+    for name in arguments.row:
+        run(name, range(*map(int, arguments.seeds.split(":"))), arguments.jobs)
+    if arguments.report:
+        report()
+
+
+if __name__ == "__main__":
+    main()

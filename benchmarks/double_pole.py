@@ -4,10 +4,10 @@
     python benchmarks/double_pole.py --report
 
 A row is a strategy with its settings on one of two tasks. "-1": one tanh unit, 4 weights, solved when a
-member balances 100,000 steps. "-4": 4 fully connected softsign units, 28 weights, damping fitness, solved when
-the best of a generation passes the full test (100,000 steps, and 200 of 625 starts). Evaluations are members
-of generations; neither the center of the search nor the test counts. A seed that needs more than the budget
-counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run.
+member balances 100,000 steps. "-4": 4 fully connected softsign units, 28 weights, damping fitness, solved
+when the best of a generation passes the full test (100,000 steps, and 200 of 625 starts). Evaluations are
+members of generations; neither the center of the search nor the test counts. A seed that needs more than the
+budget counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from rlrnn.games.randomness import Randomness
 FORCE = 10.0  # N, of the action 1
 X_LIMIT = 2.4  # m
 ANGLE_LIMIT = math.pi / 5  # rad, 36 degrees
-LIMITS = np.array([[X_LIMIT], [ANGLE_LIMIT], [ANGLE_LIMIT]])
+LIMITS = np.array([X_LIMIT, ANGLE_LIMIT, ANGLE_LIMIT])
 LONGEST = {"standard": 100_000, "damping": 1_000}  # steps of an episode, by fitness
 WINDOW = 100  # last steps that damping looks at
 _MOTIONLESS = 1e-9  # so that a cart which never moved at all still has a finite fitness
@@ -103,13 +103,10 @@ class CartWithPoles(ArrayGame):
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         self.state[6] = actions[:, 0]
         wieland.step(self.state[:6], FORCE * self.state[6], self.physics)
-        x, x_dot, theta, theta_dot, *_ = away = np.abs(self.state[:6])
-        standing: NDArray[np.bool_] = np.logical_and.reduce(away[::2] <= LIMITS)
+        standing = wieland.look(self.state, self.steps, LIMITS, self.state[7:])
         fallen = ~standing
         if self.fitness == "standard":
             return standing.astype(np.float64), fallen
-        up = np.flatnonzero(standing)
-        self.state[7 + self.steps[up] % WINDOW, up] = (x + x_dot + theta + theta_dot)[up]
         assert self.max_episode_steps is not None
         over = fallen | (self.steps >= self.max_episode_steps - 1)
         rewards = np.zeros(self.num_envs)

@@ -8,8 +8,7 @@ upright. A pole that is not there is one of no weight and no leverage: its rows 
 import functools
 import math
 import os
-from collections.abc import Callable
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,18 @@ NO_POLE = (0.0, 0.0, 0.0, 0.0)
 
 def step(state: Array, force: Array, poles: Array) -> None:
     """Hold the forces [B] N for 0.02 s; `state` [6, B] changes in place, `poles` is [2, 4] (see `pole`)."""
-    (_kernel() or step_arrays)(state, force, poles, CART, SUBSTEPS)
+    kernel = _kernel()
+    (kernel.step if kernel else step_arrays)(state, force, poles, CART, SUBSTEPS)
+
+
+def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
+    """Which carts stand [B]: |x| and |theta| of both poles are within the three `limits`.
+
+    Of those that do, |x| + |x'| + |theta_1| + |theta_1'| goes into row `steps` [B] mod W of `unrest` [W, B],
+    unless W is 0.
+    """
+    kernel = _kernel()
+    return (kernel.look if kernel else look_at_arrays)(state, steps, limits, unrest)
 
 
 def step_arrays(
@@ -52,6 +62,16 @@ def step_arrays(
             k = slopes(state + ahead * k, force, poles, cart)
             total = total + weight * k
         state += h / 6 * total
+
+
+def look_at_arrays(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
+    """The same in numpy."""
+    x, x_dot, theta, theta_dot, *_ = away = np.abs(state[:6])
+    standing: NDArray[np.bool_] = np.logical_and.reduce(away[::2] <= limits[:, None])
+    if len(unrest):
+        up = np.flatnonzero(standing)
+        unrest[steps[up] % len(unrest), up] = (x + x_dot + theta + theta_dot)[up]
+    return standing
 
 
 def slopes(state: Array, force: Array, poles: Array, cart: tuple[float, ...] = CART) -> Array:
@@ -92,13 +112,12 @@ def sin_cos(theta: Array) -> tuple[Array, Array]:
 
 
 @functools.cache
-def _kernel() -> Callable[..., Any] | None:
-    """The compiled version; None without numba or with RLRNN_FAST=0 in the environment."""
+def _kernel() -> ModuleType | None:
+    """The compiled versions; None without numba or with RLRNN_FAST=0 in the environment."""
     if os.environ.get("RLRNN_FAST", "1") == "0":
         return None
     try:
         from rlrnn.games import wieland_kernel
     except ImportError:  # there is none, or it refuses this numpy
         return None
-    kernel: Callable[..., Any] = wieland_kernel.step
-    return kernel
+    return wieland_kernel

@@ -1,4 +1,4 @@
-"""Wieland's equations compiled by numba: `wieland.step_arrays` operation by operation, in its order.
+"""Wieland's equations compiled by numba: those of `wieland` operation by operation, in their order.
 
 Carts are taken 16 at a time in arrays of fixed size, which the compiler turns into vector instructions; lanes
 that are left over hold carts at rest. Nothing may be reordered or fused (no fastmath), so that every bit is
@@ -88,3 +88,16 @@ def step(state, forces, poles, cart, substeps):
         for j in range(n):
             for i in range(6):
                 state[i, first + j] = s[i * WIDE + j]
+
+
+@compile
+def look(state, steps, limits, unrest):
+    """As `wieland.look_at_arrays`."""
+    standing = np.empty(state.shape[1], np.bool_)
+    for j in range(state.shape[1]):
+        x, theta_1, theta_2 = abs(state[0, j]), abs(state[2, j]), abs(state[4, j])
+        up = x <= limits[0] and theta_1 <= limits[1] and theta_2 <= limits[2]
+        standing[j] = up
+        if up and len(unrest) > 0:
+            unrest[steps[j] % len(unrest), j] = x + abs(state[1, j]) + theta_1 + abs(state[3, j])
+    return standing

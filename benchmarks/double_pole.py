@@ -17,7 +17,7 @@ import json
 import math
 import multiprocessing
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,22 @@ def four(strategy: str, **settings: Any) -> Row:
 ROWS = {
     "snes-1": one("snes", population=8, sigma=1.0),
     "cma_es-4": four("cma_es", sigma=1.0, sigma_min=0.5),
+    "xnes-1": one("xnes", population=8, sigma=1.0),
+    "cma_es-1": one("cma_es", population=8, sigma=1.0),
+    "sep_cma_es-1": one("sep_cma_es", population=8, sigma=1.0),
+    "pgpe-1": one("pgpe", population=16, sigma=1.0, max_speed=1.0),
+    "openai_es-1": one("openai_es", population=16, sigma=1.0, learning_rate=0.3, weight_decay=0.0),
+    "genetic-1": one("genetic", population=16, parents=4, sigma=0.5, first_sigma=1.0),
+    "snes-4": four("snes", sigma=1.0, sigma_min=0.5),
+    "xnes-4": four("xnes", sigma=1.0, sigma_min=0.5),
+    "sep_cma_es-4": four("sep_cma_es", sigma=1.0, sigma_min=0.5),
+    "pgpe-4": four("pgpe", population=32, sigma=1.0, sigma_min=0.5, max_speed=1.0),
+    "openai_es-4": four("openai_es", population=32, sigma=1.0, learning_rate=0.3, weight_decay=0.0),
+    "genetic-4": four("genetic", population=32, parents=8, sigma=0.5, first_sigma=1.0),
+    "snes-1-memoryless": replace(one("snes", population=8, sigma=1.0), policy="MlpPolicy", weights=3),
+    "cma_es-4-memoryless": replace(
+        four("cma_es", sigma=1.0, sigma_min=0.5), policy="MlpPolicy", network=FOUR_MEMORYLESS, weights=12
+    ),
 }
 
 
@@ -95,7 +111,8 @@ class Watch(BaseCallback):
             best = int(self.locals["fitness"].argmax())
             if played.lengths[best, 0] == SHORT_STEPS:
                 began = time.process_time()
-                self.solved = self.passes(self.model.policy.network, genomes[best])
+                network: Any = self.model.policy.network
+                self.solved = self.passes(network, genomes[best])
                 self.seconds += time.process_time() - began
         else:
             self.solved = self.longest == STEPS and bool(self.locals["fitness"].max() == STEPS)

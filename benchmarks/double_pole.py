@@ -217,29 +217,31 @@ class _Alone:
 
 def report() -> None:
     """The table, as Markdown."""
-    print("| row | seeds | unsolved | mean (95 %) | median (95 %) | longest | s per search (CPU), largest |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| row | seeds | unsolved | mean (95 %) | of the solved | median (95 %) | longest | CPU s (most) |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in ROWS:
         path = RESULTS / f"{name}.jsonl"
         if not path.exists():
             continue
         found = sorted(map(json.loads, path.read_text().splitlines()[1:]), key=lambda result: result["seed"])
         evaluations = [[r["evaluations"] if r["solved"] else UNSOLVED] for r in found]
+        solved = [r["evaluations"] for r in found if r["solved"]]
         seconds = [r["cpu_seconds"] for r in found]
         cells = (
             name,
             f"{len(found)}",
             f"{sum(not r['solved'] for r in found)}",
             _with_interval(evaluations, np.mean),
+            f"{np.mean(solved):,.0f}" if solved else "-",
             _with_interval(evaluations, np.median),
             f"{max(r['longest'] for r in found):,}",
-            f"{np.mean(seconds):.1f}, {max(seconds):.1f}",
+            f"{np.mean(seconds):.1f} ({max(seconds):.1f})",
         )
         print(f"| {' | '.join(cells)} |")
 
 
 def _with_interval(evaluations: list[list[float]], statistic: Any) -> str:
-    """The figure with its interval by bootstrap over seeds, infinite where unsolved seeds make it so."""
+    """The figure with its bootstrap interval over seeds, infinite where unsolved seeds make it so."""
     middle = float(statistic(evaluations))
     low, high = statistics.bootstrap(evaluations, partial(statistic, axis=-1))
     middle, low, high = (math.inf if value > 100 * BUDGET else value for value in (middle, low, high))

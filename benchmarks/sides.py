@@ -30,13 +30,19 @@ class Side:
     """One process; a context manager that ends it."""
 
     def __init__(
-        self, label: str, library: str = "rlrnn", fast: str = "1", threads: int | None = None
+        self,
+        label: str,
+        library: str = "rlrnn",
+        fast: str = "1",
+        threads: int | None = None,
+        python: str = sys.executable,
+        script: str = "child.py",
     ) -> None:
         self.label, self.library = label, library
         self.threads = threads  # torch's; None: as the library chooses
         usual = {name: value for name, value in os.environ.items() if name not in _THREAD_LIMITS}
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("child.py"))],
+            [python, str(Path(__file__).with_name(script))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**usual, "RLRNN_FAST": fast},

@@ -8,8 +8,11 @@ Rows: array-100 and python-100 (CartPole stepped as arrays, and Gymnasium's Pyth
 steps), array and python (CartPole-v1 as it is, played by random networks). EvoTorch lives in an environment
 of its own, as it is no dependency of ours; without ``--python`` (or EVOTORCH_PYTHON) its sides are left out.
 
-Every setting of EvoTorch is played once; those that are clearly slower than its best leave, the others play
-all rounds, and the best of their medians is what it is compared by. A ratio is taken within a round.
+Every side has one core, and its seconds are those in which it was at work there, so that what else runs on
+the machine disturbs little. With ``--parallel`` the clock counts instead, and sides on two cores join in:
+ours on two processes, EvoTorch's on two torch threads or with two actors. Every setting of EvoTorch is played
+once; those that are clearly slower than its best leave, the others play all rounds, and it is compared by the
+best of their medians. A ratio is taken within a round.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from statistics import median
 from typing import Any
 
 import machine
-from sides import CLEARLY, Side, cores
+from sides import CLEARLY, Side
 from tables import ratio, table
 
 ROWS = {
@@ -37,20 +40,20 @@ ROWS = {
 CELLS = ("lstm", "elman", "gru")  # EvoTorch has no GRU
 MEMBERS, HIDDEN = (64, 256, 1024), (16, 32, 64)
 ONE_BY_ONE = 64  # members that GymNE, whose rate does not depend on their number, is measured with at most
-LEAST = 0.3  # seconds of play in a turn
+LEAST = 0.2  # seconds of play in a turn
 
 Settings = dict[str, Any]
 Results = list[dict[str, Any]]  # a round each
 
 
-def settings(game: str, actors: bool) -> dict[str, tuple[Settings, int]]:
+def settings(game: str, parallel: bool) -> dict[str, tuple[Settings, int]]:
     """What EvoTorch can be told, and the threads of torch."""
-    ways: dict[str, tuple[Settings, int]] = {}
-    for threads in (1, 2)[: cores()]:
-        ways[f"VecGymNE, {threads} thread{'s' * (threads > 1)}"] = {"kind": "VecGymNE"}, threads
+    ways: dict[str, tuple[Settings, int]] = {"VecGymNE": ({"kind": "VecGymNE"}, 1)}
+    if parallel:
+        ways["VecGymNE, 2 threads"] = {"kind": "VecGymNE"}, 2
     if game == "python":
         ways["GymNE"] = {"kind": "GymNE"}, 1
-        if actors:
+        if parallel:
             ways["GymNE, 2 actors"] = {"kind": "GymNE", "actors": 2}, 1
     return ways
 
@@ -58,25 +61,27 @@ def settings(game: str, actors: bool) -> dict[str, tuple[Settings, int]]:
 class Bench:
     """Both processes and what they are asked."""
 
-    def __init__(self, ours: Side, theirs: Side | None, rounds: int, actors: bool) -> None:
-        self.ours, self.theirs, self.rounds, self.actors = ours, theirs, rounds, actors
+    def __init__(self, ours: Side, theirs: Side | None, rounds: int, parallel: bool) -> None:
+        self.ours, self.theirs, self.rounds, self.parallel = ours, theirs, rounds, parallel
 
     def measure(self, work: dict[str, Any]) -> dict[str, Results]:
         """Rounds of every side of one work."""
-        ways = settings(work["game"], self.actors) if self.theirs and work["cell"] != "gru" else {}
+        ways = settings(work["game"], self.parallel) if self.theirs and work["cell"] != "gru" else {}
         tried = {name: self.play(self.theirs, work, *way, least=0.0) for name, way in ways.items()}
-        best = max((rate(one) for one in tried.values()), default=0.0)
-        kept = {name: way for name, way in ways.items() if rate(tried[name]) * CLEARLY > best}
-        results: dict[str, Results] = {name: [] for name in ("rlrnn", "rlrnn, 2 processes", *kept)}
-        self.play(self.ours, work, {}, least=0.0)  # loads, compiles and warms up
+        most = max((rate(one) for one in tried.values()), default=0.0)
+        kept = {name: way for name, way in ways.items() if rate(tried[name]) * CLEARLY > most}
+        ours: dict[str, Settings] = {"rlrnn": {}}
+        if self.parallel:
+            ours["rlrnn, 2 processes"] = {"workers": 2}
+        results: dict[str, Results] = {name: [] for name in (*ours, *kept)}
         for _ in range(self.rounds):
-            one = self.play(self.ours, work, {})
-            one |= ask(self.ours, "read", numbers=work["members"] * one["weights"], least=0.1)
-            one |= ask(self.ours, "multiply", least=0.1)
+            limits = ask(self.ours, "multiply", least=0.1)
             if work["game"] == "python":
-                one |= {"game": ask(self.ours, "step", least=0.1)["rate"]}
-            results["rlrnn"].append(one)
-            results["rlrnn, 2 processes"].append(self.play(self.ours, work, {"workers": 2}))
+                limits |= {"game": ask(self.ours, "step", least=0.1)["rate"]}
+            for name, told in ours.items():
+                one = self.play(self.ours, work, told)
+                weights = ask(self.ours, "read", numbers=work["members"] * one["weights"], least=0.1)
+                results[name].append({**one, **limits, **weights})
             for name, way in kept.items():
                 results[name].append(self.play(self.theirs, work, *way))
         return results
@@ -88,7 +93,9 @@ class Bench:
         assert side is not None
         if told.get("kind") == "GymNE":
             work = {**work, "members": min(work["members"], ONE_BY_ONE)}
-        return ask(side, "play", library=side.library, work=work, settings=told, threads=threads, least=least)
+        request = {"work": work, "settings": told, "threads": threads, "least": least}
+        turn = ask(side, "play", library=side.library, **request)
+        return turn | {"took": turn["seconds" if self.parallel else "processor"]}
 
 
 def ask(side: Side, do: str, **what: Any) -> dict[str, Any]:
@@ -98,34 +105,42 @@ def ask(side: Side, do: str, **what: Any) -> dict[str, Any]:
 
 def rate(turn: dict[str, Any]) -> float:
     """Evaluations per second."""
-    return float(turn["evaluations"] / turn["seconds"])
+    return float(turn["evaluations"] / turn["took"])
+
+
+def best(results: dict[str, Results]) -> str:
+    """The fastest of these sides."""
+    return max(results, key=lambda name: median(map(rate, results[name])), default="")
 
 
 def line(work: dict[str, Any], results: dict[str, Results]) -> list[str]:
     """One work as a line of the table."""
-    ours = results["rlrnn"]
-    theirs = {name: ran for name, ran in results.items() if not name.startswith("rlrnn")}
-    best = max(theirs, key=lambda name: median(map(rate, theirs[name])), default="")
-    steps = [one["steps"] / one["seconds"] for one in ours]
-    shares = [100 * s / (one["times"] * work["members"]) for s, one in zip(steps, ours, strict=True)]
+    our = best({name: ran for name, ran in results.items() if name.startswith("rlrnn")})
+    their = best({name: ran for name, ran in results.items() if not name.startswith("rlrnn")})
+    ours, theirs = results[our], results.get(their, [])
+    steps = [one["steps"] / one["took"] for one in ours]
+    least = [1 / (one["times"] * work["members"]) for one in ours]  # seconds of a step
+    if work["game"] == "python":
+        least = [seconds + 1 / one["game"] for seconds, one in zip(least, ours, strict=True)]
+    shares = [100 * s * seconds for s, seconds in zip(steps, least, strict=True)]
     cells = [
         f"{work['cell']:5} {work['hidden']} x {work['members']}",
-        f"{median(map(rate, ours)):,.0f}",
-        f"{median(steps) / 1e3:,.0f}",
-        f"{median(map(rate, results['rlrnn, 2 processes'])):,.0f}",
+        our,
+        *speeds(ours),
         ratio(shares, 0),
     ]
-    if work["game"] == "python":
-        cells.append(ratio([100 * s / one["game"] for s, one in zip(steps, ours, strict=True)], 0))
-    if not best:
-        return [*cells, "", "", "", ""]
-    beaten = theirs[best]
+    if not their:
+        return [*cells, "", "", "", "", ""]
+    times = [rate(us) / rate(them) for us, them in zip(ours, theirs, strict=True)]
+    return [*cells, their, *speeds(theirs), ratio(times)]
+
+
+def speeds(ran: Results) -> list[str]:
+    """Evaluations and steps per second, and steps of an episode."""
     return [
-        *cells,
-        f"{median(map(rate, beaten)):,.0f}",
-        f"{median(one['steps'] / one['seconds'] for one in beaten) / 1e3:,.0f}",
-        best,
-        ratio([rate(us) / rate(them) for us, them in zip(ours, beaten, strict=True)]),
+        f"{median(map(rate, ran)):,.0f}",
+        f"{median(one['steps'] / one['took'] for one in ran) / 1e3:,.1f}",
+        f"{median(one['steps'] / one['evaluations'] for one in ran):.0f}",
     ]
 
 
@@ -144,7 +159,7 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
     parser.add_argument("--hidden", nargs="+", type=int, default=HIDDEN, help="units of the memory")
     parser.add_argument("--members", nargs="+", type=int, default=MEMBERS, help="of the population")
-    parser.add_argument("--actors", action="store_true", help="try GymNE with 2 actors (ray) as well")
+    parser.add_argument("--parallel", action="store_true", help="two cores for all, by the clock")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every side")
     parser.add_argument("--json", type=Path, help="write all raw figures to this file")
     chosen = parser.parse_args()
@@ -161,7 +176,7 @@ def main() -> None:
             print("EvoTorch's sides are left out: name an interpreter that has it by --python PATH.")
         else:
             theirs = stack.enter_context(Side("EvoTorch", "evotorch", python=chosen.python, script=script))
-        bench = Bench(ours, theirs, chosen.rounds, chosen.actors)
+        bench = Bench(ours, theirs, chosen.rounds, chosen.parallel)
         for row in chosen.rows or ROWS:
             began, report[row] = time.perf_counter(), []
             lines = []
@@ -172,10 +187,10 @@ def main() -> None:
                 if chosen.json is not None:
                     chosen.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
                 print(f"{row}: {'  '.join(lines[-1])}", flush=True)
-            head = ["units x members", "evaluations/s", "k steps/s", "on 2 processes", "% of limit"]
-            head += ["% of the game alone"] * (ROWS[row][0] == "python")
+            speed = ["evaluations/s", "k steps/s", "steps each"]
+            head = ["units x members", "side", *speed, "% of limit", "side", *speed, "times as fast"]
             print(f"\n== {row} ({time.perf_counter() - began:.0f} s)")
-            print(table([*head, "EvoTorch", "k steps/s", "its best way", "times as fast"], lines))
+            print(table(head, lines))
             limits = [one for work in report[row] for one in work["rounds"]["rlrnn"]]
             print(f"matrix products on one core: {ratio([one['gflops'] for one in limits], 0)} GFLOP/s\n")
 

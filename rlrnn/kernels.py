@@ -440,7 +440,7 @@ def deactivate(dy, y, activation, total):
                 total[j] += d[j]
 
 
-@compile
+@inserted
 def affine_row(x, weights, bias, out):
     """x [I] times weights [I, O], plus bias [O]; four inputs at a time, so that sums stay at hand longer."""
     width, inputs = len(out), len(x)

@@ -10,9 +10,8 @@ of its own, as it is no dependency of ours; without ``--python`` (or EVOTORCH_PY
 
 Every side has one core, and its seconds are those in which it was at work there, so that what else runs on
 the machine disturbs little. With ``--parallel`` the clock counts instead, and sides on two cores join in:
-ours on two processes, EvoTorch's on two torch threads or with two actors. Every setting of EvoTorch is played
-once; those that are clearly slower than its best leave, the others play all rounds, and it is compared by the
-best of their medians. A ratio is taken within a round.
+ours on two processes, EvoTorch's on two torch threads or with two actors. Settings of EvoTorch
+that a first turn shows to be far slower than its best are left out. A ratio is taken within a round.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import machine
-from sides import CLEARLY, Side
+from sides import Side
 from tables import ratio, table
 
 ROWS = {
@@ -40,6 +39,7 @@ ROWS = {
 CELLS = ("lstm", "elman", "gru")  # EvoTorch has no GRU
 MEMBERS, HIDDEN = (64, 256, 1024), (16, 32, 64)
 ONE_BY_ONE = 64  # members that GymNE, whose rate does not depend on their number, is measured with at most
+FAR = 20.0  # times as slow
 LEAST = 0.2  # seconds of play in a turn
 
 Settings = dict[str, Any]
@@ -69,7 +69,7 @@ class Bench:
         ways = settings(work["game"], self.parallel) if self.theirs and work["cell"] != "gru" else {}
         tried = {name: self.play(self.theirs, work, *way, least=0.0) for name, way in ways.items()}
         most = max((rate(one) for one in tried.values()), default=0.0)
-        kept = {name: way for name, way in ways.items() if rate(tried[name]) * CLEARLY > most}
+        kept = {name: way for name, way in ways.items() if rate(tried[name]) * FAR > most}
         ours: dict[str, Settings] = {"rlrnn": {}}
         if self.parallel:
             ours["rlrnn, 2 processes"] = {"workers": 2}
@@ -110,29 +110,25 @@ def rate(turn: dict[str, Any]) -> float:
 
 def best(results: dict[str, Results]) -> str:
     """The fastest of these sides."""
-    return max(results, key=lambda name: median(map(rate, results[name])), default="")
+    return max(results, key=lambda name: median(map(rate, results[name])))
 
 
-def line(work: dict[str, Any], results: dict[str, Results]) -> list[str]:
-    """One work as a line of the table."""
+def lines(work: dict[str, Any], results: dict[str, Results]) -> list[list[str]]:
+    """One work as a line of the table for every side that ours is compared with."""
     our = best({name: ran for name, ran in results.items() if name.startswith("rlrnn")})
-    their = best({name: ran for name, ran in results.items() if not name.startswith("rlrnn")})
-    ours, theirs = results[our], results.get(their, [])
+    ours = results[our]
     steps = [one["steps"] / one["took"] for one in ours]
     least = [1 / (one["times"] * work["members"]) for one in ours]  # seconds of a step
     if work["game"] == "python":
         least = [seconds + 1 / one["game"] for seconds, one in zip(least, ours, strict=True)]
     shares = [100 * s * seconds for s, seconds in zip(steps, least, strict=True)]
-    cells = [
-        f"{work['cell']:5} {work['hidden']} x {work['members']}",
-        our,
-        *speeds(ours),
-        ratio(shares, 0),
+    left = [f"{work['cell']:5} {work['hidden']} x {work['members']}", our, *speeds(ours), ratio(shares, 0)]
+    right = [
+        [name, *speeds(ran), ratio([rate(us) / rate(them) for us, them in zip(ours, ran, strict=True)])]
+        for name, ran in results.items()
+        if not name.startswith("rlrnn")
     ]
-    if not their:
-        return [*cells, "", "", "", "", ""]
-    times = [rate(us) / rate(them) for us, them in zip(ours, theirs, strict=True)]
-    return [*cells, their, *speeds(theirs), ratio(times)]
+    return [left + their for their in right or [[""] * 5]]
 
 
 def speeds(ran: Results) -> list[str]:
@@ -179,18 +175,18 @@ def main() -> None:
         bench = Bench(ours, theirs, chosen.rounds, chosen.parallel)
         for row in chosen.rows or ROWS:
             began, report[row] = time.perf_counter(), []
-            lines = []
+            text = []
             for work in works(row, chosen):
                 results = bench.measure(work)
                 report[row].append({"work": work, "rounds": results})
-                lines.append(line(work, results))
+                text += (fresh := lines(work, results))
                 if chosen.json is not None:
                     chosen.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-                print(f"{row}: {'  '.join(lines[-1])}", flush=True)
+                print(*(f"{row}: {'  '.join(cells)}" for cells in fresh), sep="\n", flush=True)
             speed = ["evaluations/s", "k steps/s", "steps each"]
             head = ["units x members", "side", *speed, "% of limit", "side", *speed, "times as fast"]
             print(f"\n== {row} ({time.perf_counter() - began:.0f} s)")
-            print(table(head, lines))
+            print(table(head, text))
             limits = [one for work in report[row] for one in work["rounds"]["rlrnn"]]
             print(f"matrix products on one core: {ratio([one['gflops'] for one in limits], 0)} GFLOP/s\n")
 

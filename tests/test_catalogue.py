@@ -9,7 +9,7 @@ import pytest
 from rlrnn import catalogue
 from rlrnn.catalogue import Game, Points, Reference, References
 from rlrnn.errors import FileFault, MissingExtraError, UserError
-from rlrnn.learners import learner
+from rlrnn.learners import games, learner
 from rlrnn.recipes import Recipe, to_toml
 
 FOG = Game(
@@ -128,6 +128,6 @@ def test_the_shipped_catalogue_reads_and_fits_together():
         env.close()
     for name, recipe in catalogue.agents().items():
         assert recipe.name == name and recipe.description
-        env = catalogue.make_vec(catalogue.game_of(recipe), 2, seed=0)
+        env = games(recipe, catalogue.game_of(recipe), seed=0)
         learner(recipe, env, seed=0)
         env.close()

@@ -7,7 +7,8 @@ A row is a strategy with its settings on one of two tasks. "-1": one tanh unit, 
 member balances 100,000 steps. "-4": 4 fully connected softsign units, 28 weights, damping fitness, solved
 when the best of a generation passes the full test (100,000 steps, and 200 of 625 starts). Evaluations are
 members of generations; neither the center of the search nor the test counts. A seed that needs more than the
-budget counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run.
+budget counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run. The
+test is compiled (``balancing.py``), so that this needs the extra [fast].
 """
 
 from __future__ import annotations
@@ -23,22 +24,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from balancing import balance
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn import population, statistics
 from rlrnn.evolution import Evolution
-from rlrnn.fitness import Here
-from rlrnn.games.double_pole import STARTS
+from rlrnn.games.double_pole import START, STARTS
 from rlrnn.games.double_pole_criterion import ENOUGH, SHORT_STEPS, STEPS
 from rlrnn.network import RecurrentNetwork
-from rlrnn.population import Population
 from rlrnn.strategies import make_strategy
 from rlrnn.vec import GameVecEnv, vectorize
 
 RESULTS = Path(__file__).parent / "results" / "double_pole"
 BUDGET = 10_000  # evaluations
-GLANCE = 2_500  # steps from the standard start that are played before the 625
 ENDLESS = 10**15  # steps
 UNSOLVED = 1e12  # evaluations that stand for infinitely many in sums, and lead beyond any that are shown
 
@@ -101,8 +100,6 @@ class Watch(BaseCallback):
         self.damping = fitness == "damping"
         self.solved, self.longest, self.starts, self.tests = False, 0, 0, 0
         self.seconds = 0.0  # of the processor that went into the test
-        self.glance, self.once = _copies(1, max_episode_steps=GLANCE), _copies(1)
-        self.everywhere = _copies(STARTS.shape[1], start="grid")
 
     def _on_step(self) -> bool:
         genomes, played = self.locals["genomes"], self.locals["played"]  # of the center too, the last row
@@ -119,33 +116,15 @@ class Watch(BaseCallback):
         return not self.solved
 
     def passes(self, network: RecurrentNetwork, genome: NDArray[np.float64]) -> bool:
-        """The full test in the order of what it costs: half of those who fail do so in the first look."""
+        """The full test; its second part first, which most of those who fail leave earlier."""
         self.tests += 1
-        if self._balanced(self.glance, network, genome) < GLANCE:
-            return False
-        starts = balanced_starts(network, genome, self.everywhere)
+        starts = int((balance(network, genome, STARTS, SHORT_STEPS, ENOUGH) == SHORT_STEPS).sum())
         self.starts = max(self.starts, starts)
-        return starts >= ENOUGH and self._balanced(self.once, network, genome) == STEPS
-
-    def _balanced(self, env: GameVecEnv, network: RecurrentNetwork, genome: NDArray[np.float64]) -> int:
-        steps = int(Here(env).play(network, genome[None], [0]).points[0, 0])
+        if starts < ENOUGH:
+            return False
+        steps = int(balance(network, genome, START[:, None], STEPS)[0])
         self.longest = max(self.longest, steps)
-        return steps
-
-
-def balanced_starts(network: RecurrentNetwork, genome: NDArray[np.float64], env: GameVecEnv) -> int:
-    """From how many of the 625 starts it balances 1,000 steps; 0 as soon as they cannot be enough."""
-    crowd, playing, member = Population(network, genome[None], env.num_envs), np.arange(env.num_envs), [0]
-    seen = env.open(range(env.num_envs))
-    for _ in range(SHORT_STEPS):
-        seen, _, fallen = env.play(crowd.act(seen, playing, np.array(member)))
-        if fallen.any():
-            left = np.flatnonzero(~fallen)
-            if len(left) < ENOUGH:
-                return 0
-            env.keep(left)
-            seen, playing = seen[left], playing[left]
-    return len(playing)
+        return steps == STEPS
 
 
 def _copies(n: int, **kwargs: Any) -> GameVecEnv:

@@ -73,6 +73,7 @@ def four(strategy: str, **settings: Any) -> Row:
 ROWS = {
     "snes-1": one("snes", population=8, sigma=1.0),
     "cma_es-4": four("cma_es", sigma=1.0, sigma_min=0.5),
+    "cma_es-4-wide": four("cma_es", sigma=1.0, sigma_min=1.0),
     "xnes-1": one("xnes", population=8, sigma=1.0),
     "cma_es-1": one("cma_es", population=8, sigma=1.0),
     "sep_cma_es-1": one("sep_cma_es", population=8, sigma=1.0),

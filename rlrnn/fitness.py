@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from rlrnn import population
 from rlrnn.buffers import map_arrays
@@ -54,7 +54,7 @@ class Here:
     """Plays in this process, with as many members at once as the environment has copies for."""
 
     def __init__(self, env: VecEnv) -> None:
-        self.env: Any = env if hasattr(env, "open") else Stepped(env)
+        self.env: Any = env if _plays_rounds(env) else Stepped(env)
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
         """As ``Fitness.play``."""
@@ -86,14 +86,13 @@ class Spread:
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
         """As ``Fitness.play``; each worker gets as many members, or nearly: by torch, whole waves."""
-        statistics = network.sensors.normalizers.state_dict()
         grain = 1 if population.fits(network) else _wave(network, self.n_envs, len(seeds))
         shares = range(len(self.workers) + 1)
         ends = [-(-len(genomes) * k // len(self.workers) // grain) * grain for k in shares]
         parts = [genomes[a:b] for a, b in itertools.pairwise(ends)]
         busy = [(worker, part) for worker, part in zip(self.workers, parts, strict=True) if len(part)]
         for worker, part in busy:
-            worker.send("play", statistics, part, list(seeds))
+            worker.send("play", statistics(network), part, list(seeds))
         return _joined(gather([worker for worker, _ in busy]))
 
     def close(self) -> None:
@@ -112,14 +111,19 @@ class _Held:
         self.env, self.network = make_env(), network
         self.here = Here(self.env)
 
-    def play(self, statistics: dict[str, Any], genomes: Array, seeds: Sequence[int]) -> Round:
-        """As ``Fitness.play``."""
-        self.network.sensors.normalizers.load_state_dict(statistics)
+    def play(self, kept: dict[str, Array], genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``; ``kept`` are the statistics to see with."""
+        set_statistics(self.network, kept)
         return self.here.play(self.network, genomes, seeds)
 
     def close(self) -> None:
         """Close the games."""
         self.env.close()
+
+
+def _plays_rounds(env: VecEnv) -> bool:
+    """Whether it does, and all beneath it: asked for a round, a wrapper of SB3's would be passed by."""
+    return hasattr(type(env), "open") and (not isinstance(env, VecEnvWrapper) or _plays_rounds(env.venv))
 
 
 def _wave(network: RecurrentNetwork, n_envs: int, episodes: int) -> int:
@@ -201,24 +205,41 @@ def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:
         normalizer.fold(*tensors, float(count.flat[0]))
 
 
+def statistics(network: RecurrentNetwork) -> dict[str, Array]:
+    """Those that the network keeps of what it saw, by name."""
+    return {name: part.numpy().copy() for name, part in network.sensors.normalizers.state_dict().items()}
+
+
+def set_statistics(network: RecurrentNetwork, kept: Mapping[str, Array]) -> None:
+    """Let the network see with these."""
+    network.sensors.normalizers.load_state_dict({name: torch.as_tensor(part) for name, part in kept.items()})
+
+
 class Stepped:
-    """SB3's own vector environments, which know no rounds: all are stepped on, whoever has ended."""
+    """SB3's own vector environments, which know no rounds: all are stepped on, whoever has ended.
+
+    Those out of the round do as the first of those in it does, which any game takes.
+    """
 
     def __init__(self, env: VecEnv) -> None:
         self.env, self.num_envs = env, env.num_envs
 
     def open(self, seeds: Sequence[int]) -> Any:
         """Begin a round: the first copies play one episode each, of these seeds."""
-        self.env.unwrapped._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
+        env, layers = self.env, [self.env.unwrapped]
+        while isinstance(env, VecEnvWrapper):  # ours have seeds of their own
+            layers.append(env)
+            env = env.venv
+        for layer in layers:
+            layer._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
         self.playing, self.won = np.arange(len(seeds)), np.zeros(self.num_envs)
-        space = self.env.action_space
-        self.actions = np.zeros((self.num_envs, *(space.shape or ())), space.dtype)
         return map_arrays(lambda part: part[: len(seeds)], self.env.reset())
 
     def play(self, actions: Array) -> tuple[Any, Array, Array]:
         """One step of those still playing: what they see [n, ...], win [n], and whether they ended [n]."""
-        self.actions[self.playing] = actions
-        observation, rewards, dones, infos = self.env.step(self.actions)
+        done = np.repeat(actions[:1], self.num_envs, axis=0)
+        done[self.playing] = actions
+        observation, rewards, dones, infos = self.env.step(done)
         points = rewards.astype(np.float64)
         for b in np.flatnonzero(dones):
             if "episode" in infos[b]:  # counted by SB3's Monitor, beneath what wrappers make of rewards

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn.copies import Copies, Description, Maker, Observations, Played, Step, empty_batch, put, take
+from rlrnn.copies import Copies, Description, Maker, Observations, Played, Step, put, take
 from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.ids import find_spec, make_single
@@ -101,7 +101,6 @@ class GameVecEnv(VecEnv):
         self._lengths = np.zeros(n_envs, np.int64)  # [B] steps
         self._born = time.perf_counter()
         self._playing = np.arange(n_envs)  # copies that are still at it, in a round
-        self._done = empty_batch(described.action_space, n_envs)  # what they did last
         super().__init__(n_envs, described.observation_space, described.action_space)
         self.metadata = described.metadata
         if seed is not None:
@@ -150,7 +149,10 @@ class GameVecEnv(VecEnv):
         return observations
 
     def play(self, actions: NDArray[Any]) -> Played:
-        """One step of the copies still playing, with their actions [N, ...]; who has ended is not reset."""
+        """One step of the copies still playing, with their actions [N, ...]; who has ended is not reset.
+
+        Copies that cannot stay out do as the first of those playing does, which any game takes.
+        """
         game = self._game
         if game is not None:
             observations, rewards, terminated, truncated = game.play(actions)
@@ -158,8 +160,9 @@ class GameVecEnv(VecEnv):
         if isinstance(self._engine, Copies):
             played = self._engine.play(self._playing.tolist(), actions)
         else:
-            put(self._done, self._playing, actions)
-            self._engine.start(self._done)
+            done = np.repeat(actions[:1], self.num_envs, axis=0)
+            done[self._playing] = actions
+            self._engine.start(done)
             step = self._engine.finish()
             over = step.terminated | step.truncated
             put(step.observations, over, step.finals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
+from tiny_games import Clock
 from toy_envs import Walk
 
 from rlrnn import compiled, make_vec, population
@@ -20,6 +22,7 @@ from rlrnn.fitness import Here, Spread, learn_statistics
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.population import genome, write
 from rlrnn.vec import from_envs
+from rlrnn.wrappers import wrap
 
 SEEDS = [11, 12, 13]
 P = 20
@@ -31,6 +34,10 @@ GAMES: dict[str, Callable[[int], VecEnv]] = {
     "one by one": lambda n: from_envs([Walk] * n),
     "dictionaries": lambda n: from_envs([partial(Walk, keyed=True)] * n),
     "sb3": lambda n: make_vec_env("CartPole-v1", n),
+    "sb3's wrapper around arrays": lambda n: VecFrameStack(make_vec("cartpole", n), 2),
+    "ours around sb3": lambda n: wrap(
+        make_vec_env("CartPole-v1", n), [{"name": "delay", "steps": 2}, {"name": "noise", "std": 0.1}]
+    ),
 }
 
 
@@ -161,6 +168,14 @@ def test_points_are_those_beneath_what_sb3s_wrappers_make_of_rewards() -> None:
     net = network(plain)
     table = genomes(net, 2)
     assert (Here(scaled).play(net, table, SEEDS).points == Here(plain).play(net, table, SEEDS).points).all()
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(2, start=3), gym.spaces.Box(1, 2, (2,))])
+@pytest.mark.parametrize("vectorize", [DummyVecEnv, partial(from_envs, workers=2)])
+def test_copies_that_are_not_needed_do_what_the_game_allows(vectorize: Any, space: gym.Space[Any]) -> None:
+    with closing(vectorize([partial(Clock, action_space=space)] * 5)) as env:
+        net = network(env)
+        assert Here(env).play(net, genomes(net, 1), SEEDS).lengths.max() <= 4  # it refuses other actions
 
 
 def test_a_member_needs_copies_for_all_its_episodes() -> None:

@@ -96,11 +96,13 @@ def share(agent: Agent, game: Game, workers: int, imports: Sequence[str] = ()) -
     agent.workers, agent.make_env = workers, partial(_worker_games, game, agent.n_envs, tuple(imports))
 
 
-def budgets(recipe: Recipe) -> dict[str, Any]:
-    """What else than steps may end the training, as keywords of ``learn``."""
-    if recipe.evolution is None:
+def budgets(recipe: Recipe, spent: float) -> dict[str, Any]:
+    """What else than steps may end the training, after so many seconds of it, as keywords of ``learn``."""
+    how = recipe.evolution
+    if how is None:
         return {}
-    return {name: getattr(recipe.evolution, name) for name in OF_RUNS if name != "n_envs"}
+    seconds = None if how.seconds is None else how.seconds - spent
+    return {"evaluations": how.evaluations, "seconds": seconds, "target": how.target}
 
 
 def load(path: saving.File, device: str = "auto") -> Agent:

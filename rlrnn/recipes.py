@@ -153,6 +153,11 @@ class Recipe:
                 f"{self.name} has normalize.rewards, but its fitness is the points that the game counts: "
                 "leave that out."
             )
+        if self.evolution.seconds is not None and self.evolution.seconds <= 0.0:
+            raise UserError(
+                f"{self.name} has evolution.seconds = {self.evolution.seconds:g}, which is no time to learn: "
+                "give more than 0, or leave it out."
+            )
 
 
 def read_recipe(path: str | Path) -> Recipe:

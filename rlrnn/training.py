@@ -161,7 +161,7 @@ def learn(
             steps - agent.num_timesteps,
             watchers,
             reset_num_timesteps=checkpoint is None,
-            **learners.budgets(run.recipe),
+            **learners.budgets(run.recipe, spent),
         )
         agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
     except BaseException as reason:

@@ -19,6 +19,7 @@ from gymnasium import spaces
 
 from rlrnn import checkpoints, runs, saving, training
 from rlrnn.errors import FileFault, UserError
+from rlrnn.evolution import Evolution
 from rlrnn.recipes import (
     EvaluationRecipe,
     EvolutionRecipe,
@@ -141,6 +142,22 @@ def test_an_evolution_resumed_by_any_number_of_workers_does_too(after, workers, 
     broken_off(EVOLVED, folder, after)
     training.resume(folder, progress=False, workers=workers)
     assert_same(folder, whole(EVOLVED))
+
+
+def test_the_time_that_an_evolution_may_take_counts_from_the_runs_beginning(tmp_path, monkeypatch):
+    folder, given = tmp_path / "seed1", []
+    limited = dataclasses.replace(EVOLVED, evolution=dataclasses.replace(EVOLVED.evolution, seconds=1000.0))
+    broken_off(limited, folder, 2)
+    spent = checkpoints.latest(folder)[0].seconds
+    real = Evolution.learn
+
+    def learn(agent, *rest, seconds, **options):
+        given.append(seconds)
+        return real(agent, *rest, seconds=seconds, **options)
+
+    monkeypatch.setattr(Evolution, "learn", learn)
+    training.resume(folder, progress=False)
+    assert spent > 0.0 and given == [1000.0 - spent]
 
 
 def test_it_may_be_broken_off_many_times(whole, tmp_path):

@@ -167,7 +167,13 @@ def _built(
         learner.learning_rate, learner.lr_schedule = learning_rate, FloatSchedule(learning_rate)
     if not force_reset and memory is not None and memory.shape[0] == learner.n_envs:
         learner._last_state = memory  # type: ignore[attr-defined]
-    learner.set_parameters(states_for(learner, agent), exact_match=True, device=device)
+    states = states_for(learner, agent)
+    if agent.kind != cls.__name__ and states.keys() != set(learner._get_torch_save_params()[0]):
+        raise UserError(
+            f"the agent in the file learned by {agent.kind}, not by {cls.__name__}: load it by "
+            f"{agent.kind}.load, or take its weights alone by set_parameters."
+        )
+    learner.set_parameters(states, exact_match=True, device=device)
     return learner
 
 
@@ -176,8 +182,8 @@ def _refuse_giants(learner: Any, policy_class: type[Any], agent: saving.Agent) -
     stored = sum(weights.numel() for weights in agent.states["policy"].values())
     with torch.device("meta"):
         policy = policy_class(
-            learner.observation_space, learner.action_space, lambda _: 0.0, use_sde=learner.use_sde,
-            **learner.policy_kwargs,
+            learner.observation_space, learner.action_space, lambda _: 0.0,
+            **{"use_sde": learner.use_sde, **learner.policy_kwargs},
         )  # fmt: skip
     needed = sum(weights.numel() for weights in policy.state_dict().values())
     if needed > 2 * stored + 1000:  # those of sb3-contrib are laid out otherwise

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ProgressBarCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import actuators, agent_file, population, saving, sensors
 from rlrnn.errors import OptionsError, UserError
-from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics
+from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics, set_statistics, statistics
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.strategies import State, make_strategy
@@ -33,7 +33,7 @@ from rlrnn.threads import keep_freed_memory, one_thread
 Self = TypeVar("Self", bound="Evolution")
 
 KEPT = ("center", "best")
-TRAINING, CHECK, NOISE = range(3)  # what a seed is for
+TRAINING, CHECK, NOISE, AFTERWARDS = range(4)  # what a seed is for
 FIRST_SEED = 2**31  # of training episodes; those of evaluations are smaller numbers
 
 
@@ -110,7 +110,9 @@ class Evolution(BaseAlgorithm):
         self.generations = 0  # played so far
         self.evaluations = 0  # members of generations that were played
         self.search: State = {}
+        self.statistics: State = {}  # of observations, that the next generation sees with
         self.best: np.ndarray | None = None  # genome [D] of the best so far
+        self.best_statistics: State = {}  # that it saw with
         self.best_points = -np.inf  # that it won in checks
         if _init_setup_model:
             self._setup_model()
@@ -127,12 +129,21 @@ class Evolution(BaseAlgorithm):
                 **self.policy_kwargs,
             ).to(self.device)
         self._strategy = make_strategy(self.strategy, **self.strategy_kwargs)
-        first = population.genome(self.policy.network)
-        if not self.search:
-            self.search = self._strategy.start(np.zeros_like(first) if self.from_zero else first)
+        begun, self.search = self.search, self._beginning()
+        if begun and begun.keys() != self.search.keys():
+            raise UserError(
+                f"the search that was saved is not one of {self.strategy}: leave out strategy, or take the "
+                "weights alone to a new Evolution by set_parameters."
+            )
+        self.search = begun or self.search
         if self.verbose >= 1:
-            size = f"{self.population} members of {len(first)} weights"
+            size = f"{self.population} members of {self._strategy.center(self.search).size} weights"
             print(f"A generation is {size}, {self.episodes} episode(s) each")
+
+    def _beginning(self) -> State:
+        """The search around the network as it is."""
+        first = population.genome(self.policy.network)
+        return self._strategy.start(np.zeros_like(first) if self.from_zero else first)
 
     @property
     def population(self) -> int:
@@ -180,6 +191,8 @@ class Evolution(BaseAlgorithm):
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
         callback.on_training_start(locals(), globals())
+        if not self.generations:  # the network's weights may be others by now
+            self.search, self.statistics = self._beginning(), statistics(self.policy.network)
         try:
             self._fitness = self._make_fitness()
             while self.num_timesteps < total_timesteps:
@@ -193,6 +206,7 @@ class Evolution(BaseAlgorithm):
             if self._fitness is not None:
                 self._fitness.close()
                 self._fitness = None
+            self.env.seed(self._seeds(AFTERWARDS, 1)[0])  # else copies that shared a start would be alike
         callback.on_training_end()
         return self
 
@@ -200,6 +214,7 @@ class Evolution(BaseAlgorithm):
         """Play one; False where a callback asks to stop or the target is reached."""
         callback.on_rollout_start()
         network = self.policy.network
+        set_statistics(network, self.statistics)
         genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
         seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
         played = self._play(np.concatenate((genomes, center[None])), seeds)
@@ -214,11 +229,17 @@ class Evolution(BaseAlgorithm):
         reached = target is not None and now >= target
         if target is not None and reached and self.keep == "center":
             reached = float(self._play(center[None], self._seeds(CHECK, self.checks)).points.mean()) >= target
-        # Where the target is reached, the agent is the one that did; else the search has moved on.
-        population.write(
-            network, center if reached or self.keep == "best" else self._strategy.center(self.search)
-        )
+        seen_with = self.statistics
         learn_statistics(network, played.moments)
+        self.statistics = statistics(network)
+        # Where the target is reached, the agent is the one that did; else the search has moved on.
+        if self.keep == "best":
+            set_statistics(network, self.best_statistics)
+        elif reached:
+            set_statistics(network, seen_with)
+        else:
+            center = self._strategy.center(self.search)
+        population.write(network, center)
         self.generations += 1
         self.evaluations += len(genomes)
         # The episodes that a training is watched by are those of the center, which stands for the agent.
@@ -240,7 +261,7 @@ class Evolution(BaseAlgorithm):
         if self.best is None or fitness > self.best_points:
             points = float(self._play(genome[None], self._seeds(CHECK, self.checks)).points.mean())
             if self.best is None or points > self.best_points:
-                self.best, self.best_points = genome, points
+                self.best, self.best_points, self.best_statistics = genome, points, self.statistics
         return self.best
 
     def _play(self, genomes: np.ndarray, seeds: list[int]) -> Round:
@@ -293,8 +314,9 @@ class Evolution(BaseAlgorithm):
         if not hasattr(self, "observation_space"):
             raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
         for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
         if self.keep not in KEPT:
             raise UserError(f"keep is {self.keep!r}: choose one of {', '.join(KEPT)}.")
         if torch.device(self.device).type != "cpu":
@@ -325,12 +347,37 @@ class Evolution(BaseAlgorithm):
         """An agent as it was saved, ready to play or to learn on; no code in the file is run."""
         return agent_file.load(cls, path, env, device, custom_objects, print_system_info, force_reset, kwargs)
 
+    def set_parameters(
+        self,
+        load_path_or_dict: saving.File | dict[str, Any],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Weights from a saved agent's file, whichever way it learned, or a dict as of ``get_parameters``.
+
+        A search that has not begun will begin around them.
+        """
+        states = load_path_or_dict
+        if not isinstance(states, dict):
+            states = {"policy": agent_file.states_for(self, agent_file.read(states))["policy"]}
+        super().set_parameters(states, exact_match, device)
+
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As SB3 does, if the network has sensors and actuators for these spaces."""
         sensors.check_supported(env.observation_space)
         actuators.check_supported(env.action_space)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """As SB3 does, but the bar counts the steps that were played."""
+        given = super()._init_callback(callback)
+        if not progress_bar:
+            return given
+        both = CallbackList([given, StepsBar()])
+        both.model = self
+        both.callbacks[1].init_callback(self)
+        return both
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         return policy_named(policy_name)
@@ -341,6 +388,14 @@ class Evolution(BaseAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         last = "_last_obs", "_last_episode_starts", "_last_original_obs"
         return [*super()._excluded_save_params(), "_fitness", "make_env", "_strategy", "workers", *last]
+
+
+class StepsBar(ProgressBarCallback):
+    """SB3's bar, which takes a callback's step for one of each copy."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.num_timesteps - self.model._num_timesteps_at_start - self.pbar.n)
+        return True
 
 
 def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from tiny_games import Target
 
 from rlrnn import Evolution, RecurrentPPO, learners, make_vec
 from rlrnn.errors import OptionsError, UserError
+from rlrnn.evolution import StepsBar
+from rlrnn.fitness import Here
 from rlrnn.population import genome
 from rlrnn.strategies import STRATEGIES
 from rlrnn.vec import from_envs
@@ -126,6 +128,78 @@ def test_the_best_has_won_more_in_fresh_episodes_than_any_before() -> None:
     np.testing.assert_array_equal(genome(agent.policy.network), agent.best.astype(np.float32))
 
 
+@pytest.mark.parametrize("keep", ["best", "center"])
+def test_the_agent_is_what_won_in_fresh_episodes_its_statistics_included(
+    keep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kwargs = {**SMALL, "normalize_observations": True}
+    agent = evolution(keep=keep, checks=7, policy_kwargs=kwargs)
+    real, checked = agent._play, []
+
+    def play(genomes: np.ndarray, seeds: list[int]) -> Any:
+        played = real(genomes, seeds)
+        if len(seeds) == 7:
+            checked.append((float(played.points.mean()), seeds))
+        return played
+
+    monkeypatch.setattr(agent, "_play", play)
+    agent.learn(4_000, target=None if keep == "best" else -0.5)
+    assert checked and (agent.generations > len(checked) or keep == "center")
+    points, seeds = max(checked) if keep == "best" else checked[-1]
+    network = agent.policy.network
+    again = Here(targets(7)).play(network, genome(network)[None], seeds)
+    assert float(again.points.mean()) == points
+
+
+def test_a_search_begins_around_the_weights_that_the_network_has(tmp_path: Any) -> None:
+    shared = {**SMALL, "critic": "shared"}
+    rewarded = RecurrentPPO("MlpElmanPolicy", targets(2), n_steps=8, policy_kwargs=shared, seed=7)
+    rewarded.save(tmp_path / "rewarded")
+    agent = evolution()
+    agent.set_parameters(tmp_path / "rewarded.zip")
+    agent.learn(1, evaluations=0)
+    np.testing.assert_array_equal(agent.search["center"], genome(rewarded.policy.network))
+    with pytest.raises(UserError, match="learned by RecurrentPPO, not by Evolution: load it by"):
+        Evolution.load(tmp_path / "rewarded.zip")
+    agent.save(tmp_path / "evolved")
+    with pytest.raises(UserError, match="learned by Evolution, not by RecurrentPPO"):
+        RecurrentPPO.load(tmp_path / "evolved.zip")
+    with pytest.raises(UserError, match="the search that was saved is not one of cma_es"):
+        Evolution.load(tmp_path / "evolved.zip", strategy="cma_es")
+
+
+def test_options_of_continuous_actions_are_saved() -> None:
+    agent = evolution(policy_kwargs={**SMALL, "use_sde": True, "squash_output": True})
+    agent.learn(300)
+    buffer = io.BytesIO()
+    agent.save(buffer)
+    buffer.seek(0)
+    seen = targets(4).reset()
+    ours, theirs = (a.predict(seen, deterministic=True)[0] for a in (agent, Evolution.load(buffer)))
+    assert (ours == theirs).all()
+
+
+@pytest.mark.parametrize("make", [targets, partial(make_vec, "cartpole")])
+def test_copies_are_not_alike_afterwards(make: Any) -> None:
+    env = make(9)
+    agent = Evolution("MlpGruPolicy", env, "snes", {"population": 8}, policy_kwargs=SMALL, seed=0)
+    agent.learn(100)
+    assert len(np.unique(env.reset(), axis=0)) == 9
+
+
+@pytest.mark.filterwarnings("ignore:rich is experimental")
+def test_the_progress_bar_counts_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    pytest.importorskip("rich")
+    ended, told = [], Told()
+    real = StepsBar._on_training_end
+    monkeypatch.setattr(StepsBar, "_on_training_end", lambda bar: (ended.append(bar.pbar.n), real(bar)))
+    agent = evolution()
+    agent.learn(1_000, told, progress_bar=True)
+    agent.learn(1_000, reset_num_timesteps=False, progress_bar=True)
+    assert ended == [sum(told.steps), agent.num_timesteps - sum(told.steps)]
+
+
 def test_it_goes_on_where_it_was_saved() -> None:
     whole, half = evolution(), evolution()
     whole.learn(10**9, evaluations=100)
@@ -195,8 +269,10 @@ def test_what_does_not_fit_is_said() -> None:
         evolution(settings={"speed": 1})
     with pytest.raises(OptionsError, match="workers is 2, but nothing says how"):
         evolution(workers=2).learn(100)
-    with pytest.raises(UserError, match="checks is 0, but must be at least 1"):
+    with pytest.raises(UserError, match="checks is 0, but must be a whole number of at least 1"):
         evolution(checks=0)
+    with pytest.raises(UserError, match=r"episodes is 2\.5, but must be a whole number"):
+        evolution(episodes=2.5)
     agent = evolution()
     agent.env = None
     with pytest.raises(OptionsError, match="no environment to learn in"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from statistics import mean, median
 
 from verified import EVIDENCE, ROOT, seeds
@@ -98,8 +97,8 @@ TABLES = {"README.md": scores, "docs/scores.md": published, "docs/guide.md": way
 
 def _weights(run: Run, game: Game) -> int:
     """How many decide what the agent does."""
-    with closing(catalogue.make_vec(game, 64, workers=0)) as env:
-        agent = learners.learner(replace(run.recipe, ppo=replace(run.recipe.ppo, n_envs=64)), env, 0)
+    with closing(learners.games(run.recipe, game, 0)) as env:
+        agent = learners.learner(run.recipe, env, 0)
     return len(population.genome(agent.policy.network))
 
 

@@ -51,7 +51,7 @@ class Evolution(BaseAlgorithm):
     :param keep: what the agent is: the "center" of the search, or the "best" member so far
     :param checks: episodes on fresh starts that a member must win more in than the best so far to take its
         place, and that the agent must win ``target`` in before that is said to be reached
-    :param from_zero: the search begins at weights of 0, not at the network's initial ones
+    :param from_zero: the search begins at weights of 0, not at those that the network has by then
     :param workers: processes that share the work, each with copies of its own; 0: this one. The result is
         the same for any number.
     :param make_env: makes a worker's copies, as many as ``env`` has; needed only for workers

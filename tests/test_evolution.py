@@ -60,6 +60,8 @@ class Told(BaseCallback):
         self.seeds.append(self.locals["seeds"])
         self.now.append(self.locals["now"])
         self.steps.append(int(self.locals["played"].lengths.sum()))
+        won = [info["episode"]["r"] for info in self.locals["infos"]]
+        assert float(np.mean(won)) == pytest.approx(self.locals["played"].points[-1].mean())
         return True
 
 
@@ -107,18 +109,21 @@ def test_budgets_end_it() -> None:
 def test_a_target_is_reached_in_fresh_episodes_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent wins enough in its generation, but not afterwards."""
     agent = evolution(checks=7)
-    real, asked = agent._play, []
+    real, asked, trained = agent._play, [], set()
 
     def play(genomes: np.ndarray, seeds: list[int]) -> Any:
         played = real(genomes, seeds)
         if len(seeds) == 7:
             asked.append(seeds)
             played.points[:] = -9.0
+        else:
+            trained.update(seeds)
         return played
 
     monkeypatch.setattr(agent, "_play", play)
     agent.learn(1_000, target=-5.0)
     assert agent.generations > 2 and len(asked) == agent.generations
+    assert trained and trained.isdisjoint(seed for seeds in asked for seed in seeds)
 
 
 def test_the_best_has_won_more_in_fresh_episodes_than_any_before() -> None:
@@ -159,6 +164,9 @@ def test_a_search_begins_around_the_weights_that_the_network_has(tmp_path: Any) 
     agent.set_parameters(tmp_path / "rewarded.zip")
     agent.learn(1, evaluations=0)
     np.testing.assert_array_equal(agent.search["center"], genome(rewarded.policy.network))
+    zero = evolution(from_zero=True)
+    zero.learn(1, evaluations=0)
+    assert not zero.search["center"].any()
     with pytest.raises(UserError, match="learned by RecurrentPPO, not by Evolution: load it by"):
         Evolution.load(tmp_path / "rewarded.zip")
     agent.save(tmp_path / "evolved")

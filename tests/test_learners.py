@@ -81,6 +81,16 @@ def test_a_target_ends_a_training_and_its_run_is_like_any_other(tmp_path: Path) 
     assert {path.name for path in run.folder.iterdir()} == {"agent.zip", "curve.png", *logs}
 
 
+def test_workers_play_as_many_copies_of_the_same_game() -> None:
+    game = catalogue.game_of(EVOLVED)
+    agent = learners.learner(EVOLVED, learners.games(EVOLVED, game, 0), 0)
+    learners.share(agent, game, 2)
+    assert isinstance(agent, Evolution) and agent.workers == 2 and agent.make_env is not None
+    theirs, ours = agent.make_env(), agent.get_env()
+    assert ours is not None and theirs.num_envs == ours.num_envs
+    assert theirs.observation_space == ours.observation_space
+
+
 def test_workers_are_for_evolution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "evolved.toml").write_text(to_toml(EVOLVED))
     out = str(tmp_path / "run")

@@ -46,16 +46,16 @@ def scores() -> str:
 
 def _scores(name: str, game: Game, own: list[Run]) -> list[str]:
     places, trained = decimals(*_points(own)), f"{_steps(own)} steps, {_time(own)}"
-    ours = [f"**{mean(_points(own)):.{places}f}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
+    ours = [f"**{mean(_points(own)):,.{places}f}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
     controls = [(seeds(EVIDENCE / f"{name}-{kind}"), WITH_MEMORY) for kind in CONTROLS]
     without = []
     for found, player in [(own, WIPED), *controls]:
-        points = f"{mean(_points(found, player)):.{places}f}" if found else NOTHING
+        points = f"{mean(_points(found, player)):,.{places}f}" if found else NOTHING
         fewer = f"{len(found)} of {len(own)} seeds" if 0 < len(found) < len(own) else ""
         without.append(_lines(points, _won(found, player, game), fewer))
     known = {"no memory": "memoryless", "best": "best", "ceiling": "ceiling"}
     marks = [(word, getattr(game.references, kind)) for word, kind in known.items()]
-    others = [f"{word} {mark.points:.{places}f}" for word, mark in marks if mark]
+    others = [f"{word} {mark.points:,.{places}f}" for word, mark in marks if mark]
     title = _lines(f"`{name}`", trained)
     return [f"{game.title}<br>{title}", _lines(*ours), *without, _lines(*others)]
 
@@ -69,10 +69,10 @@ def published() -> str:
         if best is not None:
             places = decimals(*_points(own), best.points)
             found = [run.facts.get("best_training") for run in own]
-            highest = NOTHING if None in found else f"{mean(found):.{places}f}"
-            ours = _lines(f"**{mean(_points(own)):.{places}f}**", _range(own), f"`{name}`")
+            highest = NOTHING if None in found else f"{mean(found):,.{places}f}"
+            ours = _lines(f"**{mean(_points(own)):,.{places}f}**", _range(own), f"`{name}`")
             trained = _lines(_steps(own), _time(own))
-            rows.append([game.title, f"{best.points:.{places}f}", best.source, ours, highest, trained])
+            rows.append([game.title, f"{best.points:,.{places}f}", best.source, ours, highest, trained])
     return _markdown(head, ["---", "--:", "---", "--:", "--:", "--:"], rows)
 
 
@@ -85,7 +85,7 @@ def ways() -> str:
     for name, game, own in sorted(agents, key=lambda agent: agent[1].name):
         if game.name in evolved:
             way = "reward" if own[0].recipe.evolution is None else "fitness"
-            points = f"{mean(_points(own)):.{decimals(*_points(own))}f}"
+            points = f"{mean(_points(own)):,.{decimals(*_points(own))}f}"
             won = _lines(f"**{points}**", _range(own), _won(own, WITH_MEMORY, game, " won"))
             size = f"{_weights(own[0], game):,}"
             rows.append([game.title or name, way, f"`{name}`", size, won, _steps(own), _time(own)])
@@ -122,7 +122,7 @@ def _points(runs: list[Run], player: str = WITH_MEMORY) -> list[float]:
 
 def _range(runs: list[Run]) -> str:
     points = _points(runs)
-    low, high = (f"{end:.{decimals(*points)}f}" for end in (min(points), max(points)))
+    low, high = (f"{end:,.{decimals(*points)}f}" for end in (min(points), max(points)))
     return f"{low} to {high}"
 
 

@@ -139,8 +139,9 @@ def short(number: int) -> str:
 
 
 def decimals(*points: float) -> int:
-    """How many decimals points are shown with: 3 where a whole point is much, else 1."""
-    return 3 if max(map(abs, points), default=0.0) <= 2 else 1
+    """How many decimals points are shown with: 3 where a whole point is much, none of thousands, else 1."""
+    most = max(map(abs, points), default=0.0)
+    return 3 if most <= 2 else 0 if most >= 10_000 else 1
 
 
 def normalised(points: float, random: float, ceiling: float) -> float:

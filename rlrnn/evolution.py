@@ -44,7 +44,8 @@ class Evolution(BaseAlgorithm):
         agent.learn(1_000_000)
 
     :param policy: as in ``RecurrentPPO``; its critic is not used, and by default has no memory of its own
-    :param env: one or several copies of a game; as many members play at once as fit, ``episodes`` copies each
+    :param env: one or several copies of a game: as many members play at once as fit, ``episodes`` copies
+        each; (population + 1) * episodes make a generation one batch, as the center of the search plays along
     :param strategy: a name in ``rlrnn.strategies.STRATEGIES``
     :param strategy_kwargs: its settings, such as ``{"population": 64, "sigma": 0.1}``
     :param episodes: of each member, the mean of which is its fitness; all members meet the same starts

@@ -50,8 +50,8 @@ class Evolution(BaseAlgorithm):
     :param strategy_kwargs: its settings, such as ``{"population": 64, "sigma": 0.1}``
     :param episodes: of each member, the mean of which is its fitness; all members meet the same starts
     :param keep: what the agent is: the "center" of the search, or the "best" member so far
-    :param checks: episodes on fresh starts that a member must win more in than the best so far to take its
-        place, and that the agent must win ``target`` in before that is said to be reached
+    :param checks: episodes on fresh starts, in which a member must win more than the best so far does there
+        to take its place, and the agent must win ``target`` before that is said to be reached
     :param from_zero: the search begins at weights of 0, not at those that the network has by then
     :param workers: processes that share the work, each with copies of its own; 0: this one. The result is
         the same for any number.
@@ -229,8 +229,9 @@ class Evolution(BaseAlgorithm):
             self.logger.record("fitness/best_so_far", now)
         reached = target is not None and now >= target
         if target is not None and reached and self.keep == "center":
-            reached = float(self._play(center[None], self._seeds(CHECK, self.checks)).points.mean()) >= target
+            reached = self._check(center, self.statistics) >= target
         seen_with = self.statistics
+        set_statistics(network, seen_with)
         learn_statistics(network, played.moments)
         self.statistics = statistics(network)
         # Where the target is reached, the agent is the one that did; else the search has moved on.
@@ -258,12 +259,20 @@ class Evolution(BaseAlgorithm):
         return goes_on and not reached
 
     def _consider(self, genome: np.ndarray, fitness: float) -> np.ndarray:
-        """The best so far, after a challenger that won so much has had its chance on fresh starts."""
-        if self.best is None or fitness > self.best_points:
-            points = float(self._play(genome[None], self._seeds(CHECK, self.checks)).points.mean())
-            if self.best is None or points > self.best_points:
-                self.best, self.best_points, self.best_statistics = genome, points, self.statistics
+        """The best so far; a challenger that won so much plays against it, both on the same fresh starts."""
+        if self.best is not None and fitness <= self.best_points:
+            return self.best
+        points = self._check(genome, self.statistics)
+        if self.best is not None:  # one lucky check does not keep it on its throne
+            self.best_points = self._check(self.best, self.best_statistics)
+        if self.best is None or points > self.best_points:
+            self.best, self.best_points, self.best_statistics = genome, points, self.statistics
         return self.best
+
+    def _check(self, genome: np.ndarray, seen_with: State) -> float:
+        """Points on fresh starts."""
+        set_statistics(self.policy.network, seen_with)
+        return float(self._play(genome[None], self._seeds(CHECK, self.checks)).points.mean())
 
     def _play(self, genomes: np.ndarray, seeds: list[int]) -> Round:
         """In as many goes as the copies of the game ask for; its steps are counted."""

@@ -127,7 +127,7 @@ def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
 
 
 def best_training(folder: Path) -> float | None:
-    """The best mean of 100 training episodes in a row, with the actions sampled; None if there were fewer.
+    """The best mean of 100 training episodes in a row, as they were played; None if there were fewer.
 
     Beside published maxima over a training; a score is the final agent's (see ``evaluation``).
     """

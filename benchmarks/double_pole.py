@@ -204,6 +204,8 @@ def report() -> None:
         if not path.exists():
             continue
         found = sorted(map(json.loads, path.read_text().splitlines()[1:]), key=lambda result: result["seed"])
+        if not found:
+            continue
         evaluations = [[r["evaluations"] if r["solved"] else UNSOLVED] for r in found]
         solved = [r["evaluations"] for r in found if r["solved"]]
         seconds = [r["cpu_seconds"] for r in found]

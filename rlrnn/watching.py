@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,6 +28,7 @@ Look: TypeAlias = Callable[[], NDArray[np.uint8]]  # what is to be seen now, [he
 
 GIF_RATE = 25  # pictures per second of a GIF, at most; viewers slow down faster ones
 GIF_FRAMES = 800  # pictures of a GIF, at most
+GIF_SECONDS = 120  # of play that a GIF shows, at most
 GIF_WIDTH = 400  # pixels, at most
 GIF_COLOURS = 64
 
@@ -42,7 +44,8 @@ def watch(
 ) -> Path:
     """Record an agent at play: a GIF by its suffix, or an MP4 (needs the extra ``video``).
 
-    The picture moves at the game's own speed. A GIF leaves out pictures so that its file stays small.
+    The picture moves at the game's own speed. A GIF leaves out pictures, so that its file stays small, and
+    ends after two minutes of play.
     ``activations`` puts the hidden units beside it, a row each and alike beside alike, over the last 46
     steps, drawn as an oscilloscope does: the newest column stands left of the gap, which runs to the right.
     """
@@ -65,6 +68,8 @@ def watch(
         else:
             played = steps(player, env, episodes)
         rate = float(env.get_attr("metadata")[0].get("render_fps", 30))
+        if path.suffix == ".gif":
+            played = islice(played, int(GIF_SECONDS * rate))
         path.parent.mkdir(parents=True, exist_ok=True)
         with runs.replacing(path) as part:
             (write_gif if path.suffix == ".gif" else write_mp4)(part, look, played, rate)

@@ -91,6 +91,12 @@ def test_a_long_game_is_thinned_at_the_same_speed(tmp_path, monkeypatch):
     assert sum(length for _, length in pictures) == pytest.approx(1000 * 32 / 30, abs=10)
 
 
+def test_a_gif_ends_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "GIF_SECONDS", 0.5)
+    _, pictures = read_gif(watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.gif"))
+    assert sum(length for _, length in pictures) == pytest.approx(500, abs=70)
+
+
 def test_episodes_follow_each_other_and_repeat(tmp_path):
     one, two, again = (
         watch(Agent(), "test_watching/Painting-v0", tmp_path / f"{i}.gif", episodes=n).read_bytes()

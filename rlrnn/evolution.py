@@ -9,35 +9,31 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ProgressBarCallback
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import actuators, agent_file, population, saving, sensors
+from rlrnn import population
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics, set_statistics, statistics
-from rlrnn.player import Player
-from rlrnn.policy import RecurrentPolicy, policy_named
+from rlrnn.policy import RecurrentPolicy
 from rlrnn.strategies import State, make_strategy
+from rlrnn.surface import Surface
 from rlrnn.threads import keep_freed_memory, one_thread
-
-Self = TypeVar("Self", bound="Evolution")
 
 KEPT = ("center", "best")
 TRAINING, CHECK, NOISE, AFTERWARDS = range(4)  # what a seed is for
 FIRST_SEED = 2**31  # of training episodes; those of evaluations are smaller numbers
 
 
-class Evolution(BaseAlgorithm):
+class Evolution(Surface):
     """Learns from fitness: the points that a member of a population wins, and nothing else.
 
         agent = Evolution("MlpGruPolicy", env, "snes", episodes=4)
@@ -60,9 +56,6 @@ class Evolution(BaseAlgorithm):
     A callback's step is a generation: its locals hold ``genomes`` and ``fitness``, and in ``infos`` the
     episodes of the center, which plays along in every generation.
     """
-
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
-    policy: RecurrentPolicy
 
     def __init__(
         self,
@@ -158,12 +151,6 @@ class Evolution(BaseAlgorithm):
             self._entropy = seed
         elif self._entropy is None:
             self._entropy = int(torch.randint(2**62, ()))
-
-    def player(
-        self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None
-    ) -> Player:
-        """The agent at play, keeping its own memory: see ``rlrnn.player.Player``."""
-        return Player(self.policy, n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
 
     def learn(
         self,
@@ -337,48 +324,6 @@ class Evolution(BaseAlgorithm):
                 f"cop{'y' if self.env.num_envs == 1 else 'ies'}: make at least as many."
             )
 
-    def save(
-        self, path: saving.File, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
-    ) -> None:
-        """One ``.zip`` of JSON and safetensors, the search included; the same agent gives the same bytes."""
-        agent_file.save(self, path, exclude, include)
-
-    @classmethod
-    def load(
-        cls: type[Self],
-        path: saving.File,
-        env: GymEnv | None = None,
-        device: torch.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> Self:
-        """An agent as it was saved, ready to play or to learn on; no code in the file is run."""
-        return agent_file.load(cls, path, env, device, custom_objects, print_system_info, force_reset, kwargs)
-
-    def set_parameters(
-        self,
-        load_path_or_dict: saving.File | dict[str, Any],
-        exact_match: bool = True,
-        device: torch.device | str = "auto",
-    ) -> None:
-        """Weights from a saved agent's file, whichever way it learned, or a dict as of ``get_parameters``.
-
-        A search that has not begun will begin around them.
-        """
-        states = load_path_or_dict
-        if not isinstance(states, dict):
-            states = {"policy": agent_file.states_for(self, agent_file.read(states))["policy"]}
-        super().set_parameters(states, exact_match, device)
-
-    @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As SB3 does, if the network has sensors and actuators for these spaces."""
-        sensors.check_supported(env.observation_space)
-        actuators.check_supported(env.action_space)
-        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
-
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         """As SB3 does, but the bar counts the steps that were played."""
         given = super()._init_callback(callback)
@@ -388,9 +333,6 @@ class Evolution(BaseAlgorithm):
         both.model = self
         both.callbacks[1].init_callback(self)
         return both
-
-    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        return policy_named(policy_name)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy"], []

@@ -7,28 +7,27 @@ minibatches of whole rows. Time is never shuffled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rlrnn import actuators, agent_file, compiled, saving, sensors
+from rlrnn import compiled
 from rlrnn.buffers import Rollout, map_arrays, to_tensors
 from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
-from rlrnn.player import Player
-from rlrnn.policy import RecurrentPolicy, policy_named
+from rlrnn.policy import RecurrentPolicy
 from rlrnn.rollouts import Position, RewardScaler, collect
+from rlrnn.surface import Surface
 from rlrnn.surrogate import FIGURES, Objective, normalized
 from rlrnn.threads import keep_freed_memory, one_thread
 
@@ -36,7 +35,7 @@ KL = FIGURES.index("approx_kl")
 FIRST_STATES = ("stored", "zero", "recomputed")
 
 
-class RecurrentPPO(OnPolicyAlgorithm):
+class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     """Learns from reward; a drop-in for ``sb3_contrib.RecurrentPPO``, whose arguments come first.
 
     Beyond those, by keyword:
@@ -50,8 +49,6 @@ class RecurrentPPO(OnPolicyAlgorithm):
         progress remaining (from 1 to 0)
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
-    policy: RecurrentPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
 
     def __init__(
@@ -167,12 +164,6 @@ class RecurrentPPO(OnPolicyAlgorithm):
         self._noise = torch.Generator(self.device)
         self._noise.manual_seed(int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         self._order = np.random.default_rng(order)
-
-    def player(
-        self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None
-    ) -> Player:
-        """The agent at play, keeping its own memory: see ``rlrnn.player.Player``."""
-        return Player(self.policy, n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
 
     def learn(
         self,
@@ -357,52 +348,6 @@ class RecurrentPPO(OnPolicyAlgorithm):
             raise OptionsError(
                 f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off."
             )
-
-    def save(
-        self, path: saving.File, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
-    ) -> None:
-        """One ``.zip`` of JSON and safetensors, optimizer included; the same agent gives the same bytes."""
-        agent_file.save(self, path, exclude, include)
-
-    @classmethod
-    def load(
-        cls,
-        path: saving.File,
-        env: GymEnv | None = None,
-        device: torch.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> RecurrentPPO:
-        """An agent as it was saved, by us or by sb3-contrib; no code in the file is run.
-
-        What could not be stored (a lambda, a class of your own) is asked for in one sentence: give it in
-        ``custom_objects`` or as a keyword. An agent that only plays needs no schedule.
-        """
-        return agent_file.load(cls, path, env, device, custom_objects, print_system_info, force_reset, kwargs)
-
-    def set_parameters(
-        self,
-        load_path_or_dict: saving.File | dict[str, Any],
-        exact_match: bool = True,
-        device: torch.device | str = "auto",
-    ) -> None:
-        """Parameters from a saved agent's file, or a dict as ``get_parameters`` returns it."""
-        states = load_path_or_dict
-        if not isinstance(states, dict):
-            states = agent_file.states_for(self, agent_file.read(states))
-        super().set_parameters(states, exact_match, device)
-
-    @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As SB3 does, if the network has sensors and actuators for these spaces."""
-        sensors.check_supported(env.observation_space)
-        actuators.check_supported(env.action_space)
-        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
-
-    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        return policy_named(policy_name)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_noise", "_order"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from rlrnn import compiled
+from rlrnn import compiled, population
 from rlrnn.cells import CELLS
 
 torch.set_num_threads(1)
@@ -39,3 +39,13 @@ def cell_registry() -> Iterator[None]:
     yield
     CELLS.clear()
     CELLS.update(known)
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How a population plays."""
+    if request.param == "torch":
+        monkeypatch.setattr(population, "fits", lambda network: False)
+    elif not compiled.installed():
+        pytest.skip("the extra [fast] is not installed")
+    return str(request.param)

@@ -20,7 +20,7 @@ ROOMS = {
     "learners": {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
         *("policy_options", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
-        *("fitness", "evolution"),
+        *("fitness", "evolution", "surface"),
     },
     "experiment": {
         *(

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 from tiny_games import Clock
 from toy_envs import Walk
 
-from rlrnn import compiled, make_vec, population
+from rlrnn import compiled, make_vec
 from rlrnn.errors import UserError
 from rlrnn.fitness import Here, Spread, learn_statistics
 from rlrnn.network import NetworkDescription, RecurrentNetwork
@@ -58,15 +58,6 @@ def network(env: VecEnv, cell: str = "gru", **more: Any) -> RecurrentNetwork:
 
 def genomes(net: RecurrentNetwork, members: int = P) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(members, len(genome(net))))
-
-
-@pytest.fixture(params=["kernels", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "torch":
-        monkeypatch.setattr(population, "fits", lambda network: False)
-    elif not compiled.installed():
-        pytest.skip("the extra [fast] is not installed")
-    return str(request.param)
 
 
 @pytest.mark.parametrize("make", GAMES.values(), ids=GAMES)

@@ -11,7 +11,6 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 
-from rlrnn import compiled, population
 from rlrnn.cells import CELLS
 from rlrnn.errors import UserError
 from rlrnn.network import NetworkDescription, RecurrentNetwork
@@ -45,15 +44,6 @@ def played(net: RecurrentNetwork, table: np.ndarray, shown: np.ndarray) -> np.nd
     crowd, rows = Population(net, table, E), np.arange(len(table) * E)
     acts = [crowd.act(seen.reshape(-1, 3), rows, np.arange(len(table))) for seen in shown]
     return np.stack(acts).reshape(STEPS, len(table), E, -1)
-
-
-@pytest.fixture(params=["kernels", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "torch":
-        monkeypatch.setattr(population, "fits", lambda network: False)
-    elif not compiled.installed():
-        pytest.skip("the extra [fast] is not installed")
-    return str(request.param)
 
 
 KINDS = {

@@ -1,0 +1,79 @@
+"""What every learner of ours shows beyond SB3's own surface, or shows otherwise: players, files, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn import actuators, agent_file, saving, sensors
+from rlrnn.player import Player
+from rlrnn.policy import RecurrentPolicy, policy_named
+
+Self = TypeVar("Self", bound="Surface")
+
+
+class Surface(BaseAlgorithm):
+    """Put before SB3's class among a learner's bases; it learns nothing itself."""
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
+    policy: RecurrentPolicy
+
+    def player(
+        self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None
+    ) -> Player:
+        """The agent at play, keeping its own memory: see ``rlrnn.player.Player``."""
+        return Player(self.policy, n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
+
+    def save(
+        self, path: saving.File, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> None:
+        """One ``.zip`` of JSON and safetensors with all that learning needs: equal agents, equal bytes."""
+        agent_file.save(self, path, exclude, include)
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: saving.File,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """An agent as it was saved, by us or by sb3-contrib; no code in the file is run.
+
+        What could not be stored (a lambda, a class of your own) is asked for in one sentence: give it in
+        ``custom_objects`` or as a keyword. An agent that only plays needs no schedule.
+        """
+        return agent_file.load(cls, path, env, device, custom_objects, print_system_info, force_reset, kwargs)
+
+    def set_parameters(
+        self,
+        load_path_or_dict: saving.File | dict[str, Any],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Parameters from a saved agent's file, as far as this learner has them, or a dict of them."""
+        states = load_path_or_dict
+        if not isinstance(states, dict):
+            known, _ = self._get_torch_save_params()
+            found = agent_file.states_for(self, agent_file.read(states))
+            states = {name: state for name, state in found.items() if name in known}
+        super().set_parameters(states, exact_match, device)
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As SB3 does, if the network has sensors and actuators for these spaces."""
+        sensors.check_supported(env.observation_space)
+        actuators.check_supported(env.action_space)
+        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        return policy_named(policy_name)

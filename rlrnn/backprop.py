@@ -121,7 +121,7 @@ class Delayed:
     """A finite impulse cell, whose delay line lies in some columns of the trunk's state."""
 
     def __init__(self, cell: Fir, columns: slice, places: Places) -> None:
-        self.kernels, self.columns = compiled.loaded()[0], columns
+        self.kernels, self.columns, self.dilation = compiled.loaded()[0], columns, cell.dilation
         self.weight, self.d_weight = array(cell.weight_input), places[cell.weight_input]
         self.weight_delayed, self.d_delayed = array(cell.weight_delayed), places[cell.weight_delayed]
         self.bias = np.zeros_like(self.weight[0]) if cell.bias is None else array(cell.bias)
@@ -132,8 +132,9 @@ class Delayed:
             torch.from_numpy(x).view(*start.shape, -1),
             torch.from_numpy(start),
             torch.from_numpy(state[:, self.columns]),
+            self.dilation,
         )
-        self.x, self.held = x, windows(*self.seen)[:-1].flatten(0, 1).numpy()
+        self.x, self.held = x, windows(*self.seen).flatten(0, 1).numpy()
         self.y = product(self.held, self.weight_delayed, np.empty((len(x), len(self.bias)), x.dtype))
         self.y += product(x, self.weight, np.empty_like(self.y))
         self.kernels.activate(self.y, self.bias, ACTIVATIONS[nn.Tanh])
@@ -148,7 +149,7 @@ class Delayed:
         d_held = torch.from_numpy(product(dy, self.weight_delayed.T, np.empty_like(self.held)))
         with torch.enable_grad():  # back through the windows
             x = self.seen[0].requires_grad_()
-            held = windows(x, *self.seen[1:])[:-1].flatten(0, 1)
+            held = windows(x, *self.seen[1:]).flatten(0, 1)
         d_delayed: Array = torch.autograd.grad(held, x, d_held)[0].flatten(0, 1).numpy()
         return np.add(d_delayed, product(dy, self.weight.T, np.empty_like(self.x)), out=d_delayed)
 

@@ -78,14 +78,14 @@ def test_cells_equal_torchs(cell: Callable[..., Cell], oracle: Callable[..., nn.
     torch.testing.assert_close(last, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("taps", [1, 2, 4])
-def test_a_fir_is_a_convolution_over_its_last_inputs(taps: int) -> None:
-    cell = make("fir", taps=taps)
+@pytest.mark.parametrize(("taps", "dilation"), [(1, 1), (2, 1), (4, 1), (1, 3), (2, 2), (3, 3)])
+def test_a_fir_is_a_convolution_over_its_last_inputs(taps: int, dilation: int) -> None:
+    cell = make("fir", taps=taps, dilation=dilation)
     x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
     y, _ = play(cell, x, torch.zeros(ROWS, cell.state_size, dtype=torch.float64))
     kernel = torch.cat((cell.weight_input, cell.weight_delayed)).view(taps, INPUTS, UNITS)
     for t in range(STEPS):
-        total = sum(x[t - k] @ kernel[k] for k in range(taps) if t >= k) + cell.bias
+        total = sum(x[t - k * dilation] @ kernel[k] for k in range(taps) if t >= k * dilation) + cell.bias
         torch.testing.assert_close(y[t], torch.tanh(total), rtol=0, atol=1e-12)
 
 
@@ -193,6 +193,8 @@ def test_an_unknown_option_names_the_known_ones() -> None:
         make_cell("elman", 1, 1, nonlinearity="sin")
     with pytest.raises(UserError, match="taps is 0"):
         make_cell("fir", 1, 1, taps=0)
+    with pytest.raises(UserError, match="dilation is 0"):
+        make_cell("fir", 1, 1, dilation=0)
 
 
 @pytest.mark.usefixtures("cell_registry")

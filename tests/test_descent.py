@@ -89,6 +89,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mixed": {"cell": "elman", "cell_options": {"nonlinearity": "relu", "bias": False}, "n_layers": 3},
     "sensors apart": {"cell": "gru", "share_extractor": False, "normalize_observations": True},
     "taps": {"cell": "fir", "n_layers": 2, "critic": "shared"},
+    "taps apart": {"cell": "fir", "n_layers": 2, "cell_options": {"taps": 3, "dilation": 2}},
     "one tap": {"cell": "fir", "cell_options": {"taps": 1, "bias": False}},
     "choices": {"cell": "gru", "action_space": spaces.MultiDiscrete([2, 3])},
     "bits": {"cell": "fir", "action_space": spaces.MultiBinary(2)},

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from rlrnn.errors import UserError
+
+
+@dataclass(frozen=True)
+class Wire:
+    """All connections from one block of units to another, with the same delay.
+
+    "x" are a cell's inputs and "y" its outputs; what else there is, the cell names itself. Within one cell
+    each block has one size, and a delay of 0 means within the step.
+    """
+
+    source: str
+    target: str
+    delay: int = 0  # steps
+    strength: Tensor | None = None  # [source units, target units], 0 where there is no connection
+
+    def __post_init__(self) -> None:
+        assert self.delay >= 0
 
 
 class Cell(nn.Module, ABC):
@@ -39,6 +57,16 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step: [..., B, G], [..., B, S] -> y [..., B, H], new state [..., B, S]."""
+
+    def wires(self) -> list[Wire]:
+        """The cell as a directed graph: what hears what, after how many steps.
+
+        It tells a finite impulse from an infinite one, and what is drawn. A cell that says nothing is taken
+        for one whose state hears the inputs and itself.
+        """
+        if self.state_size == 0:
+            return [Wire("x", "y")]
+        return [Wire("x", "state"), Wire("state", "state", 1), Wire("state", "y")]
 
     def extra_repr(self) -> str:
         return f"{self.input_size} -> {self.output_size}, state {self.state_size}"
@@ -81,6 +109,11 @@ def recurrent_bias(init: str, hidden_size: int, gates: int) -> nn.Parameter:
 def inverse_root(size: int) -> float:
     """1 / sqrt(size): the bound of torch's own initialisation of recurrent layers."""
     return 1.0 / math.sqrt(size)
+
+
+def gate_norm(weight: Tensor, size: int) -> Tensor:
+    """How strongly each unit hears each source through all its gates: [I, gates * H] -> norms [I, H]."""
+    return weight.unflatten(-1, (-1, size)).norm(dim=-2)
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

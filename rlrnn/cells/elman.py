@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, add_product, affine, recurrent_bias, recurrent_weights
+from rlrnn.cells.cell import Cell, Wire, add_product, affine, recurrent_bias, recurrent_weights
 from rlrnn.errors import UserError
 
 NONLINEARITIES = {
@@ -43,3 +43,6 @@ class Elman(Cell):
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         h = NONLINEARITIES[self.nonlinearity](add_product(projected, state, self.weight_hidden))
         return h, h
+
+    def wires(self) -> list[Wire]:
+        return [Wire("x", "y", 0, self.weight_input), Wire("y", "y", 1, self.weight_hidden)]

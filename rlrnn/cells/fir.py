@@ -7,24 +7,29 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, add_product, affine, inverse_root, uniform
+from rlrnn.cells.cell import Cell, Wire, add_product, affine, inverse_root, uniform
 from rlrnn.errors import UserError
 
 
 class Fir(Cell):
-    """y_t = tanh(x_t W_0 + x_{t-1} W_1 + ... + x_{t-k+1} W_{k-1} + b), k = ``taps``.
+    """y_t = tanh(x_t W_0 + x_{t-d} W_1 + ... + x_{t-(k-1)d} W_{k-1} + b), k = ``taps``, d = ``dilation``.
 
-    The time-delay network of Waibel et al. (1989), one layer. Its state is the delay line, the last
-    k - 1 inputs with the newest first, and not its output: what it saw k steps ago is gone.
+    The time-delay network of Waibel et al. (1989), one layer; dilation as van den Oord et al. (2016) have it.
+    Its state is the delay line, the last (k - 1) d inputs with the newest first, and not its output: what it
+    saw more than (k - 1) d steps ago is gone.
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, taps: int = 8) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, *, bias: bool = True, taps: int = 8, dilation: int = 1
+    ) -> None:
         if taps < 1:
             raise UserError(f"taps is {taps}, but a fir cell needs at least 1 (its current input).")
-        super().__init__(input_size, hidden_size, (taps - 1) * input_size)
-        self.taps = taps
+        if dilation < 1:
+            raise UserError(f"dilation is {dilation}, but taps of a fir cell lie at least 1 step apart.")
+        super().__init__(input_size, hidden_size, (taps - 1) * dilation * input_size)
+        self.taps, self.dilation = taps, dilation
         bound = inverse_root(taps * input_size)
         self.weight_input = uniform(bound, input_size, hidden_size)
         self.weight_delayed = uniform(bound, (taps - 1) * input_size, hidden_size)
@@ -38,5 +43,11 @@ class Fir(Cell):
         current, x = projected.split((self.output_size, self.input_size), dim=-1)
         if self.taps == 1:
             return torch.tanh(current), state
-        y = torch.tanh(add_product(current, state, self.weight_delayed))
+        line = state.unflatten(-1, (self.taps - 1, self.dilation, self.input_size))
+        y = torch.tanh(add_product(current, line[..., -1, :].flatten(-2), self.weight_delayed))
         return y, torch.cat((x, state[..., : -self.input_size]), dim=-1)
+
+    def wires(self) -> list[Wire]:
+        delayed = self.weight_delayed.unflatten(-2, (self.taps - 1, self.input_size)).unbind(-3)
+        taps = enumerate((self.weight_input, *delayed))
+        return [Wire("x", "y", tap * self.dilation, weight) for tap, weight in taps]

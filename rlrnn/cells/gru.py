@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, affine, recurrent_bias, recurrent_weights
+from rlrnn.cells.cell import Cell, Wire, affine, gate_norm, recurrent_bias, recurrent_weights
 
 
 class Gru(Cell):
@@ -37,3 +37,10 @@ class Gru(Cell):
         n = torch.tanh(torch.addcmul(x_n, r, h_n))
         h = torch.lerp(n, state, z)
         return h, h
+
+    def wires(self) -> list[Wire]:
+        size = self.output_size
+        return [
+            Wire("x", "y", 0, gate_norm(self.weight_input, size)),
+            Wire("y", "y", 1, gate_norm(self.weight_hidden, size)),
+        ]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, add_product, affine, recurrent_bias, recurrent_weights
+from rlrnn.cells.cell import Cell, Wire, add_product, affine, gate_norm, recurrent_bias, recurrent_weights
 
 
 class Lstm(Cell):
@@ -43,3 +43,13 @@ class Lstm(Cell):
         c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i), torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, torch.cat((h, c), dim=-1)
+
+    def wires(self) -> list[Wire]:
+        size = self.output_size
+        itself = torch.eye(size)
+        return [
+            Wire("x", "c", 0, gate_norm(self.weight_input, size)),
+            Wire("y", "c", 1, gate_norm(self.weight_hidden, size)),
+            Wire("c", "c", 1, itself),
+            Wire("c", "y", 0, itself),
+        ]

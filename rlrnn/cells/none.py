@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, affine, inverse_root, uniform
+from rlrnn.cells.cell import Cell, Wire, affine, inverse_root, uniform
 
 
 class FeedForward(Cell):
@@ -26,3 +26,6 @@ class FeedForward(Cell):
 
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return torch.tanh(projected), state
+
+    def wires(self) -> list[Wire]:
+        return [Wire("x", "y", 0, self.weight_input)]

@@ -113,7 +113,8 @@ def inverse_root(size: int) -> float:
 
 def gate_norm(weight: Tensor, size: int) -> Tensor:
     """How strongly each unit hears each source through all its gates: [I, gates * H] -> norms [I, H]."""
-    return weight.unflatten(-1, (-1, size)).norm(dim=-2)
+    norms: Tensor = weight.unflatten(-1, (-1, size)).norm(dim=-2)
+    return norms
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

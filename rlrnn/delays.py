@@ -1,7 +1,7 @@
-"""A finite impulse memory over a whole row at once: what it holds at every step are windows on its inputs.
+"""Finite impulse memories over a whole row at once: nothing that they hold comes back to where it was.
 
-Its state is nothing but its last inputs, so that no step waits for the one before: one product takes
-the place of the loop. Equal to ``sequence.unroll`` in outputs, last state and every gradient.
+So no step waits for the one before: one product for each stage of the network takes the place of the loop.
+Equal to ``sequence.unroll`` in outputs, last state and every gradient.
 """
 
 from __future__ import annotations
@@ -11,20 +11,60 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from rlrnn.cells import Cell, Fir
+from rlrnn.cells import Cell, Fir, Graph
 from rlrnn.cells.cell import affine
+from rlrnn.cells.elman import NONLINEARITIES
 
 
-def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir]:
+def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Graph]:
     """Whether this path takes the cell: one network's, not a population's."""
-    return type(cell) is Fir and x.dim() == 3 and cell.weight_input.dim() == 2
+    if x.dim() != 3:
+        return False
+    if type(cell) is Graph:
+        return cell.stages is not None and cell.weight.dim() == 1
+    return type(cell) is Fir and cell.weight_input.dim() == 2
 
 
-def unroll(cell: Fir, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def unroll(cell: Fir | Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """As ``sequence.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
+    return (_taps if isinstance(cell, Fir) else _stages)(cell, x, start, state)  # type: ignore[arg-type]
+
+
+def _taps(cell: Fir, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     held = windows(x, start, state, cell.dilation)
     y = torch.tanh(affine(x, cell.weight_input, cell.bias) + affine(held, cell.weight_delayed, None))
     return y, line_after(x, start, state)
+
+
+def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Units that hear the inputs alone over all steps, then those that hear these, and so on."""
+    assert cell.stages is not None
+    weights, inputs = cell.by_delay(), cell.input_size
+    longest, rows = len(weights) - 1, x.shape[1]
+    since = _since(start, longest).unsqueeze(-1)  # [T, B, 1]
+    past = x.new_zeros(longest, rows, inputs + cell.units)
+    if cell.held:
+        ago, node = torch.tensor(cell.held, device=x.device).t()
+        past = past.index_put((longest - ago, torch.arange(rows, device=x.device).unsqueeze(1), node), state)
+    known = list(range(inputs))  # nodes whose values are worked out
+    line = torch.cat((past[..., known], x))  # [longest + T, B, known]: what they were, oldest first
+    for units in cell.stages:
+        part = weights[:, known][:, :, units]  # [1 + longest, known, units]
+        told = x.new_zeros(*start.shape, len(units)) if cell.bias is None else cell.bias[units]
+        for delay in range(longest + 1):
+            if any(e.delay == delay and e.target - inputs in units for e in cell.edges):
+                heard = line[longest - delay : len(line) - delay]
+                told = told + torch.where(since >= delay, heard, 0.0) @ part[delay]
+        nodes = [inputs + unit for unit in units]
+        values = NONLINEARITIES[cell.nonlinearity](told.expand(*start.shape, -1))
+        line = torch.cat((line, torch.cat((past[..., nodes], values))), dim=-1)
+        known += nodes
+    values = line[..., [known.index(node) for node in range(inputs + cell.units)]]
+    y = values[longest:, :, (inputs + cell.order[cell.seen])]
+    if not cell.held:
+        return y, state
+    last = values.flip(0)[ago - 1, :, node].t()  # [B, S]
+    return y, torch.where(ago - 1 <= since[-1], last, 0.0)
 
 
 def windows(x: Tensor, start: Tensor, state: Tensor, every: int = 1) -> Tensor:

@@ -31,12 +31,12 @@ def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor,
     x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], state after the last step [B, S].
     """
     # unbind and stack, not indexing: the gradient of a slice is a whole tensor of zeros per step.
-    outputs = []
+    outputs, step = [], cell.ready()
     resets = start.flatten(1).any(dim=1).tolist()  # one wait for the device, not T
     for projected, begins, any_begins in zip(cell.project(x).unbind(0), start.unbind(0), resets, strict=True):
         if any_begins:
             state = clear(state, begins)
-        y, state = cell.step(projected, state)
+        y, state = step(projected, state)
         outputs.append(y)
     return torch.stack(outputs), state
 

@@ -6,8 +6,10 @@ import inspect
 from typing import Any
 
 from rlrnn.cells.cell import Cell
+from rlrnn.cells.edges import graph_edges
 from rlrnn.cells.elman import Elman
 from rlrnn.cells.fir import Fir
+from rlrnn.cells.graph import Graph
 from rlrnn.cells.gru import Gru
 from rlrnn.cells.lstm import Lstm
 from rlrnn.cells.none import FeedForward
@@ -18,6 +20,7 @@ CELLS: dict[str, type[Cell]] = {
     "gru": Gru,
     "lstm": Lstm,
     "fir": Fir,
+    "graph": Graph,
     "none": FeedForward,
 }
 
@@ -49,4 +52,16 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
     return CELLS[name](input_size, hidden_size, **options)
 
 
-__all__ = ["CELLS", "Cell", "Elman", "FeedForward", "Fir", "Gru", "Lstm", "make_cell", "register_cell"]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "Elman",
+    "FeedForward",
+    "Fir",
+    "Graph",
+    "Gru",
+    "Lstm",
+    "graph_edges",
+    "make_cell",
+    "register_cell",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -57,6 +58,10 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step: [..., B, G], [..., B, S] -> y [..., B, H], new state [..., B, S]."""
+
+    def ready(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """``step``, with what depends on the weights alone worked out: for many steps of one row."""
+        return self.step
 
     def wires(self) -> list[Wire]:
         """The cell as a directed graph: what hears what, after how many steps.
@@ -135,7 +140,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def add_product(base: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """``base + x @ weight``: base [B, O] (or [P, B, O]), x [B, I], weight [I, O]."""
+    """``base + x @ weight``: base [..., B, O], x [..., B, I], weight [I, O]; or [P, B, ...], [P, I, O]."""
     if weight.dim() == 2:
-        return torch.addmm(base, x, weight)
+        return torch.addmm(base, x, weight) if x.dim() == 2 else base + x @ weight
     return torch.baddbmm(base, x, weight)

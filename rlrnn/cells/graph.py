@@ -1,0 +1,163 @@
+"""A memory given as a directed graph of units: who hears whom, and after how many steps."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rlrnn.cells.cell import Cell, Wire, add_product, affine
+from rlrnn.cells.edges import check_paths, drawn_edges, graph_edges, levels, read_edges, read_units, stages
+from rlrnn.cells.elman import NONLINEARITIES
+from rlrnn.errors import UserError
+
+ELMAN = (("x", "h", 0), ("h", "h", 1))
+
+
+class Graph(Cell):
+    """h_j(t) = f(b_j + sum of w h_i(t - k) over its edges i -> j, each of a weight w and a delay k).
+
+    ``edges`` are ``[source, target, delay]``: "x" are all inputs, "x3" is one, "x0-3" are some, and so are
+    "h", "h5", "h4-7" units. A delay that is left out is 0 from inputs and 1 from units; a fourth number is
+    the weight at first. ``rlrnn.graph_edges`` makes them of networkx's graphs and of matrices, such as
+    ``adjacency`` is. Instead, a ``density`` draws each connection with that probability, and one of the
+    ``delays`` for each between units. Without any of them, units hear all inputs at once and each other one
+    step late, as Elman's do. ``outputs`` are the units that are seen from outside: all, if not given.
+
+    The state holds each value until its last edge has heard it, the newest first.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ()
+    places: Tensor  # [E] where an edge's weight stands in the matrix of all of them
+    shift: Tensor  # [S] what a step leaves in the state, of inputs, units and state before
+    order: Tensor  # [H] the units in the order in which they are worked out
+    seen: Tensor  # [O] where the outputs stand in that order
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        edges: Sequence[Sequence[Any]] | None = None,
+        adjacency: Sequence[Sequence[float]] | None = None,
+        density: float | None = None,
+        delays: Sequence[int] = (1,),
+        seed: int = 0,
+        outputs: Sequence[str] | None = None,
+        nonlinearity: str = "tanh",
+    ) -> None:
+        if sum(given is not None for given in (edges, adjacency, density)) > 1:
+            raise UserError("a graph is told its edges, its adjacency or its density: give one of them.")
+        if nonlinearity not in NONLINEARITIES:
+            raise UserError(
+                f"nonlinearity {nonlinearity!r} is not known to the graph cell: choose one of "
+                f"{', '.join(NONLINEARITIES)}."
+            )
+        sizes = input_size, hidden_size
+        if density is not None:
+            known = drawn_edges(*sizes, density, delays, seed)
+        else:
+            known = read_edges(ELMAN if edges is None else edges, *sizes)
+            if adjacency is not None:
+                known = read_edges(graph_edges(adjacency), *sizes)
+        seen = read_units(["h"] if outputs is None else outputs, hidden_size)
+        groups = levels(known, *sizes)
+        check_paths(known, input_size, seen)
+
+        longest: Counter[int] = Counter()  # how many steps a node's values are wanted
+        for edge in known:
+            longest[edge.source] = max(longest[edge.source], edge.delay)
+        nodes = input_size + hidden_size
+        held = [(k, n) for k in range(1, max(longest.values()) + 1) for n in range(nodes) if longest[n] >= k]
+        super().__init__(input_size, len(seen), len(held))
+        self.edges, self.held, self.units, self.nonlinearity = known, held, hidden_size, nonlinearity
+        self.stages = stages(known, *sizes)  # None: there is a circle, and its impulse response has no end
+
+        # Within a step, units stand in the order in which they are worked out.
+        order = [unit for group in groups for unit in group]
+        self.ends = list(accumulate(map(len, groups)))
+        place = {input_size + unit: input_size + number for number, unit in enumerate(order)}
+        place |= {node: node for node in range(input_size)}
+        # What a step knows: inputs and units as they are, then the state; and in which row its weights stand.
+        row = {(0, node): place[node] for node in range(nodes)}
+        row |= {pair: nodes + number for number, pair in enumerate(held)}
+        width = hidden_size
+        places = [row[e.delay, e.source] * width + place[e.target] - input_size for e in known]
+        self._index("places", places)
+        self._index("shift", [row[k - 1, node] for k, node in held])
+        self._index("order", order)
+        self._index("seen", [place[input_size + unit] - input_size for unit in seen])
+
+        kinds = Counter((e.target, e.source < input_size) for e in known)
+        bounds = torch.tensor([math.sqrt(3.0 / kinds[e.target, e.source < input_size]) for e in known])
+        given = torch.tensor([math.nan if e.weight is None else e.weight for e in known])
+        drawn = torch.empty(len(known)).uniform_(-1.0, 1.0) * bounds  # of variance 1 / how many of a kind
+        self.weight = nn.Parameter(torch.where(given.isnan(), drawn, given))
+        self.bias = nn.Parameter(torch.zeros(hidden_size)) if bias else None
+
+    def project(self, x: Tensor) -> Tensor:
+        """[..., I] -> [..., H + I]: what units hear of the inputs at once, and the inputs to be held."""
+        bias = None if self.bias is None else self.bias.index_select(-1, self.order)
+        return torch.cat((affine(x, self._matrices()[0], bias), x), dim=-1)
+
+    def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self._step(projected, state, *self._matrices()[1:])
+
+    def ready(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        _, now, before = self._matrices()
+        return partial(self._step, now=now, before=before)
+
+    def wires(self) -> list[Wire]:
+        one, inputs = self.weight.new_ones(1, 1), self.input_size
+        weights = self.weight.detach()
+        wires = []
+        for edge, weight in zip(self.edges, weights, strict=True):
+            unit = f"h{edge.target - inputs}"
+            if edge.source < inputs:
+                row = weights.new_zeros(inputs, 1)
+                row[edge.source] = weight
+                wires.append(Wire("x", unit, edge.delay, row))
+            else:
+                wires.append(Wire(f"h{edge.source - inputs}", unit, edge.delay, one * weight))
+        for number, unit in enumerate(self.order[self.seen].tolist()):
+            wires.append(Wire(f"h{unit}", "y", 0, torch.eye(self.output_size)[number : number + 1]))
+        return wires
+
+    def by_delay(self) -> Tensor:
+        """The weights of all edges from nodes to units, [1 + longest delay, I + H, H]."""
+        nodes = self.input_size + self.units
+        at = [(e.delay * nodes + e.source) * self.units + e.target - self.input_size for e in self.edges]
+        whole = self.weight.new_zeros((1 + max(e.delay for e in self.edges)) * nodes * self.units)
+        return whole.index_add(0, self.order.new_tensor(at), self.weight).view(-1, nodes, self.units)
+
+    def _step(self, projected: Tensor, state: Tensor, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """``now`` [H, H] and ``before`` [S, H] are the weights from units as they are and from the state."""
+        squash = NONLINEARITIES[self.nonlinearity]
+        told, x = projected.split((self.units, self.input_size), dim=-1)
+        if self.state_size:
+            told = add_product(told, state, before)
+        h = squash(told[..., : self.ends[0]])
+        for begin, end in zip(self.ends, self.ends[1:], strict=False):
+            heard = add_product(told[..., begin:end], h, now[..., :begin, begin:end])
+            h = torch.cat((h, squash(heard)), dim=-1)
+        after = torch.cat((x, h, state), dim=-1).index_select(-1, self.shift)
+        return h.index_select(-1, self.seen), after
+
+    def _matrices(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights as matrices from inputs [I, H], from units [H, H] and from the state [S, H]."""
+        sizes = self.input_size, self.units, self.state_size
+        empty = self.weight.new_zeros(*self.weight.shape[:-1], sum(sizes) * self.units)
+        whole = empty.index_add(-1, self.places, self.weight)
+        rows = whole.view(*whole.shape[:-1], sum(sizes), self.units)
+        inputs, units, state = rows.split(sizes, dim=-2)
+        return inputs, units, state
+
+    def _index(self, name: str, numbers: list[int]) -> None:
+        self.register_buffer(name, torch.tensor(numbers, dtype=torch.long), persistent=False)

@@ -26,12 +26,15 @@ _HOMES = {
     "RecurrentPolicy": "policy",
     "UserError": "errors",
     "evaluate": "evaluation",
+    "graph_edges": "cells",
+    "impulse_response": "impulse",
     "make_vec": "catalogue",
     "plot": "plotting",
     "read_recipe": "recipes",
     "register_cell": "cells",
     "register_strategy": "strategies",
     "train": "training",
+    "unroll_feedforward": "impulse",
     "watch": "watching",
 }
 
@@ -40,10 +43,13 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from rlrnn.catalogue import make_vec as make_vec
     from rlrnn.cells import Cell as Cell
+    from rlrnn.cells import graph_edges as graph_edges
     from rlrnn.cells import register_cell as register_cell
     from rlrnn.errors import UserError as UserError
     from rlrnn.evaluation import evaluate as evaluate
     from rlrnn.evolution import Evolution as Evolution
+    from rlrnn.impulse import impulse_response as impulse_response
+    from rlrnn.impulse import unroll_feedforward as unroll_feedforward
     from rlrnn.network import RecurrentNetwork as RecurrentNetwork
     from rlrnn.player import Player as Player
     from rlrnn.plotting import plot as plot

@@ -16,6 +16,7 @@ ROOMS = {
     "network": {
         *("sensors", "cells", "sequence", "fused", "delays", "compiled", "kernels", "losses", "recurrences"),
         *("layers", "actuators", "network", "population", "acting", "saving", "encoding", "threads"),
+        *("impulse",),
     },
     "learners": {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),

@@ -152,7 +152,7 @@ def test_each_kind_of_edge_brings_a_unit_variance_one_at_first() -> None:
 
 def test_a_weight_may_be_given_at_first() -> None:
     cell = make(edges=[["x0", "h0", 0, 0.5], ["x", "h1-5"], ["h0", "h0", 1, -2.0]])
-    assert [float(cell.weight[0]), float(cell.weight[-1])] == [0.5, -2.0]
+    assert cell.weight[[0, -1]].tolist() == [0.5, -2.0]
 
 
 def test_graphs_of_networkx_and_matrices_become_edges() -> None:

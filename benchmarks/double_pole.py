@@ -74,6 +74,8 @@ ROWS = {
     "snes-1": one("snes", population=8, sigma=1.0),
     "cma_es-4": four("cma_es", sigma=1.0, sigma_min=0.5),
     "cma_es-4-wide": four("cma_es", sigma=1.0, sigma_min=1.0),
+    "cma_es-4-patience": four("cma_es", sigma=1.0, sigma_min=0.5, patience=150),
+    "cma_es-4-wide-patience": four("cma_es", sigma=1.0, sigma_min=1.0, patience=150),
     "xnes-1": one("xnes", population=8, sigma=1.0),
     "cma_es-1": one("cma_es", population=8, sigma=1.0),
     "sep_cma_es-1": one("sep_cma_es", population=8, sigma=1.0),

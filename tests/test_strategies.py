@@ -666,3 +666,26 @@ def test_a_strategy_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> N
         register_strategy("snes", Mine)
     with pytest.raises(UserError, match="should be a lower-case word"):
         register_strategy("My-Own", Mine)
+
+
+@pytest.mark.parametrize("name", ["cma_es", "sep_cma_es"])
+def test_a_search_that_stalls_begins_again_elsewhere(name: str) -> None:
+    """After ``patience`` generations without a new best: the first state again, but other draws."""
+    strategy, plain = make_strategy(name, patience=4), make_strategy(name)
+    state = first = strategy.start(np.arange(5.0))
+    twin = plain.start(np.arange(5.0))
+    records = [1.0, 3.0, 2.0, 3.0, -math.inf, 2.9]  # the best of each generation: the second is never beaten
+    for best in records[:-1]:
+        genomes = strategy.ask(state, 7)
+        assert np.array_equal(genomes, plain.ask(twin, 7))  # until then nothing changes
+        fitness = best - np.arange(len(genomes), dtype=np.float64)
+        state, twin = strategy.tell(state, genomes, fitness), plain.tell(twin, genomes, fitness)
+        assert all(np.array_equal(state[key], twin[key]) for key in twin)
+    genomes = strategy.ask(state, 7)
+    again = strategy.tell(state, genomes, records[-1] - np.arange(len(genomes), dtype=np.float64))
+    for key in set(first) - {"generation", "begun"}:
+        assert np.array_equal(again[key], first[key]), key
+    assert int(again["generation"]) == int(again["begun"]) == len(records)
+    assert not np.array_equal(strategy.ask(again, 7), strategy.ask(first, 7))
+    with pytest.raises(UserError, match="patience is 0; it must be a whole number of at least 1"):
+        make_strategy(name, patience=0)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rlrnn.strategies.strategy import (
     SMALLEST,
     Array,
+    Count,
     State,
     Strategy,
     best_first,
@@ -84,22 +85,30 @@ class Cma(Strategy):
 
     sigma: float = 1.0  # first step size: the standard deviation of every weight
     sigma_min: float = SMALLEST  # step size that it does not fall below
+    patience: Count | None = (
+        None  # generations without a new best before it begins again; none: it never does
+    )
 
     def __post_init__(self) -> None:
         self._whole("population", 4)
         self._number("sigma", 0)
         self._number("sigma_min", 0)
+        self._whole("patience", 1)
 
     def _default_size(self, dimension: int) -> int:
         return 4 + math.floor(3 * math.log(dimension))
 
     def _start(self, center: Array) -> State:
-        return {
+        state = {
             "center": center,
             "sigma": np.asarray(max(self.sigma, self.sigma_min)),
             "sigma_path": np.zeros(center.size),
             "path": np.zeros(center.size),
         }
+        if self.patience is None:
+            return state
+        least = np.asarray(np.finfo(np.float64).min)
+        return {**state, "origin": center, "begun": np.asarray(0), "record": least, "stale": np.asarray(0)}
 
     def _ask(self, state: State, rng: Generator) -> Array:
         center = state["center"]
@@ -107,6 +116,18 @@ class Cma(Strategy):
         return np.asarray(center + state["sigma"] * self._colored(state, z))  # (38-40)
 
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
+        if self.patience is None:
+            return self._adapt(state, genomes, fitness)
+        best = max(fitness.max(), np.finfo(np.float64).min)
+        stale = 0 if best > state["record"] else int(state["stale"]) + 1
+        if stale < self.patience:
+            told = self._adapt(state, genomes, fitness)
+            return {**state, **told, "record": np.maximum(best, state["record"]), "stale": stale}
+        # Auger & Hansen, "A restart CMA evolution strategy", CEC (2005), here without a larger population:
+        # from where it began, with other draws, as these depend on the generation.
+        return {**self._start(state["origin"]), "begun": state["generation"] + 1}
+
+    def _adapt(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
         if teaches_nothing(fitness):
             return state  # else sigma and C would take a random walk, which leads downwards in the long run
         center, sigma = state["center"], state["sigma"]
@@ -123,7 +144,7 @@ class Cma(Strategy):
         sigma_path = keep * state["sigma_path"] + push * (chosen @ z)  # (43)
         expected = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))  # of |N(0, I)|
         length = np.linalg.norm(sigma_path)
-        age = int(state["generation"]) + 1
+        age = int(state["generation"]) + 1 - int(state.get("begun", 0))
         moving = length / math.sqrt(1 - keep ** (2 * age)) < (1.4 + 2 / (n + 1)) * expected  # h_sigma
 
         lag = rates.c_c * (2 - rates.c_c)

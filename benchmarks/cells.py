@@ -1,0 +1,211 @@
+"""Every kind of memory under every way of learning: points on three games, and on two that ask for long memory.
+
+    python benchmarks/cells.py --jobs 2                     what is missing; finished ones lie in results/cells
+    python benchmarks/cells.py --row gru lru --learner reward --task recall-4
+    python benchmarks/cells.py --long --seeds 0:2 --jobs 2  recall at lag 32, T-maze of 100 cells
+    python benchmarks/cells.py --report                     the tables, from what lies there
+
+Reward: the recipes of ``agents/`` for these games with another memory of 64 units. Fitness: evolved memories
+of 8 units (16 for recall). Targets: the recipes' networks imitate 1,000 recorded episodes of a player who
+knows how (the scripts ``perfect``; for CartPole the verified agent ``cartpole-gru``), and see no reward.
+"Learns": at least 0.9, 3.8 and 450 points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlrnn import catalogue, learners
+from rlrnn.evaluation import evaluate
+from rlrnn.recipes import EvolutionRecipe, NetworkRecipe, Recipe
+
+RESULTS = Path(__file__).parent / "results" / "cells"
+LEARNERS = ("reward", "fitness", "targets")
+ENOUGH = {"recall-4": 0.9, "t-maze-20": 3.8, "cartpole-no-velocity": 450.0}
+LONG = {"recall-32": 0.9, "t-maze-100": 3.8}
+AGENTS = {
+    "recall-4": "recall-4-gru",
+    "t-maze-20": "t-maze-20-gru",
+    "cartpole-no-velocity": "cartpole-gru",
+    "recall-32": "recall-4-gru",
+    "t-maze-100": "t-maze-100-gru",
+}
+KWARGS = {"recall-32": {"lag": 32, "length": 96}}
+CHANGES = {"recall-32": {"n_steps": 96, "batch_size": 1536}}
+STEPS = {"recall-32": 3_000_000}
+SEARCH: dict[str, tuple[int, int, EvolutionRecipe]] = {  # units, steps, and how
+    "recall-4": (16, 100_000_000, EvolutionRecipe("snes", {"population": 128, "sigma": 0.5}, 2, target=0.95)),
+    "t-maze-20": (8, 20_000_000, EvolutionRecipe("snes", {"population": 64, "sigma": 0.5}, 8, target=3.99)),
+    "cartpole-no-velocity": (8, 3_000_000, EvolutionRecipe("snes", {"population": 64, "sigma": 0.5}, 4)),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kind of memory."""
+
+    cell: str
+    options: dict[str, Any] = field(default_factory=dict)
+    layers: int = 1
+
+
+ROWS = {
+    "none": Row("none"),
+    "elman": Row("elman"),
+    "gru": Row("gru"),
+    "lstm": Row("lstm"),
+    "fir-4": Row("fir", {"taps": 4}),
+    "fir-24": Row("fir", {"taps": 24}),
+    "graph": Row("graph", {"density": 0.25, "delays": [1, 2, 4, 8]}),
+}
+LONG_ROWS = ("elman", "gru", "lstm")
+
+
+def by_reward(row: Row, task: str, units: int = 64) -> Recipe:
+    """The verified agent's recipe for this game with this memory in it."""
+    recipe = catalogue.agent(AGENTS[task])
+    network = replace(
+        recipe.network, cell=row.cell, cell_options=row.options, n_layers=row.layers, hidden_size=units
+    )
+    return replace(
+        recipe,
+        steps=STEPS.get(task, recipe.steps),
+        kwargs=KWARGS.get(task, {}),
+        network=network,
+        ppo=replace(recipe.ppo, **CHANGES.get(task, {})),
+        verified=None,
+    )
+
+
+def by_fitness(row: Row, task: str) -> Recipe:
+    """Evolved."""
+    units, steps, how = SEARCH[task]
+    network = NetworkRecipe(row.cell, units, row.layers, row.options, net_arch=())
+    return Recipe(task, task, steps, network=network, evolution=how)
+
+
+def play(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Train by the recipe, judge, and tell what it took."""
+    game = catalogue.game_of(recipe)
+    with closing(learners.games(recipe, game, seed)) as env:
+        agent = learners.learner(recipe, env, seed)
+        begun = time.perf_counter()
+        agent.learn(recipe.steps, **learners.budgets(recipe, 0.0))
+        seconds = time.perf_counter() - begun
+    network = agent.policy.network
+    return {
+        "points": evaluate(agent, game).mean,
+        "wiped": evaluate(agent, game, wiped=True).mean,
+        "memory": sum(p.numel() for p in network.memory.parameters()),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "steps": agent.num_timesteps,
+        "seconds": seconds,
+    }
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training."""
+
+    row: str
+    learner: str
+    task: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """Where its result lies."""
+        return RESULTS / f"{self.row}.{self.learner}.{self.task}.{self.seed}.json"
+
+    def run(self) -> str:
+        """Train, write, and say it in a line."""
+        torch.set_num_threads(1)
+        row = ROWS[self.row]
+        if self.task in LONG:
+            recipe = by_reward(row, self.task, equal_units(row, self.task))
+        else:
+            recipe = (by_reward if self.learner == "reward" else by_fitness)(row, self.task)
+        result = {"units": recipe.network.hidden_size, **play(recipe, self.seed)}
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(result, indent=1) + "\n")
+        part.replace(self.path)
+        speed = result["steps"] / result["seconds"]
+        return f"{self.path.stem}: {result['points']:.3f} points, {result['seconds']:.0f} s, {speed:,.0f} steps/s"
+
+
+def equal_units(row: Row, task: str) -> int:
+    """How many units make as many weights as a GRU of 64 has, memory and heads together."""
+    wanted = weights(ROWS["gru"], task, 64)
+    return min(range(8, 513, 8), key=lambda units: abs(weights(row, task, units) - wanted))
+
+
+def weights(row: Row, task: str, units: int) -> int:
+    """Of the whole agent."""
+    recipe = by_reward(row, task, units)
+    game = catalogue.game_of(recipe)
+    with closing(catalogue.make_vec(game, 1, workers=0)) as env:
+        agent = learners.learner(recipe, env, 0)
+    return sum(p.numel() for p in agent.policy.network.parameters())
+
+
+def report() -> None:
+    """The tables."""
+    for task, enough in ENOUGH.items():
+        print(f"\n### {task} (enough: {enough:g})\n")
+        print("| memory | weights of it | " + " | ".join(LEARNERS) + " |\n| --- " * 1 + "| --- " * 4 + "|")
+        for name in ROWS:
+            cells = []
+            for learner in LEARNERS:
+                found = [
+                    json.loads(p.read_text()) for p in sorted(RESULTS.glob(f"{name}.{learner}.{task}.*.json"))
+                ]
+                cells.append(_told(found, enough))
+            print(f"| {name} | {cells} |")
+
+
+def _told(found: list[dict[str, Any]], enough: float) -> str:
+    if not found:
+        return "-"
+    points = " ".join(f"{one['points']:.2f}" for one in found)
+    speed = found[0]["steps"] / found[0]["seconds"]
+    mark = "**" if all(one["points"] >= enough for one in found) else ""
+    return f"{mark}{points}{mark} ({found[0]['memory']:,} weights, {speed / 1e3:.0f}k/s)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--learner", nargs="+", choices=LEARNERS, default=list(LEARNERS))
+    parser.add_argument("--task", nargs="+", choices=[*ENOUGH, *LONG])
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--seeds", default="0:1", help="first:end")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--report", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.report:
+        report()
+        return
+    first, end = map(int, arguments.seeds.split(":"))
+    tasks = arguments.task or list(LONG if arguments.long else ENOUGH)
+    ways = ["reward"] if arguments.long else arguments.learner
+    cases = [Case(r, w, t, s) for s in range(first, end) for t in tasks for w in ways for r in arguments.row]
+    cases = [case for case in cases if not case.path.exists()]
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs, maxtasksperchild=1) as pool:
+        for line in pool.imap_unordered(Case.run, cases):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells import Cell, Fir
-from rlrnn.cells.cell import affine
+from rlrnn.cells.cell import affine, exactly
 
 
 def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir]:
     """Whether this path takes the cell: one network's, not a population's."""
-    return type(cell) is Fir and x.dim() == 3 and cell.weight_input.dim() == 2
+    return exactly(cell, Fir) and x.dim() == 3 and cell.weight_input.dim() == 2
 
 
 def unroll(cell: Fir, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

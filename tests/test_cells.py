@@ -155,7 +155,7 @@ def test_a_population_of_heads_equals_its_members_one_by_one(build: Callable[[],
         torch.testing.assert_close(joint(x)[p], member(x[p]), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm", "fir", "none"])
 def test_initial_weights_stay_within_torchs_bound(name: str) -> None:
     options = {"init": "torch"} if name in ("elman", "gru", "lstm") else {}
     cell = make_cell(name, 100, 25, **options)

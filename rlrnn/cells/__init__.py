@@ -9,7 +9,10 @@ from rlrnn.cells.cell import Cell
 from rlrnn.cells.elman import Elman
 from rlrnn.cells.fir import Fir
 from rlrnn.cells.gru import Gru
+from rlrnn.cells.linear import LinearCell
+from rlrnn.cells.lru import Lru
 from rlrnn.cells.lstm import Lstm
+from rlrnn.cells.mingru import MinGru
 from rlrnn.cells.none import FeedForward
 from rlrnn.errors import UserError
 
@@ -19,6 +22,8 @@ CELLS: dict[str, type[Cell]] = {
     "lstm": Lstm,
     "fir": Fir,
     "none": FeedForward,
+    "mingru": MinGru,
+    "lru": Lru,
 }
 
 
@@ -49,4 +54,17 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
     return CELLS[name](input_size, hidden_size, **options)
 
 
-__all__ = ["CELLS", "Cell", "Elman", "FeedForward", "Fir", "Gru", "Lstm", "make_cell", "register_cell"]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "Elman",
+    "FeedForward",
+    "Fir",
+    "Gru",
+    "LinearCell",
+    "Lru",
+    "Lstm",
+    "MinGru",
+    "make_cell",
+    "register_cell",
+]

@@ -12,7 +12,6 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from rlrnn import compiled
 from rlrnn.cells import Cell
@@ -56,8 +55,9 @@ class _Scan(Function):
         return h
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_h: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("scanned rows know no gradients of gradients: use sequence.unroll for those.")
         a, start, state, h = ctx.saved_tensors
         backward = _compiled_backward if _kernels_know(h) else _torch_backward
         d_a, d_b, d_state = backward(a, start, state, h, d_h, ctx.complex_state)

@@ -142,9 +142,11 @@ def test_a_mingru_is_its_formula(candidate: str) -> None:
     assert torch.equal(last, y[-1])
 
 
-def test_a_mingrus_gate_begins_at_its_bias() -> None:
-    cell: Any = make_cell("mingru", INPUTS, UNITS, gate_bias=-3.0)
-    assert cell.bias.tolist() == [-3.0] * UNITS + [0.0] * UNITS
+def test_a_mingru_begins_with_memories_of_all_lengths_up_to_its_horizon() -> None:
+    cell: Any = make_cell("mingru", INPUTS, UNITS, horizon=16.0)
+    kept = 1.0 - torch.sigmoid(cell.bias[:UNITS])  # of h at each step, where nothing is seen
+    torch.testing.assert_close(kept, torch.tensor([1 / 2, 2 / 3, 4 / 5, 8 / 9, 16 / 17]))
+    assert cell.bias[UNITS:].eq(0.0).all()
 
 
 def test_an_lru_answers_an_impulse_with_powers_of_lambda() -> None:
@@ -190,6 +192,8 @@ def test_what_is_no_linear_cell_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=message):
             make_cell("lru", 1, 1, **options)
+    with pytest.raises(UserError, match=r"horizon is 0.5, but a mingru remembers at least 1 step"):
+        make_cell("mingru", 1, 1, horizon=0.5)
     with pytest.raises(UserError, match="candidate is 'relu': choose one of linear, positive, tanh"):
         make_cell("mingru", 1, 1, candidate="relu")
 

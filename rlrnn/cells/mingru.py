@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,8 +18,10 @@ class MinGru(LinearCell):
     """Feng et al., "Were RNNs all we needed?" (2024): z = sigmoid(x W + b), h' = (1 - z) * h + z * n.
 
     ``candidate`` says what n is of c = x W_n + b_n: "linear", c itself (their section 3.1); "positive",
-    c + 0.5 where c > 0, else sigmoid(c) (their appendix B); "tanh". ``gate_bias`` is z's first bias: the
-    more negative, the longer a unit remembers at first. Columns of the weights: z, n, H each.
+    c + 0.5 where c > 0, else sigmoid(c) (their appendix B); "tanh". z's biases begin at
+    -log(tau), tau spread evenly in logarithm from 1 to ``horizon`` steps, which is about how long a unit
+    remembers at first (as chrono initialisation has it, Tallec & Ollivier 2018, whose tau is uniform).
+    Columns of the weights: z, n, H each.
     """
 
     def __init__(
@@ -27,11 +31,13 @@ class MinGru(LinearCell):
         *,
         bias: bool = True,
         candidate: str = "linear",
-        gate_bias: float = -1.0,
+        horizon: float = 100.0,
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
         if candidate not in CANDIDATES:
             raise UserError(f"candidate is {candidate!r}: choose one of {', '.join(CANDIDATES)}.")
+        if not horizon >= 1.0:
+            raise UserError(f"horizon is {horizon}, but a mingru remembers at least 1 step at first.")
         self.candidate = candidate
         self.weight_input = torch.nn.Parameter(
             torch.randn(input_size, 2 * hidden_size) * inverse_root(input_size)
@@ -39,7 +45,7 @@ class MinGru(LinearCell):
         self.bias = recurrent_bias("orthogonal", hidden_size, gates=2) if bias else None
         if self.bias is not None:
             with torch.no_grad():
-                self.bias[:hidden_size] = gate_bias
+                self.bias[:hidden_size] = -torch.linspace(0.0, math.log(horizon), hidden_size)
 
     def project(self, x: Tensor) -> Tensor:
         return affine(x, self.weight_input, self.bias)

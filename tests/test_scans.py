@@ -143,9 +143,10 @@ def test_a_mingru_is_its_formula(candidate: str) -> None:
 
 
 def test_a_mingru_begins_with_memories_of_all_lengths_up_to_its_horizon() -> None:
-    cell: Any = make_cell("mingru", INPUTS, UNITS, horizon=16.0)
+    cell: Any = make_cell("mingru", INPUTS, UNITS, horizon=20.0)
     kept = 1.0 - torch.sigmoid(cell.bias[:UNITS])  # of h at each step, where nothing is seen
-    torch.testing.assert_close(kept, torch.tensor([1 / 2, 2 / 3, 4 / 5, 8 / 9, 16 / 17]))
+    wanted = torch.tensor([20.0, 20.0**0.5, 1.0, 20.0**-0.5, 1 / 20.0])  # tau; kept = tau / (1 + tau)
+    torch.testing.assert_close(kept, wanted / (1.0 + wanted))
     assert cell.bias[UNITS:].eq(0.0).all()
 
 
@@ -192,7 +193,7 @@ def test_what_is_no_linear_cell_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=message):
             make_cell("lru", 1, 1, **options)
-    with pytest.raises(UserError, match=r"horizon is 0.5, but a mingru remembers at least 1 step"):
+    with pytest.raises(UserError, match=r"horizon is 0.5, but a mingru's is a number of steps, at least 1"):
         make_cell("mingru", 1, 1, horizon=0.5)
     with pytest.raises(UserError, match="candidate is 'relu': choose one of linear, positive, tanh"):
         make_cell("mingru", 1, 1, candidate="relu")

@@ -12,6 +12,7 @@ from rlrnn.cells.linear import LinearCell
 from rlrnn.errors import UserError
 
 CANDIDATES = ("linear", "positive", "tanh")
+SHORTEST = 0.05  # steps, see tau below
 
 
 class MinGru(LinearCell):
@@ -19,9 +20,10 @@ class MinGru(LinearCell):
 
     ``candidate`` says what n is of c = x W_n + b_n: "linear", c itself (their section 3.1); "positive",
     c + 0.5 where c > 0, else sigmoid(c) (their appendix B); "tanh". z's biases begin at
-    -log(tau), tau spread evenly in logarithm from 1 to ``horizon`` steps, which is about how long a unit
-    remembers at first (as chrono initialisation has it, Tallec & Ollivier 2018, whose tau is uniform).
-    Columns of the weights: z, n, H each.
+    -log(tau), tau spread evenly in logarithm from ``horizon`` down to 0.05 steps: a unit remembers for about
+    1 + tau steps at first (the chrono initialisation of Tallec & Ollivier 2018, whose tau is uniform and at
+    least 1; units that forget at once help to tell one step from the next). Columns of the weights: z, n, H
+    each.
     """
 
     def __init__(
@@ -36,8 +38,8 @@ class MinGru(LinearCell):
         super().__init__(input_size, hidden_size, hidden_size)
         if candidate not in CANDIDATES:
             raise UserError(f"candidate is {candidate!r}: choose one of {', '.join(CANDIDATES)}.")
-        if not horizon >= 1.0:
-            raise UserError(f"horizon is {horizon}, but a mingru remembers at least 1 step at first.")
+        if not 1.0 <= horizon < math.inf:
+            raise UserError(f"horizon is {horizon}, but a mingru's is a number of steps, at least 1.")
         self.candidate = candidate
         self.weight_input = torch.nn.Parameter(
             torch.randn(input_size, 2 * hidden_size) * inverse_root(input_size)
@@ -45,7 +47,7 @@ class MinGru(LinearCell):
         self.bias = recurrent_bias("orthogonal", hidden_size, gates=2) if bias else None
         if self.bias is not None:
             with torch.no_grad():
-                self.bias[:hidden_size] = -torch.linspace(0.0, math.log(horizon), hidden_size)
+                self.bias[:hidden_size] = torch.linspace(-math.log(horizon), -math.log(SHORTEST), hidden_size)
 
     def project(self, x: Tensor) -> Tensor:
         return affine(x, self.weight_input, self.bias)

@@ -16,14 +16,14 @@ from tables import line
 from works import Work, point
 
 FACTORS: dict[str, list[Any]] = {
-    "cell": ["lstm", "gru", "elman"],
+    "cell": ["lstm", "gru", "elman", "mingru", "lru"],
     "n_envs": [1, 8, 64, 256, 1024],
     "hidden": [32, 64, 128, 256],
     "n_steps": [32, 128, 512],
 }
 CENTRE: dict[str, Any] = {"cell": "lstm", "n_envs": 8, "hidden": 64, "n_steps": 128}
 HEAD = ["", "cell", "n_envs", "H", "T", "environments", "acting", "updating", "in all", "MiB", "beyond tiny"]
-WIDTHS = [14, 5, 6, 3, 3, 12, 8, 8, 8, 6, 11]
+WIDTHS = [14, 6, 6, 3, 3, 12, 8, 8, 8, 6, 11]
 
 
 def points(full: bool) -> list[dict[str, Any]]:

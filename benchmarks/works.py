@@ -107,8 +107,8 @@ def update(cell: str, rows: int, hidden: int) -> Work:
 
 
 UPDATES = {
-    f"{cell.upper():4}  {rows:2} rows  H {hidden:3}": update(cell, rows, hidden)
-    for cell in ("gru", "lstm")
+    f"{cell.upper():6}  {rows:2} rows  H {hidden:3}": update(cell, rows, hidden)
+    for cell in ("gru", "lstm", "mingru", "lru")
     for rows, hidden in ((64, 128), (64, 64), (8, 64))
 }
 

@@ -41,7 +41,8 @@ def fits(network: RecurrentNetwork) -> bool:
     memories = [m for m in (network.memory, network.critic_memory) if isinstance(m, Memory)]
     layers: list[Any] = [layer for memory in memories for layer in memory.layers]
     return (
-        all(compiled.fits(layer, weight) for layer in layers)
+        all(memory.chain for memory in memories)
+        and all(compiled.fits(layer, weight) for layer in layers)
         and type(network.actor_head.activation) in (nn.Tanh, nn.ReLU)
         and simple(network.actuators)
     )

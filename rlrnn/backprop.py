@@ -25,6 +25,7 @@ from rlrnn import acting, compiled
 from rlrnn.actuators import ChoiceActuators, ContinuousActuators
 from rlrnn.buffers import Rows, map_arrays
 from rlrnn.cells import Cell, FeedForward, Fir, Gru, Lstm
+from rlrnn.cells.cell import exactly
 from rlrnn.delays import windows
 from rlrnn.layers import Affine, FirstUnits
 from rlrnn.network import RecurrentNetwork
@@ -216,9 +217,9 @@ def fits(network: RecurrentNetwork) -> bool:
     return (
         compiled.installed()
         and weight.device.type == "cpu"
-        and all(memory.dropout == 0.0 for memory in memories)
+        and all(memory.chain and memory.dropout == 0.0 for memory in memories)
         and all(
-            type(layer) in (FeedForward, Fir) or compiled.fits(cast("Cell", layer), weight)
+            exactly(layer, FeedForward, Fir) or compiled.fits(cast("Cell", layer), weight)
             for memory in memories
             for layer in memory.layers
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -23,6 +24,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm
+from rlrnn.cells.cell import exactly
+from rlrnn.cells.linear import LinearCell
 from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, recurrence
 
 SWITCH = "RLRNN_FAST"  # "0" in the environment: as if the extra were not installed
@@ -45,7 +48,9 @@ def installed() -> bool:
 
 def what_runs(cell: str, device: str) -> str:
     """What runs that kind of cell on that device, for the record of a run."""
-    if CELLS.get(cell) not in COMPILED or device != "cpu" or not installed():
+    kind = CELLS.get(cell, Cell)
+    known = kind in COMPILED or issubclass(kind, LinearCell)
+    if not known or device != "cpu" or not installed():
         return "torch"
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "scipy"))
 
@@ -53,7 +58,7 @@ def what_runs(cell: str, device: str) -> str:
 def fits(cell: Cell, x: Tensor) -> bool:
     """Whether these kernels run this cell: a function of cell, device and installation, never of a timing."""
     return (
-        type(cell) in COMPILED
+        exactly(cell, *COMPILED)
         and _weights(cell).dim() == 2  # no population
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
@@ -178,9 +183,9 @@ def loaded() -> tuple[ModuleType, _OneThread]:
 def _load() -> tuple[ModuleType, _OneThread]:
     from numba.core import event
 
-    from rlrnn import kernels, losses
+    from rlrnn import kernels, losses, scan_kernels
 
-    ours = (kernels.__name__, losses.__name__)
+    ours = (kernels.__name__, losses.__name__, scan_kernels.__name__)
 
     class Announcement(event.Listener):
         made = False
@@ -197,6 +202,12 @@ def _load() -> tuple[ModuleType, _OneThread]:
 
     event.register("numba:compile", Announcement())
     return kernels, _OneThread()
+
+
+def scan_kernels() -> ModuleType:
+    """Those of linear recurrences, which multiply no matrices and so need no ``one_blas_thread``."""
+    loaded()  # whose announcement is theirs too
+    return importlib.import_module("rlrnn.scan_kernels")
 
 
 class _OneThread:

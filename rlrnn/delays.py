@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells import Cell, Fir, Graph
-from rlrnn.cells.cell import affine
+from rlrnn.cells.cell import affine, exactly
 from rlrnn.cells.elman import NONLINEARITIES
 
 
@@ -20,9 +20,9 @@ def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Graph]:
     """Whether this path takes the cell: one network's, not a population's."""
     if x.dim() != 3:
         return False
-    if type(cell) is Graph:
+    if exactly(cell, Graph):
         return cell.stages is not None and cell.weight.dim() == 1
-    return type(cell) is Fir and cell.weight_input.dim() == 2
+    return exactly(cell, Fir) and cell.weight_input.dim() == 2
 
 
 def unroll(cell: Fir | Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells import Cell, Gru, Lstm
+from rlrnn.cells.cell import exactly
 
 # sigmoid(-1000) is exactly 0 in float32 and float64, and so is its derivative.
 SHUT = -1000.0
@@ -22,7 +23,7 @@ SHUT = -1000.0
 
 def fits(cell: Cell) -> TypeGuard[Lstm | Gru]:
     """Whether a fused kernel pays for this cell where it is: never a question of a timing."""
-    if type(cell) is not Lstm and not (type(cell) is Gru and cell.weight_input.is_cuda):
+    if not exactly(cell, Lstm) and not (exactly(cell, Gru) and cell.weight_input.is_cuda):
         return False
     return cell.weight_input.dim() == 2  # torch's kernels know no populations
 

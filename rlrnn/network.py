@@ -35,7 +35,7 @@ class NetworkDescription:
     cell: str = "lstm"  # kind of memory, a name in rlrnn.cells.CELLS
     hidden_size: int = 256  # units per layer of memory
     n_layers: int = 1  # layers of memory
-    cell_options: Mapping[str, Any] = field(default_factory=dict)  # of the cell, and dropout between layers
+    cell_options: Mapping[str, Any] = field(default_factory=dict)  # of the cell; dropout, residual
     # What the critic remembers with: "own" memory; "shared": the actor's, taught by both; "detached":
     # the actor's, taught by the actor alone; "feedforward": nothing.
     critic: str = "own"

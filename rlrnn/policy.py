@@ -43,7 +43,7 @@ class RecurrentPolicy(BasePolicy):
     :param cell: kind of memory, a name in ``rlrnn.cells.CELLS``
     :param hidden_size: units per layer of memory (contrib: ``lstm_hidden_size``)
     :param n_layers: layers of memory (contrib: ``n_lstm_layers``)
-    :param cell_options: options of the cell, and ``dropout`` between layers (contrib: ``lstm_kwargs``)
+    :param cell_options: options of the cell, and ``dropout`` and ``residual`` (contrib: ``lstm_kwargs``)
     :param critic: "own" memory, "shared" with the actor, "detached" (shared, but taught by the actor
         alone: contrib's ``shared_lstm=True``), or "feedforward" (contrib's ``enable_critic_lstm=False``)
     :param normalize_observations: Box vectors to mean 0, std 1 by running statistics kept in the network

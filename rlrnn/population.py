@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rlrnn import compiled
 from rlrnn.actuators import Actuators, ChoiceActuators, ContinuousActuators
 from rlrnn.cells import Elman, FeedForward, Gru, Lstm
+from rlrnn.cells.cell import exactly
 from rlrnn.errors import UserError
 from rlrnn.layers import FirstUnits
 from rlrnn.network import RecurrentNetwork
@@ -95,7 +96,7 @@ class Population:
 def fits(network: RecurrentNetwork) -> bool:
     """Whether compiled kernels know all that its actor is made of."""
     memory, weight = network.memory, network.value.weight
-    known = all(type(cell) in (Elman, Gru, Lstm, FeedForward) for cell in memory.layers)
+    known = memory.chain and all(exactly(cell, Elman, Gru, Lstm, FeedForward) for cell in memory.layers)
     heads = type(network.actor_head.activation) in ACTIVATIONS
     return known and heads and weight.dtype == torch.float32 and compiled.installed()
 

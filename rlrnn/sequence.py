@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from rlrnn import compiled, delays, fused
+from rlrnn import compiled, delays, fused, scans
 from rlrnn.cells import Cell, make_cell
 from rlrnn.errors import UserError
 
@@ -44,6 +44,7 @@ def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor,
 class Memory(nn.Module):
     """Layers of one kind of cell, each fed by the one below; dropout between layers while training.
 
+    ``residual``: each layer but the first adds what it is fed (before dropout) to what it says.
     The state [B, S] of the whole is the layers' states side by side.
     """
 
@@ -55,6 +56,7 @@ class Memory(nn.Module):
         n_layers: int = 1,
         *,
         dropout: float = 0.0,
+        residual: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -76,6 +78,12 @@ class Memory(nn.Module):
         self.state_sizes = [layer.state_size for layer in layers]
         self.state_size = sum(self.state_sizes)
         self.dropout = dropout
+        self.residual = residual
+
+    @property
+    def chain(self) -> bool:
+        """Whether each layer hears the one below alone, which is all that whole-network paths know."""
+        return not self.residual or len(self.layers) == 1
 
     def step(self, x: Tensor, start: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step: x [..., B, I], start [..., B] bool (None: nowhere), state -> y [..., B, H], state."""
@@ -83,7 +91,8 @@ class Memory(nn.Module):
             state = clear(state, start)
         states: list[Tensor] = []
         for layer, own in self._layers_and_states(state):
-            x, own = layer.step(layer.project(self._drop(x, bool(states))), own)
+            y, own = layer.step(layer.project(self._drop(x, bool(states))), own)
+            x = self._add(x, y, bool(states))
             states.append(own)
         return x, states[0] if len(states) == 1 else torch.cat(states, dim=-1)
 
@@ -91,30 +100,36 @@ class Memory(nn.Module):
         """All steps: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state [B, S]."""
         states: list[Tensor] = []
         for layer, own in self._layers_and_states(state):
-            x = self._drop(x, bool(states))
-            if compiled.fits(layer, x):
-                x, own = compiled.unroll(layer, x, start, own)
-            elif delays.fits(layer, x):
-                x, own = delays.unroll(layer, x, start, own)
+            fed = self._drop(x, bool(states))
+            if compiled.fits(layer, fed):
+                y, own = compiled.unroll(layer, fed, start, own)
+            elif delays.fits(layer, fed):
+                y, own = delays.unroll(layer, fed, start, own)
+            elif scans.fits(layer):
+                y, own = scans.unroll(layer, fed, start, own)
             else:
-                x, own = unroll(layer, x, start, own)
+                y, own = unroll(layer, fed, start, own)
+            x = self._add(x, y, bool(states))
             states.append(own)
         return x, torch.cat(states, dim=-1)
 
     def outputs(self, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
         """The outputs of ``unroll`` alone, which is all that an update needs, by the fastest path."""
         for index, (layer, own) in enumerate(self._layers_and_states(state)):
-            x = self._drop(x, index > 0)
+            fed = self._drop(x, index > 0)
             if layer.state_size == 0:  # no memory, no time: all steps at once
-                x = layer.step(layer.project(x), own.expand(*x.shape[:-1], 0))[0]
-            elif compiled.fits(layer, x):
-                x = compiled.unroll(layer, x, start, own)[0]
-            elif delays.fits(layer, x):
-                x = delays.unroll(layer, x, start, own)[0]
+                y = layer.step(layer.project(fed), own.expand(*fed.shape[:-1], 0))[0]
+            elif compiled.fits(layer, fed):
+                y = compiled.unroll(layer, fed, start, own)[0]
+            elif delays.fits(layer, fed):
+                y = delays.unroll(layer, fed, start, own)[0]
+            elif scans.fits(layer):
+                y = scans.unroll(layer, fed, start, own)[0]
             elif fused.fits(layer):
-                x = fused.outputs(layer, x, start, own)
+                y = fused.outputs(layer, fed, start, own)
             else:
-                x = unroll(layer, x, start, own)[0]
+                y = unroll(layer, fed, start, own)[0]
+            x = self._add(x, y, index > 0)
         return x
 
     def _layers_and_states(self, state: Tensor) -> Iterator[tuple[Cell, Tensor]]:
@@ -125,3 +140,6 @@ class Memory(nn.Module):
         if between and self.training and self.dropout > 0.0:
             return nn.functional.dropout(x, self.dropout)
         return x
+
+    def _add(self, x: Tensor, y: Tensor, between: bool) -> Tensor:
+        return x + y if self.residual and between and x.shape == y.shape else y

@@ -11,7 +11,10 @@ from rlrnn.cells.elman import Elman
 from rlrnn.cells.fir import Fir
 from rlrnn.cells.graph import Graph
 from rlrnn.cells.gru import Gru
+from rlrnn.cells.linear import LinearCell
+from rlrnn.cells.lru import Lru
 from rlrnn.cells.lstm import Lstm
+from rlrnn.cells.mingru import MinGru
 from rlrnn.cells.none import FeedForward
 from rlrnn.errors import UserError
 
@@ -22,6 +25,8 @@ CELLS: dict[str, type[Cell]] = {
     "fir": Fir,
     "graph": Graph,
     "none": FeedForward,
+    "mingru": MinGru,
+    "lru": Lru,
 }
 
 
@@ -60,7 +65,10 @@ __all__ = [
     "Fir",
     "Graph",
     "Gru",
+    "LinearCell",
+    "Lru",
     "Lstm",
+    "MinGru",
     "graph_edges",
     "make_cell",
     "register_cell",

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,11 @@ class Cell(nn.Module, ABC):
         """``step``, with what depends on the weights alone worked out: for many steps of one row."""
         return self.step
 
+    @property
+    def plain(self) -> bool:
+        """Whether no option changes what ``step`` computes: paths written for this kind may then run it."""
+        return True
+
     def wires(self) -> list[Wire]:
         """The cell as a directed graph: what hears what, after how many steps.
 
@@ -75,6 +80,17 @@ class Cell(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"{self.input_size} -> {self.output_size}, state {self.state_size}"
+
+
+Kind = TypeVar("Kind", bound=Cell)
+
+
+def exactly(cell: nn.Module, *kinds: type[Kind]) -> TypeGuard[Kind]:
+    """Whether a path written for these kinds of cell, and for nothing else, may run this one.
+
+    A class derived from one of them may step otherwise, and so may an option of the cell's own.
+    """
+    return isinstance(cell, Cell) and type(cell) in kinds and cell.plain
 
 
 def uniform(bound: float, *shape: int) -> nn.Parameter:
@@ -120,6 +136,20 @@ def gate_norm(weight: Tensor, size: int) -> Tensor:
     """How strongly each unit hears each source through all its gates: [I, gates * H] -> norms [I, H]."""
     norms: Tensor = weight.unflatten(-1, (-1, size)).norm(dim=-2)
     return norms
+
+
+def normalised(x: Tensor, gain: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., B, G] with mean 0 and deviation 1 over its last axis, times a gain [G] or [P, G], plus a bias.
+
+    Ba, Kiros & Hinton, "Layer normalization" (2016).
+    """
+    scaled = nn.functional.layer_norm(x, x.shape[-1:]) * gain.unsqueeze(-2)
+    return scaled if bias is None else scaled + bias.unsqueeze(-2)
+
+
+def ones(size: int) -> nn.Parameter:
+    """A gain [size] as it begins."""
+    return nn.Parameter(torch.ones(size))
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlrnn.cells.cell import Cell, Wire, affine, gate_norm, recurrent_bias, recurrent_weights
+from rlrnn.cells.cell import (
+    Cell,
+    Wire,
+    affine,
+    gate_norm,
+    normalised,
+    ones,
+    recurrent_bias,
+    recurrent_weights,
+)
 
 
 class Gru(Cell):
@@ -13,30 +22,63 @@ class Gru(Cell):
 
     r, z = sigmoid(x W + b + h U + c), n = tanh(x W_n + b_n + r * (h U_n + c_n)), h' = n + z * (h - n).
     Columns of the weights: r, z, n, H each, as ``torch.nn.GRU`` orders its rows.
+
+    ``layer_norm``: what the gates hear and what n hears are normalised, from x and from h, each by itself
+    (Ba, Kiros & Hinton 2016, eq. 26 to 28).
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, bias: bool = True, init: str = "orthogonal"
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        init: str = "orthogonal",
+        layer_norm: bool = False,
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
+        self.layer_norm = layer_norm
         self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=3)
         self.bias_input = recurrent_bias(init, hidden_size, gates=3) if bias else None
         self.bias_hidden = recurrent_bias(init, hidden_size, gates=3) if bias else None
         if self.bias_hidden is not None and init == "orthogonal":
             with torch.no_grad():  # z begins near 0.73: remember rather than overwrite
                 self.bias_hidden[hidden_size : 2 * hidden_size] = 1.0
+        if layer_norm:
+            self.gain_input, self.gain_hidden = ones(3 * hidden_size), ones(3 * hidden_size)
+
+    @property
+    def plain(self) -> bool:
+        return not self.layer_norm
 
     def project(self, x: Tensor) -> Tensor:
+        if self.layer_norm:
+            return self._normalised(affine(x, self.weight_input, None), self.gain_input, self.bias_input)
         return affine(x, self.weight_input, self.bias_input)
 
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         size = self.output_size
         x_gates, x_n = projected.split((2 * size, size), dim=-1)
-        h_gates, h_n = affine(state, self.weight_hidden, self.bias_hidden).split((2 * size, size), dim=-1)
+        h_gates, h_n = self._heard(state).split((2 * size, size), dim=-1)
         r, z = torch.sigmoid(x_gates + h_gates).split(size, dim=-1)
         n = torch.tanh(torch.addcmul(x_n, r, h_n))
         h = torch.lerp(n, state, z)
         return h, h
+
+    def _heard(self, state: Tensor) -> Tensor:
+        """What r, z and n hear of the units: [..., B, H] -> [..., B, 3H]."""
+        if self.layer_norm:
+            return self._normalised(
+                affine(state, self.weight_hidden, None), self.gain_hidden, self.bias_hidden
+            )
+        return affine(state, self.weight_hidden, self.bias_hidden)
+
+    def _normalised(self, x: Tensor, gain: Tensor, bias: Tensor | None) -> Tensor:
+        """The gates' 2H columns by themselves, and n's H."""
+        sizes = 2 * self.output_size, self.output_size
+        biases = (None, None) if bias is None else bias.split(sizes, dim=-1)
+        parts = zip(x.split(sizes, dim=-1), gain.split(sizes, dim=-1), biases, strict=True)
+        return torch.cat([normalised(*part) for part in parts], dim=-1)
 
     def wires(self) -> list[Wire]:
         size = self.output_size

@@ -11,17 +11,20 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from rlrnn.cells import Cell, Fir
+from rlrnn.cells import Cell, Delay, Fir
 from rlrnn.cells.cell import affine
 
 
-def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir]:
+def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Delay]:
     """Whether this path takes the cell: one network's, not a population's."""
-    return type(cell) is Fir and x.dim() == 3 and cell.weight_input.dim() == 2
+    return type(cell) in (Fir, Delay) and x.dim() == 3 and cell.weight_input.dim() == 2
 
 
-def unroll(cell: Fir, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def unroll(cell: Fir | Delay, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """As ``sequence.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
+    if isinstance(cell, Delay):
+        u = cell.project(x)
+        return torch.cat((u, windows(u, start, state)), dim=-1), line_after(u, start, state)
     held = windows(x, start, state, cell.dilation)
     y = torch.tanh(affine(x, cell.weight_input, cell.bias) + affine(held, cell.weight_delayed, None))
     return y, line_after(x, start, state)

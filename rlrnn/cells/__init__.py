@@ -6,11 +6,16 @@ import inspect
 from typing import Any
 
 from rlrnn.cells.cell import Cell
+from rlrnn.cells.delay import Delay
 from rlrnn.cells.elman import Elman
 from rlrnn.cells.fir import Fir
 from rlrnn.cells.gru import Gru
+from rlrnn.cells.legendre import Legendre
 from rlrnn.cells.lstm import Lstm
+from rlrnn.cells.matrix import Matrix
 from rlrnn.cells.none import FeedForward
+from rlrnn.cells.reservoir import Reservoir
+from rlrnn.cells.storage import Storage
 from rlrnn.errors import UserError
 
 CELLS: dict[str, type[Cell]] = {
@@ -19,6 +24,11 @@ CELLS: dict[str, type[Cell]] = {
     "lstm": Lstm,
     "fir": Fir,
     "none": FeedForward,
+    "delay": Delay,
+    "legendre": Legendre,
+    "reservoir": Reservoir,
+    "matrix": Matrix,
+    "storage": Storage,
 }
 
 
@@ -49,4 +59,19 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
     return CELLS[name](input_size, hidden_size, **options)
 
 
-__all__ = ["CELLS", "Cell", "Elman", "FeedForward", "Fir", "Gru", "Lstm", "make_cell", "register_cell"]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "Delay",
+    "Elman",
+    "FeedForward",
+    "Fir",
+    "Gru",
+    "Legendre",
+    "Lstm",
+    "Matrix",
+    "Reservoir",
+    "Storage",
+    "make_cell",
+    "register_cell",
+]

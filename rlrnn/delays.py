@@ -17,7 +17,9 @@ from rlrnn.cells.cell import affine
 
 def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Delay]:
     """Whether this path takes the cell: one network's, not a population's."""
-    return type(cell) in (Fir, Delay) and x.dim() == 3 and cell.weight_input.dim() == 2
+    if type(cell) is not Fir and type(cell) is not Delay:
+        return False
+    return x.dim() == 3 and cell.weight_input.dim() == 2
 
 
 def unroll(cell: Fir | Delay, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -157,7 +157,9 @@ def test_a_population_of_heads_equals_its_members_one_by_one(build: Callable[[],
         torch.testing.assert_close(joint(x)[p], member(x[p]), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(CELLS.keys() - {"matrix", "storage"}))  # whose gates begin open or shut
+@pytest.mark.parametrize(
+    "name", sorted(CELLS.keys() - {"matrix", "storage"})
+)  # whose gates begin open or shut
 def test_initial_weights_stay_within_torchs_bound(name: str) -> None:
     options = {"init": "torch"} if name in ("elman", "gru", "lstm") else {}
     cell = make_cell(name, 100, 25, **options)

@@ -35,7 +35,9 @@ class Legendre(Cell):
         self.order = divisor(hidden_size, near=8) if order is None else order
         self.channels = share(hidden_size, "order", self.order, "a legendre cell")
         if not 0.0 < theta < float("inf"):
-            raise UserError(f"theta is {theta}, but the window of a legendre cell is a number of steps above 0.")
+            raise UserError(
+                f"theta is {theta}, but the window of a legendre cell is a number of steps above 0."
+            )
         super().__init__(input_size, hidden_size, hidden_size)
         bound = inverse_root(input_size)
         self.weight_input = uniform(bound, input_size, self.channels)

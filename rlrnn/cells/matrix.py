@@ -86,8 +86,8 @@ def attend(matrix: Tensor, heads: Tensor, before: Tensor) -> Tensor:
     w = back * w.roll(-1, -1) + stay * w + on * w.roll(1, -1)
     w = w.abs()  # no episode leads to weights below 0, but a state given by hand may
     # Relative to the largest, which changes nothing, no power of all of them underflows to 0.
-    w = (w / w.amax(-1, keepdim=True).detach()) ** sharpening
-    return w / w.sum(-1, keepdim=True)
+    sharp: Tensor = (w / w.amax(-1, keepdim=True).detach()) ** sharpening
+    return sharp / sharp.sum(-1, keepdim=True)
 
 
 def unit(rows: Tensor) -> Tensor:

@@ -66,4 +66,5 @@ def sparse(size: int, fan_in: int, radius: float) -> Tensor:
     weights = torch.randn(size, size)
     heard = torch.rand(size, size).topk(min(fan_in, size), dim=0).indices
     weights = torch.zeros_like(weights).scatter(0, heard, weights)
-    return weights * (radius / torch.linalg.eigvals(weights).abs().max())
+    largest: Tensor = torch.linalg.eigvals(weights).abs().max()
+    return weights * (radius / largest)

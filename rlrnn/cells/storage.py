@@ -45,7 +45,9 @@ class Storage(Cell):
         width = hidden_size if width is None else width
         store_size = hidden_size if store_size is None else store_size
         if width < 1 or store_size < 1:
-            raise UserError(f"a storage has a width and a store_size of at least 1, not {width} and {store_size}.")
+            raise UserError(
+                f"a storage has a width and a store_size of at least 1, not {width} and {store_size}."
+            )
         inner = make_cell(store, width, store_size, **(store_options or {}))
         if inner.state_size == 0:
             raise UserError(
@@ -79,7 +81,9 @@ class Storage(Cell):
         """The store's blocks are called "store.x", "store.y" and so on; "store.x" is what is written."""
         v, w, g, c = torch.eye(sum(self.sizes)).to(self.weight_read).split(self.sizes, dim=1)
         told = [Wire("read", "controller", 1, self.weight_feedback)] if self.feedback else []
-        inner = [Wire(f"store.{w.source}", f"store.{w.target}", w.delay, w.strength) for w in self.store.wires()]
+        inner = [
+            Wire(f"store.{w.source}", f"store.{w.target}", w.delay, w.strength) for w in self.store.wires()
+        ]
         return [
             Wire("x", "controller", 0, self.weight_input),
             *told,

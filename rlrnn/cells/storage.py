@@ -51,8 +51,8 @@ class Storage(Cell):
         inner = make_cell(store, width, store_size, **(store_options or {}))
         if inner.state_size == 0:
             raise UserError(
-                f"a storage over {store!r} as it is here would store nothing, for this has neither delay nor "
-                "feedback (its state is of size 0): choose a store that remembers, such as 'legendre'."
+                f"a storage over {store!r} would store nothing, since that has neither delay nor feedback "
+                "with these options (a state of size 0): choose a store that remembers, such as 'legendre'."
             )
         read = inner.output_size
         super().__init__(input_size, hidden_size, inner.state_size + feedback * read)
@@ -82,7 +82,8 @@ class Storage(Cell):
         v, w, g, c = torch.eye(sum(self.sizes)).to(self.weight_read).split(self.sizes, dim=1)
         told = [Wire("read", "controller", 1, self.weight_feedback)] if self.feedback else []
         inner = [
-            Wire(f"store.{w.source}", f"store.{w.target}", w.delay, w.strength) for w in self.store.wires()
+            Wire(f"store.{wire.source}", f"store.{wire.target}", wire.delay, wire.strength)
+            for wire in self.store.wires()
         ]
         return [
             Wire("x", "controller", 0, self.weight_input),

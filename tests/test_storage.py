@@ -43,20 +43,14 @@ def play(cell: Cell, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Te
     return torch.stack(outputs), torch.stack(states)
 
 
-def delays_of(wires: list[Wire], blocks: dict[str, int], shown: Tensor, told: str) -> Tensor:
-    """What a graph of linear blocks makes of inputs [T, B, I]; within a step, blocks stand in order."""
-    past: dict[str, list[Tensor]] = {name: [] for name in ("x", *blocks)}
-    for x in shown:
+def by_wires(wires: list[Wire], shown: Tensor, size: int) -> Tensor:
+    """What a linear graph of the blocks x and y makes of inputs [T, B, I]."""
+    past: dict[str, list[Tensor]] = {"x": [], "y": []}
+    for t, x in enumerate(shown):
         past["x"].append(x)
-        for name, size in blocks.items():
-            total = x.new_zeros(len(x), size)
-            for wire in wires:
-                heard = past[wire.source]
-                if wire.target == name and len(heard) > wire.delay - (wire.source == name):
-                    # a block that hears itself has not been told yet at this step
-                    total = total + heard[-1 - wire.delay + (wire.source == name)] @ wire.strength
-            past[name].append(total)
-    return torch.stack(past[told])
+        heard = [past[w.source][t - w.delay] @ w.strength for w in wires if w.delay <= t]
+        past["y"].append(sum(heard, x.new_zeros(len(x), size)))
+    return torch.stack(past["y"])
 
 
 # ---- the mechanism
@@ -236,9 +230,7 @@ def test_units_are_shared_evenly(name: str, share: str) -> None:
 @pytest.mark.parametrize("name", ["delay", "legendre"])
 def test_the_wires_of_a_linear_cell_are_the_cell(name: str) -> None:
     cell, x = make(name), inputs()
-    torch.testing.assert_close(
-        delays_of(cell.wires(), {"y": UNITS}, x, "y"), play(cell, x)[0], rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(by_wires(cell.wires(), x, UNITS), play(cell, x)[0], rtol=0, atol=1e-12)
 
 
 # ---- the Legendre delay system

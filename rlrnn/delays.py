@@ -11,26 +11,27 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from rlrnn.cells import Cell, Fir, Graph
+from rlrnn.cells import Cell, Delay, Fir, Graph
 from rlrnn.cells.cell import affine, exactly
 from rlrnn.cells.elman import NONLINEARITIES
 
 
-def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Graph]:
+def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Delay | Graph]:
     """Whether this path takes the cell: one network's, not a population's."""
     if x.dim() != 3:
         return False
     if exactly(cell, Graph):
         return cell.stages is not None and cell.weight.dim() == 1
-    return exactly(cell, Fir) and cell.weight_input.dim() == 2
+    return exactly(cell, Fir, Delay) and next(cell.parameters()).dim() == 2
 
 
-def unroll(cell: Fir | Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def unroll(cell: Fir | Delay | Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """As ``sequence.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
-    return (_taps if isinstance(cell, Fir) else _stages)(cell, x, start, state)  # type: ignore[arg-type]
-
-
-def _taps(cell: Fir, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(cell, Graph):
+        return _stages(cell, x, start, state)
+    if isinstance(cell, Delay):
+        u = cell.project(x)
+        return torch.cat((u, windows(u, start, state)), dim=-1), line_after(u, start, state)
     held = windows(x, start, state, cell.dilation)
     y = torch.tanh(affine(x, cell.weight_input, cell.bias) + affine(held, cell.weight_delayed, None))
     return y, line_after(x, start, state)

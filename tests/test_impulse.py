@@ -18,6 +18,7 @@ from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.sequence import Memory
 
 CHAIN = [["x", "h0", 0], ["x", "h1", 2], ["h0", "h1", 3], ["h1", "h2", 0], ["h2", "h3", 1], ["h0", "h3", 2]]
+OPEN = {"store": "delay", "store_size": 6, "store_options": {"taps": 3}, "feedback": False}
 FINITE: list[tuple[str, dict[str, Any], int, int]] = [  # cell, options, layers, steps by hand
     ("none", {}, 1, 1),
     ("none", {}, 3, 1),
@@ -28,6 +29,10 @@ FINITE: list[tuple[str, dict[str, Any], int, int]] = [  # cell, options, layers,
     ("graph", {"edges": CHAIN}, 1, 5),
     ("graph", {"edges": CHAIN, "outputs": ["h0", "h1"]}, 1, 4),
     ("graph", {"edges": CHAIN}, 2, 9),
+    ("delay", {"taps": 4}, 1, 4),
+    ("delay", {"taps": 2}, 3, 4),
+    ("storage", OPEN, 1, 3),
+    ("storage", {"store": "storage", "store_options": OPEN, "feedback": False}, 2, 5),
 ]
 
 
@@ -126,6 +131,7 @@ def observations(steps: int, rows: int) -> dict[str, Tensor]:
         ("none", 1, {}),
         ("graph", 1, {"edges": CHAIN}),
         ("graph", 2, {"edges": CHAIN}),
+        ("storage", 1, OPEN),
     ],
 )
 def test_a_finite_network_unrolls_into_a_feedforward_one(

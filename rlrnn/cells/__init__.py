@@ -6,27 +6,37 @@ import inspect
 from typing import Any
 
 from rlrnn.cells.cell import Cell
+from rlrnn.cells.delay import Delay
 from rlrnn.cells.edges import graph_edges
 from rlrnn.cells.elman import Elman
 from rlrnn.cells.fir import Fir
 from rlrnn.cells.graph import Graph
 from rlrnn.cells.gru import Gru
+from rlrnn.cells.legendre import Legendre
 from rlrnn.cells.linear import LinearCell
 from rlrnn.cells.lru import Lru
 from rlrnn.cells.lstm import Lstm
+from rlrnn.cells.matrix import Matrix
 from rlrnn.cells.mingru import MinGru
 from rlrnn.cells.none import FeedForward
+from rlrnn.cells.reservoir import Reservoir
+from rlrnn.cells.storage import Storage
 from rlrnn.errors import UserError
 
 CELLS: dict[str, type[Cell]] = {
     "elman": Elman,
     "gru": Gru,
     "lstm": Lstm,
-    "fir": Fir,
-    "graph": Graph,
-    "none": FeedForward,
     "mingru": MinGru,
     "lru": Lru,
+    "fir": Fir,
+    "graph": Graph,
+    "storage": Storage,
+    "delay": Delay,
+    "legendre": Legendre,
+    "reservoir": Reservoir,
+    "matrix": Matrix,
+    "none": FeedForward,
 }
 
 
@@ -60,15 +70,20 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
 __all__ = [
     "CELLS",
     "Cell",
+    "Delay",
     "Elman",
     "FeedForward",
     "Fir",
     "Graph",
     "Gru",
+    "Legendre",
     "LinearCell",
     "Lru",
     "Lstm",
+    "Matrix",
     "MinGru",
+    "Reservoir",
+    "Storage",
     "graph_edges",
     "make_cell",
     "register_cell",

@@ -1,0 +1,70 @@
+"""A reservoir: many fixed random units with feedback, of which only the readers learn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlrnn.cells.cell import Cell, Wire, affine, inverse_root
+from rlrnn.errors import UserError
+
+
+class Reservoir(Cell):
+    """s' = (1 - leak) s + leak tanh(x W + s U + b): an echo state network. Jaeger (2001), GMD report 148.
+
+    All weights are drawn when it is made, saved with the agent, and never learn; what reads y = s does.
+    Each unit hears ``fan_in`` others, through weights that give U the spectral radius ``radius``: near 1
+    echoes last long, above 1 they may never fade. Small ``input_scale`` keeps the units where tanh is
+    straight: they remember more and compute less.
+    """
+
+    weight_input: Tensor  # [I, H] ~ N(0, input_scale^2 / I)
+    weight_hidden: Tensor  # [H, H]
+    bias: Tensor | None  # [H]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        radius: float = 0.95,
+        leak: float = 1.0,
+        fan_in: int = 10,
+        input_scale: float = 0.5,
+    ) -> None:
+        if not radius > 0.0 or not 0.0 < leak <= 1.0 or fan_in < 1:
+            raise UserError(
+                f"a reservoir has a radius above 0, a leak above 0 and up to 1, and a fan_in of at least 1, "
+                f"not radius={radius}, leak={leak}, fan_in={fan_in}."
+            )
+        super().__init__(input_size, hidden_size, hidden_size)
+        self.leak = leak
+        scale = input_scale * inverse_root(input_size)
+        self.register_buffer("weight_input", torch.randn(input_size, hidden_size) * scale)
+        self.register_buffer("weight_hidden", sparse(hidden_size, fan_in, radius))
+        self.register_buffer("bias", torch.randn(hidden_size) * 0.1 if bias else None)
+
+    def project(self, x: Tensor) -> Tensor:
+        return affine(x, self.weight_input, self.bias)
+
+    def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        heard = torch.tanh(projected + affine(state, self.weight_hidden, None))
+        s = torch.lerp(state, heard, self.leak)
+        return s, s
+
+    def wires(self) -> list[Wire]:
+        stays = (1.0 - self.leak) * torch.eye(self.output_size).to(self.weight_hidden)
+        return [
+            Wire("x", "y", 0, self.leak * self.weight_input),
+            Wire("y", "y", 1, self.leak * self.weight_hidden + stays),
+        ]
+
+
+def sparse(size: int, fan_in: int, radius: float) -> Tensor:
+    """Random weights [H, H], ``fan_in`` into each unit, whose largest eigenvalue has that modulus."""
+    weights = torch.randn(size, size)
+    heard = torch.rand(size, size).topk(min(fan_in, size), dim=0).indices
+    weights = torch.zeros_like(weights).scatter(0, heard, weights)
+    largest: Tensor = torch.linalg.eigvals(weights).abs().max()
+    return weights * (radius / largest)

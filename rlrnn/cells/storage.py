@@ -1,0 +1,102 @@
+"""Controlled storage: an LSTM's gates around a memory that is any other cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rlrnn.cells.cell import Cell, Wire, add_product, affine, inverse_root
+from rlrnn.errors import UserError
+
+
+class Storage(Cell):
+    """Hochreiter & Schmidhuber's (1997) memory block, whose carousel is replaced by the cell ``store``.
+
+    v, c = x W + r U + b;  w, g = sigmoid(...)       a controller hears the inputs and the last read r
+    m = store(w * tanh(v))                           written through a gate, ``width`` numbers
+    r' = g * tanh(m)                                 read through a gate, ``store_size`` numbers
+    y = tanh(c + r' V)                               told within the step
+
+    A store that adds up what is written makes r' the output of an LSTM without forget gate. The tanh
+    is theirs, for stores without bounds: what is heard again must have some. Without ``feedback`` the
+    controller is blind to r, and a store of finite impulse makes the whole one. The columns of W and U:
+    v, w, g, c. The state is [the store's | r if it is heard]. ``store_options`` are the store's own.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        store: str = "legendre",
+        width: int | None = None,
+        store_size: int | None = None,
+        store_options: Mapping[str, Any] | None = None,
+        feedback: bool = True,
+    ) -> None:
+        from rlrnn.cells import make_cell  # late: the registry knows this class
+
+        width = hidden_size if width is None else width
+        store_size = hidden_size if store_size is None else store_size
+        if width < 1 or store_size < 1:
+            raise UserError(
+                f"a storage has a width and a store_size of at least 1, not {width} and {store_size}."
+            )
+        inner = make_cell(store, width, store_size, **(store_options or {}))
+        if inner.state_size == 0:
+            raise UserError(
+                f"a storage over {store!r} would store nothing, since that has neither delay nor feedback "
+                "with these options (a state of size 0): choose a store that remembers, such as 'legendre'."
+            )
+        read = inner.output_size
+        super().__init__(input_size, hidden_size, inner.state_size + feedback * read)
+        self.store, self.feedback = inner, feedback
+        self.sizes = (width, width, read, hidden_size)
+        self.weight_input = normal(input_size, sum(self.sizes))
+        self.weight_feedback = normal(read, sum(self.sizes)) if feedback else None
+        self.weight_read = normal(read, hidden_size)
+        self.bias = torch.nn.Parameter(torch.zeros(sum(self.sizes))) if bias else None
+
+    def project(self, x: Tensor) -> Tensor:
+        return affine(x, self.weight_input, self.bias)
+
+    def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        stored, read = state.tensor_split((self.store.state_size,), dim=-1)
+        if self.weight_feedback is not None:
+            projected = add_product(projected, read, self.weight_feedback)
+        v, w, g, c = projected.split(self.sizes, dim=-1)
+        written = torch.sigmoid(w) * torch.tanh(v)
+        m, stored = self.store.step(self.store.project(written), stored)
+        read = torch.sigmoid(g) * torch.tanh(m)
+        y = torch.tanh(add_product(c, read, self.weight_read))
+        return y, torch.cat((stored, read), dim=-1) if self.feedback else stored
+
+    def wires(self) -> list[Wire]:
+        """The store's blocks are called "store.x", "store.y" and so on; "store.x" is what is written."""
+        v, w, g, c = torch.eye(sum(self.sizes)).to(self.weight_read).split(self.sizes, dim=1)
+        told = [Wire("read", "controller", 1, self.weight_feedback)] if self.feedback else []
+        inner = [
+            Wire(f"store.{wire.source}", f"store.{wire.target}", wire.delay, wire.strength)
+            for wire in self.store.wires()
+        ]
+        return [
+            Wire("x", "controller", 0, self.weight_input),
+            *told,
+            Wire("controller", "store.x", 0, v + w),
+            *inner,
+            Wire("controller", "read", 0, g),
+            Wire("store.y", "read", 0, torch.eye(self.sizes[2]).to(g)),
+            Wire("controller", "y", 0, c),
+            Wire("read", "y", 0, self.weight_read),
+        ]
+
+
+def normal(inputs: int, units: int) -> torch.nn.Parameter:
+    """Initial weights [I, U] ~ N(0, 1 / I)."""
+    return torch.nn.Parameter(torch.randn(inputs, units) * inverse_root(inputs))

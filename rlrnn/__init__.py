@@ -13,6 +13,7 @@ _HOMES = {
     "CnnElmanPolicy": "policy",
     "CnnGruPolicy": "policy",
     "CnnLstmPolicy": "policy",
+    "Episode": "imitation",
     "Evolution": "evolution",
     "MlpElmanPolicy": "policy",
     "MlpGruPolicy": "policy",
@@ -24,13 +25,18 @@ _HOMES = {
     "RecurrentNetwork": "network",
     "RecurrentPPO": "ppo",
     "RecurrentPolicy": "policy",
+    "SequenceLearner": "supervised",
     "UserError": "errors",
     "evaluate": "evaluation",
+    "imitate": "imitation",
+    "load_episodes": "imitation",
     "make_vec": "catalogue",
     "plot": "plotting",
     "read_recipe": "recipes",
+    "record": "recording",
     "register_cell": "cells",
     "register_strategy": "strategies",
+    "save_episodes": "imitation",
     "train": "training",
     "watch": "watching",
 }
@@ -44,6 +50,10 @@ if TYPE_CHECKING:
     from rlrnn.errors import UserError as UserError
     from rlrnn.evaluation import evaluate as evaluate
     from rlrnn.evolution import Evolution as Evolution
+    from rlrnn.imitation import Episode as Episode
+    from rlrnn.imitation import imitate as imitate
+    from rlrnn.imitation import load_episodes as load_episodes
+    from rlrnn.imitation import save_episodes as save_episodes
     from rlrnn.network import RecurrentNetwork as RecurrentNetwork
     from rlrnn.player import Player as Player
     from rlrnn.plotting import plot as plot
@@ -59,7 +69,9 @@ if TYPE_CHECKING:
     from rlrnn.policy import RecurrentPolicy as RecurrentPolicy
     from rlrnn.ppo import RecurrentPPO as RecurrentPPO
     from rlrnn.recipes import read_recipe as read_recipe
+    from rlrnn.recording import record as record
     from rlrnn.strategies import register_strategy as register_strategy
+    from rlrnn.supervised import SequenceLearner as SequenceLearner
     from rlrnn.training import train as train
     from rlrnn.watching import watch as watch
 

@@ -8,6 +8,7 @@ Letters: T steps of a sequence, S of several one after another, O output units, 
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,9 +147,9 @@ class CrossEntropy(Labelled):
         labels = np.asarray(given)
         if (labels.ndim == 0) != self.final:
             raise UserError(
-                f"the target of sequence {number} is {'one label' if labels.ndim == 0 else 'an array'}, but "
-                f"others are {'one label each' if self.final else 'arrays'}: give all sequences one label, or "
-                "all of them a label per step."
+                f"the target of sequence {number} is {'an array' if labels.ndim else 'one label'}, but "
+                f"others are {'one label each' if self.final else 'arrays'}: give all sequences one label, "
+                "or all of them a label per step."
             )
         if self.final:
             labels, mask = _at_the_end(number, labels, mask, steps)
@@ -216,8 +217,8 @@ class Ctc(Labelled):
     def error(self, y: Tensor, targets: Sequence[Target], lengths: list[int]) -> Tensor:
         padded = nn.utils.rnn.pad_sequence(list(y.log_softmax(1).split(lengths)))  # [longest, N, O]
         strings = torch.cat([t.values for t in targets])
-        sizes = tuple(len(t.values) for t in targets)
-        return nn.functional.ctc_loss(padded, strings, tuple(lengths), sizes, reduction="sum")
+        sizes = torch.tensor([len(t.values) for t in targets])
+        return nn.functional.ctc_loss(padded, strings, torch.tensor(lengths), sizes, reduction="sum")
 
     def predictions(self, y: Sequence[Tensor]) -> list[Any]:
         strings = [self.classes[np.asarray(best_path(each), np.int64) - 1] for each in y]
@@ -233,7 +234,7 @@ class Ctc(Labelled):
 def best_path(y: Tensor) -> list[int]:
     """The string that the likeliest unit of every step [T, O] spells: repeats merged, blanks (0) dropped."""
     units = [-1, *y.argmax(1).tolist()]
-    return [unit for before, unit in zip(units, units[1:], strict=False) if unit not in (0, before)]
+    return [unit for before, unit in itertools.pairwise(units) if unit not in (0, before)]
 
 
 def edit_distance(one: Sequence[Any], other: Sequence[Any]) -> int:
@@ -254,8 +255,8 @@ def _at_the_end(number: int, value: Array, mask: Any, steps: int) -> tuple[Array
     """One target for a whole sequence, as targets of which only the last step's counts."""
     if mask is not None:
         raise UserError(
-            f"sequence {number} has one target, which stands at its last step, and a mask: leave mask out, or "
-            "give a target for each step."
+            f"sequence {number} has one target, which stands at its last step, and a mask: leave mask out, "
+            "or give a target for each step."
         )
     return np.full(steps, value), np.arange(steps) == steps - 1
 

@@ -1,4 +1,4 @@
-"""Sequences of any lengths, end to end in rows that are nearly equally long: hardly a step is wasted.
+"""Sequences of any lengths, end to end in rows that are nearly equally long: few steps are wasted.
 
 Letters: N sequences, S steps of all of them together, T steps of a row, B rows. A row holds whole
 sequences; ``start`` clears the memory between them, so each is run as if it were alone.
@@ -39,27 +39,35 @@ class Packing:
 
 
 def pack(lengths: npt.ArrayLike, device: torch.device | str = "cpu") -> Packing:
-    """Lay sequences into as many rows as are on average at least as long as the longest of them.
+    """Lay sequences into rows that are nearly equally long, about one to two times the longest of them.
 
-    The longest come first, each into the row that is the shortest by then (Graham 1969): no row is
-    shorter than the longest row by more than that one's last sequence.
+    Of the numbers of rows for which that holds, the one with the least filling is taken.
     """
     sizes = np.asarray(lengths, np.int64)  # [N]
-    count = int(sizes.sum() // sizes.max())
-    ends = [(0, row) for row in range(count)]  # a heap of (steps so far, row)
-    begins, row_of = np.empty_like(sizes), np.empty_like(sizes)
-    for sequence in np.argsort(-sizes, kind="stable"):
-        end, row = ends[0]
-        begins[sequence], row_of[sequence] = end, row
-        heapq.heapreplace(ends, (end + int(sizes[sequence]), row))
-    place = np.concatenate(
-        [
-            (begin + np.arange(size)) * count + row
-            for begin, size, row in zip(begins, sizes, row_of, strict=True)
-        ]
-    )
-    start = np.zeros((max(ends)[0], count), np.bool_)
-    start[begins, row_of] = True
+    order = np.argsort(-sizes, kind="stable")
+    longest_first = sizes[order].tolist()
+    most = int(sizes.sum() // sizes.max())
+    counts = range(most, most // 2 or 1, -1) if most > 1 else [1]
+    count = min(counts, key=lambda rows: rows * _lay(longest_first, rows)[1])
+    places, steps = _lay(longest_first, count)
+    row, begin = np.empty((2, len(sizes)), np.int64)
+    row[order], begin[order] = np.transpose(places)
+    start = np.zeros((steps, count), np.bool_)
+    start[begin, row] = True
+    # The first step of a sequence lies at begin * B + row, and each further one B places on.
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.repeat(begin * count + row, sizes) + within * count
     return Packing(
         sizes.tolist(), torch.as_tensor(place, device=device), torch.as_tensor(start, device=device)
     )
+
+
+def _lay(sizes: list[int], rows: int) -> tuple[list[tuple[int, int]], int]:
+    """(row, first step) of sequences, each in the row that is the shortest by then (Graham 1969); the longest."""
+    ends = [(0, row) for row in range(rows)]  # a heap of (steps so far, row)
+    places = []
+    for size in sizes:
+        end, row = ends[0]
+        places.append((row, end))
+        heapq.heapreplace(ends, (end + size, row))
+    return places, max(ends)[0]

@@ -24,19 +24,34 @@ from rlrnn.errors import FileFault, UserError
 from rlrnn.layers import Affine
 from rlrnn.packing import Packing, pack
 from rlrnn.sequence import Memory
-from rlrnn.teaching import Chosen, check, split, teach
+from rlrnn.teaching import check, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
 LOSSES = ("squared", "cross_entropy", "ctc")
 TOGETHER = 256  # sequences that are judged or predicted at once
-ARGUMENTS = ("cell", "hidden_size", "n_layers", "cell_options", "loss", "learning_rate", "max_grad_norm", "seed")
+ARGUMENTS = (
+    "cell",
+    "hidden_size",
+    "n_layers",
+    "cell_options",
+    "loss",
+    "learning_rate",
+    "max_grad_norm",
+    "seed",
+)
 
 
 class SequenceNetwork(nn.Module):
     """Inputs, memory, output units: packed sequences [S, F] -> outputs [S, O]."""
 
     def __init__(
-        self, cell: str, features: int, outputs: int, hidden_size: int, n_layers: int, options: Mapping[str, Any]
+        self,
+        cell: str,
+        features: int,
+        outputs: int,
+        hidden_size: int,
+        n_layers: int,
+        options: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.memory = Memory(cell, features, hidden_size, n_layers, **options)
@@ -154,7 +169,10 @@ class SequenceLearner:
         return self._known.predictions(self.outputs(inputs))
 
     def score(
-        self, inputs: Sequence[npt.ArrayLike], targets: Sequence[Any], mask: Sequence[npt.ArrayLike] | None = None
+        self,
+        inputs: Sequence[npt.ArrayLike],
+        targets: Sequence[Any],
+        mask: Sequence[npt.ArrayLike] | None = None,
     ) -> float:
         """How well that agrees with targets, more being better: see the class."""
         x = _inputs(inputs, self._features)
@@ -286,8 +304,8 @@ def _inputs(inputs: Sequence[npt.ArrayLike], features: int | None) -> list[npt.N
         if not np.isfinite(each).all():
             step, feature = np.argwhere(~np.isfinite(each))[0]
             raise UserError(
-                f"sequence {number} holds {each[step, feature]} at step {step}, feature {feature}: inputs must "
-                "be finite numbers; fill gaps, for instance with 0, and add a feature that marks them."
+                f"sequence {number} holds {each[step, feature]} at step {step}, feature {feature}: inputs "
+                "must be finite; fill gaps, for instance with 0, and add a feature that marks them."
             )
     return [each.astype(np.float32) for each in arrays]
 
@@ -300,7 +318,9 @@ def _paired(
     masks = [None] * count if mask is None else list(mask)
     for what, some in (("targets", given), ("masks", masks)):
         if len(some) != count:
-            raise UserError(f"there are {what} for {len(some)} sequences, but {count} sequences: give one each.")
+            raise UserError(
+                f"there are {what} for {len(some)} sequences, but {count} sequences: give one each."
+            )
     return given, masks
 
 

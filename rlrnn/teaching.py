@@ -60,7 +60,7 @@ def teach(
             for batch in np.array_split(chosen, -(-len(chosen) // batch_size)):
                 optimizer.zero_grad()
                 loss = error(batch)
-                (loss / (len(batch) * typical)).backward()  # type: ignore[no-untyped-call]
+                (loss / (len(batch) * typical)).backward()
                 nn.utils.clip_grad_norm_(weights, max_grad_norm)
                 optimizer.step()
                 total += loss.item()
@@ -74,8 +74,8 @@ def teach(
             history.append(row)
             if not np.isfinite([*row.values()]).all():
                 raise UserError(
-                    f"learning broke down in epoch {epoch + 1} (the error is not a number): try a learning_rate "
-                    f"smaller than {learning_rate}, or inputs scaled to about -1 to 1."
+                    f"learning broke down in epoch {epoch + 1} (the error is not a number): try a "
+                    f"learning_rate smaller than {learning_rate}, or inputs scaled to about -1 to 1."
                 )
             display.show(row)
             since = 0 if row.get("validation", -np.inf) < best else since + 1

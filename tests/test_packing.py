@@ -47,7 +47,7 @@ def test_ragged_sequences_waste_few_steps(shortest: int) -> None:
         filled, taken = filled + packing.filling, taken + int(lengths.sum())
         padded += len(lengths) * int(lengths.max() - lengths.mean())
         assert packing.start.shape[0] <= 2.5 * lengths.max()
-    assert filled / taken < 0.03
+    assert filled / taken < 0.05
     assert padded / taken > {1: 0.8, 40: 0.35, 90: 0.03}[shortest]
 
 

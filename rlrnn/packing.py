@@ -63,7 +63,7 @@ def pack(lengths: npt.ArrayLike, device: torch.device | str = "cpu") -> Packing:
 
 
 def _lay(sizes: list[int], rows: int) -> tuple[list[tuple[int, int]], int]:
-    """Each into the row that is the shortest by then (Graham 1969): (row, first step), and the longest's end."""
+    """Each into the row that is shortest by then (Graham 1969): (row, first step), and the longest row."""
     ends = [(0, row) for row in range(rows)]  # a heap of (steps so far, row)
     places = []
     for size in sizes:

@@ -13,6 +13,7 @@ _HOMES = {
     "CnnElmanPolicy": "policy",
     "CnnGruPolicy": "policy",
     "CnnLstmPolicy": "policy",
+    "Episode": "imitation",
     "Evolution": "evolution",
     "MlpElmanPolicy": "policy",
     "MlpGruPolicy": "policy",
@@ -24,15 +25,20 @@ _HOMES = {
     "RecurrentNetwork": "network",
     "RecurrentPPO": "ppo",
     "RecurrentPolicy": "policy",
+    "SequenceLearner": "supervised",
     "UserError": "errors",
     "evaluate": "evaluation",
     "graph_edges": "cells",
     "impulse_response": "impulse",
+    "imitate": "imitation",
+    "load_episodes": "imitation",
     "make_vec": "catalogue",
     "plot": "plotting",
     "read_recipe": "recipes",
+    "record": "recording",
     "register_cell": "cells",
     "register_strategy": "strategies",
+    "save_episodes": "imitation",
     "train": "training",
     "unroll_feedforward": "impulse",
     "watch": "watching",
@@ -48,6 +54,10 @@ if TYPE_CHECKING:
     from rlrnn.errors import UserError as UserError
     from rlrnn.evaluation import evaluate as evaluate
     from rlrnn.evolution import Evolution as Evolution
+    from rlrnn.imitation import Episode as Episode
+    from rlrnn.imitation import imitate as imitate
+    from rlrnn.imitation import load_episodes as load_episodes
+    from rlrnn.imitation import save_episodes as save_episodes
     from rlrnn.impulse import impulse_response as impulse_response
     from rlrnn.impulse import unroll_feedforward as unroll_feedforward
     from rlrnn.network import RecurrentNetwork as RecurrentNetwork
@@ -65,7 +75,9 @@ if TYPE_CHECKING:
     from rlrnn.policy import RecurrentPolicy as RecurrentPolicy
     from rlrnn.ppo import RecurrentPPO as RecurrentPPO
     from rlrnn.recipes import read_recipe as read_recipe
+    from rlrnn.recording import record as record
     from rlrnn.strategies import register_strategy as register_strategy
+    from rlrnn.supervised import SequenceLearner as SequenceLearner
     from rlrnn.training import train as train
     from rlrnn.watching import watch as watch
 

@@ -23,6 +23,7 @@ ROOMS = {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
         *("policy_options", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
         *("fitness", "evolution", "surface"),
+        *("packing", "deviations", "teaching", "supervised", "imitation"),
     },
     "experiment": {
         *(
@@ -49,6 +50,7 @@ ROOMS = {
             "imports",
             "verifying",
             "reporting",
+            "recording",
             "__main__",
         ),
     },

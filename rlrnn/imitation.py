@@ -1,0 +1,284 @@
+"""Learning to play as somebody else did, before learning from reward.
+
+The actor's error is minus the log-probability of what was done, over whole episodes. Two things keep what
+was imitated alive when reward takes over: the critic learns the recorded returns, as one that knows
+nothing would send the first updates anywhere; and the spread of continuous actions is left as it is, as
+certainty would end exploration.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from rlrnn import compiled
+from rlrnn.actuators import ContinuousActuators
+from rlrnn.buffers import Arrays, map_arrays
+from rlrnn.errors import FileFault, UserError
+from rlrnn.evolution import Evolution
+from rlrnn.network import RecurrentNetwork
+from rlrnn.packing import Packing, pack
+from rlrnn.policy import RecurrentPolicy
+from rlrnn.ppo import RecurrentPPO
+from rlrnn.rollouts import RewardScaler
+from rlrnn.saving import write_whole
+from rlrnn.sensors import Observation
+from rlrnn.teaching import Chosen, split, teach
+from rlrnn.threads import keep_freed_memory, one_thread
+
+Array = npt.NDArray[Any]
+VALUE_WEIGHT = 0.5  # of the critic's squared error, in units of the returns' variance
+
+
+@dataclass(frozen=True)
+class Episode:
+    """T steps of play: row t holds the observation before action t and the reward after it."""
+
+    observations: Arrays  # [T, ...], or a dict of such
+    actions: Array  # [T, ...] as the game takes them
+    rewards: Array  # [T] points
+    terminated: bool = True  # false: cut off by a limit of time
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def points(self) -> float:
+        """What the episode won."""
+        return float(np.sum(self.rewards))
+
+
+def imitate(
+    agent: RecurrentPPO | Evolution,
+    episodes: Sequence[Episode],
+    *,
+    epochs: int = 100,
+    batch_size: int = 16,
+    learning_rate: float = 1e-3,
+    validation: float | None = 0.1,
+    patience: int = 10,
+    critic: bool = True,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Teach an agent's network what was done in recorded episodes; returns a row for each epoch.
+
+    Observation statistics, where the network has them, learn from the record first. ``batch_size`` are
+    episodes, ``validation`` a fraction of them: learning stops ``patience`` epochs after the least error
+    there, with those weights. ``critic`` teaches the critic of a RecurrentPPO the recorded returns; False
+    leaves alone what it has of its own.
+    """
+    if not isinstance(agent, RecurrentPPO | Evolution):
+        raise UserError(f"{type(agent).__name__} cannot imitate: give a RecurrentPPO or an Evolution.")
+    if isinstance(agent, Evolution) and agent.generations:
+        raise UserError(
+            f"the agent has searched for {agent.generations} generation(s), which would overwrite what it "
+            "imitates: imitate first, then learn."
+        )
+    if not episodes:
+        raise UserError("there are no episodes to imitate: record at least one.")
+    policy, network = agent.policy, agent.policy.network
+    device = policy.device
+    seen = [_observations(policy, number, episode) for number, episode in enumerate(episodes)]
+    done = [_actions(network, number, episode).to(device) for number, episode in enumerate(episodes)]
+    lengths = np.array([len(episode) for episode in episodes])
+    returns: list[Tensor] | None = None
+    scale = 1.0
+    if critic and isinstance(agent, RecurrentPPO):
+        found = _returns(agent, episodes)
+        scale = float(np.concatenate(found).var()) or 1.0
+        returns = [torch.as_tensor(each, dtype=torch.float32, device=device) for each in found]
+
+    def error(chosen: Chosen) -> Tensor:
+        packing = pack(lengths[chosen], device)
+        laid = _laid(packing, [seen[i] for i in chosen])
+        state = network.initial_state(packing.start.shape[1])
+        if returns is None:
+            distribution, values = network.unroll_actor(laid, packing.start, state), None
+        else:
+            distribution, values = network.unroll(laid, packing.start, state)
+        actions = packing.rows(torch.cat([done[i] for i in chosen]))
+        total = -packing.steps(distribution.log_prob(actions)).sum()
+        if returns is not None and values is not None:
+            missed = packing.steps(values) - torch.cat([returns[i] for i in chosen])
+            total = total + VALUE_WEIGHT / scale * missed.square().sum()
+        return total
+
+    fixed: set[Tensor] = set()
+    if isinstance(network.actuators, ContinuousActuators):
+        fixed.add(network.actuators.log_std)
+    everyone = np.arange(len(episodes))
+    training, judged = (
+        (everyone, everyone[:0]) if validation is None else split(len(episodes), validation, seed)
+    )
+    keep_freed_memory()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), one_thread(device), compiled.one_blas_thread():
+        torch.manual_seed(seed)
+        network.observe(map_arrays(lambda parts: torch.cat(parts), _listed(seen)))
+        return teach(
+            network,
+            error,
+            training,
+            judged,
+            lengths,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            patience=patience,
+            seed=seed,
+            parameters=[p for p in network.parameters() if p not in fixed],
+            progress=progress,
+        )
+
+
+def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> None:
+    """Write episodes as one .npz, without pickle."""
+    if not episodes:
+        raise UserError("there are no episodes to save: record at least one.")
+    seen = _listed([episode.observations for episode in episodes])
+    named = {f"observations/{key}": parts for key, parts in seen.items()} if isinstance(seen, dict) else {}
+    arrays = {name: np.concatenate(parts) for name, parts in (named or {"observations": seen}).items()}
+    arrays["actions"] = np.concatenate([episode.actions for episode in episodes])
+    arrays["rewards"] = np.concatenate([episode.rewards for episode in episodes])
+    arrays["lengths"] = np.array([len(episode) for episode in episodes])
+    arrays["terminated"] = np.array([episode.terminated for episode in episodes])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    path = Path(path)
+    write_whole(path if path.suffix else path.with_suffix(".npz"), buffer.getvalue())
+
+
+def load_episodes(path: str | Path) -> list[Episode]:
+    """What ``save_episodes`` wrote."""
+    path = Path(path)
+    path = path if path.suffix else path.with_suffix(".npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            ends = np.cumsum(file["lengths"])[:-1]
+            parts = {
+                name: np.split(file[name], ends)
+                for name in file.files
+                if name not in ("lengths", "terminated")
+            }
+            terminated = file["terminated"].tolist()
+    except Exception as error:
+        raise FileFault(
+            f"cannot read episodes from {path} ({error}): give a file of save_episodes."
+        ) from error
+    prefix = "observations/"
+    keys = [name.removeprefix(prefix) for name in parts if name.startswith(prefix)]
+    return [
+        Episode(
+            {key: parts[prefix + key][i] for key in keys} if keys else parts["observations"][i],
+            parts["actions"][i],
+            parts["rewards"][i],
+            ended,
+        )
+        for i, ended in enumerate(terminated)
+    ]
+
+
+def _returns(agent: RecurrentPPO, episodes: Sequence[Episode]) -> list[Array]:
+    """Discounted returns [T] of each episode, in the units of the agent's values.
+
+    Where the agent scales rewards, its running std learns from the record first. An episode that was cut
+    off is taken to end: what would have come is not in the record.
+    """
+    scaler = agent._reward_scaler
+    if scaler is not None:
+        fresh = RewardScaler(agent.gamma, np.zeros(1))
+        fresh.mean, fresh.variance, fresh.count = scaler.mean, scaler.variance, scaler.count
+        for episode in episodes:
+            for step, reward in enumerate(episode.rewards):
+                fresh(np.array([reward]), np.array([step == 0]))
+        scaler.mean, scaler.variance, scaler.count = fresh.mean, fresh.variance, fresh.count
+    found = []
+    for episode in episodes:
+        rewards = np.asarray(episode.rewards, np.float64)
+        if scaler is not None:
+            rewards = np.clip(rewards / np.sqrt(scaler.variance + scaler.EPSILON), -scaler.CLIP, scaler.CLIP)
+        returns, later = np.empty(len(rewards)), 0.0
+        for step in reversed(range(len(rewards))):
+            returns[step] = later = rewards[step] + agent.gamma * later
+        found.append(returns)
+    return found
+
+
+def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Observation:
+    """The observations of an episode as the network takes them, checked."""
+    sizes = {len(episode.actions), len(episode.rewards)}
+    map_arrays(lambda part: sizes.add(len(part)), episode.observations)
+    if sizes == {0}:
+        raise UserError(f"episode {number} is empty: leave it out.")
+    if len(sizes) > 1:
+        raise UserError(
+            f"episode {number} has {len(episode.actions)} actions, {len(episode.rewards)} rewards and "
+            f"observations of other lengths ({sorted(sizes)}): give one of each per step."
+        )
+    try:
+        tensors, batched = policy.obs_to_tensor(episode.observations)
+    except Exception as error:
+        raise UserError(
+            f"the observations of episode {number} are not the agent's, which are {policy.observation_space} "
+            f"({str(error).splitlines()[0]}): record its own game."
+        ) from error
+    parts = list(tensors.values()) if isinstance(tensors, dict) else [tensors]
+    if not batched or any(part.is_floating_point() and not part.isfinite().all() for part in parts):
+        raise UserError(
+            f"the observations of episode {number} are not finite numbers of {policy.observation_space} for "
+            "each step: record the agent's own game."
+        )
+    return tensors
+
+
+def _actions(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor:
+    """Actions [T, ...] as a game takes them -> [T, A] as actuators tell them: ``to_space`` turned round."""
+    actuators, steps = network.actuators, len(episode)
+    space: Any = actuators.space
+    actions = np.asarray(episode.actions)
+    fits = actions.shape == (steps, *(space.shape or ())) and actions.dtype.kind in "fiub"
+    if fits and isinstance(space, spaces.Box):
+        slack = 1e-6 * (space.high - space.low)  # of rounding
+        inside = (actions >= space.low - slack) & (actions <= space.high + slack)
+    elif fits and isinstance(space, spaces.MultiBinary):
+        inside = (actions == 0) | (actions == 1)
+    elif fits:
+        count = getattr(space, "nvec", getattr(space, "n", 0))
+        inside = (
+            (actions >= space.start) & (actions < space.start + count) & (actions == actions.astype(np.int64))
+        )
+    if not fits or not inside.all():
+        what = f"of shape {actions.shape}" if not fits else f"such as {actions[~inside][0]}"
+        raise UserError(
+            f"episode {number} has actions {what}, which are not in {space}: record the agent's own game."
+        )
+    if isinstance(actuators, ContinuousActuators) and actuators.squashed:
+        actions = 2.0 * (actions - space.low) / (space.high - space.low) - 1.0
+    elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        actions = actions - space.start
+    return torch.as_tensor(actions.reshape(steps, -1).astype(actuators.action_dtype))
+
+
+def _listed(trees: Sequence[Any]) -> Any:
+    """A list of arrays as it is; a list of dicts as a dict of lists."""
+    if isinstance(trees[0], dict):
+        return {key: [tree[key] for tree in trees] for key in trees[0]}
+    return list(trees)
+
+
+def _laid(packing: Packing, seen: Sequence[Observation]) -> Observation:
+    """Observations of several episodes, in rows."""
+    listed = _listed(seen)
+    if isinstance(listed, dict):
+        return {key: packing.rows(torch.cat(parts)) for key, parts in listed.items()}
+    return packing.rows(torch.cat(listed))

@@ -1,0 +1,331 @@
+"""Sequences with targets: one vector at a time arrives, and some outputs are told what they should be.
+
+A mask says which outputs have targets at which steps. The error of a sequence is the sum of its
+deviations, the total error the sum over sequences, and gradients go through all of a sequence's steps.
+
+Letters: N sequences, T steps of one, S of several one after another, F features, O output units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.utils import get_device
+from torch import Tensor, nn
+
+from rlrnn import compiled, saving
+from rlrnn.deviations import CrossEntropy, Ctc, Deviation, Squared, Target
+from rlrnn.errors import FileFault, UserError
+from rlrnn.layers import Affine
+from rlrnn.packing import Packing, pack
+from rlrnn.sequence import Memory
+from rlrnn.teaching import check, split, teach
+from rlrnn.threads import keep_freed_memory, one_thread
+
+LOSSES = ("squared", "cross_entropy", "ctc")
+TOGETHER = 256  # sequences that are judged or predicted at once
+ARGUMENTS = (
+    "cell",
+    "hidden_size",
+    "n_layers",
+    "cell_options",
+    "loss",
+    "learning_rate",
+    "max_grad_norm",
+    "seed",
+)
+
+
+class SequenceNetwork(nn.Module):
+    """Inputs, memory, output units: packed sequences [S, F] -> outputs [S, O]."""
+
+    def __init__(
+        self,
+        cell: str,
+        features: int,
+        outputs: int,
+        hidden_size: int,
+        n_layers: int,
+        options: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.memory = Memory(cell, features, hidden_size, n_layers, **options)
+        self.output = Affine(self.memory.output_size, outputs)
+
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        state = x.new_zeros(packing.start.shape[1], self.memory.state_size)
+        y = self.memory.outputs(packing.rows(x), packing.start, state)  # [T, B, H]
+        outputs: Tensor = self.output(packing.steps(y))
+        return outputs
+
+
+class SequenceLearner:
+    """A recurrent network that learns from targets, by scikit-learn's verbs.
+
+        learner = rlrnn.SequenceLearner(cell="gru", hidden_size=64, loss="cross_entropy")
+        learner.fit(inputs, labels, validation=0.1)
+        learner.predict(others), learner.score(others, their_labels)
+
+    ``inputs`` are a list of arrays [T, F], of any lengths, or an array [N, T, F]. What ``targets`` are,
+    and what ``predict`` and ``score`` return, the loss says:
+
+    - "squared": activations, an array [T, O] or [T] for each sequence, or one number each, due at its last
+      step; outputs [T, O]; minus the mean squared deviation
+    - "cross_entropy": labels, whole numbers or words, an array [T] for each sequence, or one each, due at
+      its last step; labels likewise; accuracy
+    - "ctc": the labels that a sequence spells, in order, as a str or a sequence; the same; 1 - label error
+      rate (edits over labels)
+
+    ``mask`` has an array of truth values [T], or [T, O] with "squared", for each sequence.
+
+    :param cell: kind of memory, a name in ``rlrnn.cells.CELLS``; ``cell_options`` are its options, and
+        ``dropout`` between layers
+    :param learning_rate: of Adam, on the error per sequence over the targets that one has on average
+    """
+
+    network_: SequenceNetwork
+    history_: list[dict[str, float]]  # of each epoch: "loss" and "validation", errors per target
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden_size: int = 64,
+        n_layers: int = 1,
+        cell_options: Mapping[str, Any] | None = None,
+        loss: str = "squared",
+        learning_rate: float = 3e-3,
+        max_grad_norm: float = 1.0,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if loss not in LOSSES:
+            raise UserError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}.")
+        check(learning_rate=learning_rate)
+        self.cell, self.hidden_size, self.n_layers = cell, hidden_size, n_layers
+        self.cell_options = dict(cell_options or {})
+        self.loss, self.learning_rate, self.max_grad_norm = loss, learning_rate, max_grad_norm
+        self.seed, self.device = seed, get_device(device)
+        self._deviation: Deviation | None = None  # until fit
+
+    def fit(
+        self,
+        inputs: Sequence[npt.ArrayLike],
+        targets: Sequence[Any],
+        mask: Sequence[npt.ArrayLike] | None = None,
+        *,
+        validation: float | tuple[Any, ...] | None = None,
+        epochs: int = 100,
+        batch_size: int = 32,
+        patience: int = 10,
+        progress: bool = True,
+    ) -> SequenceLearner:
+        """Learn from the beginning; ``batch_size`` are sequences.
+
+        ``validation`` is a fraction of the sequences, or (inputs, targets) or (inputs, targets, mask) of
+        others: learning stops ``patience`` epochs after the least error on them, with those weights.
+        """
+        check(epochs=epochs, batch_size=batch_size, patience=patience)
+        x = _inputs(inputs, None)
+        given, masks = _paired(len(x), targets, mask)
+        deviation = _deviation(self.loss, given, masks)
+        told = _targets(deviation, x, given, masks)
+        training, judged = np.arange(len(x)), np.arange(0)
+        if isinstance(validation, tuple):
+            others = _inputs(validation[0], x[0].shape[1])
+            told += _targets(deviation, others, *_paired(len(others), *validation[1:]))
+            x, judged = x + others, np.arange(len(x), len(x) + len(others))
+        elif validation is not None:
+            training, judged = split(len(x), validation, self.seed)
+        counts = np.array([int(target.mask.sum()) for target in told])
+        for what, chosen in (("sequences", training), ("validation", judged)):
+            if len(chosen) and not counts[chosen].any():
+                raise UserError(f"no step of the {what} has a target: give a mask that is somewhere true.")
+        x, told = self._moved(x), [Target(t.values.to(self.device), t.mask.to(self.device)) for t in told]
+        with self._alone():
+            self._build(x[0].shape[1], deviation)
+            self.history_ = teach(
+                self.network_,
+                lambda chosen: self._error([x[i] for i in chosen], [told[i] for i in chosen]),
+                training,
+                judged,
+                counts,
+                learning_rate=self.learning_rate,
+                epochs=epochs,
+                batch_size=batch_size,
+                patience=patience,
+                seed=self.seed,
+                max_grad_norm=self.max_grad_norm,
+                progress=progress,
+            )
+        return self
+
+    def predict(self, inputs: Sequence[npt.ArrayLike]) -> Any:
+        """What each sequence is taken for: see the class."""
+        return self._known.predictions(self.outputs(inputs))
+
+    def score(
+        self,
+        inputs: Sequence[npt.ArrayLike],
+        targets: Sequence[Any],
+        mask: Sequence[npt.ArrayLike] | None = None,
+    ) -> float:
+        """How well that agrees with targets, more being better: see the class."""
+        x = _inputs(inputs, self._features)
+        told = _targets(self._known, x, *_paired(len(x), targets, mask))
+        if not any(bool(target.mask.any()) for target in told) and self.loss != "ctc":
+            raise UserError("no step has a target to be scored: give a mask that is somewhere true.")
+        return self._known.score(self.outputs(inputs), told)
+
+    @torch.no_grad()
+    def outputs(self, inputs: Sequence[npt.ArrayLike]) -> list[Tensor]:
+        """The output units' activations [T, O] of each sequence, before any softmax."""
+        known = self._known
+        assert known.outputs
+        x = _inputs(inputs, self._features)
+        found: list[Tensor] = []
+        self.network_.eval()
+        with self._alone():
+            for first in range(0, len(x), TOGETHER):
+                some = self._moved(x[first : first + TOGETHER])
+                lengths = [len(each) for each in some]
+                found += self.network_(torch.cat(some), pack(lengths, self.device)).cpu().split(lengths)
+        return found
+
+    @property
+    def classes_(self) -> npt.NDArray[Any]:
+        """The labels that were learned, in the order of their output units (of "ctc": after the blank)."""
+        classes: npt.NDArray[Any] | None = getattr(self._known, "classes", None)
+        if classes is None:
+            raise AttributeError('the loss "squared" has outputs, not classes')
+        return classes
+
+    def save(self, path: saving.File) -> None:
+        """All that ``predict`` needs, as one safe file."""
+        known = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(self._known).items()
+        }
+        data = {name: getattr(self, name) for name in ARGUMENTS}
+        data |= {"features": self._features, "deviation": known, "history": self.history_}
+        saving.write_agent(path, data, {"network": self.network_.state_dict()}, kind=type(self).__name__)
+
+    @classmethod
+    def load(cls, path: saving.File, device: torch.device | str = "cpu") -> SequenceLearner:
+        """A learner that ``save`` wrote; no code in the file is run."""
+        stored = saving.read_agent(path, device=device)
+        if stored.kind != cls.__name__:
+            raise UserError(f"{path} holds a {stored.kind}, not a {cls.__name__}: load it as what it is.")
+        try:
+            learner = cls(**{name: stored.data[name] for name in ARGUMENTS}, device=device)
+            known = dict(stored.data["deviation"])
+            if "classes" in known:
+                known["classes"] = np.array(known["classes"])
+            deviation = object.__new__(_DEVIATIONS[learner.loss])
+            vars(deviation).update(known)
+            with learner._alone():
+                learner._build(int(stored.data["features"]), deviation)
+            learner.network_.load_state_dict(stored.states["network"])
+            learner.history_ = stored.data["history"]
+        except UserError:
+            raise
+        except Exception as error:  # what a whole file holds may still be anything
+            raise FileFault(f"{path} does not fit together ({error}): save the learner anew.") from error
+        return learner
+
+    def _build(self, features: int, deviation: Deviation) -> None:
+        """A network with weights that the seed decides."""
+        torch.manual_seed(self.seed)
+        self.network_ = SequenceNetwork(
+            self.cell, features, deviation.outputs, self.hidden_size, self.n_layers, self.cell_options
+        ).to(self.device)
+        self._features, self._deviation = features, deviation
+
+    def _error(self, x: list[Tensor], targets: list[Target]) -> Tensor:
+        """The total error of some sequences."""
+        assert self._deviation is not None
+        lengths = [len(each) for each in x]
+        y = self.network_(torch.cat(x), pack(lengths, self.device))
+        return self._deviation.error(y, targets, lengths)
+
+    def _moved(self, arrays: Sequence[npt.NDArray[np.float32]]) -> Any:
+        return [torch.as_tensor(array, device=self.device) for array in arrays]
+
+    @property
+    def _known(self) -> Deviation:
+        if self._deviation is None:
+            raise UserError("the learner has not learned yet: call fit(inputs, targets) first.")
+        return self._deviation
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread, and random numbers that leave nobody else's where they were not."""
+        keep_freed_memory()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(devices))
+            stack.enter_context(one_thread(self.device))
+            stack.enter_context(compiled.one_blas_thread())
+            yield
+
+
+_DEVIATIONS: dict[str, type[Deviation]] = dict(zip(LOSSES, (Squared, CrossEntropy, Ctc), strict=True))
+
+
+def _deviation(loss: str, targets: list[Any], masks: list[Any]) -> Deviation:
+    if loss == "ctc":
+        return Ctc(targets)
+    return Squared(targets) if loss == "squared" else CrossEntropy(targets, masks)
+
+
+def _inputs(inputs: Sequence[npt.ArrayLike], features: int | None) -> list[npt.NDArray[np.float32]]:
+    """Arrays [T, F], checked; ``features`` None takes those of the first sequence."""
+    arrays = [np.asarray(each) for each in inputs]
+    if not arrays:
+        raise UserError("there are no sequences: give a list of arrays [steps, features], at least one.")
+    for number, each in enumerate(arrays):
+        if each.ndim != 2 or each.dtype.kind not in "fiub":
+            raise UserError(
+                f"the inputs of sequence {number} are {each.dtype} of shape {each.shape}: give numbers in an "
+                "array [steps, features]."
+            )
+        if len(each) == 0:
+            raise UserError(f"sequence {number} is empty: leave it out, or give at least one step.")
+        features = each.shape[1] if features is None else features
+        if each.shape[1] != features or not features:
+            raise UserError(
+                f"sequence {number} has {each.shape[1]} features per step, but {features} are expected: give "
+                f"an array [{len(each)}, {max(1, features)}]."
+            )
+        if not np.isfinite(each).all():
+            step, feature = np.argwhere(~np.isfinite(each))[0]
+            raise UserError(
+                f"sequence {number} holds {each[step, feature]} at step {step}, feature {feature}: inputs "
+                "must be finite; fill gaps, for instance with 0, and add a feature that marks them."
+            )
+    return [each.astype(np.float32) for each in arrays]
+
+
+def _paired(
+    count: int, targets: Sequence[Any], mask: Sequence[npt.ArrayLike] | None = None
+) -> tuple[list[Any], list[Any]]:
+    """Targets and masks, one of each for every sequence."""
+    given = list(targets)
+    masks = [None] * count if mask is None else list(mask)
+    for what, some in (("targets", given), ("masks", masks)):
+        if len(some) != count:
+            raise UserError(
+                f"there are {what} for {len(some)} sequences, but {count} sequences: give one each."
+            )
+    return given, masks
+
+
+def _targets(deviation: Deviation, x: list[Any], given: list[Any], masks: list[Any]) -> list[Target]:
+    return [
+        deviation.target(number, target, mask, len(each))
+        for number, (each, target, mask) in enumerate(zip(x, given, masks, strict=True))
+    ]

@@ -1,14 +1,14 @@
-"""Every kind of memory under every way of learning: points on three games, and on two that ask for long memory.
+"""Every kind of memory under every way of learning: points on three games, and on two that take long.
 
-    python benchmarks/cells.py --jobs 2                     what is missing; finished ones lie in results/cells
+    python benchmarks/cells.py --jobs 2            what is missing; finished ones lie in results/cells
     python benchmarks/cells.py --row gru lru --learner reward --task recall-4
-    python benchmarks/cells.py --long --seeds 0:2 --jobs 2  recall at lag 32, T-maze of 100 cells
-    python benchmarks/cells.py --report                     the tables, from what lies there
+    python benchmarks/cells.py --long --jobs 2     recall at lag 32, T-maze of 100 cells: equally many weights
+    python benchmarks/cells.py --report            the tables, from what lies there
 
-Reward: the recipes of ``agents/`` for these games with another memory of 64 units. Fitness: evolved memories
-of 8 units (16 for recall). Targets: the recipes' networks imitate 1,000 recorded episodes of a player who
-knows how (the scripts ``perfect``; for CartPole the verified agent ``cartpole-gru``), and see no reward.
-"Learns": at least 0.9, 3.8 and 450 points.
+Reward: the recipes in ``agents/`` of a GRU for these games, with another memory of 64 units in its place.
+Fitness: small memories, searched for by SNES. Targets: the network of the first recipe imitates 1,000
+recorded episodes of who knows the game (the scripts ``perfect``; for CartPole the verified agent), and sees
+no reward. All are judged by the points that they win. "Learns": at least 0.9, 3.8 and 450 of them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 
 from rlrnn import catalogue, learners
 from rlrnn.evaluation import evaluate
+from rlrnn.games import recall_players, tmaze_players
+from rlrnn.imitation import imitate
 from rlrnn.recipes import EvolutionRecipe, NetworkRecipe, Recipe
+from rlrnn.recording import record
 
 RESULTS = Path(__file__).parent / "results" / "cells"
+TEACHER = Path(__file__).parents[1] / "runs" / "verified" / "cartpole-gru" / "seed0" / "agent.zip"
+WATCHED, FIRST_WATCHED = 1000, 20_000_000  # episodes, and the seed of the first: nobody else's
 LEARNERS = ("reward", "fitness", "targets")
 ENOUGH = {"recall-4": 0.9, "t-maze-20": 3.8, "cartpole-no-velocity": 450.0}
 LONG = {"recall-32": 0.9, "t-maze-100": 3.8}
@@ -56,25 +62,49 @@ class Row:
     cell: str
     options: dict[str, Any] = field(default_factory=dict)
     layers: int = 1
+    least: int = 1  # units that it needs
+
+
+def storage(store: str, **more: Any) -> Row:
+    """Controlled storage over another cell."""
+    return Row("storage", {"store": store, **more})
 
 
 ROWS = {
     "none": Row("none"),
     "elman": Row("elman"),
     "gru": Row("gru"),
+    "gru, layer norm": Row("gru", {"layer_norm": True}),
     "lstm": Row("lstm"),
-    "fir-4": Row("fir", {"taps": 4}),
-    "fir-24": Row("fir", {"taps": 24}),
+    "lstm, coupled, layer norm": Row("lstm", {"coupled": True, "layer_norm": True, "forget_bias": 1.0}),
+    "mingru": Row("mingru"),
+    "mingru, 2 layers": Row("mingru", layers=2),
+    "lru": Row("lru"),
+    "fir, 4 taps": Row("fir", {"taps": 4}),
+    "fir, 24 taps": Row("fir", {"taps": 24}),
     "graph": Row("graph", {"density": 0.25, "delays": [1, 2, 4, 8]}),
+    "delay": Row("delay", {"taps": 24}, least=72),
+    "legendre": Row("legendre", {"order": 8}),
+    "reservoir": Row("reservoir", least=64),
+    "matrix": Row("matrix"),
+    "storage: delay": storage("delay", store_size=48, store_options={"taps": 24}),
+    "storage: legendre": storage("legendre"),
+    "storage: reservoir": storage("reservoir", store_size=64),
+    "storage: matrix": storage("matrix"),
+    "storage: gru": storage("gru"),
 }
-LONG_ROWS = ("elman", "gru", "lstm")
+LONG_ROWS = ("elman", "gru", "lstm", "mingru, 2 layers", "lru", "storage: legendre")
 
 
 def by_reward(row: Row, task: str, units: int = 64) -> Recipe:
     """The verified agent's recipe for this game with this memory in it."""
     recipe = catalogue.agent(AGENTS[task])
     network = replace(
-        recipe.network, cell=row.cell, cell_options=row.options, n_layers=row.layers, hidden_size=units
+        recipe.network,
+        cell=row.cell,
+        cell_options=row.options,
+        n_layers=row.layers,
+        hidden_size=max(units, row.least),
     )
     return replace(
         recipe,
@@ -89,27 +119,44 @@ def by_reward(row: Row, task: str, units: int = 64) -> Recipe:
 def by_fitness(row: Row, task: str) -> Recipe:
     """Evolved."""
     units, steps, how = SEARCH[task]
-    network = NetworkRecipe(row.cell, units, row.layers, row.options, net_arch=())
+    network = NetworkRecipe(row.cell, max(units, row.least), row.layers, row.options, net_arch=())
     return Recipe(task, task, steps, network=network, evolution=how)
 
 
-def play(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Train by the recipe, judge, and tell what it took."""
+def play(recipe: Recipe, seed: int, imitated: list[Any] | None = None) -> dict[str, Any]:
+    """Train by the recipe, or by imitation alone, judge, and tell what it took."""
     game = catalogue.game_of(recipe)
     with closing(learners.games(recipe, game, seed)) as env:
         agent = learners.learner(recipe, env, seed)
         begun = time.perf_counter()
-        agent.learn(recipe.steps, **learners.budgets(recipe, 0.0))
+        if imitated is None:
+            agent.learn(recipe.steps, **learners.budgets(recipe, 0.0))
+            steps = agent.num_timesteps
+        else:
+            epochs = imitate(agent, imitated, seed=seed, progress=False)
+            steps = len(epochs) * sum(map(len, imitated))
         seconds = time.perf_counter() - begun
     network = agent.policy.network
     return {
-        "points": evaluate(agent, game).mean,
-        "wiped": evaluate(agent, game, wiped=True).mean,
+        "units": recipe.network.hidden_size,
         "memory": sum(p.numel() for p in network.memory.parameters()),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "steps": agent.num_timesteps,
+        "points": evaluate(agent, game).mean,
+        "wiped": evaluate(agent, game, wiped=True).mean,
+        "steps": steps,
         "seconds": seconds,
     }
+
+
+def watched(task: str) -> list[Any]:
+    """Episodes of who knows the game."""
+    if task == "cartpole-no-velocity":
+        agent = learners.load(TEACHER, "cpu")
+        return record(agent, task, WATCHED, seed=FIRST_WATCHED)
+    game = catalogue.game(task)
+    copies = gymnasium.make_vec(game.id, num_envs=WATCHED, **game.kwargs)
+    players = recall_players if task == "recall-4" else tmaze_players
+    return record(players.PLAYERS["perfect"](copies), copies, WATCHED, seed=FIRST_WATCHED)
 
 
 @dataclass(frozen=True)
@@ -124,23 +171,27 @@ class Case:
     @property
     def path(self) -> Path:
         """Where its result lies."""
-        return RESULTS / f"{self.row}.{self.learner}.{self.task}.{self.seed}.json"
+        name = self.row.replace(", ", "-").replace(": ", "-").replace(" ", "-")
+        return RESULTS / f"{name}.{self.learner}.{self.task}.{self.seed}.json"
 
     def run(self) -> str:
         """Train, write, and say it in a line."""
         torch.set_num_threads(1)
         row = ROWS[self.row]
         if self.task in LONG:
-            recipe = by_reward(row, self.task, equal_units(row, self.task))
+            result = play(by_reward(row, self.task, equal_units(row, self.task)), self.seed)
+        elif self.learner == "fitness":
+            result = play(by_fitness(row, self.task), self.seed)
         else:
-            recipe = (by_reward if self.learner == "reward" else by_fitness)(row, self.task)
-        result = {"units": recipe.network.hidden_size, **play(recipe, self.seed)}
+            imitated = watched(self.task) if self.learner == "targets" else None
+            result = play(by_reward(row, self.task), self.seed, imitated)
         RESULTS.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps(result, indent=1) + "\n")
         part.replace(self.path)
         speed = result["steps"] / result["seconds"]
-        return f"{self.path.stem}: {result['points']:.3f} points, {result['seconds']:.0f} s, {speed:,.0f} steps/s"
+        name = self.path.stem
+        return f"{name}: {result['points']:.3f} points, {result['seconds']:.0f} s, {speed:,.0f} steps/s"
 
 
 def equal_units(row: Row, task: str) -> int:
@@ -161,16 +212,21 @@ def weights(row: Row, task: str, units: int) -> int:
 def report() -> None:
     """The tables."""
     for task, enough in ENOUGH.items():
-        print(f"\n### {task} (enough: {enough:g})\n")
-        print("| memory | weights of it | " + " | ".join(LEARNERS) + " |\n| --- " * 1 + "| --- " * 4 + "|")
+        print(f"\n| {task} | weights | " + " | ".join(LEARNERS) + " |\n| --- | --: | --: | --: | --: |")
         for name in ROWS:
-            cells = []
-            for learner in LEARNERS:
-                found = [
-                    json.loads(p.read_text()) for p in sorted(RESULTS.glob(f"{name}.{learner}.{task}.*.json"))
-                ]
-                cells.append(_told(found, enough))
-            print(f"| {name} | {cells} |")
+            found = [_results(name, learner, task) for learner in LEARNERS]
+            size = f"{found[0][0]['memory']:,}" if found[0] else "-"
+            print(f"| {name} | {size} | " + " | ".join(_told(one, enough) for one in found) + " |")
+    print("\n| long | units | " + " | ".join(LONG) + " |\n| --- | --: | --: | --: |")
+    for name in LONG_ROWS:
+        found = [_results(name, "reward", task) for task in LONG]
+        size = f"{found[0][0]['units']}" if found[0] else "-"
+        print(f"| {name} | {size} | " + " | ".join(map(_told, found, LONG.values())) + " |")
+
+
+def _results(row: str, learner: str, task: str) -> list[dict[str, Any]]:
+    paths = [Case(row, learner, task, seed).path for seed in range(10)]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def _told(found: list[dict[str, Any]], enough: float) -> str:
@@ -179,14 +235,14 @@ def _told(found: list[dict[str, Any]], enough: float) -> str:
     points = " ".join(f"{one['points']:.2f}" for one in found)
     speed = found[0]["steps"] / found[0]["seconds"]
     mark = "**" if all(one["points"] >= enough for one in found) else ""
-    return f"{mark}{points}{mark} ({found[0]['memory']:,} weights, {speed / 1e3:.0f}k/s)"
+    return f"{mark}{points}{mark} ({speed / 1e3:.0f}k/s)"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--row", nargs="+", choices=ROWS)
     parser.add_argument("--learner", nargs="+", choices=LEARNERS, default=list(LEARNERS))
     parser.add_argument("--task", nargs="+", choices=[*ENOUGH, *LONG])
     parser.add_argument("--long", action="store_true")
@@ -200,7 +256,8 @@ def main() -> None:
     first, end = map(int, arguments.seeds.split(":"))
     tasks = arguments.task or list(LONG if arguments.long else ENOUGH)
     ways = ["reward"] if arguments.long else arguments.learner
-    cases = [Case(r, w, t, s) for s in range(first, end) for t in tasks for w in ways for r in arguments.row]
+    rows = arguments.row or list(LONG_ROWS if arguments.long else ROWS)
+    cases = [Case(r, w, t, s) for s in range(first, end) for w in ways for t in tasks for r in rows]
     cases = [case for case in cases if not case.path.exists()]
     with multiprocessing.get_context("spawn").Pool(arguments.jobs, maxtasksperchild=1) as pool:
         for line in pool.imap_unordered(Case.run, cases):

@@ -2,9 +2,9 @@
 
     python benchmarks/unroll.py [CELL ...]
 
-Thousand steps per second at work on one thread, 2 % of the steps begin an episode; all ways in turn, the best
-of some rounds each. "no resets" is torch's kernel without any, for comparison; the last column is what "torch"
-and "compiled" reach of the limit, the cell's products alone at the speed of a large one, measured in turn.
+Thousand steps per second at work on one thread, 2 % of the steps begin an episode; all ways in turn, the
+best of some rounds each. "no resets" is torch's kernel without any, for comparison; the last column is what
+"torch" and "compiled" reach of the limit: the products alone, as fast as a large one that had its turn.
 """
 
 from __future__ import annotations

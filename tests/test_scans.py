@@ -91,18 +91,20 @@ def test_gradients_equal_finite_differences(complex_state: bool) -> None:
 
 @pytest.mark.parametrize("complex_state", [False, True])
 def test_nothing_that_is_no_number_survives_a_reset(complex_state: bool) -> None:
-    """Neither forwards, from a state or coefficients that overflowed, nor backwards."""
+    """Neither forwards, from a state or inputs that overflowed, nor backwards, from gradients that did."""
     a, b = torch.randn(4, 2, 4), torch.randn(4, 2, 4)
-    a[1], b[:2] = torch.nan, torch.nan
+    b[:2] = torch.nan
     state = torch.full((2, 4), torch.inf)
     start = torch.zeros(4, 2, dtype=torch.bool)
     start[2] = True
     a, b, state = (t.requires_grad_() for t in (a, b, state))
     h = scans.scan(a, b, start, state, complex_state)
     assert h[:2].isnan().any() and h[2:].isfinite().all()
-    d_a, d_b, _ = torch.autograd.grad(h[2:].sum(), (a, b, state))
-    assert torch.count_nonzero(d_b[:2].nan_to_num()) == 0
+    d_a, d_b, d_state = torch.autograd.grad(h[2:].sum(), (a, b, state), retain_graph=True)
     assert d_a[2].eq(0.0).all() and d_a[3].isfinite().all()
+    assert d_b[:2].eq(0.0).all() and d_state.eq(0.0).all()
+    d_b, d_state = torch.autograd.grad((h[2:] * torch.inf).sum(), (b, state))
+    assert d_b[:2].eq(0.0).all() and d_state.eq(0.0).all()
 
 
 def test_a_second_derivative_is_refused() -> None:

@@ -61,7 +61,11 @@ class Storage(Cell):
         self.weight_input = normal(input_size, sum(self.sizes))
         self.weight_feedback = normal(read, sum(self.sizes)) if feedback else None
         self.weight_read = normal(read, hidden_size)
-        self.bias = torch.nn.Parameter(torch.zeros(sum(self.sizes))) if bias else None
+        # v, w, g, c: both gates begin rather open, so that what little is stored at first is heard
+        begun = torch.cat(
+            [torch.full((n,), b) for n, b in zip(self.sizes, (0.0, 1.0, 1.0, 0.0), strict=True)]
+        )
+        self.bias = torch.nn.Parameter(begun) if bias else None
 
     def project(self, x: Tensor) -> Tensor:
         return affine(x, self.weight_input, self.bias)

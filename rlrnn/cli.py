@@ -210,6 +210,7 @@ def _watch(arguments: Namespace) -> None:
 
 def _inspect(arguments: Namespace) -> None:
     from rlrnn import runs
+    from rlrnn.impulse import impulse_response
     from rlrnn.inspecting import profile
     from rlrnn.pictures import draw_activations, draw_profile
 
@@ -218,6 +219,7 @@ def _inspect(arguments: Namespace) -> None:
     folder = Path(arguments.out) if arguments.out else given if given.is_dir() else Path()
     memory = profile(agent, game, arguments.lags, arguments.episodes or 16, deterministic)
     print(memory.summary())
+    print(f"Impulse response: {impulse_response(agent)}.")
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_json(folder / "memory.json", memory.to_json())
     name = " ".join(given.resolve().parts[-2:]) if given.is_dir() else given.stem

@@ -79,7 +79,7 @@ ROWS = {
     "lstm": Row("lstm"),
     "lstm, coupled, layer norm": Row("lstm", {"coupled": True, "layer_norm": True, "forget_bias": 1.0}),
     "mingru": Row("mingru"),
-    "mingru, 2 layers": Row("mingru", layers=2),
+    "mingru, 3 layers": Row("mingru", {"candidate": "tanh", "residual": True}, layers=3),
     "lru": Row("lru"),
     "fir, 4 taps": Row("fir", {"taps": 4}),
     "fir, 24 taps": Row("fir", {"taps": 24}),
@@ -94,7 +94,7 @@ ROWS = {
     "storage: matrix": storage("matrix"),
     "storage: gru": storage("gru"),
 }
-LONG_ROWS = ("elman", "gru", "lstm", "mingru, 2 layers", "lru", "storage: legendre")
+LONG_ROWS = ("elman", "gru", "lstm", "mingru, 3 layers", "lru", "storage: legendre")
 
 
 def by_reward(row: Row, task: str, units: int = 64) -> Recipe:

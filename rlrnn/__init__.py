@@ -15,6 +15,7 @@ _HOMES = {
     "CnnLstmPolicy": "policy",
     "Episode": "imitation",
     "Evolution": "evolution",
+    "LinearCell": "cells",
     "MlpElmanPolicy": "policy",
     "MlpGruPolicy": "policy",
     "MlpLstmPolicy": "policy",
@@ -49,6 +50,7 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from rlrnn.catalogue import make_vec as make_vec
     from rlrnn.cells import Cell as Cell
+    from rlrnn.cells import LinearCell as LinearCell
     from rlrnn.cells import graph_edges as graph_edges
     from rlrnn.cells import register_cell as register_cell
     from rlrnn.errors import UserError as UserError

@@ -46,7 +46,7 @@ class NetworkRecipe:
     n_layers: Count = 1  # layers of memory
     cell_options: dict[str, Any] = field(
         default_factory=dict
-    )  # of the cell; dropout, residual between layers
+    )  # of the cell, and dropout, residual
     critic: Literal["own", "shared", "detached", "feedforward"] = "own"  # which memory the critic reads
     net_arch: dict[str, tuple[Count, ...]] | tuple[Count, ...] | None = None  # units of the heads' layers
     activation_fn: Literal["tanh", "relu", "elu", "gelu", "silu"] = "tanh"  # of the heads

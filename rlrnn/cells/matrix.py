@@ -12,6 +12,9 @@ from rlrnn.errors import UserError
 
 HEADS = 2  # the one that writes, then the one that reads
 NUMBERS = 6  # of a head, beside its key: strength, gate, sharpening, and shifts by -1, 0 and 1 slots
+# Initial weights as a share of what other cells begin with: heads that start sharp, or a matrix that fills up
+# in an episode, make gradients many times theirs.
+SMALL = 0.3
 SHORT = 0.01  # squared length below which a row counts as empty, so that no gradient is divided by 0
 
 
@@ -36,14 +39,14 @@ class Matrix(Cell):
             raise UserError(f"slots is {slots}, but a matrix memory has at least 1.")
         super().__init__(input_size, hidden_size, slots * (hidden_size + HEADS))
         self.slots = slots
-        bound = inverse_root(input_size)
+        bound = SMALL * inverse_root(input_size)
         self.weight_heads = uniform(bound, input_size, HEADS * (hidden_size + NUMBERS))
         self.weight_content = uniform(bound, input_size, 2 * hidden_size)  # erase, add
         self.bias = uniform(bound, HEADS * (hidden_size + NUMBERS)) if bias else None
         if self.bias is not None:
-            with torch.no_grad():  # begin at rest: rather where it was than elsewhere
+            with torch.no_grad():  # begin rather where it was than by content, and rather there than beside
                 numbers = self.bias.view(HEADS, -1)[:, hidden_size:]
-                numbers += torch.tensor([1.0, -1.0, 0.0, 0.0, 2.0, 0.0])
+                numbers += torch.tensor([1.0, -1.0, 0.0, 0.0, 1.0, 0.0])
         self.register_buffer("home", torch.arange(slots).eq(0).to(self.weight_heads))
 
     def project(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ _HOMES = {
     "CnnElmanPolicy": "policy",
     "CnnGruPolicy": "policy",
     "CnnLstmPolicy": "policy",
-    "Episode": "imitation",
+    "Episode": "episodes",
     "Evolution": "evolution",
     "MlpElmanPolicy": "policy",
     "MlpGruPolicy": "policy",
@@ -29,14 +29,14 @@ _HOMES = {
     "UserError": "errors",
     "evaluate": "evaluation",
     "imitate": "imitation",
-    "load_episodes": "imitation",
+    "load_episodes": "episodes",
     "make_vec": "catalogue",
     "plot": "plotting",
     "read_recipe": "recipes",
     "record": "recording",
     "register_cell": "cells",
     "register_strategy": "strategies",
-    "save_episodes": "imitation",
+    "save_episodes": "episodes",
     "train": "training",
     "watch": "watching",
 }
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     from rlrnn.catalogue import make_vec as make_vec
     from rlrnn.cells import Cell as Cell
     from rlrnn.cells import register_cell as register_cell
+    from rlrnn.episodes import Episode as Episode
+    from rlrnn.episodes import load_episodes as load_episodes
+    from rlrnn.episodes import save_episodes as save_episodes
     from rlrnn.errors import UserError as UserError
     from rlrnn.evaluation import evaluate as evaluate
     from rlrnn.evolution import Evolution as Evolution
-    from rlrnn.imitation import Episode as Episode
     from rlrnn.imitation import imitate as imitate
-    from rlrnn.imitation import load_episodes as load_episodes
-    from rlrnn.imitation import save_episodes as save_episodes
     from rlrnn.network import RecurrentNetwork as RecurrentNetwork
     from rlrnn.player import Player as Player
     from rlrnn.plotting import plot as plot

@@ -1,6 +1,6 @@
 """A perfect player of the T-maze is watched, then imitated, then reward takes over: is that worth it?
 
-    python examples/imitation.py            # five seeds, some minutes on one core
+    python examples/imitation.py            # five seeds, about two minutes on one core
     python examples/imitation.py --small    # a look at it
 
 The maze shows a sign at its start and asks for it at the end of a corridor. "Solved" means that the last
@@ -69,7 +69,7 @@ def main() -> dict[str, list[int | None]]:
             )
             steps = 0
             if name == "imitation first":
-                rlrnn.imitate(agent, episodes, epochs=10 if small else 100, seed=seed, progress=False)
+                rlrnn.imitate(agent, episodes, epochs=100 if small else 400, seed=seed, progress=False)
                 steps = shown
             watch = UntilSolved(0.95 * GOAL)
             agent.learn(budget, watch)

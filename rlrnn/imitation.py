@@ -40,11 +40,11 @@ def imitate(
     agent: RecurrentPPO | Evolution,
     episodes: Sequence[Episode],
     *,
-    epochs: int = 100,
+    epochs: int = 400,
     batch_size: int = 16,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     validation: float | None = 0.1,
-    patience: int = 10,
+    patience: int = 100,
     critic: bool = True,
     seed: int = 0,
     progress: bool = True,
@@ -53,7 +53,7 @@ def imitate(
 
     Observation statistics, where the network has them, learn from the record first. ``batch_size`` are
     episodes, ``validation`` a fraction of them: learning stops ``patience`` epochs after the least error
-    there, with those weights. ``critic`` teaches the critic of a RecurrentPPO the recorded returns; False
+    there, with those weights (what needs a long memory is often learned after a plateau). ``critic`` teaches the critic of a RecurrentPPO the recorded returns; False
     leaves alone what it has of its own.
     """
     if not isinstance(agent, RecurrentPPO | Evolution):

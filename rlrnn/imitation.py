@@ -53,8 +53,8 @@ def imitate(
 
     Observation statistics, where the network has them, learn from the record first. ``batch_size`` are
     episodes, ``validation`` a fraction of them: learning stops ``patience`` epochs after the least error
-    there, with those weights (what needs a long memory is often learned after a plateau). ``critic`` teaches the critic of a RecurrentPPO the recorded returns; False
-    leaves alone what it has of its own.
+    there, with those weights; what needs a long memory is often learned after a plateau. ``critic`` teaches
+    the critic of a RecurrentPPO the recorded returns; False leaves alone what it has of its own.
     """
     if not isinstance(agent, RecurrentPPO | Evolution):
         raise UserError(f"{type(agent).__name__} cannot imitate: give a RecurrentPPO or an Evolution.")

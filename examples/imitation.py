@@ -1,6 +1,6 @@
 """A perfect player of the T-maze is watched, then imitated, then reward takes over: is that worth it?
 
-    python examples/imitation.py            # five seeds, some minutes on one core
+    python examples/imitation.py            # five seeds, about two minutes on one core
     python examples/imitation.py --small    # a look at it
 
 The maze shows a sign at its start and asks for it at the end of a corridor. "Solved" means that the last
@@ -43,7 +43,7 @@ def main() -> dict[str, list[int | None]]:
     parser.add_argument("--small", action="store_true", help="one seed, a short maze")
     small = parser.parse_args().small
     seeds = 1 if small else parser.parse_args().seeds
-    length, watched, budget = (3, 10, 20_000) if small else (100, WATCHED, 3_000_000)
+    length, watched, budget = (3, 20, 50_000) if small else (100, WATCHED, 3_000_000)
 
     mazes = gymnasium.make_vec("rlrnn/TMaze-v0", num_envs=watched, length=length)
     episodes = rlrnn.record(tmaze_players.perfect(mazes), mazes, watched, seed=1_000_000)
@@ -69,7 +69,7 @@ def main() -> dict[str, list[int | None]]:
             )
             steps = 0
             if name == "imitation first":
-                rlrnn.imitate(agent, episodes, epochs=10 if small else 100, seed=seed, progress=False)
+                rlrnn.imitate(agent, episodes, seed=seed, progress=False)
                 steps = shown
             watch = UntilSolved(0.95 * GOAL)
             agent.learn(budget, watch)

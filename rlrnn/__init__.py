@@ -13,7 +13,7 @@ _HOMES = {
     "CnnElmanPolicy": "policy",
     "CnnGruPolicy": "policy",
     "CnnLstmPolicy": "policy",
-    "Episode": "imitation",
+    "Episode": "episodes",
     "Evolution": "evolution",
     "LinearCell": "cells",
     "MlpElmanPolicy": "policy",
@@ -32,14 +32,14 @@ _HOMES = {
     "graph_edges": "cells",
     "impulse_response": "impulse",
     "imitate": "imitation",
-    "load_episodes": "imitation",
+    "load_episodes": "episodes",
     "make_vec": "catalogue",
     "plot": "plotting",
     "read_recipe": "recipes",
     "record": "recording",
     "register_cell": "cells",
     "register_strategy": "strategies",
-    "save_episodes": "imitation",
+    "save_episodes": "episodes",
     "train": "training",
     "unroll_feedforward": "impulse",
     "watch": "watching",
@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from rlrnn.cells import LinearCell as LinearCell
     from rlrnn.cells import graph_edges as graph_edges
     from rlrnn.cells import register_cell as register_cell
+    from rlrnn.episodes import Episode as Episode
+    from rlrnn.episodes import load_episodes as load_episodes
+    from rlrnn.episodes import save_episodes as save_episodes
     from rlrnn.errors import UserError as UserError
     from rlrnn.evaluation import evaluate as evaluate
     from rlrnn.evolution import Evolution as Evolution
-    from rlrnn.imitation import Episode as Episode
     from rlrnn.imitation import imitate as imitate
-    from rlrnn.imitation import load_episodes as load_episodes
-    from rlrnn.imitation import save_episodes as save_episodes
     from rlrnn.impulse import impulse_response as impulse_response
     from rlrnn.impulse import unroll_feedforward as unroll_feedforward
     from rlrnn.network import RecurrentNetwork as RecurrentNetwork

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from rlrnn.checking import Array, at_the_end, check_length, mask_of
 from rlrnn.errors import UserError
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -71,16 +69,16 @@ class Squared(Deviation):
     def target(self, number: int, given: Any, mask: Any, steps: int) -> Target:
         values = np.asarray(given, np.float64)
         if values.ndim == 0:
-            values, mask = _at_the_end(number, values, mask, steps)
+            values, mask = at_the_end(number, values, mask, steps)
         if values.ndim == 1:
             values = values[:, None]
-        _check_length(number, "targets", values, steps)
+        check_length(number, "targets", values, steps)
         if values.shape[1:] != (self.outputs,):
             raise UserError(
                 f"the targets of sequence {number} have shape {values.shape}, but there are {self.outputs} "
                 f"output units: give an array [{steps}, {self.outputs}]."
             )
-        flags = _mask(number, mask, values)
+        flags = mask_of(number, mask, values)
         if not np.isfinite(values[flags]).all():
             raise UserError(
                 f"the targets of sequence {number} hold {values[flags][~np.isfinite(values[flags])][0]}: "
@@ -152,14 +150,14 @@ class CrossEntropy(Labelled):
                 "or all of them a label per step."
             )
         if self.final:
-            labels, mask = _at_the_end(number, labels, mask, steps)
+            labels, mask = at_the_end(number, labels, mask, steps)
         if labels.ndim > 1:
             raise UserError(
                 f"the targets of sequence {number} have shape {labels.shape}, but labels are one per step: "
                 f"give an array [{steps}]."
             )
-        _check_length(number, "targets", labels, steps)
-        flags = _mask(number, mask, labels)
+        check_length(number, "targets", labels, steps)
+        flags = mask_of(number, mask, labels)
         values = np.zeros(len(labels), np.int64)
         values[flags] = self.indices(number, labels[flags])
         return Target(torch.as_tensor(values), torch.as_tensor(flags))
@@ -249,35 +247,3 @@ def edit_distance(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def _labels(string: Any) -> Array:
     return np.asarray(list(string) if isinstance(string, str) else string)
-
-
-def _at_the_end(number: int, value: Array, mask: Any, steps: int) -> tuple[Array, Array]:
-    """One target for a whole sequence, as targets of which only the last step's counts."""
-    if mask is not None:
-        raise UserError(
-            f"sequence {number} has one target, which stands at its last step, and a mask: leave mask out, "
-            "or give a target for each step."
-        )
-    return np.full(steps, value), np.arange(steps) == steps - 1
-
-
-def _check_length(number: int, what: str, array: Array, steps: int) -> None:
-    if len(array) != steps:
-        raise UserError(
-            f"the {what} of sequence {number} have {len(array)} steps, but its inputs have {steps}: give one "
-            "row per step, and a mask that says where they count."
-        )
-
-
-def _mask(number: int, mask: Any, values: Array) -> Array:
-    """The mask [T] or as the values, in the values' shape; None is true everywhere."""
-    if mask is None:
-        return np.ones(values.shape, np.bool_)
-    flags = np.asarray(mask)
-    if flags.dtype != np.bool_ or flags.shape not in (values.shape, values.shape[:1]):
-        raise UserError(
-            f"the mask of sequence {number} is {flags.dtype} of shape {flags.shape}, but its targets have "
-            f"shape {values.shape}: give one truth value per step{' or per output' * (values.ndim > 1)}."
-        )
-    wide = flags.reshape(*flags.shape, *(1,) * (values.ndim - flags.ndim))  # [T] or [T, 1] or [T, O]
-    return wide | np.zeros(values.shape, np.bool_)

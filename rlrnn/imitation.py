@@ -8,10 +8,7 @@ certainty would end exploration.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,50 +19,32 @@ from torch import Tensor
 
 from rlrnn import compiled
 from rlrnn.actuators import ContinuousActuators
-from rlrnn.buffers import Arrays, map_arrays
-from rlrnn.errors import FileFault, UserError
+from rlrnn.buffers import map_arrays
+from rlrnn.episodes import Episode, listed
+from rlrnn.errors import UserError
 from rlrnn.evolution import Evolution
 from rlrnn.network import RecurrentNetwork
 from rlrnn.packing import Packing, pack
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.ppo import RecurrentPPO
 from rlrnn.rollouts import RewardScaler
-from rlrnn.saving import write_whole
 from rlrnn.sensors import Observation
-from rlrnn.teaching import Chosen, split, teach
+from rlrnn.teaching import Chosen, check_seed, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
 Array = npt.NDArray[Any]
 VALUE_WEIGHT = 0.5  # of the critic's squared error, in units of the returns' variance
 
 
-@dataclass(frozen=True)
-class Episode:
-    """T steps of play: row t holds the observation before action t and the reward after it."""
-
-    observations: Arrays  # [T, ...], or a dict of such
-    actions: Array  # [T, ...] as the game takes them
-    rewards: Array  # [T] points
-    terminated: bool = True  # false: cut off by a limit of time
-
-    def __len__(self) -> int:
-        return len(self.actions)
-
-    @property
-    def points(self) -> float:
-        """What the episode won."""
-        return float(np.sum(self.rewards))
-
-
 def imitate(
     agent: RecurrentPPO | Evolution,
     episodes: Sequence[Episode],
     *,
-    epochs: int = 100,
+    epochs: int = 400,
     batch_size: int = 16,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     validation: float | None = 0.1,
-    patience: int = 10,
+    patience: int = 100,
     critic: bool = True,
     seed: int = 0,
     progress: bool = True,
@@ -74,8 +53,8 @@ def imitate(
 
     Observation statistics, where the network has them, learn from the record first. ``batch_size`` are
     episodes, ``validation`` a fraction of them: learning stops ``patience`` epochs after the least error
-    there, with those weights. ``critic`` teaches the critic of a RecurrentPPO the recorded returns; False
-    leaves alone what it has of its own.
+    there, with those weights; what needs a long memory is often learned after a plateau. ``critic`` teaches
+    the critic of a RecurrentPPO the recorded returns; False leaves alone what it has of its own.
     """
     if not isinstance(agent, RecurrentPPO | Evolution):
         raise UserError(f"{type(agent).__name__} cannot imitate: give a RecurrentPPO or an Evolution.")
@@ -86,6 +65,7 @@ def imitate(
         )
     if not episodes:
         raise UserError("there are no episodes to imitate: record at least one.")
+    check_seed(seed)
     policy, network = agent.policy, agent.policy.network
     device = policy.device
     seen = [_observations(policy, number, episode) for number, episode in enumerate(episodes)]
@@ -124,7 +104,7 @@ def imitate(
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), one_thread(device), compiled.one_blas_thread():
         torch.manual_seed(seed)
-        network.observe(map_arrays(lambda parts: torch.cat(parts), _listed(seen)))
+        network.observe(map_arrays(lambda parts: torch.cat(parts), listed(seen)))
         return teach(
             network,
             error,
@@ -139,53 +119,6 @@ def imitate(
             parameters=[p for p in network.parameters() if p not in fixed],
             progress=progress,
         )
-
-
-def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> None:
-    """Write episodes as one .npz, without pickle."""
-    if not episodes:
-        raise UserError("there are no episodes to save: record at least one.")
-    seen = _listed([episode.observations for episode in episodes])
-    named = {f"observations/{key}": parts for key, parts in seen.items()} if isinstance(seen, dict) else {}
-    arrays = {name: np.concatenate(parts) for name, parts in (named or {"observations": seen}).items()}
-    arrays["actions"] = np.concatenate([episode.actions for episode in episodes])
-    arrays["rewards"] = np.concatenate([episode.rewards for episode in episodes])
-    arrays["lengths"] = np.array([len(episode) for episode in episodes])
-    arrays["terminated"] = np.array([episode.terminated for episode in episodes])
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    path = Path(path)
-    write_whole(path if path.suffix else path.with_suffix(".npz"), buffer.getvalue())
-
-
-def load_episodes(path: str | Path) -> list[Episode]:
-    """What ``save_episodes`` wrote."""
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".npz")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            ends = np.cumsum(file["lengths"])[:-1]
-            parts = {
-                name: np.split(file[name], ends)
-                for name in file.files
-                if name not in ("lengths", "terminated")
-            }
-            terminated = file["terminated"].tolist()
-    except Exception as error:
-        raise FileFault(
-            f"cannot read episodes from {path} ({error}): give a file of save_episodes."
-        ) from error
-    prefix = "observations/"
-    keys = [name.removeprefix(prefix) for name in parts if name.startswith(prefix)]
-    return [
-        Episode(
-            {key: parts[prefix + key][i] for key in keys} if keys else parts["observations"][i],
-            parts["actions"][i],
-            parts["rewards"][i],
-            ended,
-        )
-        for i, ended in enumerate(terminated)
-    ]
 
 
 def _returns(agent: RecurrentPPO, episodes: Sequence[Episode]) -> list[Array]:
@@ -269,16 +202,9 @@ def _actions(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor
     return torch.as_tensor(actions.reshape(steps, -1).astype(actuators.action_dtype))
 
 
-def _listed(trees: Sequence[Any]) -> Any:
-    """A list of arrays as it is; a list of dicts as a dict of lists."""
-    if isinstance(trees[0], dict):
-        return {key: [tree[key] for tree in trees] for key in trees[0]}
-    return list(trees)
-
-
 def _laid(packing: Packing, seen: Sequence[Observation]) -> Observation:
     """Observations of several episodes, in rows."""
-    listed = _listed(seen)
-    if isinstance(listed, dict):
-        return {key: packing.rows(torch.cat(parts)) for key, parts in listed.items()}
-    return packing.rows(torch.cat(listed))
+    parts = listed(seen)
+    if isinstance(parts, dict):
+        return {key: packing.rows(torch.cat(own)) for key, own in parts.items()}
+    return packing.rows(torch.cat(parts))

@@ -44,9 +44,7 @@ class NetworkRecipe:
     cell: str = "gru"  # kind of memory: a name in rlrnn.cells.CELLS, or one that was registered
     hidden_size: Count = 64  # units of the memory, per layer
     n_layers: Count = 1  # layers of memory
-    cell_options: dict[str, Any] = field(
-        default_factory=dict
-    )  # of the cell, and dropout, residual
+    cell_options: dict[str, Any] = field(default_factory=dict)  # of the cell, and dropout, residual
     critic: Literal["own", "shared", "detached", "feedforward"] = "own"  # which memory the critic reads
     net_arch: dict[str, tuple[Count, ...]] | tuple[Count, ...] | None = None  # units of the heads' layers
     activation_fn: Literal["tanh", "relu", "elu", "gelu", "silu"] = "tanh"  # of the heads

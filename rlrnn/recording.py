@@ -16,8 +16,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlrnn import catalogue, evaluation
 from rlrnn.buffers import map_arrays
 from rlrnn.catalogue import Game
+from rlrnn.episodes import Episode
 from rlrnn.errors import UserError
-from rlrnn.imitation import Episode
 from rlrnn.vec import from_envs, from_vector_env
 
 Array = npt.NDArray[Any]

@@ -19,12 +19,13 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
 from rlrnn import compiled, saving
+from rlrnn.checking import inputs_of, paired
 from rlrnn.deviations import CrossEntropy, Ctc, Deviation, Squared, Target
 from rlrnn.errors import FileFault, UserError
 from rlrnn.layers import Affine
 from rlrnn.packing import Packing, pack
 from rlrnn.sequence import Memory
-from rlrnn.teaching import check, split, teach
+from rlrnn.teaching import check, check_seed, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
 LOSSES = ("squared", "cross_entropy", "ctc")
@@ -106,6 +107,7 @@ class SequenceLearner:
         if loss not in LOSSES:
             raise UserError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}.")
         check(learning_rate=learning_rate)
+        check_seed(seed)
         self.cell, self.hidden_size, self.n_layers = cell, hidden_size, n_layers
         self.cell_options = dict(cell_options or {})
         self.loss, self.learning_rate, self.max_grad_norm = loss, learning_rate, max_grad_norm
@@ -130,14 +132,14 @@ class SequenceLearner:
         others: learning stops ``patience`` epochs after the least error on them, with those weights.
         """
         check(epochs=epochs, batch_size=batch_size, patience=patience)
-        x = _inputs(inputs, None)
-        given, masks = _paired(len(x), targets, mask)
+        x = inputs_of(inputs, None)
+        given, masks = paired(len(x), targets, mask)
         deviation = _deviation(self.loss, given, masks)
         told = _targets(deviation, x, given, masks)
         training, judged = np.arange(len(x)), np.arange(0)
         if isinstance(validation, tuple):
-            others = _inputs(validation[0], x[0].shape[1])
-            told += _targets(deviation, others, *_paired(len(others), *validation[1:]))
+            others = inputs_of(validation[0], x[0].shape[1])
+            told += _targets(deviation, others, *paired(len(others), *validation[1:]))
             x, judged = x + others, np.arange(len(x), len(x) + len(others))
         elif validation is not None:
             training, judged = split(len(x), validation, self.seed)
@@ -175,8 +177,8 @@ class SequenceLearner:
         mask: Sequence[npt.ArrayLike] | None = None,
     ) -> float:
         """How well that agrees with targets, more being better: see the class."""
-        x = _inputs(inputs, self._features)
-        told = _targets(self._known, x, *_paired(len(x), targets, mask))
+        x = inputs_of(inputs, self._features)
+        told = _targets(self._known, x, *paired(len(x), targets, mask))
         if not any(bool(target.mask.any()) for target in told) and self.loss != "ctc":
             raise UserError("no step has a target to be scored: give a mask that is somewhere true.")
         return self._known.score(self.outputs(inputs), told)
@@ -186,7 +188,7 @@ class SequenceLearner:
         """The output units' activations [T, O] of each sequence, before any softmax."""
         known = self._known
         assert known.outputs
-        x = _inputs(inputs, self._features)
+        x = inputs_of(inputs, self._features)
         found: list[Tensor] = []
         self.network_.eval()
         with self._alone():
@@ -280,48 +282,6 @@ def _deviation(loss: str, targets: list[Any], masks: list[Any]) -> Deviation:
     if loss == "ctc":
         return Ctc(targets)
     return Squared(targets) if loss == "squared" else CrossEntropy(targets, masks)
-
-
-def _inputs(inputs: Sequence[npt.ArrayLike], features: int | None) -> list[npt.NDArray[np.float32]]:
-    """Arrays [T, F], checked; ``features`` None takes those of the first sequence."""
-    arrays = [np.asarray(each) for each in inputs]
-    if not arrays:
-        raise UserError("there are no sequences: give a list of arrays [steps, features], at least one.")
-    for number, each in enumerate(arrays):
-        if each.ndim != 2 or each.dtype.kind not in "fiub":
-            raise UserError(
-                f"the inputs of sequence {number} are {each.dtype} of shape {each.shape}: give numbers in an "
-                "array [steps, features]."
-            )
-        if len(each) == 0:
-            raise UserError(f"sequence {number} is empty: leave it out, or give at least one step.")
-        features = each.shape[1] if features is None else features
-        if each.shape[1] != features or not features:
-            raise UserError(
-                f"sequence {number} has {each.shape[1]} features per step, but {features} are expected: give "
-                f"an array [{len(each)}, {max(1, features)}]."
-            )
-        if not np.isfinite(each).all():
-            step, feature = np.argwhere(~np.isfinite(each))[0]
-            raise UserError(
-                f"sequence {number} holds {each[step, feature]} at step {step}, feature {feature}: inputs "
-                "must be finite; fill gaps, for instance with 0, and add a feature that marks them."
-            )
-    return [each.astype(np.float32) for each in arrays]
-
-
-def _paired(
-    count: int, targets: Sequence[Any], mask: Sequence[npt.ArrayLike] | None = None
-) -> tuple[list[Any], list[Any]]:
-    """Targets and masks, one of each for every sequence."""
-    given = list(targets)
-    masks = [None] * count if mask is None else list(mask)
-    for what, some in (("targets", given), ("masks", masks)):
-        if len(some) != count:
-            raise UserError(
-                f"there are {what} for {len(some)} sequences, but {count} sequences: give one each."
-            )
-    return given, masks
 
 
 def _targets(deviation: Deviation, x: list[Any], given: list[Any], masks: list[Any]) -> list[Target]:

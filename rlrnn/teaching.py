@@ -18,6 +18,12 @@ from rlrnn.errors import UserError
 Chosen = npt.NDArray[np.int64]
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what decides nothing, or what numpy cannot count from."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UserError(f"seed is {seed!r}, but must be a whole number of at least 0.")
+
+
 def order(count: int, seed: int, epoch: int) -> Chosen:
     """The order in which an epoch takes its sequences: a function of seed and epoch alone."""
     return np.random.default_rng((seed, epoch)).permutation(count)

@@ -23,7 +23,7 @@ ROOMS = {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
         *("policy_options", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
         *("fitness", "evolution", "surface"),
-        *("packing", "deviations", "teaching", "supervised", "imitation"),
+        *("packing", "deviations", "teaching", "supervised", "checking", "episodes", "imitation"),
     },
     "experiment": {
         *(

@@ -267,6 +267,8 @@ def test_what_was_not_learned_is_refused() -> None:
         learner.predict([np.zeros((3, 7))])
     with pytest.raises(UserError, match="learning_rate is -1"):
         SequenceLearner(learning_rate=-1)
+    with pytest.raises(UserError, match="seed is -1"):
+        SequenceLearner(seed=-1)
     with pytest.raises(UserError, match="error is not a number"):
         SequenceLearner(hidden_size=2).fit([np.full((2, 1), 1e30)], [1e30], epochs=1, progress=False)
 

@@ -59,6 +59,11 @@ def evolvable(network: RecurrentNetwork) -> Iterator[tuple[nn.Module, str]]:
 def genome(network: RecurrentNetwork) -> npt.NDArray[np.float64]:
     """The weights that decide what the network does, in one row [D]."""
     parameters = [getattr(module, name) for module, name in evolvable(network)]
+    if not parameters:
+        raise UserError(
+            "this network has no weights to evolve: give it an output layer, further layers, or a cell that "
+            "learns."
+        )
     return torch.cat([p.detach().flatten() for p in parameters]).double().cpu().numpy()
 
 

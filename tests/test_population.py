@@ -152,7 +152,12 @@ def test_genomes_that_do_not_fit_are_refused() -> None:
 
 def test_a_network_without_weights_cannot_be_evolved() -> None:
     description = NetworkDescription(
-        cell="reservoir", hidden_size=4, critic="shared", actor_widths=(), critic_widths=(), output_layer=False
+        cell="reservoir",
+        hidden_size=4,
+        critic="shared",
+        actor_widths=(),
+        critic_widths=(),
+        output_layer=False,
     )
     network = RecurrentNetwork(description, spaces.Box(-1.0, 1.0, (2,)), spaces.Discrete(2))
     with pytest.raises(UserError, match="no weights to evolve"):

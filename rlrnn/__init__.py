@@ -25,6 +25,7 @@ _HOMES = {
     "RecurrentPPO": "ppo",
     "RecurrentPolicy": "policy",
     "UserError": "errors",
+    "draw_network": "drawing",
     "evaluate": "evaluation",
     "graph_edges": "cells",
     "impulse_response": "impulse",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from rlrnn.cells import Cell as Cell
     from rlrnn.cells import graph_edges as graph_edges
     from rlrnn.cells import register_cell as register_cell
+    from rlrnn.drawing import draw_network as draw_network
     from rlrnn.errors import UserError as UserError
     from rlrnn.evaluation import evaluate as evaluate
     from rlrnn.evolution import Evolution as Evolution

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INCH = 0.42  # per unit of distance
 MORE, LESS, UNSIGNED = COLOURS[0], COLOURS[1], "#404040"
-TITLES = {INPUTS: "inputs x", MEMORY: "memory y"}
+TITLES = {INPUTS: "inputs x", MEMORY: "hidden y"}
 FILLS = {"input": "#e6e6e6", "hidden": "#ffffff", "output": "#fbeecb"}
 THIN, THICK, PALE = 0.5, 3.0, 0.22  # widths of lines in points; how much of its colour the weakest has
 FEW = 12  # arrows of two steps and more that have their delay written beside them

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -22,9 +23,10 @@ COLUMNS = (
     8  # of blocks that single units are grouped into by the column they'd stand in; of more, there is one
 )
 RADIUS, BOX = 0.3, (1.35, 0.62)  # of a unit; half the width and height of a block
+SPREAD = 1.2  # of a column whose units hear each other
 CLEAR = 0.08  # between an arrow and a node that it passes
 BENDS = (0.0, 0.14, -0.14, 0.28, -0.28, 0.42, -0.42, 0.56, -0.56, 0.75, -0.75, 1.0, -1.0)
-ASIDE = (0.5, 0.62, 0.38, 0.74, 0.26)  # within a column: on the right downwards, on the left upwards
+ASIDE = (0.5, 0.62, 0.38, 0.74, 0.26)  # within a column: on its left downwards, on its right upwards
 STEPS = 33  # points of a curve
 
 
@@ -49,9 +51,7 @@ class Arrow:
     strengths: tuple[tuple[int, float | None], ...]  # delay and weight; of blocks the root of the mean square
     signed: bool = True
     count: int = 1  # connections
-    bend: float = (
-        0.0  # how far its middle is off the straight line, to the right, as a share of half its length
-    )
+    bend: float = 0.0  # how far it leaves the straight line, to its own right; 1: by half its length
 
 
 @dataclass(frozen=True)
@@ -81,31 +81,31 @@ def _placed(nodes: list[Node], arrows: list[Arrow], caption: str, units: bool) -
     members: dict[int, list[int]] = defaultdict(list)
     for number, at in enumerate(column):
         members[at].append(number)
-    spacing = 1.0 if units else 2.0 * BOX[1] + 0.9
     height = np.zeros(len(nodes))
     reach: dict[int, float] = {}  # how far curves within a column bulge
     for at in sorted(members):
-        inside = _ordered(members[at], nodes, ends, column, height)
-        members[at] = inside
-        rows, row = [], 0.0
-        for number, before in zip(inside, [None, *inside[:-1]], strict=True):
-            apart = before is not None and nodes[number].block != nodes[before].block
-            alone = (
-                before is not None and nodes[number].name == nodes[number].block and not nodes[number].label
-            )
-            row += 0.0 if before is None else spacing * (1.8 if apart and units and not alone else 1.0)
-            rows.append(row)
-        height[inside] = row / 2 - np.array(rows)
+        members[at] = inside = _ordered(members[at], nodes, ends, column, height)
+        within = any(column[s] == column[t] == at for s, t, _ in ends)
+        gaps = [_gap(nodes[n], nodes[m], units) for n, m in pairwise(inside)]
+        rows = np.cumsum([0.0, *gaps]) * (SPREAD if within and units else 1.0)
+        height[inside] = rows[-1] / 2 - rows
         spans = [abs(height[s] - height[t]) for s, t, _ in ends if column[s] == column[t] == at]
-        reach[at] = 0.5 * max(spans, default=0.0) * ASIDE[0]
-    across, x = {}, 0.0
-    for before, at in zip([None, *sorted(members)], sorted(members), strict=False):
-        if before is not None:
-            tall = max(np.ptp(height[members[before]]), np.ptp(height[members[at]]))
-            x += max(2.8, 0.36 * tall, 1.6 + reach[before] + reach[at]) if units else 2 * BOX[0] + 3.4
-        across[at] = x
+        reach[at] = max(spans, default=0.0) * ASIDE[0] / 2
+    across = {min(members): 0.0}
+    for before, at in pairwise(sorted(members)):
+        tall = max(np.ptp(height[members[before]]), np.ptp(height[members[at]]))
+        wide = max(2.8, 0.36 * tall, 1.6 + reach[before] + reach[at]) if units else 2 * BOX[0] + 3.4
+        across[at] = across[before] + wide
     placed = [replace(n, place=(across[column[k]], float(height[k]))) for k, n in enumerate(nodes)]
     return Diagram(tuple(placed), tuple(arrows), units, caption)
+
+
+def _gap(above: Node, below: Node, units: bool) -> float:
+    """How far apart two neighbours in a column stand."""
+    if not units:
+        return 2 * BOX[1] + 0.9
+    single = above.block == above.name and below.block == below.name and not below.label
+    return 1.0 if above.block == below.block or single else 1.8
 
 
 def columns(kinds: Sequence[str], ends: Iterable[tuple[int, int, int]]) -> list[int]:
@@ -215,7 +215,8 @@ def _bent(diagram: Diagram) -> Diagram:
                 return int(_covered(way, others, diagram, CLEAR).sum())
 
             free = [bend for bend in (ASIDE if beside else BENDS) if bend not in known]
-            arrow = replace(arrow, bend=next((b for b in free if not touched(b)), min(free, key=touched)))
+            clear = next((bend for bend in free if not touched(bend)), None)
+            arrow = replace(arrow, bend=min(free, key=touched) if clear is None else clear)
             taken[ends[0], ends[1]].add(arrow.bend)
         arrows.append(arrow)
     return replace(diagram, arrows=tuple(arrows))

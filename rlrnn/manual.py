@@ -83,7 +83,7 @@ examples:
 """
 
 DRAW = """
-Draws the network of an agent, trained or as its recipe begins it: inputs on the left, actions on the right, and
+Draws the network of an agent, trained or as its recipe begins it: inputs on the left, actions on the right,
 between them every unit and connection of a small network, or the layers of a large one. Lines are as wide as
 weights are strong; those that are heard later are dashed. Says whether its impulse response is finite.
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.preprocessing import is_image_space
@@ -110,7 +109,9 @@ def _sensed(sensors: Sensors) -> list[Block]:
 
 
 def _remembered(memory: Memory) -> list[Link]:
-    own = torch.cat([t.detach().flatten().float() for t in (*memory.parameters(), *memory.buffers())])
+    own = {
+        w for t in (*memory.parameters(), *memory.buffers()) for w in t.detach().float().flatten().tolist()
+    }
     links = []
     for wire in memory_wires(memory):
         if wire.strength is None:
@@ -118,7 +119,7 @@ def _remembered(memory: Memory) -> list[Link]:
             continue
         weights = wire.strength.detach().float()
         # What has no sign and is none of the weights is a norm of several: of a unit's gates.
-        signed = bool((weights < 0).any() or torch.isin(weights[weights != 0], own).all())
+        signed = bool((weights < 0).any() or own.issuperset(weights[weights != 0].tolist()))
         links.append(Link(wire.source, wire.target, wire.delay, weights.cpu().numpy(), signed))
     return links
 

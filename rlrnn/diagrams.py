@@ -17,8 +17,12 @@ COLUMNS = 8  # single units are grouped by the column where they'd stand, if the
 
 
 def diagram_of(wired: Wiring) -> Diagram:
-    """The picture of a wiring: all of its units if they are few, else its blocks."""
-    return _units(wired) if is_small(wired) else _blocks(wired)
+    """The picture of a wiring: its units, if they are few and no arrow must cross one; else its blocks."""
+    if is_small(wired):
+        units = _units(wired)
+        if units.clear:
+            return units
+    return _blocks(wired)
 
 
 def is_small(wired: Wiring) -> bool:

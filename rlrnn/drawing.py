@@ -88,17 +88,20 @@ def _extent(diagram: Diagram, ways: list[Array]) -> tuple[float, float, float, f
         high = max(high, node.place[1] + 1.1)
     for arrow, way in zip(diagram.arrows, ways, strict=True):
         if not diagram.units:
-            high = max(high, _written(way)[1] + 0.9 + PROFILE * (len(arrow.strengths) > 2))
+            place, below = _written(way)
+            tall = 0.9 + PROFILE * (len(arrow.strengths) > 2)
+            low, high = (min(low, place[1] - tall), high) if below else (low, max(high, place[1] + tall))
     return float(left), float(low), float(right), float(high)
 
 
-def _written(way: Array) -> Array:
-    """Where something is written above an arrow between blocks."""
-    middle = way[len(way) // 2]
-    slope = abs(way[-1] - way[0])
-    lift = 0.1 + 0.5 * min(1.0, slope[1] / max(slope[0], 0.1))  # of the words' own width, on a slope
-    place: Array = middle + np.array([0.0, lift])
-    return place
+def _written(way: Array) -> tuple[Array, bool]:
+    """Where something is written beside an arrow between blocks, and whether that is below it."""
+    middle, chord = way[len(way) // 2], way[-1] - way[0]
+    below = bool(middle[1] < (way[0] + way[-1])[1] / 2 - 0.05)
+    lift = 0.1 + 0.5 * min(
+        1.0, abs(chord[1]) / max(abs(chord[0]), 0.1)
+    )  # of the words' own width, on a slope
+    return middle + np.array([0.0, -lift if below else lift]), below
 
 
 def _draw_arrow(
@@ -110,7 +113,7 @@ def _draw_arrow(
     width = THIN + (THICK - THIN) * share
     colour = _pale(_colour(arrow) if diagram.units else UNSIGNED, PALE + (1 - PALE) * share**0.7)
     inhibits = diagram.units and arrow.signed and (arrow.strengths[0][1] or 0.0) < 0
-    tip, back = way[-1], way[-1] - way[max(-4, -len(way))]
+    tip, back = way[-1], way[-1] - way[max(-12, -len(way))]
     along = back / (np.hypot(*back) or 1.0)
     aside = np.array([along[1], -along[0]])
     length = 0.13 + 0.035 * width
@@ -141,7 +144,7 @@ def _write(axes: Axes, place: Array, words: str, **how: Any) -> None:
 
 def _write_between(axes: Axes, arrow: Arrow, way: Array) -> None:
     """Above an arrow between blocks, when and how strongly it is heard."""
-    place = _written(way)
+    place, below = _written(way)
     delays = [delay for delay, _ in arrow.strengths]
     known = sorted(strength for _, strength in arrow.strengths if strength is not None)
     listed = ", ".join(map(str, delays)) if len(delays) < 4 else f"{delays[0]} to {delays[-1]}"
@@ -149,10 +152,11 @@ def _write_between(axes: Axes, arrow: Arrow, way: Array) -> None:
     range_ = dict.fromkeys(f"{strength:.2g}" for strength in known[:: max(1, len(known) - 1)])
     how = f"{arrow.count:,} × {' to '.join(range_)}" if known else ""
     lines = [words for words in (how, "" if delays == [0] else when) if words]
-    _write(axes, place, "\n".join(lines), va="bottom")
+    _write(axes, place, "\n".join(lines), va="top" if below else "bottom")
     if len(delays) > 2 and len(known) == len(delays):
         strengths = np.array([strength or 0.0 for _, strength in arrow.strengths])
-        wide, foot = 2.2 / len(delays), place[1] + 0.42 * len(lines) + 0.1
+        aside = 0.42 * len(lines) + 0.1
+        wide, foot = 2.2 / len(delays), place[1] + (-aside - PROFILE + 0.2 if below else aside)
         left = place[0] - 1.1 + wide * np.arange(len(delays))
         tall = (PROFILE - 0.2) * strengths / strengths.max()
         axes.bar(left, tall, 0.8 * wide, foot, align="edge", color=UNSIGNED, zorder=5)
@@ -202,17 +206,8 @@ def _write_headings(axes: Axes, diagram: Diagram) -> None:
     for name, members in blocks.items():
         if len(members) > 1:
             x, y = max((node.place for node in members), key=lambda place: place[1])
-            title = TITLES.get(name, name)
-            axes.text(
-                x,
-                y + RADIUS + 0.35,
-                title,
-                fontsize=SMALL + 1,
-                ha="center",
-                va="bottom",
-                color="0.25",
-                zorder=6,
-            )
+            how = {"fontsize": SMALL + 1, "va": "bottom", "color": "0.25", **PAPER}
+            _write(axes, np.array([x, y + RADIUS + 0.35]), TITLES.get(name, name), **how)
 
 
 def _legend(diagram: Diagram) -> list[Line2D]:
@@ -228,6 +223,8 @@ def _legend(diagram: Diagram) -> list[Line2D]:
         gates = "; of gates, over all of them" if gated else ""
         if known:
             line(f"connections × their strength (root mean square{gates})", linewidth=THICK)
+        if any(len(arrow.strengths) > 2 and None not in dict(arrow.strengths).values() for arrow in arrows):
+            line("bars: their strength by delay", UNSIGNED, linewidth=5)
         return lines
     signs = {np.sign(arrow.strengths[0][1] or 0.0) for arrow in arrows if arrow.signed}
     if 1.0 in signs:

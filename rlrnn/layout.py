@@ -27,7 +27,7 @@ SPREAD = 1.2  # of a column whose units hear each other
 CLEAR = 0.08  # between an arrow and a node that it passes
 BENDS = (0.0, 0.14, -0.14, 0.28, -0.28, 0.42, -0.42, 0.56, -0.56, 0.75, -0.75, 1.0, -1.0)
 ASIDE = (0.5, 0.62, 0.38, 0.74, 0.26)  # within a column: on its left downwards, on its right upwards
-STEPS = 33  # points of a curve
+STEPS = 128  # points of a curve
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Diagram:
     arrows: tuple[Arrow, ...]
     units: bool  # whether nodes are units, or blocks
     caption: str = ""
+    clear: bool = True  # no arrow touches a node that is not its own
 
     @property
     def half(self) -> tuple[float, float]:
@@ -75,9 +76,14 @@ def arrange(nodes: Sequence[Node], arrows: Sequence[Arrow], units: bool, caption
 
 
 def _placed(nodes: list[Node], arrows: list[Arrow], caption: str, units: bool) -> Diagram:
-    """The diagram with its nodes in columns."""
+    """The diagram with its nodes in columns, those of a block in the same one."""
     ends = [(a.source, a.target, min(delay for delay, _ in a.strengths)) for a in arrows]
-    column = columns([node.kind for node in nodes], ends)
+    blocks = {block: number for number, block in enumerate(dict.fromkeys(node.block for node in nodes))}
+    of = [blocks[node.block] for node in nodes]
+    kinds = [nodes[of.index(number)].kind for number in range(len(blocks))]
+    of_blocks = columns(kinds, [(of[s], of[t], delay) for s, t, delay in ends])
+    column = [of_blocks[block] for block in of]
+    loops = {s for s, t, _ in ends if s == t}
     members: dict[int, list[int]] = defaultdict(list)
     for number, at in enumerate(column):
         members[at].append(number)
@@ -86,7 +92,7 @@ def _placed(nodes: list[Node], arrows: list[Arrow], caption: str, units: bool) -
     for at in sorted(members):
         members[at] = inside = _ordered(members[at], nodes, ends, column, height)
         within = any(column[s] == column[t] == at for s, t, _ in ends)
-        gaps = [_gap(nodes[n], nodes[m], units) for n, m in pairwise(inside)]
+        gaps = [_gap(nodes[n], nodes[m], units, m in loops) for n, m in pairwise(inside)]
         rows = np.cumsum([0.0, *gaps]) * (SPREAD if within and units else 1.0)
         height[inside] = rows[-1] / 2 - rows
         spans = [abs(height[s] - height[t]) for s, t, _ in ends if column[s] == column[t] == at]
@@ -100,10 +106,10 @@ def _placed(nodes: list[Node], arrows: list[Arrow], caption: str, units: bool) -
     return Diagram(tuple(placed), tuple(arrows), units, caption)
 
 
-def _gap(above: Node, below: Node, units: bool) -> float:
-    """How far apart two neighbours in a column stand."""
+def _gap(above: Node, below: Node, units: bool, loop: bool) -> float:
+    """How far apart two neighbours in a column stand; a block with a loop has something written above it."""
     if not units:
-        return 2 * BOX[1] + 0.9
+        return 2 * BOX[1] + (2.0 if loop else 0.9)
     single = above.block == above.name and below.block == below.name and not below.label
     return 1.0 if above.block == below.block or single else 1.8
 
@@ -175,17 +181,17 @@ def curve(diagram: Diagram, arrow: Arrow) -> Array:
             )
         way = middle + radius * np.stack((np.cos(turn), np.sin(turn)), axis=1)
     else:
-        way = _bow(start, end, arrow.bend)
+        way = _bow(start, end, arrow.bend, 4 * STEPS)
     outside = ~_covered(way, np.stack((start, end)), diagram, 0.0).any(axis=1)
     shown: Array = way[outside]
     return shown
 
 
-def _bow(start: Array, end: Array, bend: float) -> Array:
+def _bow(start: Array, end: Array, bend: float, points: int = STEPS) -> Array:
     """A quadratic Bezier curve [N, 2] whose middle is off the straight line, on its right."""
     along = end - start
     control = (start + end) / 2 + bend * np.array([along[1], -along[0]])
-    t = np.linspace(0.0, 1.0, 4 * STEPS)[:, None]
+    t = np.linspace(0.0, 1.0, points)[:, None]
     bow: Array = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
     return bow
 
@@ -202,7 +208,7 @@ def _bent(diagram: Diagram) -> Diagram:
     """The arrows bent, as little as need be, around nodes and apart from those between the same nodes."""
     places = np.array([node.place for node in diagram.nodes])
     taken: dict[tuple[int, int], set[float]] = defaultdict(set)
-    arrows = []
+    arrows, blocked = [], False
     for arrow in diagram.arrows:
         ends = [arrow.source, arrow.target]
         if ends[0] != ends[1]:
@@ -216,7 +222,8 @@ def _bent(diagram: Diagram) -> Diagram:
 
             free = [bend for bend in (ASIDE if beside else BENDS) if bend not in known]
             clear = next((bend for bend in free if not touched(bend)), None)
+            blocked |= clear is None
             arrow = replace(arrow, bend=min(free, key=touched) if clear is None else clear)
             taken[ends[0], ends[1]].add(arrow.bend)
         arrows.append(arrow)
-    return replace(diagram, arrows=tuple(arrows))
+    return replace(diagram, arrows=tuple(arrows), clear=not blocked)

@@ -85,7 +85,10 @@ def wiring(agent: Any) -> Wiring:
     if blocks[0].name == SEEN:
         links.insert(0, Link(SEEN, INPUTS))
     links = _without_names(links)
-    weights = sum(p.numel() for part in parts for p in part.parameters())
+    named = [(name, p.numel()) for part in parts for name, p in part.named_parameters()]
+    weights = (
+        f"{sum(n for _, n in named):,} weights{' and biases' * any('bias' in name for name, _ in named)}"
+    )
     known = {block.name: block for block in blocks}
     for link in links:
         for end, axis in ((link.source, 0), (link.target, 1)):
@@ -169,14 +172,14 @@ def _graph(links: list[Link]) -> nx.DiGraph:
     return nx.DiGraph([(link.source, link.target) for link in links])
 
 
-def _caption(network: RecurrentNetwork, weights: int) -> str:
+def _caption(network: RecurrentNetwork, weights: str) -> str:
     d, response = network.description, impulse_response(network.memory)
     layers = f"{d.n_layers} layers of " if d.n_layers > 1 else ""
     units = f"{layers}{d.hidden_size} unit{'s' if d.hidden_size > 1 else ''}"
     impulse = str(response).replace(":", " impulse:", 1)
     if len(response.circle) > LONGEST:
         impulse = f"infinite impulse: a circle of {len(response.circle)} units"
-    return f"{d.cell}, {units}; {weights:,} weight{'s' if weights > 1 else ''} with biases; {impulse}"
+    return f"{d.cell}, {units}; {weights}; {impulse}"
 
 
 def _labels(space: spaces.Space[Any], acting: bool = False) -> Iterator[str]:

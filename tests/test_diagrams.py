@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from test_wiring import network
 
-from rlrnn import learners
+from rlrnn import layout, learners
 from rlrnn.catalogue import agent as recipe_named
 from rlrnn.diagrams import diagram_of, is_small
 from rlrnn.wiring import Block, Link, Wiring, wiring
@@ -151,6 +151,15 @@ def test_what_is_not_known_is_shown_without_numbers():
     assert [(a.strengths, a.count) for a in diagram.arrows] == [
         (((0, None),), 0), (((1, None),), 0), (((0, None),), 0), (((0, 1.0),), 2)
     ]  # fmt: skip
+
+
+def test_where_an_arrow_would_cross_a_unit_blocks_are_shown(monkeypatch):
+    edges = [["x", "h0"], ["h0", "h1", 0], ["x", "h1"]]
+    options = {"edges": edges, "outputs": ["h1"]}
+    net = network(spaces.Box(-1, 1, (1,)), cell="graph", hidden_size=2, cell_options=options)
+    assert diagram_of(wiring(net)).units
+    monkeypatch.setattr(layout, "BENDS", (0.0,))
+    assert not diagram_of(wiring(net)).units
 
 
 def test_up_to_40_units_and_300_connections_are_shown_one_by_one():

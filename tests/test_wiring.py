@@ -151,9 +151,9 @@ def test_an_evolved_agent_has_no_value_and_a_known_number_of_weights():
     wired = wiring(agent)
     assert "value" not in wired.blocks
     # 3 gates x 8 units x (2 inputs + 8 units + 2 biases), 2 actions x (8 units + 1 bias); as its recipe says
-    assert wired.caption == "gru, 8 units; 306 weights with biases; infinite impulse: y -> y"
+    assert wired.caption == "gru, 8 units; 306 weights and biases; infinite impulse: y -> y"
     assert wiring(learners.untrained(recipe_named("double-pole-evolved"))).caption.startswith(
-        "elman, 1 unit; 4 weights"
+        "elman, 1 unit; 4 weights; "
     )
 
 

@@ -28,6 +28,7 @@ _HOMES = {
     "RecurrentPolicy": "policy",
     "SequenceLearner": "supervised",
     "UserError": "errors",
+    "draw_network": "drawing",
     "evaluate": "evaluation",
     "graph_edges": "cells",
     "impulse_response": "impulse",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from rlrnn.cells import LinearCell as LinearCell
     from rlrnn.cells import graph_edges as graph_edges
     from rlrnn.cells import register_cell as register_cell
+    from rlrnn.drawing import draw_network as draw_network
     from rlrnn.episodes import Episode as Episode
     from rlrnn.episodes import load_episodes as load_episodes
     from rlrnn.episodes import save_episodes as save_episodes

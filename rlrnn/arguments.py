@@ -46,14 +46,6 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/<agent>/seed<k>)")
     train.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting of the recipe; may be given several times; KEY= alone means the default",
-    )
-    train.add_argument(
         "--overwrite", action="store_true", help="replace an older run once the new one is finished"
     )
 
@@ -90,6 +82,16 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("--lags", type=_whole, default=64, help="how many steps back at most (default: 64)")
     inspect.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
 
+    draw = command("draw", manual.DRAW, "draw a network: its units and their connections")
+    draw.add_argument(
+        "agent",
+        metavar="AGENT",
+        help="a run's folder, a saved agent (.zip), an agent of the catalogue, or the path of a recipe",
+    )
+    draw.add_argument(
+        "--out", metavar="FILE", help=".png, .svg or .pdf (default: network.png in the run's folder, or here)"
+    )
+
     report = command("report", manual.REPORT, "write one HTML file on an agent")
     report.add_argument(
         "run", metavar="AGENT", help="an agent's folder (all its seeds), its name, or a run's folder"
@@ -112,6 +114,15 @@ def parser() -> argparse.ArgumentParser:
             help="the most likely action (else as the recipe says)",
         )
         actions.add_argument("--sampled", dest="deterministic", action="store_false", help="sampled actions")
+    for changing in (train, draw):
+        changing.add_argument(
+            "--set",
+            dest="settings",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change one setting of the recipe; may be given several times; KEY= alone means the default",
+        )
     for training in (train, verify):
         training.add_argument(
             "--jobs",
@@ -119,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="J",
             help="how many seeds at a time (default: one per processor core)",
         )
-    for playing in (train, verify, evaluate, compare, plot, inspect, watch, report):
+    for playing in (train, verify, evaluate, compare, plot, inspect, draw, watch, report):
         playing.add_argument(
             "--import",
             dest="imports",

@@ -1,4 +1,4 @@
-"""The shell: rlrnn list, train, verify, evaluate, compare, plot, inspect, watch, report."""
+"""The shell: rlrnn list, train, verify, evaluate, compare, plot, inspect, draw, watch, report."""
 
 from __future__ import annotations
 
@@ -227,6 +227,25 @@ def _inspect(arguments: Namespace) -> None:
     print(draw_activations(agent, game, folder / "activations.png", deterministic=deterministic))
 
 
+def _draw(arguments: Namespace) -> None:
+    from rlrnn import catalogue, learners, recipes, runs
+    from rlrnn.drawing import draw_network
+
+    path = Path(arguments.agent)
+    known = path.name in catalogue.agents() or path.suffix == ".toml"
+    if path.is_dir() or path.suffix == ".zip" or (len(path.parts) > 1 and not known):
+        if arguments.settings:
+            raise UserError(f"--set changes a recipe, but {path} was trained by its own: leave --set away.")
+        run = None if path.suffix == ".zip" else runs.read_run(path)
+        agent = learners.load(path, "cpu") if run is None else run.agent()
+        title = path.name if run is None else f"{run.recipe.name}, seed {run.seed}"
+    else:
+        run, recipe = None, recipes.override(catalogue.agent(arguments.agent), arguments.settings)
+        agent, title = learners.untrained(recipe), f"{recipe.name}, untrained"
+    out = arguments.out or (Path() if run is None else run.folder) / "network.png"
+    print(draw_network(agent, out, title))
+
+
 def _report(arguments: Namespace) -> None:
     from rlrnn.reporting import report
 
@@ -266,6 +285,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "plot": _plot,
     "compare": _compare,
     "inspect": _inspect,
+    "draw": _draw,
     "watch": _watch,
     "report": _report,
 }

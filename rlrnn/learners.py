@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -19,7 +20,7 @@ from rlrnn.errors import UserError
 from rlrnn.evolution import Evolution
 from rlrnn.imports import import_module
 from rlrnn.ppo import RecurrentPPO
-from rlrnn.recipes import Recipe, Schedule, to_mapping
+from rlrnn.recipes import PpoRecipe, Recipe, Schedule, to_mapping
 
 Agent: TypeAlias = RecurrentPPO | Evolution
 LEARNERS: dict[str, type[RecurrentPPO] | type[Evolution]] = {
@@ -82,6 +83,13 @@ def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agen
     # SB3 seeds copy b with seed + b, so that the runs of neighbouring seeds would play the same episodes.
     env.seed(FIRST_SEED * (seed + 1))
     return agent
+
+
+def untrained(recipe: Recipe) -> Agent:
+    """The agent of a recipe at its beginning, to be looked at: with as few games as there can be."""
+    episodes = recipe.evolution.episodes if recipe.evolution else 1
+    with closing(catalogue.make_vec(catalogue.game_of(recipe), episodes, workers=0)) as env:
+        return learner(dataclasses.replace(recipe, ppo=PpoRecipe()), env, seed=0)
 
 
 def share(agent: Agent, game: Game, workers: int, imports: Sequence[str] = ()) -> None:

@@ -82,6 +82,18 @@ examples:
   rlrnn inspect runs/pong-gru/seed0 --lags 100 --out pong-memory
 """
 
+DRAW = """
+Draws the network of an agent, trained or as its recipe begins it: inputs on the left, actions on the right,
+between them every unit and connection of a small network, or the layers of a large one. Lines are as wide as
+weights are strong; those that are heard later are dashed. Says whether its impulse response is finite.
+
+examples:
+  rlrnn draw runs/t-maze-20-evolved/seed0
+  rlrnn draw runs/t-maze-20-evolved/seed0 --out network.svg
+  rlrnn draw logs/best_model.zip
+  rlrnn draw pong-gru --set network.cell=lstm --set network.hidden_size=4
+"""
+
 REPORT = """
 Writes one HTML file on an agent for any browser, without a network: curves, scores, memory, a recorded game.
 

@@ -127,6 +127,21 @@ def test_training_leaves_a_run_that_the_other_commands_take(trained, capsys):
         assert gif.n_frames > 2
 
 
+def test_networks_are_drawn_trained_or_not(trained, capsys):
+    run = "runs/tiny/seed2"
+    assert main(["draw", run]) == 0
+    assert capsys.readouterr().out == f"{run}/network.png\n" and (trained / run / "network.png").exists()
+    assert main(["draw", "runs/tiny", "--out", "a.svg"]) == 0  # its only seed
+    assert main(["draw", f"{run}/agent.zip", "--out", "b.svg"]) == 0
+    assert main(["draw", "tiny.toml"]) == 0
+    assert main(["draw", "cartpole-evolved", "--set", "network.cell=lstm", "--out", "c.svg"]) == 0
+    assert capsys.readouterr().out == "a.svg\nb.svg\nnetwork.png\nc.svg\n"
+    a, b, c = ((trained / f"{name}.svg").read_text() for name in "abc")
+    for text, title in ((a, "tiny, seed 2"), (b, "agent.zip"), (c, "cartpole-evolved, untrained")):
+        assert f"<!-- {title} -->" in text
+    assert "<!-- gru, 8 units;" in a and "<!-- lstm, 8 units;" in c
+
+
 def test_the_score_is_that_of_training(trained, capsys):
     assert main(["evaluate", "runs/tiny", "--out", "same.json"]) == 0
     run = trained / "runs/tiny/seed2"
@@ -223,6 +238,14 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
         ("evaluate .", ["is not a run folder"]),
         ("plot none.csv", ["there is no file none.csv"]),
         ("plot runs/tiny --out a.xyz", ["a.xyz should end in .png"]),
+        ("draw tinny", ["unknown agent 'tinny'", "TOML file"]),
+        ("draw none.toml", ["there is no file none.toml"]),
+        ("draw none.zip", ["none.zip"]),
+        ("draw runs/none", ["there is no run runs/none"]),
+        ("draw .", ["is not a run folder"]),
+        ("draw runs/tiny --out a.xyz", ["a.xyz should end in .png"]),
+        ("draw runs/tiny --set network.cell=lstm", ["--set changes a recipe", "leave --set away"]),
+        ("draw tiny.toml --set network.cell=gur", ["cell 'gur' is not known"]),
         ("watch runs/tiny --out a.avi", ["a.avi should end in .gif or .mp4"]),
     ],
 )

@@ -312,7 +312,7 @@ def test_a_name_says_sensors_and_cell(prefix: str, extractor: type[Any], cell: s
 )
 def test_an_unknown_name_says_how_names_are_made(name: str) -> None:
     with pytest.raises(
-        UserError, match=rf"policy '{name}' is not known: .*Mlp, Cnn or MultiInput.*Elman, Gru, Lstm, Fir"
+        UserError, match=rf"policy '{name}' is not known: .*Mlp, Cnn or MultiInput.*Elman, Gru, Lstm, "
     ):
         policy_named(name)
     with pytest.raises(UserError, match="is not known"):

@@ -1,7 +1,7 @@
 # make play    set up .venv, train the Pong agent, judge it, draw it
 # make test    set up .venv with the test extras and run the fast suite
 # make check   lint, format and types
-# make games   add other people's games (the extras) to .venv and test against them
+# make games   add other people's games and digits (the extras) to .venv and test with them
 # make bench   speed beside sb3-contrib and the machine's limit, in one run of some minutes
 # make bench-full   what each part costs at every size with every other, an hour or more
 PYTHON ?= python3
@@ -24,7 +24,7 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 games: $(VENV)/.games
-	$(BIN)/python -m pytest tests/test_games.py tests/test_ids.py tests/test_memory.py tests/test_popgym.py tests/test_third_party.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_games.py tests/test_ids.py tests/test_memory.py tests/test_popgym.py tests/test_third_party.py tests/test_examples.py $(ARGS)
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .
@@ -50,7 +50,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.games: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[test,atari,box2d,minigrid,popgym]'
+	$(BIN)/python -m pip install -q -e '.[test,atari,box2d,digits,minigrid,popgym]'
 	touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python

@@ -37,7 +37,7 @@ RESULTS = Path(__file__).parent / "results" / "cells"
 RUNS = Path(__file__).parents[1] / "runs" / "long"
 TEACHER = Path(__file__).parents[1] / "runs" / "verified" / "cartpole-gru" / "seed0" / "agent.zip"
 WATCHED, FIRST_WATCHED = 1000, 20_000_000  # episodes, and the seed of the first: nobody else's
-RATE = 3e-3  # of imitation
+EPOCHS = 100  # of imitation, at most
 LEARNERS = ("reward", "fitness", "targets")
 ENOUGH = {"recall-4": 0.9, "t-maze-20": 3.8, "cartpole-no-velocity": 450.0}
 LONG = {"recall-32": 0.9, "t-maze-100": 3.8}
@@ -136,7 +136,7 @@ def play(recipe: Recipe, seed: int, imitated: list[Any] | None = None) -> dict[s
             agent.learn(recipe.steps, **learners.budgets(recipe, 0.0))
             steps = agent.num_timesteps
         else:
-            epochs = imitate(agent, imitated, learning_rate=RATE, seed=seed, progress=False)
+            epochs = imitate(agent, imitated, epochs=EPOCHS, patience=10, seed=seed, progress=False)
             steps = len(epochs) * sum(map(len, imitated))
         seconds = time.perf_counter() - begun
     network = agent.policy.network

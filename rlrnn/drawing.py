@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,12 @@ def draw(diagram: Diagram, title: str = "") -> Figure:
     """The picture of a diagram."""
     ways = [curve(diagram, arrow) for arrow in diagram.arrows]
     left, low, right, high = _extent(diagram, ways)
-    legend = _legend(diagram)
+    barred = {
+        number
+        for number, (arrow, way) in enumerate(zip(diagram.arrows, ways, strict=True))
+        if not diagram.units and _barred(arrow, way, [*ways[:number], *ways[number + 1 :]])
+    }
+    legend = _legend(diagram, bool(barred))
     columns = max(1, -(-len(legend) // 4))
     below, above = 0.2 + 0.19 * -(-len(legend) // columns), 0.62 if title else 0.38  # inches
     inner = INCH * np.array([right - left, high - low])
@@ -60,9 +66,9 @@ def draw(diagram: Diagram, title: str = "") -> Figure:
     for rank, number in enumerate(order):
         _draw_arrow(axes, diagram, number, ways[number], strongest, 2 + rank / len(order))
     late = sum(min(arrow.strengths)[0] > 1 for arrow in diagram.arrows)
-    for arrow, way in zip(diagram.arrows, ways, strict=True):
+    for number, (arrow, way) in enumerate(zip(diagram.arrows, ways, strict=True)):
         if not diagram.units:
-            _write_between(axes, arrow, way)
+            _write_between(axes, arrow, way, number in barred)
         elif arrow.strengths[0][0] > 1 and late <= FEW:
             _write(axes, way[len(way) // 2], str(arrow.strengths[0][0]), color=_colour(arrow), **PAPER)
     for node in diagram.nodes:
@@ -142,7 +148,7 @@ def _write(axes: Axes, place: Array, words: str, **how: Any) -> None:
     axes.text(place[0], place[1], words, **how)
 
 
-def _write_between(axes: Axes, arrow: Arrow, way: Array) -> None:
+def _write_between(axes: Axes, arrow: Arrow, way: Array, barred: bool) -> None:
     """Above an arrow between blocks, when and how strongly it is heard."""
     place, below = _written(way)
     delays = [delay for delay, _ in arrow.strengths]
@@ -152,14 +158,24 @@ def _write_between(axes: Axes, arrow: Arrow, way: Array) -> None:
     range_ = dict.fromkeys(f"{strength:.2g}" for strength in known[:: max(1, len(known) - 1)])
     how = f"{arrow.count:,} × {' to '.join(range_)}" if known else ""
     lines = [words for words in (how, "" if delays == [0] else when) if words]
-    _write(axes, place, "\n".join(lines), va="top" if below else "bottom")
-    if len(delays) > 2 and len(known) == len(delays):
+    _write(axes, place, "\n".join(lines), va="top" if below else "bottom", **PAPER)
+    if barred:
         strengths = np.array([strength or 0.0 for _, strength in arrow.strengths])
         aside = 0.42 * len(lines) + 0.1
         wide, foot = 2.2 / len(delays), place[1] + (-aside - PROFILE + 0.2 if below else aside)
         left = place[0] - 1.1 + wide * np.arange(len(delays))
         tall = (PROFILE - 0.2) * strengths / strengths.max()
         axes.bar(left, tall, 0.8 * wide, foot, align="edge", color=UNSIGNED, zorder=5)
+
+
+def _barred(arrow: Arrow, way: Array, others: Sequence[Array]) -> bool:
+    """Whether the strengths by delay are drawn as bars: of three and more, where no other arrow passes."""
+    if len(arrow.strengths) < 3 or None in dict(arrow.strengths).values():
+        return False
+    place, below = _written(way)
+    points = np.concatenate([way[:0], *others])
+    off = points - place - np.array([0.0, -1.0 if below else 1.0])
+    return not ((np.abs(off[:, 0]) < 1.6) & (np.abs(off[:, 1]) < 1.2)).any()
 
 
 def _steps(delay: int) -> str:
@@ -210,7 +226,7 @@ def _write_headings(axes: Axes, diagram: Diagram) -> None:
             _write(axes, np.array([x, y + RADIUS + 0.35]), TITLES.get(name, name), **how)
 
 
-def _legend(diagram: Diagram) -> list[Line2D]:
+def _legend(diagram: Diagram, barred: bool) -> list[Line2D]:
     """What colours, heads, dashes and widths mean, as far as they occur."""
     arrows, lines = diagram.arrows, []
 
@@ -223,7 +239,7 @@ def _legend(diagram: Diagram) -> list[Line2D]:
         gates = "; of gates, over all of them" if gated else ""
         if known:
             line(f"connections × their strength (root mean square{gates})", linewidth=THICK)
-        if any(len(arrow.strengths) > 2 and None not in dict(arrow.strengths).values() for arrow in arrows):
+        if barred:
             line("bars: their strength by delay", UNSIGNED, linewidth=5)
         return lines
     signs = {np.sign(arrow.strengths[0][1] or 0.0) for arrow in arrows if arrow.signed}

@@ -49,6 +49,13 @@ def effect(memory: Memory, steps: int) -> list[bool]:
     return felt
 
 
+def test_a_network_that_learned_from_targets_says_its_response_too() -> None:
+    for cell, steps in (("fir", 4), ("gru", None)):
+        learner = rlrnn.SequenceLearner(cell, 4, cell_options={"taps": 4} if steps else {})
+        learner.fit(np.zeros((2, 3, 1)), [0.0, 1.0], epochs=1, progress=False)
+        assert impulse_response(learner).steps == steps
+
+
 @pytest.mark.parametrize(("cell", "options", "layers", "steps"), FINITE)
 def test_a_finite_response_ends_when_its_graph_says(
     cell: str, options: dict[str, Any], layers: int, steps: int

@@ -167,6 +167,8 @@ def memory_wires(memory: Memory) -> list[Wire]:
                 for end in (wire.source, wire.target)
             ]
             wires.append(Wire(ends[0], ends[1], wire.delay, wire.strength))
+        if memory.residual and number > 1 and layer.input_size == layer.output_size:
+            wires.append(Wire(below, names["y"], 0, torch.eye(layer.output_size)))
     return wires
 
 

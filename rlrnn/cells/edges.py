@@ -51,6 +51,7 @@ def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tupl
                 f"the edge {_said(item)} ends in an input, which hears nothing: end it in a unit."
             )
         ends = _nodes(source, inputs, units, item), _nodes(target, inputs, units, item)
+        weight = None if weight is None else float(weight)
         edges += [Edge(a, b, int(delay), weight) for a, b in product(*ends)]
     return tuple(edges)
 

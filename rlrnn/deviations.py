@@ -56,7 +56,7 @@ class Squared(Deviation):
     """The squared difference of each output from its target; score: minus its mean."""
 
     def __init__(self, targets: Sequence[Any]) -> None:
-        shapes = {np.shape(target)[1:] for target in targets}
+        shapes = {_activations(number, target).shape[1:] for number, target in enumerate(targets)}
         if len(shapes) > 1 or len(min(shapes)) > 1:
             raise UserError(
                 f"the targets have rows of shapes {sorted(shapes)}, but each sequence needs an array "
@@ -67,7 +67,7 @@ class Squared(Deviation):
             raise UserError("the targets have 0 outputs per step: give at least one column.")
 
     def target(self, number: int, given: Any, mask: Any, steps: int) -> Target:
-        values = np.asarray(given, np.float64)
+        values = _activations(number, given)
         if values.ndim == 0:
             values, mask = at_the_end(number, values, mask, steps)
         if values.ndim == 1:
@@ -185,7 +185,8 @@ class Ctc(Labelled):
 
     def __init__(self, targets: Sequence[Any]) -> None:
         self.text = all(isinstance(target, str) for target in targets)
-        strings = [string for string in map(_labels, targets) if string.size]
+        strings = [_labels(number, target) for number, target in enumerate(targets)]
+        strings = [string for string in strings if string.size]
         if not strings:
             raise UserError("all label strings are empty: give at least one label to learn.")
         super().__init__(np.concatenate(strings))
@@ -197,12 +198,7 @@ class Ctc(Labelled):
                 f"sequence {number} has a mask, but a label string says not when its labels are due: leave "
                 "mask out with the loss ctc."
             )
-        labels = _labels(given)
-        if labels.ndim != 1:
-            raise UserError(
-                f"the target of sequence {number} has shape {labels.shape}, but the loss ctc needs a string "
-                "of labels for each: a str or a sequence, which may be empty."
-            )
+        labels = _labels(number, given)
         needed = len(labels) + int((labels[1:] == labels[:-1]).sum())
         if needed > steps:
             raise UserError(
@@ -229,6 +225,16 @@ class Ctc(Labelled):
         return 1.0 - edits / max(1, sum(len(t.values) for t in targets))
 
 
+def _activations(number: int, given: Any) -> Array:
+    try:
+        return np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"the targets of sequence {number} are not numbers in an array [steps, outputs], which the loss "
+            "squared needs: convert them, or choose a loss for labels."
+        ) from None
+
+
 def best_path(y: Tensor) -> list[int]:
     """The string that the likeliest unit of every step [T, O] spells: repeats merged, blanks (0) dropped."""
     units = [-1, *y.argmax(1).tolist()]
@@ -245,5 +251,11 @@ def edit_distance(one: Sequence[Any], other: Sequence[Any]) -> int:
     return row[-1]
 
 
-def _labels(string: Any) -> Array:
-    return np.asarray(list(string) if isinstance(string, str) else string)
+def _labels(number: int, string: Any) -> Array:
+    labels = np.asarray(list(string) if isinstance(string, str) else string)
+    if labels.ndim != 1:
+        raise UserError(
+            f"the target of sequence {number} has shape {labels.shape}, but the loss ctc needs a string of "
+            "labels for each: a str or a sequence, which may be empty."
+        )
+    return labels

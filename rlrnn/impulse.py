@@ -47,7 +47,7 @@ class ImpulseResponse:
 
 
 def impulse_response(network: Any) -> ImpulseResponse:
-    """Of an agent, a policy, a network, a memory or a cell: from its graph, not from a measurement."""
+    """Of an agent, a learner, a network, a memory or a cell: from its graph, not from a measurement."""
     import networkx as nx
 
     longest = 1
@@ -131,7 +131,7 @@ class FeedForwardNetwork(nn.Module):
 
 
 def _module(network: Any) -> nn.Module:
-    for name in ("policy", "network"):
+    for name in ("policy", "network", "network_"):
         network = getattr(network, name, network)
     if isinstance(network, nn.Module):
         return network
@@ -148,6 +148,8 @@ def _graphs(module: nn.Module) -> Iterator[list[Wire]]:
         yield memory_wires(module)
     elif isinstance(module, Cell):
         yield module.wires()
+    elif isinstance(memory := getattr(module, "memory", None), Memory):  # of a SequenceLearner
+        yield memory_wires(memory)
     else:
         raise UserError(f"a {type(module).__name__} has no memory: give an agent, a network or a cell.")
 
@@ -165,6 +167,8 @@ def memory_wires(memory: Memory) -> list[Wire]:
                 for end in (wire.source, wire.target)
             ]
             wires.append(Wire(ends[0], ends[1], wire.delay, wire.strength))
+        if memory.residual and number > 1 and layer.input_size == layer.output_size:
+            wires.append(Wire(below, names["y"], 0, torch.eye(layer.output_size)))
     return wires
 
 

@@ -59,7 +59,7 @@ def record(
             actions = np.asarray(player.act(observations, starts))
             seen.append(map_arrays(np.array, observations))
             observations, rewards, starts, infos = env.step(actions)
-            done.append(actions)
+            done.append(actions.copy())  # some players tell the next ones in the same array
             won.append(np.array(rewards))
             over.append(np.array(starts, np.bool_))
             cut.append([bool(info.get("TimeLimit.truncated", False)) for info in infos])

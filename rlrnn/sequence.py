@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rlrnn import compiled, delays, fused, scans
 from rlrnn.cells import Cell, make_cell
+from rlrnn.cells.options import check_options
 from rlrnn.errors import UserError
 
 MOST_LAYERS = 1000
@@ -54,12 +55,16 @@ class Memory(nn.Module):
         input_size: int,
         hidden_size: int,
         n_layers: int = 1,
+        /,
         *,
         dropout: float = 0.0,
         residual: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
+        given = {"cell": cell, "hidden_size": hidden_size, "n_layers": n_layers}
+        given |= {"dropout": dropout, "residual": residual}
+        check_options("a memory", Memory.__init__, given)
         if not 1 <= n_layers <= MOST_LAYERS or hidden_size < 1:
             raise UserError(
                 f"a memory needs 1 to {MOST_LAYERS} layers of at least one unit, got n_layers={n_layers}, "

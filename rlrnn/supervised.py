@@ -106,7 +106,7 @@ class SequenceLearner:
     ) -> None:
         if loss not in LOSSES:
             raise UserError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}.")
-        check(learning_rate=learning_rate)
+        check(learning_rate=learning_rate, max_grad_norm=max_grad_norm)
         check_seed(seed)
         self.cell, self.hidden_size, self.n_layers = cell, hidden_size, n_layers
         self.cell_options = dict(cell_options or {})
@@ -137,7 +137,12 @@ class SequenceLearner:
         deviation = _deviation(self.loss, given, masks)
         told = _targets(deviation, x, given, masks)
         training, judged = np.arange(len(x)), np.arange(0)
-        if isinstance(validation, tuple):
+        if isinstance(validation, tuple | list):
+            if not 2 <= len(validation) <= 3:
+                raise UserError(
+                    f"validation has {len(validation)} parts: give (inputs, targets) or (inputs, targets, "
+                    "mask)."
+                )
             others = inputs_of(validation[0], x[0].shape[1])
             told += _targets(deviation, others, *paired(len(others), *validation[1:]))
             x, judged = x + others, np.arange(len(x), len(x) + len(others))

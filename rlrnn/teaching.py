@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rlrnn.errors import UserError
 
 Chosen = npt.NDArray[np.int64]
+REAL = ("learning_rate", "max_grad_norm")  # settings that are no counts
 
 
 def check_seed(seed: int) -> None:
@@ -97,10 +98,10 @@ def teach(
 
 def split(count: int, fraction: float, seed: int) -> tuple[Chosen, Chosen]:
     """Numbers of the sequences to learn from, and of those to judge by: drawn, at least one of each."""
-    if not 0.0 < fraction < 1.0 or count < 2:
+    if not isinstance(fraction, int | float) or not 0.0 < fraction < 1.0 or count < 2:
         raise UserError(
-            f"validation is {fraction} of {count} sequence(s): give a fraction between 0 and 1 of at least 2 "
-            "sequences, sequences and targets of their own, or None."
+            f"validation is {fraction!r} of {count} sequence(s): give a fraction between 0 and 1 of at least "
+            "2 sequences, sequences and targets of their own, or None."
         )
     drawn = np.random.default_rng((seed, 2**32)).permutation(count)
     size = min(count - 1, max(1, round(fraction * count)))
@@ -108,13 +109,13 @@ def split(count: int, fraction: float, seed: int) -> tuple[Chosen, Chosen]:
 
 
 def check(**settings: float) -> None:
-    """Refuse settings that are not positive numbers; all but the learning rate are counts."""
+    """Refuse settings that are not positive numbers; all but the learning rate and the norm are counts."""
     for name, value in settings.items():
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if name == "learning_rate":
+        if name in REAL:
             whole = isinstance(value, int | float | np.number) and bool(np.isfinite(value))
         if not whole or value <= 0:
-            kind = "positive number" if name == "learning_rate" else "whole number of at least 1"
+            kind = "positive number" if name in REAL else "whole number of at least 1"
             raise UserError(f"{name} is {value!r}, but must be a {kind}.")
 
 

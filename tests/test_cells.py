@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -199,6 +200,56 @@ def test_an_unknown_option_names_the_known_ones() -> None:
         make_cell("fir", 1, 1, taps=0)
     with pytest.raises(UserError, match="dilation is 0"):
         make_cell("fir", 1, 1, dilation=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("fir", {"taps": "8"}, "taps is '8'; the fir cell takes a whole number."),
+        ("fir", {"taps": 2.5}, "taps is 2.5"),
+        ("fir", {"taps": True}, "taps is True"),
+        ("delay", {"taps": "a"}, "taps is 'a'"),
+        ("legendre", {"theta": "6"}, "theta is '6'; the legendre cell takes a finite number."),
+        ("lstm", {"coupled": "false"}, "coupled is 'false'; the lstm cell takes true or false."),
+        ("lstm", {"forget_bias": float("nan")}, "forget_bias is nan"),
+        ("gru", {"layer_norm": 1}, "layer_norm is 1"),
+        ("reservoir", {"input_scale": float("inf")}, "input_scale is inf"),
+        ("storage", {"store": ["gru"]}, r"store is \['gru'\]; the storage cell takes a word."),
+        ("storage", {"store_options": 3}, "store_options is 3; the storage cell takes a table."),
+        ("storage", {"store_options": {"order": "a"}}, "order is 'a'; the legendre cell takes"),
+        ("gru", {"input_size": 3}, "the gru cell has no option 'input_size'"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_in_a_sentence(
+    name: str, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        sequence.Memory(name, 1, 8, **options)
+
+
+def test_an_option_of_a_memory_of_another_kind_is_refused_too() -> None:
+    with pytest.raises(UserError, match="residual is 'no'; a memory takes true or false"):
+        sequence.Memory("gru", 1, 8, residual="no")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="hidden_size is '8'; a memory takes a whole number"):
+        sequence.Memory("gru", 1, "8")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="dropout is 'a'; a memory takes a finite number"):
+        sequence.Memory("gru", 1, 8, dropout="a")  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_and_annotations_of_a_users_own_are_taken() -> None:
+    assert make_cell("fir", 1, 8, taps=np.int64(3)).state_size == 2
+    assert make_cell("legendre", 1, 8, theta=np.float32(3.0), order=None).state_size == 8
+    assert make_cell("graph", 1, 2, adjacency=np.eye(2, dtype=bool)).state_size == 2
+
+
+@pytest.mark.usefixtures("cell_registry")
+def test_an_annotation_that_only_a_type_checker_can_read_is_not_looked_at() -> None:
+    class Own(Gru):
+        def __init__(self, input_size: int, hidden_size: int, *, share: "Unknown" = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+            super().__init__(input_size, hidden_size)
+
+    register_cell("own", Own)
+    assert isinstance(make_cell("own", 1, 2, share="any"), Own)
 
 
 @pytest.mark.usefixtures("cell_registry")

@@ -355,7 +355,7 @@ def test_what_fits_and_what_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_a_memory_is_the_same_with_and_without_the_extra(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = Memory(cell, INPUTS, 5, n_layers=2).double()
+    memory = Memory(cell, INPUTS, 5, 2).double()
     x, start, state = rows(memory, 7, 9)
     paths: dict[str, Path_] = {
         "unroll": lambda memory, *given: memory.unroll(*given),

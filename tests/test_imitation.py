@@ -86,6 +86,17 @@ def test_an_agent_an_sb3_model_and_a_function_are_recorded_alike() -> None:
     assert [len(episode) for episode in single] == [3, 3] and not single[0].terminated
 
 
+def test_a_player_that_tells_its_actions_in_one_array_is_recorded_step_by_step() -> None:
+    told = np.zeros(2, np.int64)
+
+    def upright(seen: Any) -> Any:
+        told[:] = seen[:, 2] > 0
+        return told
+
+    for episode in rlrnn.record(upright, "cartpole", 2):
+        np.testing.assert_array_equal(episode.actions, episode.observations[:, 2] > 0)  # type: ignore[index, call-overload]
+
+
 def test_a_game_by_name_is_recorded() -> None:
     (episode,) = rlrnn.record(lambda seen: seen.argmax(1), "recall-4", 1, seed=5)  # type: ignore[arg-type]
     np.testing.assert_array_equal(episode.actions, np.argmax(episode.observations, 1))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import rlrnn
 from rlrnn.cells import CELLS, make_cell
 from rlrnn.cells.cell import Wire
 from rlrnn.errors import UserError
-from rlrnn.impulse import FeedForwardNetwork, impulse_response, unroll_feedforward
+from rlrnn.impulse import FeedForwardNetwork, impulse_response, memory_wires, unroll_feedforward
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.sequence import Memory
 
@@ -47,6 +47,22 @@ def effect(memory: Memory, steps: int) -> list[bool]:
         slope = torch.autograd.grad(y[0] @ weights, x, retain_graph=True)[0][0]
         felt.append(bool(torch.count_nonzero(slope)))
     return felt
+
+
+def test_layers_that_add_what_they_are_fed_say_so() -> None:
+    plain, adding = (Memory("fir", 3, 4, 3, taps=2, residual=residual) for residual in (False, True))
+    before, after = memory_wires(plain), memory_wires(adding)
+    more = [wire for wire in after if wire.strength is not None and torch.equal(wire.strength, torch.eye(4))]
+    assert [(wire.source, wire.target, wire.delay) for wire in more] == [("y1", "y2", 0), ("y2", "y", 0)]
+    assert len(after) == len(before) + 2
+    assert impulse_response(adding) == impulse_response(plain)
+
+
+def test_a_network_that_learned_from_targets_says_its_response_too() -> None:
+    for cell, steps in (("fir", 4), ("gru", None)):
+        learner = rlrnn.SequenceLearner(cell, 4, cell_options={"taps": 4} if steps else {})
+        learner.fit(np.zeros((2, 3, 1)), [0.0, 1.0], epochs=1, progress=False)
+        assert impulse_response(learner).steps == steps
 
 
 @pytest.mark.parametrize(("cell", "options", "layers", "steps"), FINITE)

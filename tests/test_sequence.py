@@ -211,9 +211,9 @@ def test_dropout_acts_between_layers_while_training_and_nowhere_else(way: str) -
 
 
 def test_sizes_that_make_no_memory_are_refused() -> None:
-    for sizes in ({"n_layers": 0}, {"hidden_size": 0}):
-        with pytest.raises(UserError, match=f"{next(iter(sizes))}=0"):
-            Memory("gru", INPUTS, **{"hidden_size": 1, "n_layers": 1, **sizes})
+    for name, sizes in (("n_layers", (1, 0)), ("hidden_size", (0, 1))):
+        with pytest.raises(UserError, match=f"{name}=0"):
+            Memory("gru", INPUTS, *sizes)
     for dropout in (-0.1, 1.0):
         with pytest.raises(UserError, match=f"dropout is {dropout}"):
             Memory("gru", INPUTS, 1, dropout=dropout)

@@ -153,6 +153,23 @@ def test_a_fraction_is_held_out() -> None:
     assert sum(told) == 5
 
 
+def test_others_to_judge_by_may_be_a_list() -> None:
+    targets = [np.zeros(4), np.zeros(3)]
+    tuple_, list_ = (
+        SequenceLearner(hidden_size=2).fit(
+            X, targets, validation=kind((X, targets)), epochs=2, progress=False
+        )
+        for kind in (tuple, list)
+    )
+    assert tuple_.history_ == list_.history_ and "validation" in list_.history_[0]
+
+
+@pytest.mark.parametrize("norm", [0.0, None, float("nan")])
+def test_a_norm_of_gradients_that_stops_all_learning_is_refused(norm: Any) -> None:
+    with pytest.raises(UserError, match=r"max_grad_norm is .* must be a positive number"):
+        SequenceLearner(max_grad_norm=norm)
+
+
 def test_an_array_of_sequences_and_one_number_each() -> None:
     x = np.random.default_rng(0).normal(size=(30, 4, 2))
     learner = SequenceLearner(hidden_size=8, learning_rate=0.02).fit(x, x[:, 0, 0], epochs=60, progress=False)
@@ -242,6 +259,11 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("validation", "squared", {"validation": 1.5}, "validation is 1.5 of 2 sequence"),
     ("epochs", "squared", {"epochs": 0}, "epochs is 0, but must be a whole number of at least 1"),
     ("batch", "squared", {"batch_size": 2.5}, "batch_size is 2.5"),
+    ("one label", "ctc", {"targets": [5, 6]}, "the target of sequence 0 has shape ()"),
+    ("no number", "squared", {"targets": ["a", "b"]}, "the targets of sequence 0 are not numbers"),
+    ("ragged", "squared", {"targets": [[1.0, [2.0, 3.0]], [1.0]]}, "the targets of sequence 0 are not"),
+    ("fraction", "squared", {"validation": "0.1"}, "validation is '0.1' of 2 sequence"),
+    ("lone validation", "squared", {"validation": (X,)}, "validation has 1 parts"),
 ]
 
 

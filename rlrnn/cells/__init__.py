@@ -19,6 +19,7 @@ from rlrnn.cells.lstm import Lstm
 from rlrnn.cells.matrix import Matrix
 from rlrnn.cells.mingru import MinGru
 from rlrnn.cells.none import FeedForward
+from rlrnn.cells.options import check_options
 from rlrnn.cells.reservoir import Reservoir
 from rlrnn.cells.storage import Storage
 from rlrnn.errors import UserError
@@ -53,7 +54,7 @@ def register_cell(name: str, cell: type[Cell]) -> None:
     CELLS[name] = cell
 
 
-def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> Cell:
+def make_cell(name: str, input_size: int, hidden_size: int, /, **options: Any) -> Cell:
     """Build a cell by its registered name; unknown names and options say which are known."""
     if name not in CELLS:
         raise UserError(
@@ -64,6 +65,7 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
     for option in options:
         if option not in known:
             raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(known)}.")
+    check_options(f"the {name} cell", CELLS[name].__init__, options)
     return CELLS[name](input_size, hidden_size, **options)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +34,7 @@ def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tupl
     """``[source, target, delay, weight]`` with names, of which the last two may be missing."""
     edges = []
     for item in listed:
-        if isinstance(item, str) or not 2 <= len(item) <= 4:
+        if isinstance(item, str) or not hasattr(item, "__len__") or not 2 <= len(item) <= 4:
             raise UserError(f"the edge {item!r} is not [source, target, delay], such as ['x0', 'h1', 0].")
         source, target, *rest = item
         first = str(source)[:1]
@@ -42,12 +43,15 @@ def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tupl
             raise UserError(
                 f"the edge {_said(item)} has the delay {delay!r}: give a whole number of steps from 0."
             )
-        weight = float(rest[1]) if len(rest) > 1 and rest[1] is not None else None
+        weight = rest[1] if len(rest) > 1 else None
+        if weight is not None and not (isinstance(weight, Real) and math.isfinite(weight)):
+            raise UserError(f"the edge {_said(item)} has the weight {weight!r}: give a finite number.")
         if str(target)[:1] == "x":
             raise UserError(
                 f"the edge {_said(item)} ends in an input, which hears nothing: end it in a unit."
             )
         ends = _nodes(source, inputs, units, item), _nodes(target, inputs, units, item)
+        weight = None if weight is None else float(weight)
         edges += [Edge(a, b, int(delay), weight) for a, b in product(*ends)]
     return tuple(edges)
 
@@ -58,6 +62,18 @@ def read_units(names: Sequence[Any], units: int) -> list[int]:
     if not found or len(set(found)) < len(found):
         raise UserError(f"outputs is {list(names)}: name at least one unit, each once, such as ['h0-3'].")
     return found
+
+
+def adjacency_edges(matrix: Sequence[Sequence[float | bool]], inputs: int, units: int) -> tuple[Edge, ...]:
+    """Those of a matrix [H, H] or [I + H, H]."""
+    shapes = {len(row) for row in matrix}
+    if shapes != {units} or len(matrix) not in (units, inputs + units):
+        raise UserError(
+            f"adjacency has {len(matrix)} rows of {' or '.join(map(str, sorted(shapes))) or 0} entries, but "
+            f"these {units} units (hidden_size) need [{units}, {units}], or [{inputs + units}, {units}] with "
+            f"the {inputs} inputs first."
+        )
+    return read_edges(graph_edges(matrix), inputs, units)
 
 
 def graph_edges(graph: Any, delays: Any = None) -> list[list[Any]]:
@@ -88,6 +104,8 @@ def drawn_edges(
         raise UserError(f"density is {density}, but it is the share of connections, above 0 and at most 1.")
     if not delays or min(delays) < 1:
         raise UserError(f"delays is {list(delays)}: give at least one number of steps from 1.")
+    if seed < 0:
+        raise UserError(f"seed is {seed}, but must be a whole number of at least 0.")
     generator = np.random.default_rng(seed)
     heard = generator.random((inputs + units, units)) < density
     after = generator.choice(np.asarray(delays), heard.shape)

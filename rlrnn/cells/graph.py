@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.cells.cell import Cell, Wire, add_product, affine
-from rlrnn.cells.edges import check_paths, drawn_edges, graph_edges, levels, read_edges, read_units, stages
+from rlrnn.cells.edges import (
+    adjacency_edges,
+    check_paths,
+    drawn_edges,
+    levels,
+    read_edges,
+    read_units,
+    stages,
+)
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.errors import UserError
 
@@ -46,7 +54,7 @@ class Graph(Cell):
         *,
         bias: bool = True,
         edges: Sequence[Sequence[Any]] | None = None,
-        adjacency: Sequence[Sequence[float]] | None = None,
+        adjacency: Sequence[Sequence[float | bool]] | None = None,
         density: float | None = None,
         delays: Sequence[int] = (1,),
         seed: int = 0,
@@ -55,6 +63,11 @@ class Graph(Cell):
     ) -> None:
         if sum(given is not None for given in (edges, adjacency, density)) > 1:
             raise UserError("a graph is told its edges, its adjacency or its density: give one of them.")
+        if density is None and (seed != 0 or tuple(delays) != (1,)):
+            raise UserError(
+                f"delays={list(delays)} and seed={seed} are for a graph that is drawn: give a density, or "
+                "say the delays in the edges."
+            )
         if nonlinearity not in NONLINEARITIES:
             raise UserError(
                 f"nonlinearity {nonlinearity!r} is not known to the graph cell: choose one of "
@@ -63,10 +76,10 @@ class Graph(Cell):
         sizes = input_size, hidden_size
         if density is not None:
             known = drawn_edges(*sizes, density, delays, seed)
+        elif adjacency is not None:
+            known = adjacency_edges(adjacency, *sizes)
         else:
             known = read_edges(ELMAN if edges is None else edges, *sizes)
-            if adjacency is not None:
-                known = read_edges(graph_edges(adjacency), *sizes)
         seen = read_units(["h"] if outputs is None else outputs, hidden_size)
         groups = levels(known, *sizes)
         check_paths(known, input_size, seen)

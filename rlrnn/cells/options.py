@@ -1,0 +1,55 @@
+"""Options as recipes, saved agents and users give them: plain data of the kinds that annotations ask for."""
+
+from __future__ import annotations
+
+import collections.abc
+import math
+import types
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from rlrnn.errors import UserError
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a word"}
+
+
+def check_options(whose: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Refuse a value that is not of the kind its parameter's annotation names; others are not looked at."""
+    try:
+        hints = get_type_hints(make)
+    except Exception:  # annotations of a user's own, which only a type checker can read
+        return
+    for name, value in options.items():
+        hint = hints.get(name, Any)
+        if not _fits(hint, value):
+            raise UserError(f"{name} is {value!r}; {whose} takes {_words(hint)}.")
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(member, value) for member in inner)
+    if origin is collections.abc.Sequence:
+        listed = isinstance(value, list | tuple | np.ndarray)
+        return listed and all(_fits(inner[0], each) for each in value)
+    if origin is collections.abc.Mapping:
+        return isinstance(value, Mapping)
+    if hint is bool or isinstance(value, bool | np.bool_):
+        return hint not in (int, float, str, type(None)) and isinstance(value, bool | np.bool_)
+    if hint is int:
+        return isinstance(value, Integral)
+    if hint is float:
+        return isinstance(value, Real) and math.isfinite(value)
+    return not isinstance(hint, type) or hint not in (str, type(None)) or isinstance(value, hint)
+
+
+def _words(hint: Any) -> str:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(member) for member in inner if member is not type(None))
+    if origin is collections.abc.Sequence:
+        return "a list" if inner[0] is Any else f"a list, each of it {_words(inner[0])}"
+    return "a table" if origin is collections.abc.Mapping else WORDS.get(hint, str(hint))

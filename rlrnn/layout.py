@@ -18,10 +18,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-NODES, ARROWS, TAPS = 40, 300, 4  # more units, connections, or of these between two units, are summarised
-COLUMNS = (
-    8  # of blocks that single units are grouped into by the column they'd stand in; of more, there is one
-)
 RADIUS, BOX = 0.3, (1.35, 0.62)  # of a unit; half the width and height of a block
 SPREAD = 1.2  # of a column whose units hear each other
 CLEAR = 0.08  # between an arrow and a node that it passes

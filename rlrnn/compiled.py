@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm
+from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm, make_cell
 from rlrnn.cells.cell import exactly
 from rlrnn.cells.linear import LinearCell
 from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, recurrence
@@ -46,10 +46,14 @@ def installed() -> bool:
     return True
 
 
-def what_runs(cell: str, device: str) -> str:
-    """What runs that kind of cell on that device, for the record of a run."""
+def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) -> str:
+    """What runs that kind of cell, with its options, on that device, for the record of a run."""
     kind = CELLS.get(cell, Cell)
-    known = kind in COMPILED or issubclass(kind, LinearCell)
+    known = issubclass(kind, LinearCell) and kind.step is LinearCell.step
+    if kind in COMPILED:
+        own = {name: value for name, value in (options or {}).items() if name not in ("dropout", "residual")}
+        with torch.random.fork_rng([]):
+            known = make_cell(cell, 1, 1, **own).plain
     if not known or device != "cpu" or not installed():
         return "torch"
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "scipy"))

@@ -24,6 +24,7 @@ from rlrnn.errors import FileFault, UserError
 T = TypeVar("T")
 
 CONTROLS = ("feedforward", "stacked")  # companions of an agent that have no memory
+MEMORY_OPTIONS = ("dropout", "residual")  # of all cells alike, and so of the control's
 FRAMES = 4  # observations at once, in the control that sees several
 
 Count = Annotated[int, 1]  # a whole number of at least 1
@@ -210,12 +211,13 @@ def control(recipe: Recipe, kind: str) -> Recipe:
         raise UserError(unknown("control", kind, CONTROLS))
     stack = ({"name": "stack", "frames": FRAMES},) if kind == "stacked" else ()
     instead = f"but the last {FRAMES} observations at once" if stack else "all else alike"
+    kept = {name: value for name, value in recipe.network.cell_options.items() if name in MEMORY_OPTIONS}
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-{kind}",
         description=f"The control of {recipe.name}: no memory, {instead}.",
         wrappers=(*recipe.wrappers, *stack),
-        network=dataclasses.replace(recipe.network, cell="none", cell_options={}),
+        network=dataclasses.replace(recipe.network, cell="none", cell_options=kept),
         verified=None,
     )
 

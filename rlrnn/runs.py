@@ -36,7 +36,7 @@ from rlrnn import catalogue
 from rlrnn.catalogue import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import Score
-from rlrnn.recipes import Recipe, read_recipe, to_toml
+from rlrnn.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
 
 if sys.platform != "win32":
     import fcntl
@@ -107,6 +107,7 @@ def open_run(
 ) -> Run:
     """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
     folder = Path(folder)
+    facts = {"format": FORMAT, "command": command, **versions(recipe.network, device)}
     aside = None
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not (folder / VERSIONS).exists():
@@ -120,7 +121,6 @@ def open_run(
         aside = next(path for path in names if not path.exists())
         with held(folder):
             folder.rename(aside)
-    facts = {"format": FORMAT, "command": command, **versions(recipe.network.cell, device)}
     if aside is not None:
         facts["replaces"] = aside.name
     run = Run(folder, recipe, seed, TRAINING, facts)
@@ -280,7 +280,7 @@ def read_json(path: Path) -> Any:
         raise FileFault(f"{path} is damaged: {error}.") from None
 
 
-def versions(cell: str, device: str) -> dict[str, Any]:
+def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
     """What decides, besides the recipe, what a seed reproduces."""
     import gymnasium
     import stable_baselines3
@@ -297,5 +297,5 @@ def versions(cell: str, device: str) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "threads": torch.get_num_threads(),
-        "recurrence": compiled.what_runs(cell, device),
+        "recurrence": compiled.what_runs(network.cell, device, network.cell_options),
     }

@@ -277,7 +277,7 @@ class Display(BaseCallback):
 
 def _differences(run: Run, device: str) -> list[str]:
     """What is not as it was when the run began, and may let it end otherwise."""
-    now = runs.versions(run.recipe.network.cell, device)
+    now = runs.versions(run.recipe.network, device)
     told = (
         (name, run.facts.get(name), value) for name, value in now.items() if name not in ("threads", "python")
     )

@@ -142,6 +142,12 @@ def test_the_controls_are_the_recipe_without_its_memory():
         control(RECIPE, "stack")
 
 
+def test_a_control_keeps_what_is_between_its_layers():
+    options = {"layer_norm": True, "residual": True, "dropout": 0.1}
+    recipe = dataclasses.replace(RECIPE, network=NetworkRecipe(cell="gru", n_layers=2, cell_options=options))
+    assert control(recipe, "feedforward").network.cell_options == {"residual": True, "dropout": 0.1}
+
+
 def test_an_empty_value_goes_back_to_not_given():
     assert override(RECIPE, ["ppo.seq_len=", "kwargs.length="]) == dataclasses.replace(
         RECIPE, ppo=dataclasses.replace(RECIPE.ppo, seq_len=None), kwargs={}, verified=None

@@ -33,8 +33,8 @@ def test_a_run_reads_back(tmp_path):
 
 
 def test_a_run_records_what_runs_its_memory(tmp_path, monkeypatch):
-    def recorded(cell, device="cpu"):
-        network = replace(RECIPE.network, cell=cell)
+    def recorded(cell, device="cpu", **options):
+        network = replace(RECIPE.network, cell=cell, cell_options=options)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         runs.open_run(folder, replace(RECIPE, network=network), 0, None, False, device)
         facts = runs.read_run(folder).facts
@@ -44,6 +44,8 @@ def test_a_run_records_what_runs_its_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "installed", lambda: True)
     monkeypatch.setattr("importlib.metadata.version", {"numba": "0.60.0", "scipy": "1.13.1"}.get)
     assert [recorded(cell) for cell in ("elman", "gru", "lstm")] == ["numba 0.60.0, scipy 1.13.1"] * 3
+    assert recorded("gru", layer_norm=True) == recorded("lstm", coupled=True, dropout=0.1) == "torch"
+    assert recorded("lstm", forget_bias=1.0, residual=True) == recorded("mingru") != "torch"
     assert [recorded("fir"), recorded("none"), recorded("gru", "cuda")] == ["torch"] * 3
     monkeypatch.setattr(compiled, "installed", lambda: False)
     assert recorded("gru") == "torch"

@@ -85,7 +85,7 @@ class SequenceLearner:
     ``mask`` has an array of truth values [T], or [T, O] with "squared", for each sequence.
 
     :param cell: kind of memory, a name in ``rlrnn.cells.CELLS``; ``cell_options`` are its options, and
-        ``dropout`` between layers
+        ``dropout`` and ``residual`` between layers
     :param learning_rate: of Adam, on the error per sequence over the targets that one has on average
     """
 

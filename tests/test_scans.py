@@ -172,7 +172,7 @@ def test_an_lru_answers_an_impulse_with_powers_of_lambda() -> None:
 
 
 def test_lambda_begins_on_its_ring_and_stays_in_the_circle() -> None:
-    cell: Any = make_cell("lru", 1, 20000, r_min=0.6, r_max=0.8, max_phase=0.5)
+    cell: Any = make_cell("lru", 1, 1, state_units=20000, r_min=0.6, r_max=0.8, max_phase=0.5)
     re, im = cell.eigenvalues().chunk(2)
     radius, phase = torch.hypot(re, im), torch.atan2(im, re)
     assert 0.6 <= radius.min() < 0.601 and 0.799 < radius.max() <= 0.8001

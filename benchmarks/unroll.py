@@ -1,10 +1,11 @@
-"""A layer over time, forward and backward: reference loop, torch's fused kernel or scan, compiled kernels.
+"""A layer over time, forward and backward: reference loop, ways that torch has, compiled kernels.
 
     python benchmarks/unroll.py [CELL ...]
 
 Thousand steps per second at work on one thread, 2 % of the steps begin an episode; all ways in turn, the
-best of some rounds each. "no resets" is torch's kernel without any, for comparison; the last column is what
-"torch" and "compiled" reach of the limit: the products alone, as fast as a large one that had its turn.
+best of some rounds each. "torch" is its fused kernel, a scan, or a whole row at once; "no resets" its kernel
+without any, for comparison. The last column is what the fastest of ours reaches of the limit: the cell's
+products alone, as fast as a large one that had its turn.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from rlrnn import compiled, fused, scans
-from rlrnn.cells import Cell, make_cell
+from rlrnn import compiled, delays, fused, scans
+from rlrnn.cells import Cell, Graph, Legendre, Matrix, Reservoir, Storage, make_cell
 from rlrnn.sequence import unroll
 
 # T, B, H
@@ -32,6 +33,13 @@ SHAPES = [
     (128, 32, 256),
 ]
 INPUTS, ROUNDS, SECONDS = 8, 3, 0.15
+KERNELS = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+NAMES = ("elman", "gru", "lstm", "mingru", "lru", "fir", "chain", "graph", "delay", "legendre", "reservoir")
+NAMES += ("matrix", "storage")
+# A graph with circles, and one without.
+EDGES = {"density": 0.1, "delays": [1, 2, 4]}
+CHAIN = {"edges": [["x", "h", 0], ["x", "h", 4], ["x", "h", 9]]}
+OPTIONS = {"graph": EDGES, "chain": CHAIN}
 
 
 def speed(run: Callable[[], None], steps: int) -> float:
@@ -41,6 +49,20 @@ def speed(run: Callable[[], None], steps: int) -> float:
         run()
         count += 1
     return steps * count / (time.process_time() - began) / 1000.0
+
+
+def multiplications(cell: Cell) -> int:
+    """Of a step, in products: with learned weights, and with fixed ones."""
+    learned = sum(p.numel() for p in cell.parameters(recurse=False) if p.dim() > 1)
+    if isinstance(cell, Graph):
+        return len(cell.edges)
+    if isinstance(cell, Storage):
+        return learned + multiplications(cell.store)
+    if isinstance(cell, Legendre):
+        return learned + cell.channels * cell.order**2
+    if isinstance(cell, Reservoir):
+        return cell.weight_input.numel() + cell.weight_hidden.numel()
+    return learned + (4 * cell.slots * cell.output_size if isinstance(cell, Matrix) else 0)
 
 
 def product_speed(size: int = 768) -> float:
@@ -73,7 +95,11 @@ def outputs_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Ca
         if compiled.installed():
             runs["compiled"] = lambda: scans.unroll(cell, x, *given)[0]
         return runs
-    kernel = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[name](x.shape[2], cell.output_size)
+    if delays.fits(cell, x):
+        return {**runs, "torch": lambda: delays.unroll(cell, x, *given)[0]}
+    if name not in KERNELS:
+        return runs
+    kernel = KERNELS[name](x.shape[2], cell.output_size)
     runs["no resets"] = lambda: kernel(x)[0]
     if name != "elman":
         runs["torch"] = lambda: fused.outputs(cell, x, *given)
@@ -86,11 +112,12 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     ways = ("loop", "torch", "compiled", "no resets")
-    print("cell      T    B    H" + "".join(f"{way:>11}" for way in ways) + "   of the limit")
-    for name in sys.argv[1:] or ("elman", "gru", "lstm", "mingru", "lru"):
+    print("cell         T    B    H" + "".join(f"{way:>11}" for way in ways) + "   of the limit")
+    for name in sys.argv[1:] or NAMES:
         for length, rows, size in SHAPES:
-            cell = make_cell(name, INPUTS, size)
+            cell = make_cell("graph" if name == "chain" else name, INPUTS, size, **OPTIONS.get(name, {}))
             x, start = torch.randn(length, rows, INPUTS), torch.rand(length, rows) < 0.02
+            x.requires_grad_(not any(True for _ in cell.parameters()))
             runs = ways_of(name, cell, x, start, torch.zeros(rows, cell.state_size))
             for run in runs.values():
                 run()  # loads and compiles
@@ -99,9 +126,11 @@ def main() -> None:
                 product = max(product, product_speed())
                 rates |= {way: max(rates[way], speed(run, length * rows)) for way, run in runs.items()}
             shown = (f"{rates[way]:11.0f}" if way in rates else f"{'-':>11}" for way in ways)
-            flop = 6 * sum(p.numel() for p in cell.parameters() if p.dim() > 1)  # of a step, there and back
-            shares = (f"{1e-6 * rates[way] * flop / product:.1%}" for way in ways[1:3] if way in rates)
-            print(f"{name:7} {length:4d} {rows:4d} {size:4d}" + "".join(shown), "  ", *shares, flush=True)
+            best = max(rate for way, rate in rates.items() if way != "no resets")
+            share = 6e-6 * best * multiplications(cell) / product  # there and back
+            print(
+                f"{name:9} {length:4d} {rows:4d} {size:4d}" + "".join(shown) + f"   {share:.1%}", flush=True
+            )
 
 
 if __name__ == "__main__":

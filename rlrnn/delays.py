@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,18 +50,17 @@ def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tenso
         past = past.index_put((longest - ago, torch.arange(rows, device=x.device).unsqueeze(1), node), state)
     known = list(range(inputs))  # nodes whose values are worked out
     line = torch.cat((past[..., known], x))  # [longest + T, B, known]: what they were, oldest first
-    for units in cell.stages:
+    for units, delays in zip(cell.stages, cell.delays, strict=True):
         part = weights[:, known][:, :, units]  # [1 + longest, known, units]
         told = x.new_zeros(*start.shape, len(units)) if cell.bias is None else cell.bias[units]
-        for delay in range(longest + 1):
-            if any(e.delay == delay and e.target - inputs in units for e in cell.edges):
-                heard = line[longest - delay : len(line) - delay]
-                told = told + torch.where(since >= delay, heard, 0.0) @ part[delay]
+        for delay in delays:
+            heard = line[longest - delay : len(line) - delay]
+            told = told + torch.where(since >= delay, heard, 0.0) @ part[delay]
         nodes = [inputs + unit for unit in units]
         values = NONLINEARITIES[cell.nonlinearity](told.expand(*start.shape, -1))
         line = torch.cat((line, torch.cat((past[..., nodes], values))), dim=-1)
         known += nodes
-    values = line[..., [known.index(node) for node in range(inputs + cell.units)]]
+    values = line[..., np.argsort(known)]  # node by node
     y = values[longest:, :, (inputs + cell.order[cell.seen])]
     if not cell.held:
         return y, state

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -194,6 +195,21 @@ def test_a_saved_agent_plays_a_game(trained, capsys):
         2,
         f"rlrnn: {agent} does not say what it plays: add --game (see: rlrnn list).\n",
     )
+
+
+@pytest.mark.usefixtures("cell_registry")
+def test_a_module_registers_a_cell_that_a_recipe_names(trained, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    guide = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    cell = guide.split("```python\n")[1].split("agent = ")[0]  # the example that it gives, Leaky
+    (trained / "leaky_module.py").write_text(cell)
+    before, network, after = RECIPE.partition("[network]\n")
+    after = "".join(line for line in after.splitlines(True) if not line.startswith("cell"))
+    (trained / "leaky.toml").write_text(f"{before}{network}cell = 'leaky'\ncell_options.rate = 0.5\n{after}")
+    status, sentence = fails(capsys, "train", "leaky.toml")
+    assert status == 2 and "'leaky' is not known" in sentence and "--import MODULE" in sentence
+    assert main(["train", "leaky.toml", "--import", "leaky_module.py"]) == 0
+    assert runs.read_run("runs/leaky/seed0").agent().policy.network.memory.layers[0].rate == 0.5
 
 
 def test_a_module_registers_games(trained, capsys, monkeypatch):

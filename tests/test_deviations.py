@@ -66,6 +66,8 @@ def test_best_path_merges_repeats_and_drops_blanks() -> None:
     assert ctc.predictions([y]) == ["aab"]
     assert ctc.score([y], [ctc.target(0, "ab", None, 9)]) == 0.5
     assert ctc.score([y, y], [ctc.target(0, "ab", None, 9), ctc.target(1, "abba", None, 9)]) == 1 - 3 / 6
+    assert ctc.score([y], [ctc.target(0, "aab", None, 9)]) == 1.0
+    assert ctc.score([y, y], [ctc.target(0, "aab", None, 9), ctc.target(1, "ab", None, 9)]) == 1 - 1 / 5
     assert Ctc([[3, 5]]).predictions([y])[0].tolist() == [3, 3, 5]
 
 

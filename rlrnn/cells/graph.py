@@ -45,6 +45,7 @@ class Graph(Cell):
     places: Tensor  # [E] where an edge's weight stands in the matrix of all of them
     shift: Tensor  # [S] what a step leaves in the state, of inputs, units and state before
     order: Tensor  # [H] the units in the order in which they are worked out
+    at: Tensor  # [E] where an edge's weight stands in ``by_delay``
     seen: Tensor  # [O] where the outputs stand in that order
 
     def __init__(
@@ -92,6 +93,13 @@ class Graph(Cell):
         super().__init__(input_size, len(seen), len(held))
         self.edges, self.held, self.units, self.nonlinearity = known, held, hidden_size, nonlinearity
         self.stages = stages(known, *sizes)  # None: there is a circle, and its impulse response has no end
+        delays_to: dict[int, set[int]] = {unit: set() for unit in range(hidden_size)}
+        for edge in known:
+            delays_to[edge.target - input_size].add(edge.delay)
+        self.delays = [sorted(set().union(*(delays_to[u] for u in units))) for units in self.stages or ()]
+        self.longest = max(edge.delay for edge in known)
+        at = [(e.delay * nodes + e.source) * hidden_size + e.target - input_size for e in known]
+        self._index("at", at)
 
         # Within a step, units stand in the order in which they are worked out.
         order = [unit for group in groups for unit in group]
@@ -146,9 +154,8 @@ class Graph(Cell):
     def by_delay(self) -> Tensor:
         """The weights of all edges from nodes to units, [1 + longest delay, I + H, H]."""
         nodes = self.input_size + self.units
-        at = [(e.delay * nodes + e.source) * self.units + e.target - self.input_size for e in self.edges]
-        whole = self.weight.new_zeros((1 + max(e.delay for e in self.edges)) * nodes * self.units)
-        return whole.index_add(0, self.order.new_tensor(at), self.weight).view(-1, nodes, self.units)
+        whole = self.weight.new_zeros((1 + self.longest) * nodes * self.units)
+        return whole.index_add(0, self.at, self.weight).view(-1, nodes, self.units)
 
     def _step(self, projected: Tensor, state: Tensor, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """``now`` [H, H] and ``before`` [S, H] are the weights from units as they are and from the state."""

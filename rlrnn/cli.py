@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from argparse import Namespace
@@ -31,7 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for module in getattr(arguments, "imports", []):
             import_module(module)
-        return COMMANDS[arguments.command](arguments) or 0
+        status = COMMANDS[arguments.command](arguments) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who read along, such as `head`, has heard enough: quiet, as rich is then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own last words
+        return 1
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted.", 130)
     except UserError as error:

@@ -173,7 +173,7 @@ class CrossEntropy(Labelled):
 
     def score(self, y: Sequence[Tensor], targets: Sequence[Target]) -> float:
         right = [(each.argmax(1) == t.values)[t.mask] for each, t in zip(y, targets, strict=True)]
-        return float(torch.cat(right).float().mean())
+        return float(torch.cat(right).double().mean())
 
 
 class Ctc(Labelled):

@@ -197,6 +197,15 @@ def test_a_saved_agent_plays_a_game(trained, capsys):
     )
 
 
+@pytest.mark.parametrize("line", [["list"], ["plot", "runs/tiny", "--out", "curves.png"]])
+def test_who_reads_only_the_beginning_hears_no_complaint(trained, line):
+    command = [sys.executable, "-m", "rlrnn", *line]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # as `head` does
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 @pytest.mark.usefixtures("cell_registry")
 def test_a_module_registers_a_cell_that_a_recipe_names(trained, capsys, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())

@@ -34,7 +34,7 @@ Array: TypeAlias = npt.NDArray[Any]
 Step: TypeAlias = Callable[[Array, Array, Array], Array]
 Layer: TypeAlias = Callable[[Array, Array, Array, Array], None]  # members, x, state, y to be written
 
-BLOCK = 16  # members of a product by torch: the last bits of its sums depend on how many there are
+BLOCK = 32  # members of a product by torch: the last bits of its sums depend on how many there are
 ACTIVATIONS = {nn.Identity: 0, nn.Tanh: 1, nn.ReLU: 2}  # as the kernels know them
 
 

@@ -42,7 +42,7 @@ def fits(network: RecurrentNetwork) -> bool:
     layers: list[Any] = [layer for memory in memories for layer in memory.layers]
     return (
         all(memory.chain for memory in memories)
-        and all(compiled.fits(layer, weight) for layer in layers)
+        and all(compiled.knows(layer, weight) for layer in layers)
         and type(network.actor_head.activation) in (nn.Tanh, nn.ReLU)
         and simple(network.actuators)
     )

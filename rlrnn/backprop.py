@@ -94,7 +94,7 @@ class Recurrent:
         nothing = np.zeros_like(self.weight[0])
         self.bias, self.d_bias = of.get("bias", of.get("bias_input", (nothing, nothing.copy())))
         more, d_more = of.get("bias_hidden", (None, None))
-        self.d_bias_heard = d_more if isinstance(cell, Gru) else None  # within the recurrence
+        self.d_own = [d_more] if isinstance(cell, Gru) else []  # within the recurrence
         self.bias_more, self.d_bias_more = (more, d_more) if isinstance(cell, Lstm) else (None, None)
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
@@ -109,7 +109,7 @@ class Recurrent:
 
     def backward(self, dy: Array, onwards: bool) -> Array | None:
         dy = dy.reshape(-1, len(self.nothing), dy.shape[1])
-        d, _ = self.recurrence.backward(dy, self.nothing, self.d_recurrent, self.d_bias_heard)
+        d, _ = self.recurrence.backward(dy, self.nothing, self.d_recurrent, self.d_own)
         d = d.reshape(len(self.x), -1)
         self.kernels.sum_rows(d, self.d_bias)
         if self.d_bias_more is not None:
@@ -219,7 +219,7 @@ def fits(network: RecurrentNetwork) -> bool:
         and weight.device.type == "cpu"
         and all(memory.chain and memory.dropout == 0.0 for memory in memories)
         and all(
-            exactly(layer, FeedForward, Fir) or compiled.fits(cast("Cell", layer), weight)
+            exactly(layer, FeedForward, Fir) or compiled.knows(cast("Cell", layer), weight)
             for memory in memories
             for layer in memory.layers
         )

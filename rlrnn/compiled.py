@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -23,10 +23,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm, make_cell
-from rlrnn.cells.cell import exactly
+from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm
 from rlrnn.cells.linear import LinearCell
-from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, recurrence
+from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, own_parameters, recurrence
 
 SWITCH = "RLRNN_FAST"  # "0" in the environment: as if the extra were not installed
 PACKAGES = ("numba", "scipy", "threadpoolctl")
@@ -46,23 +45,24 @@ def installed() -> bool:
     return True
 
 
-def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) -> str:
-    """What runs that kind of cell, with its options, on that device, for the record of a run."""
+def what_runs(cell: str, device: str) -> str:
+    """What runs that kind of cell on that device, for the record of a run."""
     kind = CELLS.get(cell, Cell)
-    known = issubclass(kind, LinearCell) and kind.step is LinearCell.step
-    if kind in COMPILED:
-        own = {name: value for name, value in (options or {}).items() if name not in ("dropout", "residual")}
-        with torch.random.fork_rng([]):
-            known = make_cell(cell, 1, 1, **own).plain
+    known = kind in COMPILED or (issubclass(kind, LinearCell) and kind.step is LinearCell.step)
     if not known or device != "cpu" or not installed():
         return "torch"
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "scipy"))
 
 
+def knows(cell: Cell, x: Tensor) -> bool:
+    """Whether kernels of single steps and of whole networks run this cell, too: not the variants."""
+    return fits(cell, x) and cell.plain
+
+
 def fits(cell: Cell, x: Tensor) -> bool:
     """Whether these kernels run this cell: a function of cell, device and installation, never of a timing."""
     return (
-        exactly(cell, *COMPILED)
+        type(cell) in COMPILED  # a class derived from one of them may step otherwise
         and _weights(cell).dim() == 2  # no population
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
@@ -73,26 +73,26 @@ def fits(cell: Cell, x: Tensor) -> bool:
 
 def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """As ``sequence.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
-    bias = cell.bias_hidden if isinstance(cell, Gru) else None
-    y, last = _Unrolled.apply(cell.project(x), cell.weight_hidden, bias, state, cell, start)  # type: ignore[no-untyped-call]
+    own = own_parameters(cell)
+    y, last = _Unrolled.apply(cell.project(x), cell.weight_hidden, state, cell, start, *own)  # type: ignore[no-untyped-call]
     return y, last
 
 
 class _Unrolled(Function):
-    """The same for autograd, which keeps count of ``weights`` and ``bias`` although the cell has them."""
+    """The same for autograd, which keeps count of the parameters although the cell has them."""
 
     @staticmethod
     def forward(
         ctx: Any,
         projected: Tensor,
         weights: Tensor,
-        bias: Tensor | None,
         state: Tensor,
         cell: Cell,
         start: Tensor,
+        *own: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         _check(cell, projected, start, state)
-        ctx.save_for_backward(weights)  # autograd refuses a backward pass if they have changed since
+        ctx.save_for_backward(weights, *own)  # autograd refuses a backward pass if they have changed since
         kernels, one_thread = loaded()
         ctx.recurrence = recurrence(cell, kernels)
         with one_thread:
@@ -108,18 +108,19 @@ class _Unrolled(Function):
         told, ctx.recurrence = ctx.recurrence, None
         if told is None:
             raise RuntimeError("a second backward pass through the same compiled rows: unroll them again.")
-        (weights,) = ctx.saved_tensors
+        weights, *own = ctx.saved_tensors
         d_weights = torch.empty(weights.shape, dtype=weights.dtype)
-        d_bias = torch.empty(weights.shape[1], dtype=weights.dtype) if ctx.needs_input_grad[2] else None
+        wanted = zip(own, ctx.needs_input_grad[5:], strict=True)
+        d_own = [torch.zeros_like(one) if wants else None for one, wants in wanted]
         with loaded()[1]:
             elman = isinstance(told, ElmanRecurrence)  # which overwrites what is not its own
             d_projected, d_first = told.backward(
                 array(dy.clone() if elman else dy),
                 array(d_last),
                 d_weights.numpy(),
-                None if d_bias is None else d_bias.numpy(),
+                [None if one is None else one.numpy() for one in d_own],
             )
-        return torch.from_numpy(d_projected), d_weights, d_bias, torch.from_numpy(d_first), None, None
+        return torch.from_numpy(d_projected), d_weights, torch.from_numpy(d_first), None, None, *d_own
 
 
 def _check(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> None:

@@ -143,6 +143,41 @@ def leave(start, d_state):
             d_state[b, :] = 0
 
 
+NORM_EPSILON = 1e-5  # torch's, of layer_norm
+
+
+@inserted
+def normalise(x, gain, first, last, normed):
+    """Numbers first to last of a row get mean 0 and deviation 1, kept in ``normed``, then a gain.
+
+    Returns one over the deviation.
+    """
+    total = squares = ZERO
+    for j in range(first, last):
+        total += x[j]
+    mean = total / x.dtype.type(last - first)
+    for j in range(first, last):
+        squares += (x[j] - mean) * (x[j] - mean)
+    scale = ONE / np.sqrt(squares / x.dtype.type(last - first) + x.dtype.type(NORM_EPSILON))
+    for j in range(first, last):
+        normed[j] = (x[j] - mean) * scale
+        x[j] = normed[j] * gain[j]
+    return scale
+
+
+@inserted
+def denormalise(d, gain, first, last, normed, scale, d_gain):
+    """From the gradient by what ``normalise`` made: ``normed`` becomes that by its x, the gain's is added."""
+    total = along = ZERO
+    for j in range(first, last):
+        d_gain[j] += d[j] * normed[j]
+        total += d[j] * gain[j]
+        along += d[j] * gain[j] * normed[j]
+    total, along = total / d.dtype.type(last - first), along / d.dtype.type(last - first)
+    for j in range(first, last):
+        normed[j] = (d[j] * gain[j] - total - along * normed[j]) * scale
+
+
 @inserted
 def lstm_row(gate, was, out, now):
     """A row's gates [4H] are opened; from the c that was [H] come the h and the c that are now."""
@@ -248,12 +283,122 @@ def lstm_backward(gates, pieces, start, c0, c, dy, dh, dc):
 
 
 @compile
-def gru_forward(gates, pieces, bias, start, h0, before, y, heard_n):
-    """``gates`` [T, B, 3H], the projected input, becomes r, z, n; before, y, heard_n [T, B, H] are results.
+def lstm_variant_forward(
+    gates, pieces, start, h0, c0, before, y, c, coupled, gain, gain_cell, bias_cell, norms, shown, scale
+):
+    """As ``lstm_forward``; ``coupled`` gates [T, B, 3H] are f, g, o, and i = 1 - f.
 
-    ``heard_n`` is what the new memory hears of the old one, before the reset gate.
+    With a gain [G] what is heard is normalised, and with gain_cell and bias_cell [H] the c that is shown
+    [T, B, H]: kept in norms [T, B, G + H] and scale [T, B, 2]. Without, ``shown`` is c.
     """
     steps, rows, width = gates.shape
+    size = c.shape[2]
+    at = width - 3 * size
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
+    product, held = np.empty((block, width), gates.dtype), np.empty((block, size), gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps):
+            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
+            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], held[: last - first])
+            heard = product[: last - first]
+            multiply(before[t][first:last], pieces, heard, part)
+            for b in range(first, last):
+                gate, more, was = gates[t, b], heard[b - first], held[b - first]
+                now, seen, out = c[t, b], shown[t, b], y[t, b]
+                if len(gain):
+                    scale[t, b, 0] = normalise(more, gain, 0, width, norms[t, b])
+                for j in range(at + size):
+                    gate[j] = sigmoid(gate[j] + more[j])
+                for j in range(at + size, at + 2 * size):
+                    gate[j] = tanh(gate[j] + more[j])
+                for j in range(at + 2 * size, width):
+                    gate[j] = sigmoid(gate[j] + more[j])
+                for j in range(size):
+                    f, g = gate[at + j], gate[at + size + j]
+                    now[j] = f * was[j] + (ONE - f if coupled else gate[j]) * g
+                    seen[j] = now[j]
+                if len(gain):
+                    scale[t, b, 1] = normalise(seen, gain_cell, 0, size, norms[t, b, width:])
+                    for j in range(size):
+                        seen[j] += bias_cell[j]
+                for j in range(size):
+                    out[j] = gate[at + 2 * size + j] * tanh(seen[j])
+
+
+@compile
+def lstm_variant_backward(
+    gates,
+    pieces,
+    start,
+    c0,
+    c,
+    dy,
+    dh,
+    dc,
+    coupled,
+    gain,
+    gain_cell,
+    norms,
+    shown,
+    scale,
+    d_gain,
+    d_gain_cell,
+    d_bias_cell,
+):
+    """As ``lstm_backward``; with a gain ``norms`` becomes the gradient of what was heard and was the cell."""
+    steps, rows, width = gates.shape
+    size = c.shape[2]
+    at = width - 3 * size
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
+    held, felt = np.empty((block, size), gates.dtype), np.empty((block, width), gates.dtype)
+    d_shown = np.empty(size, gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps - 1, -1, -1):
+            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], held[: last - first])
+            for b in range(first, last):
+                gate, was, d_out, d_h, d_c = gates[t, b], held[b - first], dy[t, b], dh[b], dc[b]
+                seen = shown[t, b]
+                for j in range(size):
+                    o, squashed, d = gate[at + 2 * size + j], tanh(seen[j]), d_out[j] + d_h[j]
+                    d_shown[j] = d * o * (ONE - squashed * squashed)
+                    gate[at + 2 * size + j] = d * squashed * o * (ONE - o)
+                if len(gain):
+                    for j in range(size):
+                        d_bias_cell[j] += d_shown[j]
+                    denormalise(d_shown, gain_cell, 0, size, norms[t, b, width:], scale[t, b, 1], d_gain_cell)
+                    for j in range(size):
+                        d_shown[j] = norms[t, b, width + j]
+                for j in range(size):
+                    f, g, d_cell = gate[at + j], gate[at + size + j], d_c[j] + d_shown[j]
+                    i = ONE - f if coupled else gate[j]
+                    if not coupled:
+                        gate[j] = d_cell * g * i * (ONE - i)
+                    gate[at + j] = d_cell * (was[j] - g if coupled else was[j]) * f * (ONE - f)
+                    gate[at + size + j] = d_cell * i * (ONE - g * g)
+                    d_c[j] = d_cell * f
+                if len(gain):
+                    denormalise(gate, gain, 0, width, norms[t, b], scale[t, b, 0], d_gain)
+                more = norms[t, b] if len(gain) else gate
+                for j in range(width):
+                    felt[b - first, j] = more[j]
+            multiply(felt[: last - first], pieces, dh[first:last], part)
+            leave(start[t, first:last], dh[first:last])
+            leave(start[t, first:last], dc[first:last])
+
+
+@compile
+def gru_forward(gates, pieces, bias, start, h0, before, y, heard_n, gain, normed, scale):
+    """``gates`` [T, B, 3H], the projected input, becomes r, z, n; before, y, heard_n [T, B, H] are results.
+
+    ``heard_n`` is what the new memory hears of the old one, before the reset gate. With a gain [3H] what is
+    heard is normalised, r and z together, n by itself: kept in normed [T, B, 3H] and scale [T, B, 2].
+    """
+    steps, rows, width = gates.shape
+    both = 2 * (width // 3)
     block = rows_at_once(pieces, rows)
     part = np.empty((block, pieces.shape[2]), gates.dtype)
     product = np.empty((block, width), gates.dtype)
@@ -264,14 +409,18 @@ def gru_forward(gates, pieces, bias, start, h0, before, y, heard_n):
             heard = product[: last - first]
             multiply(before[t][first:last], pieces, heard, part)
             for b in range(first, last):
+                if len(gain):
+                    scale[t, b, 0] = normalise(heard[b - first], gain, 0, both, normed[t, b])
+                    scale[t, b, 1] = normalise(heard[b - first], gain, both, width, normed[t, b])
                 gru_row(gates[t, b], heard[b - first], bias, before[t, b], y[t, b], heard_n[t, b])
 
 
 @compile
-def gru_backward(gates, pieces, start, before, heard_n, dy, dh):
+def gru_backward(gates, pieces, start, before, heard_n, dy, dh, gain, normed, scale, d_gain):
     """Gates r, z, n become the gradient of what they heard of the memory, heard_n that of n's input.
 
     dy [T, B, H] is the outputs' gradient, dh [B, H] that of the last state, and at the end of the first.
+    With a gain ``normed`` becomes the gradient of what was heard before it was normalised.
     """
     steps, rows, width = gates.shape
     size = width // 3
@@ -292,7 +441,10 @@ def gru_backward(gates, pieces, start, before, heard_n, dy, dh):
                     gate[2 * size + j] = d_n * r
                     more_n[j] = d_n
                     past[j] = d * z
-            multiply(gates[t][first:last], pieces, dh[first:last], part)
+                if len(gain):
+                    denormalise(gate, gain, 0, 2 * size, normed[t, b], scale[t, b, 0], d_gain)
+                    denormalise(gate, gain, 2 * size, width, normed[t, b], scale[t, b, 1], d_gain)
+            multiply((normed if len(gain) else gates)[t][first:last], pieces, dh[first:last], part)
             for b in range(first, last):
                 d_h, past = dh[b], direct[b - first]
                 for j in range(size):

@@ -9,6 +9,7 @@ Letters: T time, B rows, H units, G the width of the cell's gates, S state.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ from rlrnn.cells.elman import NONLINEARITIES
 
 Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[Array, Array]
+Own: TypeAlias = Sequence[Array | None]  # places of gradients; None: not asked for
 NUMBER_OF = {name: number for number, name in enumerate(NONLINEARITIES)}  # as kernels know them
 
 
@@ -49,11 +51,11 @@ class Recurrence(ABC):
         """projected [T, B, G], which it overwrites, start [T, B], state [B, S] -> y [T, B, H], last state."""
 
     @abstractmethod
-    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_bias: Array | None) -> Pair:
+    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Own = ()) -> Pair:
         """Gradients by outputs [T, B, H] and last state -> by what was projected and by the first state.
 
-        Those of the weights and of a bias within the recurrence are left in their places. An Elman layer
-        overwrites ``dy``.
+        Those of the weights and of ``own_parameters`` are left in their places, which for gains and the bias
+        of an LSTM's cell hold 0 before. An Elman layer overwrites ``dy``.
         """
 
     def _pieces(self, weights: Array, rows: int) -> Array:
@@ -80,7 +82,7 @@ class LstmRecurrence(Recurrence):
         self.kernels.lstm_forward(self.gates, pieces, start, h0, self.c0, self.before, y, self.c)
         return y, np.concatenate((y[-1], self.c[-1]), axis=1)
 
-    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_bias: Array | None) -> Pair:
+    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Own = ()) -> Pair:
         size = len(self.weights)
         dh, dc = d_last[:, :size].copy(), d_last[:, size:].copy()
         pieces = self._pieces(self.weights.T, len(dh))
@@ -89,26 +91,101 @@ class LstmRecurrence(Recurrence):
         return self.gates, np.concatenate((dh, dc), axis=1)
 
 
+class LstmVariantRecurrence(Recurrence):
+    """With coupled gates, or layer norm, or both."""
+
+    def __init__(self, kernels: Any, cell: Lstm) -> None:
+        super().__init__(kernels, array(cell.weight_hidden))
+        self.coupled, self.normed = cell.coupled, cell.layer_norm
+        size, dtype = cell.output_size, self.weights.dtype
+        self.gain = self.gain_cell = self.bias_cell = np.empty(0, dtype)
+        if self.normed:
+            bias = cell.bias_cell
+            self.gain, self.gain_cell = array(cell.gain_hidden), array(cell.gain_cell)
+            self.bias_cell = np.zeros(size, dtype) if bias is None else array(bias)
+
+    def forward(self, projected: Array, start: Array, state: Array) -> Pair:
+        self.gates, self.start, size = projected, start, len(self.weights)
+        h0, self.c0 = np.ascontiguousarray(state[:, :size]), np.ascontiguousarray(state[:, size:])
+        y, self.before, self.c = (np.empty((*start.shape, size), projected.dtype) for _ in range(3))
+        self.shown = np.empty_like(self.c) if self.normed else self.c
+        width = self.normed * (projected.shape[-1] + size)
+        self.norms, self.scale = (np.empty((*start.shape, n), projected.dtype) for n in (width, 2))
+        self.kernels.lstm_variant_forward(
+            self.gates,
+            self._pieces(self.weights, start.shape[1]),
+            start,
+            h0,
+            self.c0,
+            self.before,
+            y,
+            self.c,
+            self.coupled,
+            self.gain,
+            self.gain_cell,
+            self.bias_cell,
+            self.norms,
+            self.shown,
+            self.scale,
+        )
+        return y, np.concatenate((y[-1], self.c[-1]), axis=1)
+
+    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Own = ()) -> Pair:
+        size = len(self.weights)
+        dh, dc = d_last[:, :size].copy(), d_last[:, size:].copy()
+        places = self.gain, self.gain_cell, self.bias_cell
+        d_places = [
+            np.zeros_like(one) if d is None else d
+            for one, d in zip(places, d_own or (None, None, None), strict=True)
+        ]
+        self.kernels.lstm_variant_backward(
+            self.gates,
+            self._pieces(self.weights.T, len(dh)),
+            self.start,
+            self.c0,
+            self.c,
+            dy,
+            dh,
+            dc,
+            self.coupled,
+            self.gain,
+            self.gain_cell,
+            self.norms,
+            self.shown,
+            self.scale,
+            *d_places,
+        )
+        felt = self.norms[..., :-size] if self.normed else self.gates
+        self._weights_gradient(np.ascontiguousarray(felt), d_weights)
+        return self.gates, np.concatenate((dh, dc), axis=1)
+
+
 class GruRecurrence(Recurrence):
-    def __init__(self, kernels: Any, weights: Array, bias: Array | None) -> None:
-        super().__init__(kernels, weights)
-        self.bias = np.zeros(weights.shape[1], weights.dtype) if bias is None else bias
+    def __init__(self, kernels: Any, cell: Gru) -> None:
+        super().__init__(kernels, array(cell.weight_hidden))
+        bias, dtype = cell.bias_hidden, self.weights.dtype
+        self.bias = np.zeros(self.weights.shape[1], dtype) if bias is None else array(bias)
+        self.gain = array(cell.gain_hidden) if cell.layer_norm else np.empty(0, dtype)
 
     def forward(self, projected: Array, start: Array, state: Array) -> Pair:
         self.gates, self.start = projected, start
         y, self.before, self.heard_n = (
             np.empty((*start.shape, len(self.weights)), projected.dtype) for _ in range(3)
         )
+        self.normed, self.scale = (np.empty((*start.shape, n), y.dtype) for n in (len(self.gain), 2))
         pieces = self._pieces(self.weights, start.shape[1])
         known = start, np.ascontiguousarray(state)
-        self.kernels.gru_forward(self.gates, pieces, self.bias, *known, self.before, y, self.heard_n)
+        norms = self.gain, self.normed, self.scale
+        self.kernels.gru_forward(self.gates, pieces, self.bias, *known, self.before, y, self.heard_n, *norms)
         return y, y[-1]
 
-    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_bias: Array | None) -> Pair:
+    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Own = ()) -> Pair:
+        d_bias, d_gain = (*d_own, None, None)[:2]
         dh = d_last.copy()
         pieces = self._pieces(self.weights.T, len(dh))
-        self.kernels.gru_backward(self.gates, pieces, self.start, self.before, self.heard_n, dy, dh)
-        self._weights_gradient(self.gates, d_weights)
+        norms = self.gain, self.normed, self.scale, np.zeros_like(self.gain) if d_gain is None else d_gain
+        self.kernels.gru_backward(self.gates, pieces, self.start, self.before, self.heard_n, dy, dh, *norms)
+        self._weights_gradient(self.normed if len(self.gain) else self.gates, d_weights)
         if d_bias is not None:
             self.kernels.sum_rows(_flat(self.gates), d_bias)
         self.gates[..., -dh.shape[1] :] = self.heard_n  # n's part: what it heard, now what it was told
@@ -127,7 +204,7 @@ class ElmanRecurrence(Recurrence):
         self.kernels.elman_forward(projected, *known, self.before, self.y, self.nonlinearity)
         return self.y, self.y[-1]
 
-    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_bias: Array | None) -> Pair:
+    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Own = ()) -> Pair:
         dh = d_last.copy()
         pieces = self._pieces(self.weights.T, len(dh))
         self.kernels.elman_backward(self.y, pieces, self.start, dy, dh, self.nonlinearity)
@@ -138,12 +215,22 @@ class ElmanRecurrence(Recurrence):
 def recurrence(cell: Cell, kernels: Any) -> Recurrence:
     """That of a compiled cell, with its weights as they are now."""
     if isinstance(cell, Lstm):
+        if not cell.plain:
+            return LstmVariantRecurrence(kernels, cell)
         return LstmRecurrence(kernels, array(cell.weight_hidden))
     if isinstance(cell, Gru):
-        bias = cell.bias_hidden
-        return GruRecurrence(kernels, array(cell.weight_hidden), None if bias is None else array(bias))
+        return GruRecurrence(kernels, cell)
     assert isinstance(cell, Elman)
     return ElmanRecurrence(kernels, array(cell.weight_hidden), cell.nonlinearity)
+
+
+def own_parameters(cell: Cell) -> list[Tensor | None]:
+    """What a compiled cell has within its recurrence, beside the weights."""
+    if isinstance(cell, Lstm):
+        return [cell.gain_hidden, cell.gain_cell, cell.bias_cell] if cell.layer_norm else []
+    if isinstance(cell, Gru):
+        return [cell.bias_hidden, cell.gain_hidden] if cell.layer_norm else [cell.bias_hidden]
+    return []
 
 
 def _flat(x: Array) -> Array:

@@ -141,13 +141,13 @@ def test_a_population_of_variants_equals_its_members(name: str, options: dict[st
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_variants_go_over_rows_by_the_loop_as_no_kernel_knows_them(
+def test_variants_step_as_they_go_over_rows_and_paths_of_the_plain_ones_leave_them_alone(
     name: str, options: dict[str, Any]
 ) -> None:
     memory = Memory(name, INPUTS, UNITS, 2, **options).double()
     x, state = given(memory)
     for layer in memory.layers:
-        assert not compiled.fits(layer, x) and not fused.fits(layer)
+        assert not compiled.knows(layer, x) and not fused.fits(layer)
     start = torch.rand(STEPS, ROWS) < 0.3
     y, last = memory.unroll(x, start, state)
     torch.testing.assert_close(memory.outputs(x, start, state), y, rtol=0, atol=1e-12)

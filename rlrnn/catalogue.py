@@ -98,8 +98,10 @@ def agent(name: str | Path) -> Recipe:
 def game_of(recipe: Recipe) -> Game:
     """The game as a recipe plays it: with the recipe's keyword arguments and wrappers added."""
     plain = game(recipe.game)
+    changes = ", ".join(f"{name}={value}" for name, value in recipe.kwargs.items())
     return dataclasses.replace(
         plain,
+        title=f"{plain.name} with {changes}" if changes else plain.title,  # which may tell of the game's own
         kwargs={**plain.kwargs, **recipe.kwargs},
         wrappers=(*plain.wrappers, *recipe.wrappers),
         # The reference scores were measured with the game's own arguments.

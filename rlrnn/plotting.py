@@ -29,8 +29,10 @@ COLOURS = (
     "#E69F00",
 )  # Okabe & Ito (2008), for any eyes
 MARKERS = ("o", "s", "^", "D", "v", "P")  # tell agents apart where there are no colours
+MARKS: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
 DASHES = {"random": (1, 3), "memoryless": (1, 1.5), "best": (5, 2), "ceiling": (9, 2)}
 BAND = 3  # seeds from which they are summed up by median and quartiles
+DOTTED = 3  # agents beyond which dots of episodes would hide each other
 TITLE, SMALL = 11, 8  # sizes of letters
 
 
@@ -73,17 +75,24 @@ def draw(curves: list[Curve]) -> Figure:
     ways = []
     for number, (name, every) in enumerate(agents.items()):
         seeds = [curve for curve in every if len(curve.steps)] or every[:1]  # some episode has ended
-        style = {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.8, "zorder": 3}
+        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.8, "zorder": 3}
+        marks: dict[str, Any] = {}
         if len(agents) > 1:
-            style |= mark(number)
+            marks = MARKS | {"marker": MARKERS[number % len(MARKERS)]}
         steps, points = on_common_steps(seeds) if len(seeds) >= BAND else (np.zeros(0),) * 2
         if len(steps):
-            _draw_band(axes, steps, points, style, f"{name} ({len(seeds)} seeds)")
+            marked = marks and marks | {"markevery": marked_steps(number, steps)}
+            _draw_band(axes, steps, points, style | marked, f"{name} ({len(seeds)} seeds)")
             ways.append("lines: median of seeds, bands: quartiles")
         else:
+            dots = "dots: episodes, " if len(agents) <= DOTTED else ""
             for seed, curve in enumerate(seeds):
-                _draw_curve(axes, curve, style, name if seed == 0 else None)
-            ways += ["dots: episodes, lines: running means"] * any(not curve.smooth for curve in seeds)
+                if dots:
+                    _draw_dots(axes, curve, style["color"])
+                steps, points = curve.smoothed()
+                marked = marks and marks | {"markevery": marked_steps(number, steps)}
+                axes.plot(steps, points, label=name if seed == 0 else None, **style, **marked)
+            ways += [f"{dots}lines: running means"] * any(not curve.smooth for curve in seeds)
     played = {curve.game.name: curve.game for curve in curves if curve.game is not None}
     if len(played) == 1:
         game = next(iter(played.values()))
@@ -109,15 +118,11 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def mark(number: int) -> dict[str, Any]:
-    """A few marks on a line, different for every agent and beside those of the others."""
-    return {
-        "marker": MARKERS[number % len(MARKERS)],
-        "markersize": 5,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.6,
-        "markevery": (0.04 + 0.02 * (number % len(MARKERS)), 0.12),
-    }
+def marked_steps(number: int, steps: Any) -> list[int]:
+    """Where a line at these steps [M] bears its few marks, beside those of other agents' lines."""
+    last = steps[-1] if len(steps) else 0.0
+    places = np.arange(0.04 + 0.02 * (number % len(MARKERS)), 1.0, 0.12) * last
+    return np.unique(np.searchsorted(steps, places)).tolist() if last else []
 
 
 def _draw_band(axes: Axes, steps: Any, points: Any, style: Mapping[str, Any], label: str) -> None:
@@ -126,12 +131,11 @@ def _draw_band(axes: Axes, steps: Any, points: Any, style: Mapping[str, Any], la
     axes.plot(steps, middle, label=label, **style)
 
 
-def _draw_curve(axes: Axes, curve: Curve, style: Mapping[str, Any], label: str | None) -> None:
+def _draw_dots(axes: Axes, curve: Curve, colour: str) -> None:
     if not curve.smooth:
         dots: dict[str, Any] = {"marker": ".", "markersize": 4, "markeredgewidth": 0, "linestyle": "none"}
-        dots |= {"color": style["color"], "alpha": 0.25, "zorder": 1}
+        dots |= {"color": colour, "alpha": 0.25, "zorder": 1}
         axes.plot(curve.steps, curve.points, rasterized=True, **dots)  # one image in an SVG or PDF
-    axes.plot(*curve.smoothed(), label=label, **style)
 
 
 def _draw_references(axes: Axes, game: Game) -> None:

@@ -104,6 +104,7 @@ def test_a_recipe_adds_to_its_game(house):
     # Reference scores were measured with the game's own arguments.
     changed = catalogue.game_of(dataclasses.replace(recipe, kwargs={"sutton_barto_reward": True}))
     assert changed.kwargs == {"sutton_barto_reward": True} and changed.references == References()
+    assert changed.title == f"{game.name} with sutton_barto_reward=True"
 
 
 def test_make_vec_hides_what_the_game_hides_and_follows_the_seed(house):

@@ -172,6 +172,25 @@ def test_one_colour_per_agent_one_line_per_seed_one_label_per_reference():
     assert axes.get_title("right") == "dots: episodes, lines: running means"
 
 
+@pytest.mark.parametrize(("agents", "dotted"), [(3, True), (4, False)])
+def test_dots_are_left_out_where_they_would_hide_each_other(agents, dotted):
+    axes = draw([curve(f"agent {number}") for number in range(agents)]).axes[0]
+    assert len(strong(axes)) == agents
+    assert any(line.get_marker() == "." for line in axes.lines) == dotted
+    assert axes.get_title("right") == "dots: episodes, " * dotted + "lines: running means"
+
+
+def test_marks_lie_apart_whatever_the_lines_look_like():
+    rough = np.random.default_rng(0).normal(size=(2, 5000)).cumsum(axis=1)
+    steps = np.sort(np.random.default_rng(1).integers(1, 10**6, 5000))
+    axes = draw([Curve("ab"[n], steps, rough[n], smooth=True) for n in range(2)]).axes[0]
+    found = [steps[line.get_markevery()] for line in strong(axes)]
+    assert [len(places) for places in found] == [8, 8]
+    every = np.sort(np.concatenate(found))
+    assert np.diff(every).min() > 0.015 * steps[-1]
+    assert all(np.diff(places).min() > 0.11 * steps[-1] for places in found)
+
+
 def test_one_agent_alone_needs_no_marks():
     (line,) = strong(draw([curve("a")]).axes[0])
     assert line.get_marker() == "None"

@@ -35,11 +35,17 @@ SHAPES = [
 INPUTS, ROUNDS, SECONDS = 8, 3, 0.15
 KERNELS = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 NAMES = ("elman", "gru", "lstm", "mingru", "lru", "fir", "chain", "graph", "delay", "legendre", "reservoir")
-NAMES += ("matrix", "storage")
+NAMES += ("matrix", "storage", "gru-normed", "lstm-normed", "lstm-coupled")
 # A graph with circles, and one without.
 EDGES = {"density": 0.1, "delays": [1, 2, 4]}
 CHAIN = {"edges": [["x", "h", 0], ["x", "h", 4], ["x", "h", 9]]}
-OPTIONS = {"graph": EDGES, "chain": CHAIN}
+MADE = {  # other than by the cell of that name as it is
+    "graph": ("graph", EDGES),
+    "chain": ("graph", CHAIN),
+    "gru-normed": ("gru", {"layer_norm": True}),
+    "lstm-normed": ("lstm", {"layer_norm": True}),
+    "lstm-coupled": ("lstm", {"coupled": True}),
+}
 
 
 def speed(run: Callable[[], None], steps: int) -> float:
@@ -97,12 +103,11 @@ def outputs_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Ca
         return runs
     if delays.fits(cell, x):
         return {**runs, "torch": lambda: delays.unroll(cell, x, *given)[0]}
-    if name not in KERNELS:
-        return runs
-    kernel = KERNELS[name](x.shape[2], cell.output_size)
-    runs["no resets"] = lambda: kernel(x)[0]
-    if name != "elman":
-        runs["torch"] = lambda: fused.outputs(cell, x, *given)
+    if name in KERNELS:
+        kernel = KERNELS[name](x.shape[2], cell.output_size)
+        runs["no resets"] = lambda: kernel(x)[0]
+        if name != "elman":
+            runs["torch"] = lambda: fused.outputs(cell, x, *given)
     if compiled.fits(cell, x):
         runs["compiled"] = lambda: compiled.unroll(cell, x, *given)[0]
     return runs
@@ -115,7 +120,8 @@ def main() -> None:
     print("cell         T    B    H" + "".join(f"{way:>11}" for way in ways) + "   of the limit")
     for name in sys.argv[1:] or NAMES:
         for length, rows, size in SHAPES:
-            cell = make_cell("graph" if name == "chain" else name, INPUTS, size, **OPTIONS.get(name, {}))
+            kind, options = MADE.get(name, (name, {}))
+            cell = make_cell(kind, INPUTS, size, **options)
             x, start = torch.randn(length, rows, INPUTS), torch.rand(length, rows) < 0.02
             x.requires_grad_(not any(True for _ in cell.parameters()))
             runs = ways_of(name, cell, x, start, torch.zeros(rows, cell.state_size))

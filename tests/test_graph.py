@@ -204,6 +204,11 @@ def test_a_random_graph_is_a_function_of_its_seed_and_hears_its_inputs() -> None
         ({"edges": [["a", "h0"]]}, "names 'a'"),
         ({"edges": [["h0", "x0", 1]]}, "ends in an input"),
         ({"edges": [["x", "h", -1]]}, "the delay -1"),
+        (
+            {"edges": [["x", "h"], ["h0-2", "h3", 1], ["h2", "h3-4", 2], ["h2", "h3", 1, 0.5]]},
+            r"the edges \['h0-2', 'h3', 1\] and \['h2', 'h3', 1, 0.5\] join the same two nodes after 1 step",
+        ),
+        ({"edges": [["x", "h"]] * 2}, "join the same two nodes after 0 step"),
         ({"edges": [["x", "h", 0.5]]}, "the delay 0.5"),
         ({"edges": [["x"]]}, "not .source, target, delay."),
         ({"edges": [["x", "h0-4"]]}, "no path leads from an input to the output h5"),

@@ -99,7 +99,9 @@ ROWS = {
     "storage: matrix": storage("matrix"),
     "storage: gru": storage("gru"),
 }
-LONG_ROWS = ("elman", "gru", "lstm", "mingru, 3 layers", "lru", "storage: legendre")
+WIDER = "storage: legendre, theta 40"  # steps that it looks back: 24, if not given, are fewer than 32
+LONG_ROWS = ("elman", "gru", "lstm", "mingru, 3 layers", "lru", "storage: legendre", WIDER)
+ALL = ROWS | {WIDER: storage("legendre", store_size=64, store_options={"order": 16, "theta": 40.0})}
 
 
 def by_reward(row: Row, task: str, units: int = 64) -> Recipe:
@@ -158,13 +160,13 @@ def play(recipe: Recipe, seed: int, imitated: list[Any] | None = None) -> dict[s
 
 def at_length(row: str, task: str, seed: int) -> dict[str, Any]:
     """Train as many weights as a GRU of 64 units has; the run keeps its learning curve."""
-    units = equal_units(ROWS[row], task)
-    recipe = replace(by_reward(ROWS[row], task, units), name=f"{task} {row}")
+    units = equal_units(ALL[row], task)
+    recipe = replace(by_reward(ALL[row], task, units), name=f"{task} {row}")
     run = train(recipe, seed, RUNS / task / row / f"seed{seed}", overwrite=True, progress=False)
     scores = run.scores()
     return {
         "units": units,
-        "parameters": weights(ROWS[row], task, units),
+        "parameters": weights(ALL[row], task, units),
         "points": scores[WITH_MEMORY].mean,
         "wiped": scores[WIPED].mean,
         "steps": run.facts["steps"],
@@ -201,7 +203,7 @@ class Case:
     def run(self) -> str:
         """Train, write, and say it in a line."""
         torch.set_num_threads(1)
-        row = ROWS[self.row]
+        row = ALL[self.row]
         if self.task in LONG:
             result = at_length(self.row, self.task, self.seed)
         elif self.learner == "fitness":
@@ -266,7 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--row", nargs="+", choices=ROWS)
+    parser.add_argument("--row", nargs="+", choices=ALL)
     parser.add_argument("--learner", nargs="+", choices=LEARNERS, default=list(LEARNERS))
     parser.add_argument("--task", nargs="+", choices=[*ENOUGH, *LONG])
     parser.add_argument("--long", action="store_true")

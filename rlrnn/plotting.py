@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -34,6 +35,8 @@ DASHES = {"random": (1, 3), "memoryless": (1, 1.5), "best": (5, 2), "ceiling": (
 BAND = 3  # seeds from which they are summed up by median and quartiles
 DOTTED = 3  # agents beyond which dots of episodes would hide each other
 TITLE, SMALL = 11, 8  # sizes of letters
+LETTERS = 60  # of a line beside the axis
+FAR = 2.0  # times the height of everything else: a line further below would flatten it
 
 
 def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.png") -> Path:
@@ -97,7 +100,7 @@ def draw(curves: list[Curve]) -> Figure:
     if len(played) == 1:
         game = next(iter(played.values()))
         axes.set_title(game.title or game.name, loc="left", fontsize=TITLE)
-        axes.set_ylabel(game.points.unit)
+        axes.set_ylabel(fill(game.points.unit, LETTERS))
         _draw_references(axes, game)
     else:
         axes.set_ylabel("points per episode")
@@ -139,15 +142,22 @@ def _draw_dots(axes: Axes, curve: Curve, colour: str) -> None:
 
 
 def _draw_references(axes: Axes, game: Game) -> None:
-    """One labelled line per reference score, to the right of the curves; labels keep their distance."""
+    """One labelled line per reference score, to the right of the curves; labels keep their distance.
+
+    A random player far below everything else is told at the border, with an arrow instead of a line.
+    """
     levels = references(game)
-    for points, names in levels:
+    drawn = [level for level in levels if level[1] != ["random"]]
+    others = [*axes.get_ylim(), *(points for points, _ in drawn)]
+    bottom = min(others) - FAR * (max(others) - min(others))
+    drawn += [level for level in levels if level[1] == ["random"] and level[0] >= bottom]
+    for points, names in drawn:
         axes.axhline(points, color="0.35", linewidth=1, dashes=DASHES[names[-1]], zorder=2)
     low, high = axes.get_ylim()
     below = -np.inf
     for points, names in levels:
-        height = max((points - low) / (high - low), below + 0.045)  # of the axes
-        words = f"{', '.join(names)} {points:g}"
+        height = max((points - low) / (high - low), 0.0, below + 0.045)  # of the axes
+        words = f"{', '.join(names)} {points:g}" + (" \N{DOWNWARDS ARROW}" if points < low else "")
         axes.text(1.01, height, words, transform=axes.transAxes, va="center", fontsize=SMALL)
         below = height
 

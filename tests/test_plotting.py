@@ -172,6 +172,28 @@ def test_one_colour_per_agent_one_line_per_seed_one_label_per_reference():
     assert axes.get_title("right") == "dots: episodes, lines: running means"
 
 
+@pytest.mark.parametrize(("random", "far"), [(-3, False), (-40, True)])
+def test_a_random_player_far_below_is_told_and_flattens_nothing(random, far):
+    # the curve lies between 0 and 1, the ceiling at 11: everything else is some 11 high
+    game = replace(GAME, references=References(random=Reference(random, "s"), ceiling=Reference(11, "s")))
+    axes = draw([replace(smooth((0, 0.0), (50, 1.0)), game=game)]).axes[0]
+    low, high = axes.get_ylim()
+    assert (low <= random) != far and high >= 11
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_linewidth() == 1] == [11, random][
+        : 2 - far
+    ]
+    told = axes.texts[0]
+    assert (
+        told.get_text() == f"random {random}" + " \N{DOWNWARDS ARROW}" * far and told.get_position()[1] >= 0
+    )
+
+
+def test_a_long_unit_takes_several_lines():
+    game = replace(GAME, points=replace(GAME.points, unit="points " * 30))
+    lines = draw([curve("a", game=game)]).axes[0].get_ylabel().splitlines()
+    assert len(lines) == 4 and all(len(line) <= 60 for line in lines)
+
+
 @pytest.mark.parametrize(("agents", "dotted"), [(3, True), (4, False)])
 def test_dots_are_left_out_where_they_would_hide_each_other(agents, dotted):
     axes = draw([curve(f"agent {number}") for number in range(agents)]).axes[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -35,7 +35,7 @@ DASHES = {"random": (1, 3), "memoryless": (1, 1.5), "best": (5, 2), "ceiling": (
 BAND = 3  # seeds from which they are summed up by median and quartiles
 DOTTED = 3  # agents beyond which dots of episodes would hide each other
 TITLE, SMALL = 11, 8  # sizes of letters
-LETTERS = 60  # of a line beside the axis
+LETTERS = 60  # of a title, and of a line beside the axis
 FAR = 2.0  # times the height of everything else: a line further below would flatten it
 
 
@@ -96,10 +96,13 @@ def draw(curves: list[Curve]) -> Figure:
                 marked = marks and marks | {"markevery": marked_steps(number, steps)}
                 axes.plot(steps, points, label=name if seed == 0 else None, **style, **marked)
             ways += [f"{dots}lines: running means"] * any(not curve.smooth for curve in seeds)
-    played = {curve.game.name: curve.game for curve in curves if curve.game is not None}
+    played = {
+        (curve.game.name, repr(curve.game.kwargs)): curve.game for curve in curves if curve.game is not None
+    }
     if len(played) == 1:
         game = next(iter(played.values()))
-        axes.set_title(game.title or game.name, loc="left", fontsize=TITLE)
+        title = shorten(game.title or game.name, LETTERS, placeholder=" ...")
+        axes.set_title(title, loc="left", fontsize=TITLE)
         axes.set_ylabel(fill(game.points.unit, LETTERS))
         _draw_references(axes, game)
     else:
@@ -148,7 +151,7 @@ def _draw_references(axes: Axes, game: Game) -> None:
     """
     levels = references(game)
     drawn = [level for level in levels if level[1] != ["random"]]
-    others = [*axes.get_ylim(), *(points for points, _ in drawn)]
+    others = [*axes.get_ylim(), 0.0, *(points for points, _ in drawn)]  # 0: a flat curve has no height
     bottom = min(others) - FAR * (max(others) - min(others))
     drawn += [level for level in levels if level[1] == ["random"] and level[0] >= bottom]
     for points, names in drawn:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlrnn import compiled, population
-from rlrnn.cells import CELLS
+from rlrnn.cells import make_cell
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
@@ -17,8 +17,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 def _compiled() -> None:
     """What is announced once on stderr has been said before a test looks there."""
     if compiled.installed():
-        for name in ("elman", "gru", "lstm"):
-            cell = CELLS[name](2, 2)
+        for name, options in (("elman", {}), ("gru", {}), ("lstm", {}), ("lstm", {"coupled": True})):
+            cell = make_cell(name, 2, 2, **options)
             compiled.unroll(
                 cell,
                 torch.zeros(2, 2, 2),
@@ -35,10 +35,10 @@ def _seeded() -> None:
 @pytest.fixture
 def cell_registry() -> Iterator[None]:
     """Cells that a test registers are forgotten after it."""
-    known = dict(CELLS)
+    known = dict(make_cell)
     yield
-    CELLS.clear()
-    CELLS.update(known)
+    make_cell.clear()
+    make_cell.update(known)
 
 
 @pytest.fixture(params=["kernels", "torch"])

@@ -46,7 +46,12 @@ Path_ = Callable[[Cell, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def make(kind: str, units: int, dtype: torch.dtype = torch.float32, **options: Any) -> Cell:
-    return KINDS[kind](INPUTS, units, **options).to(dtype)
+    cell = KINDS[kind](INPUTS, units, **options).to(dtype)
+    with torch.no_grad():  # gains and biases that begin as 1 and 0 would hide who leaves them out
+        for parameter in cell.parameters():
+            if parameter.dim() == 1:
+                parameter += 0.3 * torch.randn_like(parameter)
+    return cell
 
 
 def rows(cell: Cell, steps: int, n: int, resets: float = 0.2) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,7 +96,7 @@ def test_outputs_last_state_and_every_gradient_equal_the_reference_loop(kind: st
             single = results(compiled.unroll, exact.float(), x.float(), start, state.float())
             assert single[0].dtype == torch.float32
             # Dividing by a deviation of few units costs digits: the loop in single precision is as far off.
-            assert_close(single, wanted, 3e-5 if "normed" in kind else 3e-6)
+            assert_close(single, wanted, 1e-4 if "normed" in kind else 3e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,7 +163,7 @@ def test_what_is_no_number_shows_where_the_loop_shows_it(kind: str, dtype: torch
     def assert_as_the_loop() -> Tensor:
         pair = [results(path, cell, x, start, state) for path in (compiled.unroll, sequence.unroll)]
         for found, wanted in zip(*pair, strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4, equal_nan=True)
         return pair[0][0].isnan()
 
     assert not assert_as_the_loop().any()
@@ -266,11 +271,18 @@ def test_a_backward_pass_that_would_be_wrong_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"^a second backward pass through .*: unroll them again\.$"):
         y.backward()
 
-    y = compiled.unroll(cell, x, start, state)[0].sum()
-    with torch.no_grad():
-        cell.weight_hidden.mul_(2.0)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.backward()
+    for kind, changed in (
+        ("gru", "weight_hidden"),
+        ("gru normed", "gain_hidden"),
+        ("lstm normed", "gain_hidden"),
+        ("lstm normed", "gain_cell"),
+    ):
+        other = make(kind, 5)
+        y = compiled.unroll(other, *rows(other, 3, 2))[0].sum()
+        with torch.no_grad():
+            other.get_parameter(changed).mul_(2.0)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.backward()
 
     y = compiled.unroll(cell, x, start, state.requires_grad_())[0].sum()
     with pytest.raises(RuntimeError, match="know no gradients of gradients: set RLRNN_FAST=0"):

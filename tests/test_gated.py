@@ -145,6 +145,9 @@ def test_variants_step_as_they_go_over_rows_and_paths_of_the_plain_ones_leave_th
     name: str, options: dict[str, Any]
 ) -> None:
     memory = Memory(name, INPUTS, UNITS, 2, **options).double()
+    with torch.no_grad():
+        for parameter in memory.parameters():
+            parameter.copy_(torch.randn_like(parameter))
     x, state = given(memory)
     for layer in memory.layers:
         assert not compiled.knows(layer, x) and not fused.fits(layer)

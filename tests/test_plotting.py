@@ -188,6 +188,20 @@ def test_a_random_player_far_below_is_told_and_flattens_nothing(random, far):
     )
 
 
+def test_a_flat_curve_stands_beside_the_random_player():
+    game = replace(GAME, references=References(random=Reference(22, "s"), ceiling=Reference(500, "s")))
+    axes = draw([replace(smooth((0, 500.0), (50, 500.0)), game=game)]).axes[0]
+    assert axes.get_ylim()[0] < 22 and axes.texts[0].get_text() == "random 22"
+
+
+def test_games_with_other_arguments_share_no_title_and_no_references():
+    other = replace(GAME, title="Pong, other", kwargs={"fog": 3})
+    for games in ((GAME, other), (other, GAME)):
+        axes = draw([curve("a", game=games[0]), curve("b", game=games[1])]).axes[0]
+        assert axes.get_title("left") == "" and not axes.texts
+        assert axes.get_ylabel() == "points per episode"
+
+
 def test_a_long_unit_takes_several_lines():
     game = replace(GAME, points=replace(GAME.points, unit="points " * 30))
     lines = draw([curve("a", game=game)]).axes[0].get_ylabel().splitlines()

@@ -144,7 +144,7 @@ def normalised(x: Tensor, gain: Tensor, bias: Tensor | None = None) -> Tensor:
     Ba, Kiros & Hinton, "Layer normalization" (2016).
     """
     if gain.dim() == 1:  # no population: all in one
-        return nn.functional.layer_norm(x, gain.shape, gain, bias)
+        return nn.functional.layer_norm(x.to(gain.dtype), gain.shape, gain, bias)
     scaled = nn.functional.layer_norm(x, x.shape[-1:]) * gain.unsqueeze(-2)
     return scaled if bias is None else scaled + bias.unsqueeze(-2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -33,7 +33,7 @@ class Edge:
 def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tuple[Edge, ...]:
     """``[source, target, delay, weight]`` with names, of which the last two may be missing."""
     edges: list[Edge] = []
-    known: dict[Edge, Any] = {}  # and what listed them
+    known: dict[tuple[int, int, int], Any] = {}  # connections, and what listed them
     for item in listed:
         if isinstance(item, str) or not hasattr(item, "__len__") or not 2 <= len(item) <= 4:
             raise UserError(f"the edge {item!r} is not [source, target, delay], such as ['x0', 'h1', 0].")
@@ -53,14 +53,16 @@ def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tupl
             )
         ends = _nodes(source, inputs, units, item), _nodes(target, inputs, units, item)
         weight = None if weight is None else float(weight)
-        found = [Edge(a, b, int(delay), weight) for a, b in product(*ends)]
-        for twin in (known[plain] for edge in found if (plain := replace(edge, weight=None)) in known):
-            raise UserError(
-                f"the edges {_said(twin)} and {_said(item)} join the same two nodes after {delay} step(s): "
-                "leave out one of them."
-            )
-        known |= {replace(edge, weight=None): item for edge in found}
-        edges += found
+        for a, b in product(*ends):
+            place = a, b, int(delay)
+            twin = known.get(place)
+            if twin is not None:
+                raise UserError(
+                    f"the edges {_said(twin)} and {_said(item)} join the same two nodes after {delay} "
+                    "step(s): leave out one of them."
+                )
+            known[place] = item
+            edges.append(Edge(a, b, int(delay), weight))
     return tuple(edges)
 
 

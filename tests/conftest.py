@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlrnn import compiled, population
-from rlrnn.cells import make_cell
+from rlrnn.cells import CELLS, make_cell
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
@@ -35,10 +35,10 @@ def _seeded() -> None:
 @pytest.fixture
 def cell_registry() -> Iterator[None]:
     """Cells that a test registers are forgotten after it."""
-    known = dict(make_cell)
+    known = dict(CELLS)
     yield
-    make_cell.clear()
-    make_cell.update(known)
+    CELLS.clear()
+    CELLS.update(known)
 
 
 @pytest.fixture(params=["kernels", "torch"])

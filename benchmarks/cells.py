@@ -265,7 +265,8 @@ def _told(found: list[dict[str, Any]], enough: float) -> str:
     points = " ".join(f"{one['points']:.2f}" for one in found)
     speed = found[0]["steps"] / found[0]["seconds"]
     mark = "**" if all(one["points"] >= enough for one in found) else ""
-    return f"{mark}{points}{mark} ({speed / 1e3:.0f}k/s)"
+    per_second = f"{speed / 1e3:.0f}k/s" if speed >= 1e3 else f"{speed:.0f}/s"
+    return f"{mark}{points}{mark} ({per_second})"
 
 
 def main() -> None:

@@ -93,9 +93,10 @@ class Population:
         A row is ``member * E + episode``; ``members`` are those that have such rows. Rows may be left out of
         ``playing`` from one call to the next, but never come back.
         """
-        self.flat[playing] = self.read(observation)
-        told = self.step(members, self.x, self.state)
-        return self.choose(told.reshape(len(self.flat), -1).take(playing, axis=0))
+        everyone = len(playing) == len(self.flat)
+        self.flat[slice(None) if everyone else playing] = self.read(observation)
+        told = self.step(members, self.x, self.state).reshape(len(self.flat), -1)
+        return self.choose(told if everyone else told.take(playing, axis=0))
 
 
 def fits(network: RecurrentNetwork) -> bool:
@@ -228,6 +229,9 @@ def _chooser(actuators: Actuators) -> Callable[[Array], Array]:
         return lambda told: actuators.to_space(told > 0.0)
     ends = np.cumsum(actuators.sizes)
     groups = list(zip((0, *ends.tolist()), ends.tolist(), strict=False))
+
+    if len(groups) == 1:
+        return lambda told: actuators.to_space(told.argmax(-1)[:, None])
 
     def choose(told: Array) -> Array:
         best = [told[:, begin:end].argmax(-1) for begin, end in groups]

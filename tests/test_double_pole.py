@@ -14,6 +14,7 @@ import pytest
 
 from rlrnn.errors import UserError
 from rlrnn.games import double_pole_criterion, wieland
+from rlrnn.games.compiling import kernel
 from rlrnn.games.double_pole import STARTS, DoublePole, SinglePole
 from rlrnn.games.double_pole_criterion import Verdict, examine
 from rlrnn.games.double_pole_players import PLAYERS, TWO_POLES, memoryless, recurrent, unit
@@ -23,7 +24,7 @@ ENVS = Path(__file__).parents[1] / "envs"
 BOTH = np.array([wieland.LONG, wieland.SHORT])
 ALONE = np.array([wieland.LONG, wieland.NO_POLE])
 LIMIT = math.radians(36)
-FAST = wieland._kernel() is not None
+FAST = kernel("rlrnn.games.wieland_kernel") is not None
 
 
 def plain(state, u, poles=((0.1, 0.5), (0.01, 0.05)), steps=1):
@@ -100,7 +101,7 @@ def test_compiled_and_arrays_are_alike_to_the_last_bit(game, copies, monkeypatch
 
     fast = played()
     kernels = []
-    monkeypatch.setattr(wieland, "_kernel", lambda: kernels.append(1))  # None: there is none
+    monkeypatch.setattr(wieland, "kernel", kernels.append)  # returns None: there is none
     assert played() == fast and len(kernels) == 300  # a step and a look each
 
 

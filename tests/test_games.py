@@ -14,7 +14,8 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 
 import rlrnn.games
 from rlrnn.errors import UserError
-from rlrnn.games import GAMES
+from rlrnn.games import GAMES, cartpole
+from rlrnn.games.compiling import kernel
 from rlrnn.games.pong_players import play_once, random_player
 from rlrnn.games.randomness import _GOLDEN, Randomness, _mix, seeds_of_copies
 
@@ -194,6 +195,22 @@ def test_classics_equal_gymnasium_from_the_same_state(name):
                 arrived += 1
                 break
     assert arrived == {"CartPole-v1": 12, "Pendulum-v1": 0, "MountainCarContinuous-v0": 6}[CLASSICS[name]]
+
+
+@pytest.mark.skipif(not kernel("rlrnn.games.cartpole_kernel"), reason="needs the extra [fast]")
+@pytest.mark.parametrize("copies", [1, 7, 64])
+def test_cartpole_compiled_and_as_arrays_is_alike_to_the_last_bit(copies, monkeypatch):
+    def played():
+        game = gym.make_vec("rlrnn/CartPole-v1", num_envs=copies).unwrapped
+        actions = np.random.default_rng(1).integers(0, 2, (300, copies))
+        first = game.reset(seed=0)[0].tobytes()
+        parts = [part for row in actions for part in (*game.step(row)[:4], game.state)]
+        return [first, *(part.tobytes() for part in parts)]
+
+    fast = played()
+    asked = []
+    monkeypatch.setattr(cartpole, "kernel", asked.append)  # returns None: there is none
+    assert played() == fast and len(asked) == 300
 
 
 @pytest.mark.parametrize(

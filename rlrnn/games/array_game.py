@@ -173,15 +173,17 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
                 f"The actions are {actions.dtype} of shape {actions.shape}; {self.num_envs} copies of {name} "
                 f"need {space.dtype} of shape {shape}."
             )
-        low: Any = 0 if isinstance(space, Discrete) else space.low
-        high: Any = space.n - 1 if isinstance(space, Discrete) else space.high
-        if not whole and actions.dtype.kind != "f":  # floats keep the precision they came with
-            actions = actions.astype(space.dtype)
-        inside = (actions >= low) & (actions <= high)  # false for NaN, which compares false with everything
-        if not np.logical_and.reduce(inside, axis=None):
+        if isinstance(space, Discrete):
+            inside = actions.astype(np.uint64) < space.n  # whose negative numbers are huge
+        else:
+            if actions.dtype.kind != "f":  # floats keep the precision they came with
+                actions = actions.astype(space.dtype)
+            inside = (actions >= space.low) & (actions <= space.high)  # false for NaN
+        if not inside.all():
+            ends = (0, space.n - 1) if isinstance(space, Discrete) else (space.low.min(), space.high.max())
             raise UserError(
                 f"The action {actions[~inside][0]} is not allowed; {name} takes {'whole ' * whole}numbers "
-                f"from {np.min(low)} to {np.max(high)}."
+                f"from {ends[0]} to {ends[1]}."
             )
         return actions
 

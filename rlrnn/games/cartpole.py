@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rlrnn.errors import UserError
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
+from rlrnn.games.compiling import kernel
 from rlrnn.games.drawing import Canvas
 from rlrnn.games.randomness import Randomness
 
@@ -18,6 +19,7 @@ FORCE = 10.0  # N
 SECONDS = 0.02  # per step
 X_LIMIT = 2.4  # m
 ANGLE_LIMIT = 12 * 2 * np.pi / 360  # rad
+CONSTANTS = (GRAVITY, CART_MASS, POLE_MASS, HALF_LENGTH, FORCE, SECONDS, X_LIMIT, ANGLE_LIMIT)
 
 
 class CartPole(ArrayGame):
@@ -44,21 +46,10 @@ class CartPole(ArrayGame):
         self.state[:, copies] = -0.05 + 0.1 * draws.uniform(copies, 4)
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
-        x, x_dot, theta, theta_dot = self.state
-        cos, sin = np.cos(theta), np.sin(theta)
-        mass = POLE_MASS + CART_MASS
-        moment = POLE_MASS * HALF_LENGTH
-        force = np.where(actions == 1, FORCE, -FORCE)
-        push = (force + moment * np.square(theta_dot) * sin) / mass
-        theta_acc = (GRAVITY * sin - cos * push) / (
-            HALF_LENGTH * (4.0 / 3.0 - POLE_MASS * np.square(cos) / mass)
-        )
-        x_acc = push - moment * theta_acc * cos / mass
-        x += SECONDS * x_dot
-        x_dot += SECONDS * x_acc
-        theta += SECONDS * theta_dot
-        theta_dot += SECONDS * theta_acc
-        fallen = (np.abs(x) > X_LIMIT) | (np.abs(theta) > ANGLE_LIMIT)
+        theta = self.state[2]
+        compiled = kernel("rlrnn.games.cartpole_kernel")
+        step = compiled.step if compiled else step_arrays  # both with numpy's sine and cosine, as Gymnasium
+        fallen = step(self.state, np.cos(theta), np.sin(theta), actions == 1, CONSTANTS)
         return np.full(self.num_envs, 1.0 / self.steps_per_point), fallen
 
     def observe(self) -> Array:
@@ -73,6 +64,30 @@ class CartPole(ArrayGame):
         canvas.line([(x, 0.0), tip], "warm", 0.09)
         canvas.disc(x, 0.0, 0.035, "light")
         return canvas.picture()
+
+
+def step_arrays(
+    state: Array, cos: Array, sin: Array, right: Array, constants: tuple[float, ...]
+) -> NDArray[np.bool_]:
+    """Push right or left [B]: which poles have fallen or carts left [B]; `state` [4, B] changes in place.
+
+    What runs without the extra [fast], and the compiled version's oracle.
+    """
+    gravity, cart_mass, pole_mass, half_length, push, seconds, x_limit, angle_limit = constants
+    x, x_dot, theta, theta_dot = state
+    mass, moment = pole_mass + cart_mass, pole_mass * half_length
+    force = np.where(right, push, -push)
+    pushed = (force + moment * np.square(theta_dot) * sin) / mass
+    theta_acc = (gravity * sin - cos * pushed) / (
+        half_length * (4.0 / 3.0 - pole_mass * np.square(cos) / mass)
+    )
+    x_acc = pushed - moment * theta_acc * cos / mass
+    x += seconds * x_dot
+    x_dot += seconds * x_acc
+    theta += seconds * theta_dot
+    theta_dot += seconds * theta_acc
+    fallen: NDArray[np.bool_] = (np.abs(x) > x_limit) | (np.abs(theta) > angle_limit)
+    return fallen
 
 
 class SingleCartPole(SingleGame):

@@ -5,13 +5,12 @@ Gomez, Schmidhuber & Miikkulainen (2008), appendix A, with gravity 9.8 throughou
 upright. A pole that is not there is one of no weight and no leverage: its rows stay 0 and nothing feels it.
 """
 
-import functools
 import math
-import os
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rlrnn.games.compiling import kernel
 
 Array = NDArray[np.float64]
 
@@ -36,8 +35,8 @@ NO_POLE = (0.0, 0.0, 0.0, 0.0)
 
 def step(state: Array, force: Array, poles: Array) -> None:
     """Hold the forces [B] N for 0.02 s; `state` [6, B] changes in place, `poles` is [2, 4] (see `pole`)."""
-    kernel = _kernel()
-    (kernel.step if kernel else step_arrays)(state, force, poles, CART, SUBSTEPS)
+    compiled = kernel("rlrnn.games.wieland_kernel")
+    (compiled.step if compiled else step_arrays)(state, force, poles, CART, SUBSTEPS)
 
 
 def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
@@ -46,8 +45,8 @@ def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -
     Of those that do, |x| + |x'| + |theta_1| + |theta_1'| goes into row `steps` [B] mod W of `unrest` [W, B],
     unless W is 0.
     """
-    kernel = _kernel()
-    return (kernel.look if kernel else look_at_arrays)(state, steps, limits, unrest)
+    compiled = kernel("rlrnn.games.wieland_kernel")
+    return (compiled.look if compiled else look_at_arrays)(state, steps, limits, unrest)
 
 
 def step_arrays(
@@ -109,15 +108,3 @@ def sin_cos(theta: Array) -> tuple[Array, Array]:
         series = square * (term + series)
     sin = half * (TERMS[0] + series)
     return 2.0 * sin * np.sqrt(1.0 - sin * sin), 1.0 - 2.0 * sin * sin
-
-
-@functools.cache
-def _kernel() -> ModuleType | None:
-    """The compiled versions; None without numba or with RLRNN_FAST=0 in the environment."""
-    if os.environ.get("RLRNN_FAST", "1") == "0":
-        return None
-    try:
-        from rlrnn.games import wieland_kernel
-    except ImportError:  # there is none, or it refuses this numpy
-        return None
-    return wieland_kernel

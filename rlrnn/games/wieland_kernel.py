@@ -9,20 +9,12 @@ that of the arrays. All that is called stands on this page: numba keeps machine 
 
 import math
 
-import numba
 import numpy as np
 
+from rlrnn.games.compiling import compile  # noqa: A004
+
 WIDE = 16  # carts at once
-OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 S0, S1, S2, S3, S4, S5, S6, S7 = ((-1.0) ** n / math.factorial(2 * n + 1) for n in range(8))
-
-
-def compile(function):  # noqa: A001
-    """Machine code for this processor, kept on disk for the next process."""
-    try:
-        return numba.njit(function, cache=True, **OPTIONS)
-    except RuntimeError:  # no folder to keep it in can be written
-        return numba.njit(function, **OPTIONS)
 
 
 @compile

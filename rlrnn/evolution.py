@@ -20,7 +20,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import population
+from rlrnn import compiled, population
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics, set_statistics, statistics
 from rlrnn.policy import RecurrentPolicy
@@ -203,11 +203,13 @@ class Evolution(Surface):
         callback.on_rollout_start()
         network = self.policy.network
         set_statistics(network, self.statistics)
-        genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
+        with compiled.one_blas_thread():  # more wait for each other, and round otherwise
+            genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
         seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
         played = self._play(np.concatenate((genomes, center[None])), seeds)
         fitness = played.points[:-1].mean(axis=1)  # [P]
-        self.search = self._strategy.tell(self.search, genomes, fitness)
+        with compiled.one_blas_thread():
+            self.search = self._strategy.tell(self.search, genomes, fitness)
         now = float(played.points[-1].mean())  # points of the center that these genomes were drawn around
         self.logger.record("fitness/center", now)
         if self.keep == "best":

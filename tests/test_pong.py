@@ -9,6 +9,7 @@ import pytest
 
 from rlrnn.errors import UserError
 from rlrnn.games import pong
+from rlrnn.games.compiling import kernel
 from rlrnn.games.pong import DOWN, EDGE, REACH, STAY, UP, WALL, Pong, fold
 from rlrnn.games.pong_players import PLAYERS, play_once, random_player
 
@@ -169,6 +170,32 @@ def test_the_gap_between_players_is_honest():
         },
         abs=0.006,
     )
+
+
+@pytest.mark.skipif(not kernel("rlrnn.games.pong_kernel"), reason="needs the extra [fast]")
+@pytest.mark.parametrize(("copies", "player"), [(1, "random"), (7, "extrapolator"), (50, "freezer")])
+def test_compiled_and_arrays_are_alike_to_the_last_bit(copies, player, monkeypatch):
+    def played():
+        game = Pong(num_envs=copies, max_episode_steps=400, fog=0.5, points=3)
+        seen, _ = game.reset(seed=0)
+        play, parts = PLAYERS[player](game), [seen]
+        for _ in range(1000):  # struck and missed balls, matches won, lost and cut off
+            step = game.step(play(seen))[:4]
+            seen = step[0]
+            parts += [*step, game.state.copy(), game.draws.drawn.copy()]
+        game.keep(np.arange(0, copies, 2))
+        for _ in range(20):
+            parts += game.play(np.full((copies + 1) // 2, UP))
+        for border in (game.fog_start, game.fog_end):  # which are seen
+            game.state[2] = border
+            parts.append(game.observe())
+            assert parts[-1][:, 3].all()
+        return [part.tobytes() for part in parts]
+
+    fast = played()
+    asked = []
+    monkeypatch.setattr(pong, "kernel", asked.append)  # returns None: there is none
+    assert played() == fast and len(asked) > 2000
 
 
 def test_unplayable_courts_are_refused():

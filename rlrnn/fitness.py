@@ -151,13 +151,14 @@ def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[i
     """As many members as there are copies for."""
     members, episodes = len(genomes), len(seeds)
     crowd, witness = Population(network, genomes, episodes), Witness(network, members)
-    playing, present = np.arange(members * episodes), np.arange(members)
+    playing = np.arange(members * episodes)
+    present, first = _distinct(playing // episodes)
     points, lengths = np.zeros(len(playing)), np.zeros(len(playing), np.int64)
     won = np.zeros(len(playing))  # [n] by those still playing
     observation, steps = env.open(list(seeds) * members), 0
     while True:
         if witness.moments:
-            witness.see(observation, playing // episodes)
+            witness.see(observation, present, first)
         observation, rewards, ended = env.play(crowd.act(observation, playing, present))
         won, steps = won + rewards, steps + 1
         if ended.any():
@@ -168,7 +169,7 @@ def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[i
                 break
             env.keep(left)
             playing, won = playing[left], won[left]
-            present = np.unique(playing // episodes)
+            present, first = _distinct(playing // episodes)
             observation = map_arrays(lambda part: part[left], observation)  # noqa: B023  (called at once)
     shape = (members, episodes)
     return Round(points.reshape(shape), lengths.reshape(shape), witness.moments)
@@ -182,14 +183,21 @@ class Witness:
         self.means = {name: part.mean.double().numpy() for name, part in normalizers.items()}
         self.moments: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
 
-    def see(self, observation: Any, members: npt.NDArray[np.intp]) -> None:
-        """What the rows [n] of these members, in order, are shown."""
-        who, first = np.unique(members, return_index=True)
+    def see(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
+        """What these members are shown, whose rows of the observation begin at ``first``."""
         for name, mean in self.means.items():
             part = observation[name.removeprefix("field_")] if isinstance(observation, dict) else observation
-            apart = part - mean
-            powers = np.stack((np.ones_like(apart), apart, np.square(apart)))
-            self.moments[name][:, who] += np.add.reduceat(powers, first, axis=1)
+            apart, moments = part - mean, self.moments[name]
+            rows = np.concatenate((first[1:], [len(part)])) - first
+            moments[0, members] += rows.reshape(-1, *[1] * mean.ndim)
+            moments[1, members] += np.add.reduceat(apart, first)
+            moments[2, members] += np.add.reduceat(np.square(apart), first)
+
+
+def _distinct(members: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Members of rows [n], which are in order: each of them once, and its first row."""
+    first = np.flatnonzero(np.concatenate(([True], members[1:] != members[:-1])))
+    return members[first], first
 
 
 def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:

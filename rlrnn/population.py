@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from rlrnn.errors import UserError
 from rlrnn.layers import FirstUnits
 from rlrnn.network import RecurrentNetwork
 from rlrnn.recurrences import NUMBER_OF
-from rlrnn.sensors import Observation
+from rlrnn.sensors import Observation, RunningNormalizer
 
 Array: TypeAlias = npt.NDArray[Any]
 # members, x [P, E, F], state [P, E, S] -> what the output units say [P, E, O]; the state changes in place
@@ -204,8 +204,19 @@ def _reader(network: RecurrentNetwork) -> Callable[[Any], Array]:
     """Observations [n, ...] -> features [n, F]."""
     sensors = network.sensors
     plain = isinstance(sensors.space, spaces.Box) and type(sensors.extractor) is FlattenExtractor
-    if plain and not sensors.normalizers and np.issubdtype(sensors.space.dtype, np.floating):
-        return lambda observation: observation.reshape(len(observation), -1)
+    if plain and np.issubdtype(sensors.space.dtype, np.floating):
+        if not sensors.normalizers:
+            return lambda observation: observation.reshape(len(observation), -1)
+        (normalizer,) = cast("list[RunningNormalizer]", list(sensors.normalizers.children()))
+        mean, deviation = normalizer.mean.numpy(), normalizer.deviation.numpy()
+        least, most = np.float32(-normalizer.CLIP), np.float32(normalizer.CLIP)
+
+        def scaled(observation: Array) -> Array:
+            """As the normaliser says it, bit for bit."""
+            away: Array = (observation.astype(np.float32) - mean) / deviation
+            return np.minimum(np.maximum(away, least), most).reshape(len(away), -1)
+
+        return scaled
 
     @torch.no_grad()
     def read(observation: Any) -> Array:

@@ -37,7 +37,12 @@ class RunningNormalizer(nn.Module):
         self.register_buffer("count", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        return ((x - self.mean) / (self.variance + self.EPSILON).sqrt()).clamp(-self.CLIP, self.CLIP)
+        return ((x - self.mean) / self.deviation).clamp(-self.CLIP, self.CLIP)
+
+    @property
+    def deviation(self) -> Tensor:
+        """What values are divided by, never 0."""
+        return (self.variance + self.EPSILON).sqrt()
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:

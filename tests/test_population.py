@@ -14,7 +14,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from rlrnn.cells import CELLS
 from rlrnn.errors import UserError
 from rlrnn.network import NetworkDescription, RecurrentNetwork
-from rlrnn.population import Population, genome, write
+from rlrnn.population import BLOCK, Population, _reader, genome, write
 
 SEEN = spaces.Box(-1, 1, (3,))
 ACTIONS: dict[str, spaces.Space[Any]] = {
@@ -23,7 +23,7 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
     "bits": spaces.MultiBinary(2),
     "box": spaces.Box(-0.3, 0.4, (2,)),
 }
-P, E, STEPS = 19, 3, 7  # more than a block of torch's
+P, E, STEPS = BLOCK + 3, 3, 7
 EVERYONE = np.arange(P)
 
 
@@ -116,6 +116,20 @@ def test_dictionaries_and_statistics_reach_the_members() -> None:
         tensors, torch.zeros(8, dtype=torch.bool), net.initial_state(8)[:, : net.state_sizes[0]]
     )
     np.testing.assert_allclose(acts, net.actuators.to_space(told.mode().detach().numpy()), atol=1e-6)
+
+
+@pytest.mark.parametrize("seen", [SEEN, spaces.Box(-1, 1, (2, 3), np.float64)])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_boxes_are_read_as_the_sensors_read_them_bit_for_bit(seen: spaces.Box, normalize: bool) -> None:
+    described = NetworkDescription(cell="gru", hidden_size=4, normalize_observations=normalize)
+    net = RecurrentNetwork(described, seen, ACTIONS["box"])
+    rng = np.random.default_rng(0)
+    net.observe(torch.from_numpy(rng.normal(3, 0.1, (50, *seen.shape))))
+    shown = rng.normal(2.9, 0.5, (20, *seen.shape)).astype(seen.dtype)  # some of it far out, and clipped
+    read = np.asarray(_reader(net)(shown), np.float32)
+    sensed = net.sensors(torch.from_numpy(shown)).numpy()
+    assert read.tobytes() == sensed.tobytes()
+    assert (np.abs(read).max() == 10.0) == normalize
 
 
 def test_what_only_the_learner_from_reward_needs_is_not_in_the_genome() -> None:

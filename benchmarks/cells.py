@@ -29,7 +29,7 @@ from rlrnn import catalogue, learners
 from rlrnn.evaluation import WIPED, WITH_MEMORY, evaluate
 from rlrnn.games import recall_players, tmaze_players
 from rlrnn.imitation import imitate
-from rlrnn.recipes import EvolutionRecipe, NetworkRecipe, Recipe
+from rlrnn.recipes import EvolutionRecipe, NetworkRecipe, NormalizeRecipe, Recipe
 from rlrnn.recording import record
 from rlrnn.training import train
 
@@ -63,6 +63,7 @@ SEARCH: dict[str, tuple[int, int, EvolutionRecipe]] = {  # units, steps, and how
         EvolutionRecipe("snes", {"population": 64, "sigma": 0.5}, 4, target=499.0),
     ),
 }
+SCALED = ("cartpole-no-velocity",)  # games whose numbers are small beside weights that are drawn
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def by_fitness(row: Row, task: str) -> Recipe:
     """Evolved."""
     units, steps, how = SEARCH[task]
     network = NetworkRecipe(row.cell, max(units, row.least), row.layers, row.options, net_arch=())
-    return Recipe(task, task, steps, network=network, evolution=how)
+    seen = NormalizeRecipe(observations=task in SCALED)
+    return Recipe(task, task, steps, network=network, normalize=seen, evolution=how)
 
 
 def play(recipe: Recipe, seed: int, imitated: list[Any] | None = None) -> dict[str, Any]:

@@ -188,9 +188,9 @@ def loaded() -> tuple[ModuleType, _OneThread]:
 def _load() -> tuple[ModuleType, _OneThread]:
     from numba.core import event
 
-    from rlrnn import kernels, losses, scan_kernels
+    from rlrnn import kernels, losses, matrix_kernels, scan_kernels
 
-    ours = (kernels.__name__, losses.__name__, scan_kernels.__name__)
+    ours = tuple(module.__name__ for module in (kernels, losses, matrix_kernels, scan_kernels))
 
     class Announcement(event.Listener):
         made = False
@@ -213,6 +213,12 @@ def scan_kernels() -> ModuleType:
     """Those of linear recurrences, which multiply no matrices and so need no ``one_blas_thread``."""
     loaded()  # whose announcement is theirs too
     return importlib.import_module("rlrnn.scan_kernels")
+
+
+def matrix_kernels() -> ModuleType:
+    """Those of the addressable matrix, whose products are too small for BLAS."""
+    loaded()
+    return importlib.import_module("rlrnn.matrix_kernels")
 
 
 class _OneThread:

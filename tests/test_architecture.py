@@ -15,7 +15,7 @@ PACKAGE = Path(rlrnn.__file__).parent
 ROOMS = {
     "network": {
         *("sensors", "cells", "sequence", "fused", "delays", "compiled", "kernels", "losses", "recurrences"),
-        *("scans", "scan_kernels"),
+        *("scans", "scan_kernels", "addressing", "matrix_kernels"),
         *("layers", "actuators", "network", "population", "acting", "saving", "encoding", "threads"),
         *("impulse",),
     },

@@ -14,7 +14,7 @@ from scipy.special import eval_legendre
 from tiny_games import clocks
 from torch import Tensor
 
-from rlrnn import Evolution, RecurrentPPO, delays, sequence
+from rlrnn import Evolution, RecurrentPPO, compiled, delays, sequence
 from rlrnn.cells import Cell, make_cell, register_cell
 from rlrnn.cells.cell import Wire
 from rlrnn.errors import UserError
@@ -439,6 +439,30 @@ def test_a_matrix_memory_stays_finite_there_and_back(size: float, dtype: torch.d
     torch.testing.assert_close(weights, torch.zeros_like(weights), rtol=0, atol=1e-5)
     gradients = torch.autograd.grad(y.sum(), [x, state, *cell.parameters()], materialize_grads=True)
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("slots", [1, 2, 7])
+@pytest.mark.parametrize("members", [(), (3,)])
+def test_a_compiled_step_equals_torchs_there_and_back(
+    members: tuple[int, ...], slots: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    if not compiled.installed():
+        pytest.skip("the extra [fast] is not installed")
+    cell = make_cell("matrix", INPUTS, UNITS, slots=slots).to(dtype)
+    torch.manual_seed(0)
+    x = 6 * torch.randn(*members, ROWS, INPUTS, dtype=dtype)  # heads that are sharp and wide
+    given = cell.project(x).detach(), torch.randn(*members, ROWS, cell.state_size, dtype=dtype) / 4
+    to = [torch.randn(*members, ROWS, size, dtype=dtype) for size in (UNITS, cell.state_size)]
+    found = []
+    for step in (cell.step, cell._step_by_torch):
+        projected, state = (part.clone().requires_grad_() for part in given)
+        y, after = step(projected, state)
+        assert (type(y.grad_fn).__name__ == "_StepBackward") == (step == cell.step)
+        gradients = torch.autograd.grad([y, after], [projected, state], to)
+        found.append((y, after, *gradients))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 def test_a_matrix_without_slots_is_refused() -> None:

@@ -60,6 +60,13 @@ class Matrix(Cell):
         return torch.cat((torch.cat((aimed, *ways), dim=-1).flatten(-2), torch.relu(erase), add), dim=-1)
 
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        from rlrnn import addressing  # late: it knows the kernels, and they the cells
+
+        if addressing.fits(projected, state):
+            return addressing.step(projected, state, self.slots, self.output_size, SHORT)
+        return self._step_by_torch(projected, state)
+
+    def _step_by_torch(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         size = self.output_size
         heads, erase, add = projected.split((projected.shape[-1] - 2 * size, size, size), dim=-1)
         flat, away = state.split((self.slots * size, self.slots * HEADS), dim=-1)

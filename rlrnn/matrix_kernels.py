@@ -40,7 +40,7 @@ def lengths(memory, size, short, inverse):
 
 @compile
 def attend(memory, head, away, inverse, stages):
-    """Where a head is, stage by stage [5, slots]; returns the largest moved weight and the sum of the sharp."""
+    """Where a head is, stage by stage [5, slots]; returns the largest of those moved and their sharp sum."""
     slots = len(inverse)
     size = len(head) - 5
     gate, power = head[size], head[size + 1]

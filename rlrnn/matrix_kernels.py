@@ -32,9 +32,9 @@ def compile(function):  # noqa: A001
 def lengths(memory, size, short, inverse):
     """1 / the length of each row of M, as ``unit`` has it, into ``inverse`` [slots]."""
     for s in range(len(inverse)):
-        square = short
+        row, square = memory[s * size : (s + 1) * size], short
         for h in range(size):
-            square += memory[s * size + h] * memory[s * size + h]
+            square += row[h] * row[h]
         inverse[s] = 1 / np.sqrt(square)
 
 
@@ -47,9 +47,9 @@ def attend(memory, head, away, inverse, stages):
     content, mixed, moved = stages[CONTENT], stages[MIXED], stages[MOVED]
     most = -np.inf
     for s in range(slots):
-        alike = head[0] * 0
+        row, alike = memory[s * size : (s + 1) * size], head[0] * 0
         for h in range(size):
-            alike += head[h] * memory[s * size + h]
+            alike += head[h] * row[h]
         content[s] = alike * inverse[s]
         most = max(most, content[s])
     total = head[0] * 0
@@ -148,12 +148,12 @@ def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, 
     for s in range(slots):
         d_alike = content[s] * (gate * d_away[s] - mean)
         d_away[s] *= 1 - gate
+        old, d_old = memory[s * size : (s + 1) * size], d_memory[s * size : (s + 1) * size]
         alike = zero
         for h in range(size):
-            alike += head[h] * memory[s * size + h]
+            alike += head[h] * old[h]
         along = alike * inverse[s] * inverse[s]
         slope = d_alike * inverse[s]
-        old, d_old = memory[s * size : (s + 1) * size], d_memory[s * size : (s + 1) * size]
         for h in range(size):
             d_head[h] += slope * old[h]
         for h in range(size):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from rlrnn import compiled
 
@@ -27,7 +27,17 @@ def fits(projected: Tensor, state: Tensor) -> bool:
 
 
 def step(projected: Tensor, state: Tensor, slots: int, size: int, short: float) -> tuple[Tensor, Tensor]:
-    """As ``Matrix.step``: projected [..., G], state [..., S] -> y [..., H], the state after [..., S]."""
+    """As ``Matrix.step``: projected [..., G], state [..., S] -> y [..., H], the state after [..., S].
+
+    ``size`` is H, ``short`` what is added to squared lengths.
+    """
+    rows = projected.shape[:-1]
+    told, width = (projected.shape, state.shape), 2 * (size + 5) + 2 * size
+    if told != ((*rows, width), (*rows, slots * (size + 2))):  # kernels do not look
+        raise ValueError(
+            f"a matrix of {slots} slots of {size} goes with controls [..., {width}] and a state "
+            f"[..., {slots * (size + 2)}] of as many rows, not with {tuple(told[0])} and {tuple(told[1])}."
+        )
     y, after = _Step.apply(projected, state, slots, size, short)  # type: ignore[no-untyped-call]
     return y, after
 
@@ -38,25 +48,31 @@ class _Step(Function):
         ctx: Any, projected: Tensor, state: Tensor, slots: int, size: int, short: float
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(projected, state)
-        ctx.sizes = slots, projected.new_tensor(short).numpy()[()]
-        rows = state.shape[:-1]
-        y, after = (
-            projected.new_empty(*rows, size),
-            torch.empty_like(state, memory_format=torch.contiguous_format),
-        )
+        ctx.constants = slots, NUMBER[projected.dtype](short)
+        y, after = projected.new_empty(*state.shape[:-1], size), _empty(state)
         kernels = compiled.matrix_kernels()
-        kernels.forward(_rows(projected), _rows(state), *ctx.sizes, _rows(y), _rows(after))
+        kernels.forward(_rows(projected), _rows(state), *ctx.constants, _rows(y), _rows(after))
         return y, after
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                f"compiled steps know no gradients of gradients: set {compiled.SWITCH}=0 to do without."
+            )
         projected, state = ctx.saved_tensors
-        found = torch.empty_like(projected, memory_format=torch.contiguous_format)
-        first = torch.empty_like(state, memory_format=torch.contiguous_format)
-        known = _rows(projected), _rows(state), *ctx.sizes
-        compiled.matrix_kernels().backward(*known, _rows(dy), _rows(d_after), _rows(found), _rows(first))
-        return found, first, None, None, None
+        d_projected, d_state = _empty(projected), _empty(state)
+        known = _rows(projected), _rows(state), *ctx.constants, _rows(dy), _rows(d_after)
+        compiled.matrix_kernels().backward(*known, _rows(d_projected), _rows(d_state))
+        return d_projected, d_state, None, None, None
+
+
+NUMBER = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def _empty(tensor: Tensor) -> Tensor:
+    """Of its shape, its rows in order."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 def _rows(tensor: Tensor) -> Any:

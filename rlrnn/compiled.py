@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm
+from rlrnn.announcing import announce
+from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm, Matrix, Storage
 from rlrnn.cells.linear import LinearCell
 from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, own_parameters, recurrence
 
@@ -45,10 +46,15 @@ def installed() -> bool:
     return True
 
 
-def what_runs(cell: str, device: str) -> str:
-    """What runs that kind of cell on that device, for the record of a run."""
-    kind = CELLS.get(cell, Cell)
-    known = kind in COMPILED or (issubclass(kind, LinearCell) and kind.step is LinearCell.step)
+def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) -> str:
+    """What runs that kind of cell, with these options, on that device: for the record of a run."""
+    kind: type[Cell] | None = CELLS.get(cell)
+    if kind is Storage:  # its steps are torch's, those of a matrix in it are not
+        kind = CELLS.get((options or {}).get("store", "legendre"))
+        known = kind is Matrix
+    else:
+        known = kind in (*COMPILED, Matrix)
+        known |= kind is not None and issubclass(kind, LinearCell) and kind.step is LinearCell.step
     if not known or device != "cpu" or not installed():
         return "torch"
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "scipy"))
@@ -186,26 +192,10 @@ def loaded() -> tuple[ModuleType, _OneThread]:
 
 @functools.cache
 def _load() -> tuple[ModuleType, _OneThread]:
-    from numba.core import event
-
     from rlrnn import kernels, losses, matrix_kernels, scan_kernels
 
-    ours = tuple(module.__name__ for module in (kernels, losses, matrix_kernels, scan_kernels))
-
-    class Announcement(event.Listener):
-        made = False
-
-        def on_start(self, event: Any) -> None:
-            if self.made or event.data["dispatcher"].py_func.__module__ not in ours:
-                return
-            self.made = True
-            kept = kernels.sigmoid.stats.cache_path is not None
-            how = "once" if kept else "anew in each process (set NUMBA_CACHE_DIR to a folder that keeps them)"
-            print(f"rlrnn: compiling its kernels for this machine, {how}: some seconds ...", file=sys.stderr)
-
-        def on_end(self, event: Any) -> None: ...
-
-    event.register("numba:compile", Announcement())
+    for module in (kernels, losses, matrix_kernels, scan_kernels):
+        announce(module.__name__)
     return kernels, _OneThread()
 
 

@@ -184,7 +184,7 @@ class Witness:
         self.moments: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
 
     def see(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
-        """What these members are shown, whose rows of the observation begin at ``first``."""
+        """What these members [m] are shown, whose rows of the observation [n, ...] begin at ``first`` [m]."""
         for name, mean in self.means.items():
             part = observation[name.removeprefix("field_")] if isinstance(observation, dict) else observation
             apart, moments = part - mean, self.moments[name]

@@ -59,7 +59,8 @@ def attend(memory, head, away, inverse, stages):
     for s in range(slots):
         content[s] /= total
         was = away[s] + 1 if s == 0 else away[s]
-        mixed[s] = was + gate * (content[s] - was)
+        apart = content[s] - was  # torch.lerp: exact at both ends
+        mixed[s] = was + gate * apart if gate < 0.5 else content[s] - apart * (1 - gate)
     largest = head[0] * 0
     for s in range(slots):
         ahead, behind = mixed[(s + 1) % slots], mixed[(s + slots - 1) % slots]
@@ -120,11 +121,11 @@ def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, 
     for s in range(slots):
         d_sharp = (d_weights[s] - mean) / total
         share = abs(moved[s]) / largest
-        if share > 0:
+        if share == 0:  # as is share ** (power - 1), unless power is 1
+            d_weights[s] = zero
+        else:
             d_power += d_sharp * sharp[s] * np.log(share)
             d_weights[s] = d_sharp * power * sharp[s] / share / largest * np.sign(moved[s])
-        else:  # share ** (power - 1) is 0, or 1 where power is 1
-            d_weights[s] = zero
     d_head[size + 1] = d_power
     back, stay, on = zero, zero, zero
     for s in range(slots):

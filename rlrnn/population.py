@@ -90,8 +90,8 @@ class Population:
     def act(self, observation: Any, playing: npt.NDArray[np.intp], members: npt.NDArray[np.intp]) -> Array:
         """The most likely actions [n, ...], ready for the game, for what the rows still playing see [n, ...].
 
-        A row is ``member * E + episode``; ``members`` are those that have such rows. Rows may be left out of
-        ``playing`` from one call to the next, but never come back.
+        A row is ``member * E + episode``; ``members`` are those that have such rows. ``playing`` is in order;
+        rows may be left out of it from one call to the next, but never come back.
         """
         everyone = len(playing) == len(self.flat)
         self.flat[slice(None) if everyone else playing] = self.read(observation)
@@ -208,7 +208,7 @@ def _reader(network: RecurrentNetwork) -> Callable[[Any], Array]:
         if not sensors.normalizers:
             return lambda observation: observation.reshape(len(observation), -1)
         (normalizer,) = cast("list[RunningNormalizer]", list(sensors.normalizers.children()))
-        mean, deviation = normalizer.mean.numpy(), normalizer.deviation.numpy()
+        mean, deviation = normalizer.mean.numpy().copy(), normalizer.deviation.numpy()
         least, most = np.float32(-normalizer.CLIP), np.float32(normalizer.CLIP)
 
         def scaled(observation: Array) -> Array:

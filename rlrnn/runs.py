@@ -297,5 +297,5 @@ def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "threads": torch.get_num_threads(),
-        "recurrence": compiled.what_runs(network.cell, device),
+        "recurrence": compiled.what_runs(network.cell, device, network.cell_options),
     }

@@ -134,8 +134,11 @@ def bootstrap(
 
 
 def short(number: int) -> str:
-    """A large count in few letters: 800k, 1.5M."""
-    return f"{number / 1e6:.3g}M" if number >= 1_000_000 else f"{number / 1e3:.3g}k"
+    """A large count in few letters: 800k, 1.5M, 1B."""
+    for letter, unit in (("B", 10**9), ("M", 10**6)):
+        if float(f"{number:.3g}") >= unit:  # as it is rounded: 999,900 is 1M
+            return f"{number / unit:.3g}{letter}"
+    return f"{number / 1e3:.3g}k"
 
 
 def decimals(*points: float) -> int:

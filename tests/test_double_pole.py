@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from rlrnn import compiled
 from rlrnn.errors import UserError
 from rlrnn.games import double_pole_criterion, wieland
-from rlrnn.games.compiling import kernel
 from rlrnn.games.double_pole import STARTS, DoublePole, SinglePole
 from rlrnn.games.double_pole_criterion import Verdict, examine
 from rlrnn.games.double_pole_players import PLAYERS, TWO_POLES, memoryless, recurrent, unit
@@ -24,7 +24,7 @@ ENVS = Path(__file__).parents[1] / "envs"
 BOTH = np.array([wieland.LONG, wieland.SHORT])
 ALONE = np.array([wieland.LONG, wieland.NO_POLE])
 LIMIT = math.radians(36)
-FAST = kernel("rlrnn.games.wieland_kernel") is not None
+FAST = compiled.installed()
 
 
 def plain(state, u, poles=((0.1, 0.5), (0.01, 0.05)), steps=1):

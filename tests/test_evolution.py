@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 from tiny_games import Target
 
-from rlrnn import Evolution, RecurrentPPO, learners, make_vec
+from rlrnn import Evolution, RecurrentPPO, compiled, learners, make_vec
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.evolution import StepsBar
 from rlrnn.fitness import Here
@@ -267,6 +267,26 @@ def test_the_statistics_of_what_was_seen_stay_with_the_agent() -> None:
     with torch.no_grad():
         seen = torch.as_tensor(np.concatenate([targets(200).reset()]))
     assert abs(float(normalizer.mean[0]) - float(seen[:, 0].mean())) < 0.2
+
+
+@pytest.mark.skipif(not compiled.installed(), reason="the extra [fast] is not installed")
+def test_a_strategy_works_with_one_blas_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more, its matrices would round otherwise on another machine."""
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    agent, threads = evolution(strategy="cma_es"), []
+    for name in ("ask", "tell"):
+        real = getattr(type(agent._strategy), name)
+
+        def watched(*given: Any, real: Any = real) -> Any:
+            threads.append([one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"])
+            return real(*given)
+
+        monkeypatch.setattr(type(agent._strategy), name, watched)
+    with threadpool_limits(2, user_api="blas"):
+        agent.learn(1)
+        after = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+    assert len(threads) == 2 and all(set(numbers) == {1} for numbers in threads) and 2 in after
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -13,9 +13,9 @@ from scipy import stats
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 import rlrnn.games
+from rlrnn import compiled
 from rlrnn.errors import UserError
 from rlrnn.games import GAMES, cartpole
-from rlrnn.games.compiling import kernel
 from rlrnn.games.pong_players import play_once, random_player
 from rlrnn.games.randomness import _GOLDEN, Randomness, _mix, seeds_of_copies
 
@@ -197,7 +197,7 @@ def test_classics_equal_gymnasium_from_the_same_state(name):
     assert arrived == {"CartPole-v1": 12, "Pendulum-v1": 0, "MountainCarContinuous-v0": 6}[CLASSICS[name]]
 
 
-@pytest.mark.skipif(not kernel("rlrnn.games.cartpole_kernel"), reason="needs the extra [fast]")
+@pytest.mark.skipif(not compiled.installed(), reason="needs the extra [fast]")
 @pytest.mark.parametrize("copies", [1, 7, 64])
 def test_cartpole_compiled_and_as_arrays_is_alike_to_the_last_bit(copies, monkeypatch):
     def played():

@@ -7,9 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from rlrnn import compiled
 from rlrnn.errors import UserError
 from rlrnn.games import pong
-from rlrnn.games.compiling import kernel
 from rlrnn.games.pong import DOWN, EDGE, REACH, STAY, UP, WALL, Pong, fold
 from rlrnn.games.pong_players import PLAYERS, play_once, random_player
 
@@ -172,7 +172,7 @@ def test_the_gap_between_players_is_honest():
     )
 
 
-@pytest.mark.skipif(not kernel("rlrnn.games.pong_kernel"), reason="needs the extra [fast]")
+@pytest.mark.skipif(not compiled.installed(), reason="needs the extra [fast]")
 @pytest.mark.parametrize(("copies", "player"), [(1, "random"), (7, "extrapolator"), (50, "freezer")])
 def test_compiled_and_arrays_are_alike_to_the_last_bit(copies, player, monkeypatch):
     def played():
@@ -196,6 +196,22 @@ def test_compiled_and_arrays_are_alike_to_the_last_bit(copies, player, monkeypat
     asked = []
     monkeypatch.setattr(pong, "kernel", asked.append)  # returns None: there is none
     assert played() == fast and len(asked) > 2000
+
+
+def test_a_pong_that_serves_otherwise_does_so_at_every_serve():
+    class Slow(Pong):
+        def _serve(self, copies, draws):
+            super()._serve(copies, draws)
+            self.state[4, copies] /= 2
+
+    game = Slow(num_envs=20)
+    game.reset(seed=0)
+    served = [np.abs(game.state[4])]
+    for _ in range(300):
+        rewards = game.step(np.full(20, STAY))[1]
+        served.append(np.abs(game.state[4])[rewards != 0])
+    served = np.concatenate(served)
+    assert len(served) > 40 and (served == pong.SERVE_SPEED / 2).all()
 
 
 def test_unplayable_courts_are_refused():

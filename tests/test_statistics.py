@@ -232,3 +232,8 @@ def test_rliable_agrees():
         _, found = library.get_interval_estimates({"a": a}, lambda x, f=theirs: np.array([f(x)]), reps=10_000)
         low, high = found["a"][:, 0]
         assert bootstrap(a, ours) == pytest.approx((low, high), abs=0.05 * (high - low))
+
+
+def test_large_counts_in_few_letters():
+    told = [statistics.short(n) for n in (500, 800_000, 999_900, 1_500_000, 69_600_000, 999_900_000, 10**9)]
+    assert told == ["0.5k", "800k", "1M", "1.5M", "69.6M", "1B", "1B"]

@@ -441,28 +441,67 @@ def test_a_matrix_memory_stays_finite_there_and_back(size: float, dtype: torch.d
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
+needs_kernels = pytest.mark.skipif(not compiled.installed(), reason="the extra [fast] is not installed")
+
+
+def there_and_back(step: Any, given: tuple[Tensor, Tensor], to: list[Tensor]) -> tuple[Tensor, ...]:
+    """y, the state after, and both gradients; neither what is given nor its gradient lies in order."""
+    projected, state = (part.mT.contiguous().mT.requires_grad_() for part in given)
+    y, after = step(projected, state)
+    towards = [part.mT.contiguous().mT for part in to]
+    return y, after, *torch.autograd.grad([y, after], [projected, state], towards)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("dtype", "size", "tolerance"),
+    [(torch.float32, 6, 2e-5), (torch.float64, 6, 1e-12), (torch.float64, 300, 1e-6)],
+)
 @pytest.mark.parametrize("slots", [1, 2, 7])
 @pytest.mark.parametrize("members", [(), (3,)])
 def test_a_compiled_step_equals_torchs_there_and_back(
-    members: tuple[int, ...], slots: int, dtype: torch.dtype, tolerance: float
+    members: tuple[int, ...], slots: int, dtype: torch.dtype, size: float, tolerance: float
 ) -> None:
-    if not compiled.installed():
-        pytest.skip("the extra [fast] is not installed")
     cell = make_cell("matrix", INPUTS, UNITS, slots=slots).to(dtype)
     torch.manual_seed(0)
-    x = 6 * torch.randn(*members, ROWS, INPUTS, dtype=dtype)  # heads that are sharp and wide
+    x = size * torch.randn(*members, ROWS, INPUTS, dtype=dtype)  # heads that are sharp, wide, or wide open
     given = cell.project(x).detach(), torch.randn(*members, ROWS, cell.state_size, dtype=dtype) / 4
     to = [torch.randn(*members, ROWS, size, dtype=dtype) for size in (UNITS, cell.state_size)]
-    found = []
-    for step in (cell.step, cell._step_by_torch):
-        projected, state = (part.clone().requires_grad_() for part in given)
-        y, after = step(projected, state)
-        assert (type(y.grad_fn).__name__ == "_StepBackward") == (step == cell.step)
-        gradients = torch.autograd.grad([y, after], [projected, state], to)
-        found.append((y, after, *gradients))
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    ours, theirs = (there_and_back(step, given, to) for step in (cell.step, cell._step_by_torch))
+    assert type(ours[0].grad_fn).__name__ == "_StepBackward" != type(theirs[0].grad_fn).__name__
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+@needs_kernels
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_compiled_step_shows_what_is_no_number_where_torch_does(where: int) -> None:
+    cell = make("matrix")
+    given = cell.project(inputs()[0]).detach(), torch.randn(ROWS, cell.state_size).double() / 4
+    given[where][1, 2] = math.nan
+    to = [torch.ones(ROWS, size).double() for size in (UNITS, cell.state_size)]
+    ours, theirs = (there_and_back(step, given, to) for step in (cell.step, cell._step_by_torch))
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.isnan() >= other.isnan()).all() and not one[[0, 2, 3]].isnan().any()
+
+
+@needs_kernels
+def test_what_does_not_fit_a_compiled_step_is_refused_before_it_reads_over_an_edge() -> None:
+    cell = make("matrix")
+    projected, state = cell.project(inputs()[0]), torch.zeros(ROWS, cell.state_size).double()
+    for wrong in (
+        (projected[:1], state),
+        (projected, state[:1]),
+        (projected, state[:, :-1]),
+        (projected[:, 1:], state),
+        (projected, state.repeat(2, 1)),
+    ):
+        with pytest.raises(ValueError, match=r"a matrix of 8 slots of 6 goes with .*\[\.\.\., 34\]"):
+            cell.step(*wrong)
+    with pytest.raises(RuntimeError, match="know no gradients of gradients: set RLRNN_FAST=0"):
+        torch.autograd.grad(cell.step(projected, state)[0].sum(), projected, create_graph=True)
+    with pytest.raises(RuntimeError, match="expected scalar type"):  # left to torch, as types are mixed
+        cell.step(projected.float(), state)
 
 
 def test_a_matrix_without_slots_is_refused() -> None:

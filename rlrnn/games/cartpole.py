@@ -47,8 +47,8 @@ class CartPole(ArrayGame):
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         theta = self.state[2]
-        compiled = kernel("rlrnn.games.cartpole_kernel")
-        step = compiled.step if compiled else step_arrays  # both with numpy's sine and cosine, as Gymnasium
+        kernels = kernel("rlrnn.games.cartpole_kernel")
+        step = kernels.step if kernels else step_arrays  # both with numpy's sine and cosine, as Gymnasium
         fallen = step(self.state, np.cos(theta), np.sin(theta), actions == 1, CONSTANTS)
         return np.full(self.num_envs, 1.0 / self.steps_per_point), fallen
 
@@ -71,7 +71,8 @@ def step_arrays(
 ) -> NDArray[np.bool_]:
     """Push right or left [B]: which poles have fallen or carts left [B]; `state` [4, B] changes in place.
 
-    What runs without the extra [fast], and the compiled version's oracle.
+    ``cos`` and ``sin`` [B] are those of the angles. What runs without the extra [fast], and the compiled
+    version's oracle.
     """
     gravity, cart_mass, pole_mass, half_length, push, seconds, x_limit, angle_limit = constants
     x, x_dot, theta, theta_dot = state

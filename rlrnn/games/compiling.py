@@ -6,6 +6,9 @@ import os
 from types import ModuleType
 from typing import Any
 
+from rlrnn.announcing import announce
+
+# Whoever changes these must change every page of kernels, too: numba looks at no other for what it has kept.
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
@@ -25,6 +28,8 @@ def kernel(module: str) -> ModuleType | None:
     if os.environ.get("RLRNN_FAST", "1") == "0":
         return None
     try:
-        return importlib.import_module(module)
-    except ImportError:  # there is no numba, or it refuses this numpy
+        import numba  # noqa: F401
+    except ImportError:  # there is none, or it refuses this numpy
         return None
+    announce(module)
+    return importlib.import_module(module)

@@ -62,11 +62,14 @@ class Pong(ArrayGame):
         self._serve(copies, draws)
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
-        directions, compiled = _DIRECTION[actions], kernel("rlrnn.games.pong_kernel")
-        if not compiled:
+        directions = _DIRECTION[actions]
+        kernels = (
+            kernel("rlrnn.games.pong_kernel") if type(self) is Pong else None
+        )  # others may serve otherwise
+        if kernels is None:
             return self._advance_arrays(directions, draws)
         counters = draws.seeds, draws.episode, draws.drawn
-        rewards, over = compiled.step(self.state, directions, *counters, self.points, CONSTANTS)
+        rewards, over = kernels.step(self.state, directions, *counters, self.points, CONSTANTS)
         return rewards, over
 
     def _advance_arrays(self, directions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
@@ -120,8 +123,8 @@ class Pong(ArrayGame):
         aim[copies] = AIM * REACH * (2 * part - 1)
 
     def observe(self) -> Array:
-        compiled = kernel("rlrnn.games.pong_kernel")
-        look = compiled.look if compiled else look_at_arrays
+        kernels = kernel("rlrnn.games.pong_kernel")
+        look = kernels.look if kernels else look_at_arrays
         observation: Array = look(self.state, EDGE, self.fog_start, self.fog_end)
         return observation
 

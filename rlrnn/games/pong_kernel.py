@@ -18,6 +18,7 @@ B11, B27, B30, B31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
 
 @compile
 def mix(z):
+    """SplitMix64's output function."""
     z = (z ^ (z >> B30)) * MIX_1
     z = (z ^ (z >> B27)) * MIX_2
     return z ^ (z >> B31)
@@ -32,12 +33,17 @@ def uniform(seed, episode, number):
 
 @compile
 def clipped(value, low, high):
+    """As ``np.clip``."""
     return min(max(value, low), high)
 
 
 @compile
 def step(state, directions, seeds, episodes, drawn, points, constants):
-    """As `Pong._advance_arrays`: rewards [B] and whether matches are over [B]."""
+    """As `Pong._advance_arrays`: rewards [B] and whether matches are over [B].
+
+    ``state`` [9, B] and ``drawn`` [B] change in place; directions [B] are 1, 0 or -1. Seeds, episodes and
+    drawn are uint64.
+    """
     (edge, wall, reach, agent_speed, opponent_speed, serve_speed, speed_up, top_speed) = constants[:8]
     (serve_slope, slope, spin, aim_share) = constants[8:]
     copies = state.shape[1]

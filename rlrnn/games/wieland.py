@@ -35,8 +35,8 @@ NO_POLE = (0.0, 0.0, 0.0, 0.0)
 
 def step(state: Array, force: Array, poles: Array) -> None:
     """Hold the forces [B] N for 0.02 s; `state` [6, B] changes in place, `poles` is [2, 4] (see `pole`)."""
-    compiled = kernel("rlrnn.games.wieland_kernel")
-    (compiled.step if compiled else step_arrays)(state, force, poles, CART, SUBSTEPS)
+    kernels = kernel("rlrnn.games.wieland_kernel")
+    (kernels.step if kernels else step_arrays)(state, force, poles, CART, SUBSTEPS)
 
 
 def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
@@ -45,8 +45,8 @@ def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -
     Of those that do, |x| + |x'| + |theta_1| + |theta_1'| goes into row `steps` [B] mod W of `unrest` [W, B],
     unless W is 0.
     """
-    compiled = kernel("rlrnn.games.wieland_kernel")
-    return (compiled.look if compiled else look_at_arrays)(state, steps, limits, unrest)
+    kernels = kernel("rlrnn.games.wieland_kernel")
+    return (kernels.look if kernels else look_at_arrays)(state, steps, limits, unrest)
 
 
 def step_arrays(

@@ -63,9 +63,8 @@ class Pong(ArrayGame):
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         directions = _DIRECTION[actions]
-        kernels = (
-            kernel("rlrnn.games.pong_kernel") if type(self) is Pong else None
-        )  # others may serve otherwise
+        own = type(self) is Pong  # a class derived from it may serve otherwise
+        kernels = kernel("rlrnn.games.pong_kernel") if own else None
         if kernels is None:
             return self._advance_arrays(directions, draws)
         counters = draws.seeds, draws.episode, draws.drawn

@@ -7,25 +7,11 @@ page: numba keeps machine code until it changes.
 
 # mypy: ignore-errors
 
-import numba
 import numpy as np
 
-# Never "nnan" or "ninf": learning that breaks down must show as NaN.
-OPTIONS = {
-    "nogil": True,
-    "boundscheck": False,
-    "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
-}
+from rlrnn.kernels import compile  # noqa: A004
+
 CONTENT, MIXED, MOVED, SHARP, WEIGHTS = range(5)  # stages of finding where a head is, each [slots]
-
-
-def compile(function):  # noqa: A001
-    """Machine code for this processor, kept on disk for the next process."""
-    try:
-        return numba.njit(function, cache=True, **OPTIONS)
-    except RuntimeError:  # no folder to keep it in can be written
-        return numba.njit(function, **OPTIONS)
 
 
 @compile

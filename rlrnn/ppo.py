@@ -192,6 +192,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         callback.on_rollout_start()
 
         def on_step(local: dict[str, Any]) -> bool:
+            self._stand_at(position)
             self.num_timesteps += env.num_envs
             shown = {
                 "values": local["values"].unsqueeze(-1),  # [B, 1], as SB3's callbacks know them
@@ -208,25 +209,31 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         position = Position(
             self._last_obs, np.asarray(self._last_episode_starts, dtype=np.bool_), self._last_state
         )
-        complete = collect(
-            self.policy.network,
-            env,
-            rollout_buffer,
-            position,
-            generator=self._noise,
-            sde_sample_freq=self.sde_sample_freq if self.use_sde else -1,
-            reward_scaler=self._reward_scaler,
-            on_step=on_step,
-        )
-        self._last_obs, self._last_episode_starts = position.observation, position.start
-        self._last_state = position.state
-        self.policy.network.sample_exploration(0)  # none is left over: whoever plays next draws afresh
+        try:
+            complete = collect(
+                self.policy.network,
+                env,
+                rollout_buffer,
+                position,
+                generator=self._noise,
+                sde_sample_freq=self.sde_sample_freq if self.use_sde else -1,
+                reward_scaler=self._reward_scaler,
+                on_step=on_step,
+            )
+        finally:
+            self._stand_at(position)
+            self.policy.network.sample_exploration(0)  # none is left over: whoever plays next draws afresh
         if not complete:
             return False
         rollout_buffer.finish(self.gamma, self.gae_lambda)
         callback.update_locals({"self": self, "rollout_buffer": rollout_buffer, "env": env})
         callback.on_rollout_end()
         return True
+
+    def _stand_at(self, position: Position) -> None:
+        """Note where the play stands; where that is unknown, SB3's ``learn`` resets the games."""
+        self._last_obs, self._last_episode_starts = position.observation, position.start
+        self._last_state = position.state
 
     def train(self) -> None:
         """Improve the network on the rollout: epochs of minibatches of whole rows."""

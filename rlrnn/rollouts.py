@@ -21,11 +21,15 @@ from rlrnn.network import RecurrentNetwork
 
 @dataclass
 class Position:
-    """Where the play stands between two rollouts."""
+    """Where the play stands: between two rollouts, and after every step of one."""
 
-    observation: Arrays  # [B, ...]
+    observation: Arrays | None  # [B, ...]; None while games make a step, and after one that was broken off
     start: npt.NDArray[np.bool_]  # [B] whether that observation begins an episode
     state: Tensor  # [B, S] the memory before that observation
+
+    def leave(self) -> None:
+        """Until ``move``: if a step is broken off, some games have made it and others have not."""
+        self.observation = None
 
     def move(self, observation: Any, dones: npt.NDArray[np.bool_], state: Tensor) -> None:
         """To where a step has led."""
@@ -73,10 +77,13 @@ def collect(
 ) -> bool:
     """Fill the rollout from where the play stands; False if ``on_step`` asked to stop.
 
-    ``on_step`` is handed the local variables after each step, under the names of SB3's own loop.
+    ``on_step`` is handed the local variables after each step, under the names of SB3's own loop; the
+    position has moved by then. Whatever is raised, the position is true: unknown where a step was broken off.
     """
     device = position.state.device
-    _check_finite("observation", position.observation, 0)
+    last_obs, last_start = position.observation, position.start
+    assert last_obs is not None
+    _check_finite("observation", last_obs, 0)
     rollout.reset()
     network.sample_exploration(env.num_envs, generator)
     act = acting(network, generator)
@@ -84,33 +91,34 @@ def collect(
         if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
             network.sample_exploration(env.num_envs, generator)
         rollout.keep_state(n_steps, position.state)
-        obs_tensor = to_tensors(position.observation, device)
-        episode_starts = torch.as_tensor(position.start, device=device)
+        obs_tensor = to_tensors(last_obs, device)
+        episode_starts = torch.as_tensor(last_start, device=device)
         action, log_probs, values, state = act(obs_tensor, episode_starts, position.state)
         flat_actions = action.cpu().numpy()  # [B, A]
         actions = flat_actions.reshape(env.num_envs, *(env.action_space.shape or ()))
         clipped_actions = network.actuators.to_space(flat_actions)
 
+        position.leave()
         new_obs, rewards, dones, infos = env.step(clipped_actions)
         _check_finite("reward", rewards, n_steps)
         _check_finite("observation", new_obs, n_steps)
+        position.move(new_obs, dones, state)
         if not on_step(locals()):
-            position.move(new_obs, dones, state)
             return False
 
-        for target, source in _pairs(rollout.observations, position.observation):
+        for target, source in _pairs(rollout.observations, last_obs):
             target[n_steps] = source
         rollout.actions[n_steps] = flat_actions
-        rollout.rewards[n_steps] = reward_scaler(rewards, position.start) if reward_scaler else rewards
-        rollout.episode_starts[n_steps] = position.start
+        rollout.rewards[n_steps] = reward_scaler(rewards, last_start) if reward_scaler else rewards
+        rollout.episode_starts[n_steps] = last_start
         rollout.values_and_last[n_steps] = values.cpu().numpy()
         rollout.log_probs[n_steps] = log_probs.cpu().numpy()
         _note_endings(network, rollout, n_steps, dones, infos, state)
         rollout.pos = n_steps + 1
-        position.move(new_obs, dones, state)
+        last_obs, last_start = new_obs, position.start
 
-    obs_tensor = to_tensors(position.observation, device)
-    episode_starts = torch.as_tensor(position.start, device=device)
+    obs_tensor = to_tensors(last_obs, device)
+    episode_starts = torch.as_tensor(last_start, device=device)
     rollout.values_and_last[-1] = network.value_of(obs_tensor, episode_starts, position.state).cpu().numpy()
     return True
 

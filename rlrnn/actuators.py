@@ -42,6 +42,11 @@ class Distribution(ABC):
     def entropy(self) -> Tensor | None:
         """Entropy in nats [...], or None where it has no closed form."""
 
+    @property
+    @abstractmethod
+    def distribution(self) -> torch.distributions.Distribution | list[torch.distributions.Categorical]:
+        """The same as torch's own, under SB3's name; of MultiDiscrete one for each choice."""
+
 
 class Categorical(Distribution):
     """Discrete and MultiDiscrete: one choice from each group of logits; logits [..., sum of sizes]."""
@@ -74,6 +79,11 @@ class Categorical(Distribution):
         parts = [-(log_p.exp() * log_p).sum(-1) for log_p in self.log_p]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
+    @property
+    def distribution(self) -> torch.distributions.Categorical | list[torch.distributions.Categorical]:
+        known = [torch.distributions.Categorical(logits=logits) for logits in self.groups]
+        return known[0] if len(known) == 1 else known
+
 
 class Bernoulli(Distribution):
     """MultiBinary: each actuator on or off on its own; logits [..., A]."""
@@ -97,6 +107,10 @@ class Bernoulli(Distribution):
         p = self.logits.sigmoid()
         return nn.functional.binary_cross_entropy_with_logits(self.logits, p, reduction="none").sum(-1)
 
+    @property
+    def distribution(self) -> torch.distributions.Bernoulli:
+        return torch.distributions.Bernoulli(logits=self.logits)
+
 
 class Gaussian(Distribution):
     """Box: independent normal actuators; mean [..., A], std broadcastable to it."""
@@ -118,6 +132,10 @@ class Gaussian(Distribution):
 
     def entropy(self) -> Tensor | None:
         return (0.5 + 0.5 * LOG_2PI + self.std.log()).expand_as(self.mean).sum(-1)
+
+    @property
+    def distribution(self) -> torch.distributions.Normal:
+        return torch.distributions.Normal(self.mean, self.std)
 
 
 class StateDependentNoise(Gaussian):

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from rlrnn import acting, saving
 from rlrnn.actuators import Distribution
-from rlrnn.cells import CELLS, Cell
+from rlrnn.cells import CELLS
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.policy_options import cell_options_of, critic_of, one_of, widths_of
+from rlrnn.states import StateParts
 from rlrnn.threads import one_thread
 
 States = tuple[np.ndarray, ...]
@@ -157,29 +158,45 @@ class RecurrentPolicy(BasePolicy):
         self._warned = False
 
     def forward(
-        self, obs: PyTorchObs, state: Tensor, episode_starts: Tensor, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """obs [B, ...], state [B, S], episode_starts [B] -> actions [B, A], values, log_probs [B], state."""
-        distribution, values, state = self.network.step(obs, episode_starts.bool(), state)
+        self, obs: PyTorchObs, lstm_states: Any, episode_starts: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """obs [B, ...], state, episode_starts [B] -> actions [B, A], values, log_probs [B], next state.
+
+        A state is one tensor [B, S] or ``states.RNNStates``, as sb3-contrib's, here and below, and comes back
+        in the form that it was given in. What ``predict`` returned is the actor's memory: it serves where the
+        critic has none of its own, or where episodes begin.
+        """
+        starts = episode_starts.bool()
+        distribution, values, state = self.network.step(obs, starts, self.parts.whole(lstm_states, starts))
         actions = distribution.mode() if deterministic else distribution.sample()
-        return actions, values, distribution.log_prob(actions), state
+        after = state if isinstance(lstm_states, Tensor) else self.parts.shown(state)
+        return actions, values, distribution.log_prob(actions), after
 
     def evaluate_actions(
-        self, obs: PyTorchObs, actions: Tensor, state: Tensor, episode_starts: Tensor
+        self, obs: PyTorchObs, actions: Tensor, lstm_states: Any, episode_starts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Of whole rows [T, B, ...] and state [B, S]: values, log-probabilities and entropy [T, B]."""
-        distribution, values = self.network.unroll(obs, episode_starts.bool(), state)
+        """Of whole rows [T, B, ...] and a state: values, log-probabilities and entropy [T, B]."""
+        starts = episode_starts.bool()
+        distribution, values = self.network.unroll(obs, starts, self.parts.whole(lstm_states, starts[0]))
         return values, distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(
-        self, obs: PyTorchObs, state: Tensor, episode_starts: Tensor
-    ) -> tuple[Distribution, Tensor]:
-        """obs [B, ...], the actor's state [B, S] -> what it may do, its new state."""
-        return self.network.act(obs, episode_starts.bool(), state)
+        self, obs: PyTorchObs, lstm_states: Any, episode_starts: Tensor
+    ) -> tuple[Distribution, Any]:
+        """obs [B, ...], the actor's state (as ``predict`` returns it, or [B, S]) -> what it may do, next state.
 
-    def predict_values(self, obs: PyTorchObs, state: Tensor, episode_starts: Tensor) -> Tensor:
-        """obs [B, ...], state [B, S], episode_starts [B] -> values [B]."""
-        return self.network.value_of(obs, episode_starts.bool(), state)
+        The probabilities of a Discrete action [B, N] are those of ``torch.distributions``:
+        ``policy.get_distribution(obs, state, starts)[0].distribution.probs``.
+        """
+        starts = episode_starts.bool()
+        memory = self.parts.actor(lstm_states, len(starts))
+        distribution, memory = self.network.act(obs, starts, memory)
+        return distribution, memory if isinstance(lstm_states, Tensor) else self.parts.split(memory)
+
+    def predict_values(self, obs: PyTorchObs, lstm_states: Any, episode_starts: Tensor) -> Tensor:
+        """obs [B, ...], state (``RNNStates`` or its ``vf``, or [B, S]), episode_starts [B] -> values [B]."""
+        starts = episode_starts.bool()
+        return self.network.value_of(obs, starts, self.parts.for_critic(lstm_states, starts))
 
     def reset_noise(self, n_envs: int = 1) -> None:
         """Draw new gSDE exploration matrices."""
@@ -215,13 +232,13 @@ class RecurrentPolicy(BasePolicy):
             memory = self.network.initial_state(n_envs)[:, : self.network.state_sizes[0]]
         else:
             self._stateless_calls = 0
-            memory = self._join_state(state, n_envs)
+            memory = self.parts.actor(state, n_envs)
         with torch.no_grad(), one_thread(self.device):
             start = torch.as_tensor(starts, device=self.device)
             distribution, memory = acting.play(self.network, tensor, start, memory)
             actions = distribution.mode() if deterministic else distribution.sample()
         result = self.network.actuators.to_space(actions.cpu().numpy())
-        return result if batched else result.squeeze(axis=0), self._split_state(memory)
+        return result if batched else result.squeeze(axis=0), tuple(part.cpu().numpy() for part in self.parts.split(memory))
 
     def save(self, path: saving.File) -> None:
         """The policy alone, without its learner, in one file: no pickle here either."""
@@ -251,32 +268,14 @@ class RecurrentPolicy(BasePolicy):
         return self.network.value.weight.device
 
     @cached_property
-    def state_shapes(self) -> list[tuple[int, int, int]]:
-        """Shapes of the parts that ``predict`` hands out, with -1 for the number of environments."""
-        memory = self.network.memory
-        layer = memory.layers[0]
-        assert isinstance(layer, Cell)
-        if layer.parts:
-            return [(len(memory.layers), -1, layer.output_size)] * len(layer.parts)
-        return [(1, -1, memory.state_size)]
+    def parts(self) -> StateParts:
+        """The memory's two forms."""
+        return StateParts(self.network)
 
-    def _split_state(self, memory: Tensor) -> States:
-        """[B, S] -> one array (layers, B, units) per part."""
-        layers, _, units = self.state_shapes[0]
-        known = memory.cpu().numpy().reshape(len(memory), layers, len(self.state_shapes), units)
-        return tuple(known.transpose(2, 1, 0, 3))
-
-    def _join_state(self, state: States, n_envs: int) -> Tensor:
-        """The inverse of ``_split_state``; a state of the wrong shape always raises."""
-        wanted = [(layers, n_envs, units) for layers, _, units in self.state_shapes]
-        shapes = [np.shape(part) for part in state]
-        if shapes != wanted:
-            raise UserError(
-                f"the state has parts of shape {shapes}, but this agent with {n_envs} environment(s) needs "
-                f"{wanted}: hand in what predict() returned, or None at the start of episodes."
-            )
-        parts = np.stack([np.asarray(part, np.float32) for part in state])  # users may keep them elsewhere
-        return torch.as_tensor(parts.transpose(2, 1, 0, 3).reshape(n_envs, -1), device=self.device)
+    @property
+    def lstm_hidden_state_shape(self) -> tuple[int, int, int]:
+        """(layers, 1, units) of a part of ``predict``'s state for one environment, as in sb3-contrib."""
+        return self.parts.layers, 1, self.parts.units
 
     def _check_starts(self, episode_start: np.ndarray | None, n_envs: int) -> np.ndarray:
         if episode_start is None:

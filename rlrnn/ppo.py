@@ -27,6 +27,7 @@ from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.rollouts import Position, RewardScaler, collect
+from rlrnn.states import RNNStates
 from rlrnn.surface import Surface
 from rlrnn.surrogate import FIGURES, Objective, normalized
 from rlrnn.threads import keep_freed_memory, one_thread
@@ -197,6 +198,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             shown = {
                 "values": local["values"].unsqueeze(-1),  # [B, 1], as SB3's callbacks know them
                 "episode_starts": local["episode_starts"].float(),
+                "lstm_states": self.policy.parts.shown(local["state"]),
                 "rollout_buffer": rollout_buffer,
                 "n_rollout_steps": n_rollout_steps,
             }
@@ -234,6 +236,11 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         """Note where the play stands; where that is unknown, SB3's ``learn`` resets the games."""
         self._last_obs, self._last_episode_starts = position.observation, position.start
         self._last_state = position.state
+
+    @property
+    def _last_lstm_states(self) -> RNNStates | None:
+        """What is remembered before the next step, under sb3-contrib's name and in its form."""
+        return None if self._last_state is None else self.policy.parts.shown(self._last_state)
 
     def train(self) -> None:
         """Improve the network on the rollout: epochs of minibatches of whole rows."""

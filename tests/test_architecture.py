@@ -21,7 +21,7 @@ ROOMS = {
     },
     "learners": {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
-        *("policy_options", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
+        *("policy_options", "states", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
         *("fitness", "evolution", "surface"),
         *("packing", "deviations", "teaching", "supervised", "checking", "episodes", "imitation"),
     },

@@ -88,13 +88,13 @@ def test_a_state_is_shown_in_its_parts_or_else_as_one(cell: str, shapes: list[tu
 def test_a_state_survives_the_round_trip(cell: str, n_layers: int) -> None:
     policy = make(cell=cell, n_layers=n_layers)
     memory = torch.randn(5, policy.network.state_sizes[0])
-    assert torch.equal(policy._join_state(policy._split_state(memory), 5), memory)
+    assert torch.equal(policy.parts.join(policy.parts.split(memory), 5), memory)
 
 
 def test_h_and_c_are_the_layers_own() -> None:
     policy = make("MlpLstmPolicy", n_layers=2)
     memory = torch.arange(16.0).unsqueeze(0)  # layer 0: h 0..3, c 4..7; layer 1: h 8..11, c 12..15
-    h, c = policy._split_state(memory)
+    h, c = policy.parts.split(memory)
     assert h[:, 0].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
     assert c[:, 0].tolist() == [[4, 5, 6, 7], [12, 13, 14, 15]]
 

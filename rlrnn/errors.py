@@ -1,5 +1,15 @@
 """Mistakes that a user can mend: the shell prints their one sentence and no traceback."""
 
+import sysconfig
+import traceback
+from pathlib import Path
+
+# What the code of a game may raise: one that calls sys.exit must not end the program that plays it.
+GAME_ERRORS = (Exception, SystemExit)
+
+_PACKAGE = str(Path(__file__).parent)
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
 
 class UserError(ValueError):
     """Names the offending value, the allowed ones and the remedy."""
@@ -17,5 +27,32 @@ class EnvironmentFault(UserError, RuntimeError):
     """An environment raised, hung up, or returned something that is not a number."""
 
 
+class GameExit(EnvironmentFault):
+    """A game asked to end the program, as some do whose window was closed."""
+
+
 class FileFault(UserError, OSError):
     """A file is missing, incomplete, corrupted, from a newer version, or cannot be written."""
+
+
+def place(error: BaseException) -> str:
+    """Where in the user's code an error arose, as " (game.py, line 12)".
+
+    That is the innermost line outside of Python's and installed packages' code; where all of it is such
+    code, the innermost line outside of this package; "" where there is none.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[:7] != "<frozen"]
+    others = [frame for frame in frames if not frame.filename.startswith(_PACKAGE)]
+    own = [frame for frame in others if not frame.filename.startswith(_LIBRARIES)]
+    innermost = (own or others)[-1:]
+    return "".join(f" ({frame.filename}, line {frame.lineno})" for frame in innermost)
+
+
+def game_fault(who: str, where: str, error: BaseException) -> EnvironmentFault:
+    """What ``who`` raised in ``where``, in one sentence."""
+    if isinstance(error, SystemExit):
+        return GameExit(
+            f"{who} asked to end the program in {where}{place(error)}: a game may not call sys.exit; if its "
+            "window was closed, leave it open."
+        )
+    return EnvironmentFault(f"{who} raised {type(error).__name__} in {where}: {error}{place(error)}")

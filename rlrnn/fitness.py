@@ -25,7 +25,7 @@ from rlrnn.buffers import map_arrays
 from rlrnn.errors import UserError
 from rlrnn.network import RecurrentNetwork
 from rlrnn.population import BLOCK, Population
-from rlrnn.processes import Process, gather
+from rlrnn.processes import Process, beat, end, gather
 from rlrnn.threads import one_thread
 
 Array = npt.NDArray[Any]
@@ -97,10 +97,7 @@ class Spread:
 
     def close(self) -> None:
         """End the processes."""
-        for worker in self.workers:
-            worker.dismiss()
-        for worker in self.workers:
-            worker.close()
+        end(self.workers)
 
 
 class _Held:
@@ -159,6 +156,7 @@ def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[i
     while True:
         if witness.moments:
             witness.see(observation, present, first)
+        beat()
         observation, rewards, ended = env.play(crowd.act(observation, playing, present))
         won, steps = won + rewards, steps + 1
         if ended.any():

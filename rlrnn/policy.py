@@ -238,7 +238,9 @@ class RecurrentPolicy(BasePolicy):
             distribution, memory = acting.play(self.network, tensor, start, memory)
             actions = distribution.mode() if deterministic else distribution.sample()
         result = self.network.actuators.to_space(actions.cpu().numpy())
-        return result if batched else result.squeeze(axis=0), tuple(part.cpu().numpy() for part in self.parts.split(memory))
+        return result if batched else result.squeeze(axis=0), tuple(
+            part.cpu().numpy() for part in self.parts.split(memory)
+        )
 
     def save(self, path: saving.File) -> None:
         """The policy alone, without its learner, in one file: no pickle here either."""

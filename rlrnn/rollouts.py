@@ -12,10 +12,9 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rlrnn import encoding
+from rlrnn import arrays, encoding
 from rlrnn.acting import acting
 from rlrnn.buffers import Arrays, Rollout, to_tensors
-from rlrnn.errors import EnvironmentFault
 from rlrnn.network import RecurrentNetwork
 
 
@@ -83,7 +82,8 @@ def collect(
     device = position.state.device
     last_obs, last_start = position.observation, position.start
     assert last_obs is not None
-    _check_finite("observation", last_obs, 0)
+    begin = "step 0 of a rollout"
+    last_obs = arrays.observed(last_obs, env.observation_space, env.num_envs, begin)
     rollout.reset()
     network.sample_exploration(env.num_envs, generator)
     act = acting(network, generator)
@@ -99,9 +99,9 @@ def collect(
         clipped_actions = network.actuators.to_space(flat_actions)
 
         position.leave()
-        new_obs, rewards, dones, infos = env.step(clipped_actions)
-        _check_finite("reward", rewards, n_steps)
-        _check_finite("observation", new_obs, n_steps)
+        answer = env.step(clipped_actions.copy())  # a game may write into it
+        when = f"step {n_steps} of a rollout"
+        new_obs, rewards, dones, infos = arrays.stepped(answer, env.observation_space, env.num_envs, when)
         position.move(new_obs, dones, state)
         if not on_step(locals()):
             return False
@@ -113,7 +113,7 @@ def collect(
         rollout.episode_starts[n_steps] = last_start
         rollout.values_and_last[n_steps] = values.cpu().numpy()
         rollout.log_probs[n_steps] = log_probs.cpu().numpy()
-        _note_endings(network, rollout, n_steps, dones, infos, state)
+        _note_endings(network, env, rollout, n_steps, dones, infos, state)
         rollout.pos = n_steps + 1
         last_obs, last_start = new_obs, position.start
 
@@ -125,6 +125,7 @@ def collect(
 
 def _note_endings(
     network: RecurrentNetwork,
+    env: VecEnv,
     rollout: Rollout,
     step: int,
     dones: npt.NDArray[np.bool_],
@@ -146,11 +147,10 @@ def _note_endings(
     rollout.truncated[step, cut] = True
     rollout.terminated[step, cut] = False
     finals = [infos[i]["terminal_observation"] for i in cut]
+    last: Any = finals
     if isinstance(finals[0], Mapping):
-        final: Arrays = {key: np.stack([f[key] for f in finals]) for key in finals[0]}
-    else:
-        final = np.stack(finals)
-    _check_finite("observation", final, step, cut)
+        last = {key: [final[key] for final in finals] for key in finals[0]}
+    final = arrays.observed(last, env.observation_space, len(cut), f"step {step} of a rollout", cut)
     goes_on = torch.zeros(len(cut), dtype=torch.bool, device=state.device)
     values = network.value_of(to_tensors(final, state.device), goes_on, state[cut])
     rollout.final_values[step, cut] = values.cpu().numpy()
@@ -160,15 +160,3 @@ def _pairs(targets: Any, sources: Any) -> list[tuple[npt.NDArray[Any], npt.NDArr
     if isinstance(targets, Mapping):
         return [(target, sources[key]) for key, target in targets.items()]
     return [(targets, sources)]
-
-
-def _check_finite(what: str, arrays: Any, step: int, copies: list[int] | None = None) -> None:
-    """Refuse what is not a number; ``copies`` are the environments that the rows belong to, if not all."""
-    for array in arrays.values() if isinstance(arrays, Mapping) else (arrays,):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            where = np.argwhere(~np.isfinite(array))[0]
-            copy = where[0] if copies is None else copies[where[0]]
-            raise EnvironmentFault(
-                f"environment {copy} returned {array[tuple(where)]} in its {what} at step {step} of a "
-                "rollout: it must be a finite number, so the game or a wrapper around it needs mending."
-            )

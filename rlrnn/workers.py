@@ -13,7 +13,7 @@ import numpy as np
 from rlrnn import processes
 from rlrnn.copies import Copies, Description, Maker, Observations, Step, join
 from rlrnn.errors import UserError
-from rlrnn.processes import Process, gather
+from rlrnn.processes import Process, end, gather
 
 
 def sendable(makers: Sequence[Maker], name: str = "", first: int = 0) -> bytes:
@@ -28,16 +28,16 @@ class Workers:
         bounds = [len(makers) * k // n_workers for k in range(n_workers + 1)]
         self._parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
         self._workers: list[Process] = []
-        self._playing = False  # a step was sent and its answer not yet read
+        self._actions: Any = None
         try:
             for part in self._parts:
                 mine, named = list(makers[part]), name or "the environments"
                 holds = f"copies {part.start} to {part.stop - 1} of {named}"
                 self._workers.append(Process(partial(Copies, mine, name, part.start), named, holds))
-            self._answers()
+            gather(self._workers)
             for worker in self._workers:
                 worker.send("describe")
-            described: list[Description] = self._answers()
+            described: list[Description] = gather(self._workers)
             if any(other[1:3] != described[0][1:3] for other in described):
                 raise UserError(f"The copies of {described[0].name} differ in their spaces; make them alike.")
             self._description = described[0]
@@ -53,23 +53,20 @@ class Workers:
         self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
     ) -> tuple[Observations, list[dict[str, Any]]]:
         """Begin an episode in every copy; returns (observations [B, ...], infos [B])."""
-        self._settle()
         for worker, part in zip(self._workers, self._parts, strict=True):
             worker.send("reset", seeds[part], options[part])
-        answers = self._answers()
+        answers = gather(self._workers)
         return join([first for first, _ in answers]), [info for _, infos in answers for info in infos]
 
     def start(self, actions: Any) -> None:
-        """Send the actions [B, ...] of the next step."""
-        self._settle()
-        for worker, part in zip(self._workers, self._parts, strict=True):
-            worker.send("step", actions[part])
-        self._playing = True
+        """Take the actions [B, ...] of the next step."""
+        self._actions = actions
 
     def finish(self) -> Step:
-        """Wait for the step that `start` sent."""
-        self._playing = False
-        steps: list[Step] = self._answers()
+        """Play the step with the actions that `start` took."""
+        for worker, part in zip(self._workers, self._parts, strict=True):
+            worker.send("step", self._actions[part])
+        steps: list[Step] = gather(self._workers)
         return Step(
             join([step.observations for step in steps]),
             np.concatenate([step.rewards for step in steps]),
@@ -102,28 +99,13 @@ class Workers:
 
     def close(self) -> None:
         """Close every copy and end every worker; doing it again does nothing."""
-        for worker in self._workers:
-            worker.dismiss()
-        for worker in self._workers:
-            worker.close()
+        end(self._workers)
 
     def _ask(self, verb: str, copies: Sequence[int], *arguments: Any) -> list[Any]:
-        self._settle()
         found: dict[int, Any] = {}
         chosen = [[i for i in copies if part.start <= i < part.stop] for part in self._parts]
         for worker, part, mine in zip(self._workers, self._parts, chosen, strict=True):
             worker.send(verb, [i - part.start for i in mine], *arguments)
-        for mine, answers in zip(chosen, self._answers(), strict=True):
+        for mine, answers in zip(chosen, gather(self._workers), strict=True):
             found.update(zip(mine, answers, strict=True))
         return [found[i] for i in copies]
-
-    def _answers(self) -> list[Any]:
-        """One answer of every worker; all are read before the first error is raised, to stay in step."""
-        return gather(self._workers)
-
-    def _settle(self) -> None:
-        """Drop the answer to a step that nobody waited for."""
-        if self._playing:
-            self._playing = False
-            for worker in self._workers:
-                worker.receive()

@@ -66,7 +66,7 @@ KNOWS = {
     "experiment": {"network", "learners", "experiment", "games"},
     "games": {"games"},
 }
-ANYBODY = {"errors", "processes", "announcing"}
+ANYBODY = {"errors", "processes", "announcing", "arrays"}
 ROOM_OF = {module: room for room, modules in ROOMS.items() for module in modules}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

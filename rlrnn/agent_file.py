@@ -16,14 +16,14 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import FloatSchedule, check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import contrib, saving
+from rlrnn import contrib, saving, sizing, surroundings
 from rlrnn.errors import FileFault, UserError
 from rlrnn.policy import policy_named
 
 Learner = TypeVar("Learner", bound=BaseAlgorithm)
 
 # Of the clock, or rebuilt from what is saved: with these inside, equal agents would differ in bytes.
-LEFT_OUT = ("start_time", "ep_info_buffer", "ep_success_buffer", "lr_schedule")
+LEFT_OUT = ("start_time", "ep_info_buffer", "ep_success_buffer", "lr_schedule", "_surroundings")
 LARGEST_ROLLOUT = 2**28  # steps; more would fit into no machine of today
 # Only training asks these; an agent that merely plays can do without.
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "ent_coef")
@@ -59,7 +59,8 @@ def contents(
     left_out |= {name.split(".")[0] for name in names}
     data = {name: value for name, value in vars(learner).items() if name not in left_out}
     data["policy_class"] = _policy_name(learner.policy_class)
-    return data, learner.get_parameters()
+    told = surroundings.note(learner)
+    return data | ({"surroundings": told} if told else {}), learner.get_parameters()
 
 
 def read(
@@ -155,7 +156,9 @@ def _built(
 ) -> Learner:
     policy_class: type[Any] = policy_named(named) if isinstance(named, str) else named
     learner = cls(policy_class, env, device=device, _init_setup_model=False)  # type: ignore[call-arg]
-    memory = data.pop("_last_state", None)
+    memory, told = data.pop("_last_state", None), data.pop("surroundings", {})
+    if env is None:
+        learner._surroundings = told  # type: ignore[attr-defined]
     learning_rate = data.get("learning_rate")
     vars(learner).update({name: value for name, value in data.items() if name != "policy_class"}, **settings)
     learner.action_noise = None  # of SB3's off-policy learners
@@ -179,15 +182,9 @@ def _built(
 
 def _refuse_giants(learner: Any, policy_class: type[Any], agent: saving.Agent) -> None:
     """Ask the settings how large the network and a rollout will be, before any memory is taken."""
-    stored = sum(weights.numel() for weights in agent.states["policy"].values())
-    with torch.device("meta"):
-        policy = policy_class(
-            learner.observation_space, learner.action_space, lambda _: 0.0,
-            **{"use_sde": learner.use_sde, **learner.policy_kwargs},
-        )  # fmt: skip
-    needed = sum(weights.numel() for weights in policy.state_dict().values())
-    if needed > 2 * stored + 1000:  # those of sb3-contrib are laid out otherwise
-        raise ValueError(f"its settings tell of a network of {needed:,} numbers, but it holds {stored:,}")
+    settings = {"use_sde": learner.use_sde, **learner.policy_kwargs}
+    spaces = learner.observation_space, learner.action_space
+    sizing.check_policy(policy_class, *spaces, settings, agent.states["policy"])
     steps = learner.n_envs * getattr(learner, "n_steps", 1)
     if not 1 <= steps <= LARGEST_ROLLOUT:
         raise ValueError(f"its settings tell of rollouts of {steps:,} steps")

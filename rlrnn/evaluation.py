@@ -21,6 +21,7 @@ from rlrnn.errors import UserError
 if TYPE_CHECKING:
     from gymnasium import Space
     from rich.table import Table
+    from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
     from rlrnn.learners import Agent
@@ -199,21 +200,29 @@ class RandomPlayer:
         return np.asarray(self.actions.sample())
 
 
-def copies_for(agent: Agent, game: Game, n_envs: int, seed: int, render_mode: str | None = None) -> VecEnv:
-    """Copies of a game for an agent to play; refused if it was made for other observations or actions."""
+def copies_for(agent: Agent | BaseAlgorithm, game: Game, n_envs: int, seed: int, render_mode: str | None = None) -> VecEnv:
+    """Copies of a game for an agent of ours or SB3's to play, normalised as those it learned in.
+
+    Refused if it was made for other observations or actions.
+    """
+    from rlrnn.surroundings import as_in_training, warn_of_others
+
     env = catalogue.make_vec(game, n_envs, seed, render_mode=render_mode)
-    if env.observation_space != agent.observation_space:
-        env = agent._wrap_env(
-            env, verbose=0, monitor_wrapper=False
-        )  # as in training: images with channels first
-    for what in ("observation_space", "action_space"):
-        has, needs = getattr(agent, what), getattr(env, what)
-        if has != needs:
-            env.close()
-            words = what.replace("_", " ")
-            raise UserError(
-                f"the agent's {words} is {has}, but {game.name} has {needs}: give the game it learned."
-            )
+    try:
+        env = as_in_training(agent, env)
+        if env.observation_space != agent.observation_space:  # as in training: images with channels first
+            env = agent._wrap_env(env, verbose=0, monitor_wrapper=False)
+        for what in ("observation_space", "action_space"):
+            has, needs = getattr(agent, what), getattr(env, what)
+            if has != needs:
+                words = what.replace("_", " ")
+                raise UserError(
+                    f"the agent's {words} is {has}, but {game.name} has {needs}: give the game it learned."
+                )
+        warn_of_others(agent, env, game.name)
+    except BaseException:
+        env.close()
+        raise
     return env
 
 

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import catalogue, evaluation
@@ -41,6 +42,7 @@ def record(
         game = gymnasium.make_vec("rlrnn/TMaze-v0", num_envs=20, length=20)
         record(rlrnn.games.tmaze_players.perfect(game), game, episodes=20)
 
+    Observations are kept as the policy sees them: normalised, where it learned behind SB3's VecNormalize.
     Each of ``n_envs`` copies (one per episode, at most 100) plays its share, on the seeds from ``seed`` on.
     """
     if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
@@ -86,7 +88,7 @@ def _copies(policy: Any, game: Any, n_envs: int, seed: int, stack: ExitStack) ->
     if isinstance(game, gym.Env):
         return from_envs([lambda: game], seed=seed)
     chosen = catalogue.game(game)
-    if hasattr(policy, "player"):
+    if isinstance(policy, BaseAlgorithm) or hasattr(policy, "player"):
         return stack.enter_context(closing(evaluation.copies_for(policy, chosen, n_envs, seed)))
     return stack.enter_context(closing(catalogue.make_vec(chosen, n_envs, seed)))
 

@@ -11,7 +11,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import actuators, agent_file, saving, sensors
+from rlrnn import actuators, agent_file, saving, sensors, surroundings
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 
@@ -23,6 +23,15 @@ class Surface(BaseAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
     policy: RecurrentPolicy
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._surroundings = surroundings.of(self.env)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Go on in other environments, of the same spaces and as many."""
+        super().set_env(env, force_reset)
+        self._surroundings = surroundings.of(self.env)
 
     def player(
         self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None

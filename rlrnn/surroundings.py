@@ -1,0 +1,118 @@
+"""The wrappers that an agent learned behind: what they changed is missing where it plays a game by name.
+
+They are noted with the agent. Where it plays copies made here, SB3's VecNormalize is put back,
+as that holds no more than numbers; of others, which may be anything, a warning tells.
+
+Known to leave alone what is seen and done: VecMonitor, VecCheckNan, VecVideoRecorder, VecNormalize of rewards
+alone; VecTransposeImage, which every learner puts on by itself; gymnasium's RewardWrapper and whatever else of
+its wrappers is neither an ObservationWrapper nor an ActionWrapper.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import (
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
+)
+
+HARMLESS = (VecMonitor, VecCheckNan, VecVideoRecorder, VecTransposeImage)
+INNER = (gym.ObservationWrapper, gym.ActionWrapper)  # kinds of wrappers around single environments
+NORMALIZED = VecNormalize.__name__
+SETTINGS = ("clip_obs", "epsilon", "norm_obs_keys")  # of VecNormalize, as far as observations go
+
+
+def wrappers_of(env: VecEnv | None) -> list[str]:
+    """Names of the wrappers that may change what is seen or done, outermost first."""
+    names: list[str] = []
+    while isinstance(env, VecEnvWrapper):
+        of_rewards = isinstance(env, VecNormalize) and not env.norm_obs
+        if type(env) not in HARMLESS and not of_rewards:
+            names.append(type(env).__name__)
+        env = env.venv
+    if env is not None:
+        names += [kind.__name__ for kind in INNER if _inside(env, kind)]
+    return names
+
+
+def _inside(env: VecEnv, kind: type[gym.Wrapper[Any, Any, Any, Any]]) -> bool:
+    try:
+        return any(env.env_is_wrapped(kind, [0]))
+    except Exception:  # a user's own vector environment need not know
+        return False
+
+
+def of(env: VecEnv | None) -> dict[str, Any]:
+    """The beginning of a note, from an environment that is open: its single ones are asked, too."""
+    names = wrappers_of(env)
+    return {"wrappers": names} if names else {}
+
+
+def note(learner: BaseAlgorithm) -> dict[str, Any]:
+    """What a saved agent tells of its surroundings: {} if nothing stood between it and its game."""
+    known: dict[str, Any] | None = getattr(learner, "_surroundings", None)
+    if known is None:  # no learner of ours
+        known = of(getattr(learner, "env", None))
+    normalizer = learner.get_vec_normalize_env() if NORMALIZED in known.get("wrappers", ()) else None
+    return known if normalizer is None else {**known, "normalization": _numbers(normalizer)}
+
+
+def as_in_training(learner: BaseAlgorithm, env: VecEnv) -> VecEnv:
+    """Copies of a game as the agent knows it, if it learned behind VecNormalize and they are without."""
+    told = note(learner)
+    if "normalization" not in told or NORMALIZED in wrappers_of(env):
+        return env
+    return _normalized(env, told["normalization"])
+
+
+def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
+    """A ``UserWarning`` where the agent learned behind wrappers that these copies of a game lack."""
+    lacking = Counter(note(learner).get("wrappers", ())) - Counter(wrappers_of(env))
+    if lacking:
+        warnings.warn(
+            f"the agent learned behind {', '.join(lacking)}, which {name} lacks, and may see or do other things "
+            "here than it learned: let it play its own environments, by rlrnn.record(agent, env) or SB3's "
+            "evaluate_policy, or give the game's file these wrappers.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _numbers(normalizer: VecNormalize) -> dict[str, Any]:
+    """Mean and variance of each part of an observation ("" where it has none), and how they are used."""
+    found = normalizer.obs_rms
+    parts = found if isinstance(found, dict) else {"": found}
+    return {
+        "statistics": {key: {"mean": rms.mean, "var": rms.var} for key, rms in parts.items()},
+        **{name: getattr(normalizer, name) for name in SETTINGS},
+    }
+
+
+def _normalized(env: VecEnv, numbers: Mapping[str, Any]) -> VecEnv:
+    """VecNormalize that learns no more, and leaves rewards as they are; other observations go as they are."""
+    space = env.observation_space
+    boxes = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    for key, one in numbers["statistics"].items():
+        if key not in boxes or boxes[key].shape != one["mean"].shape:
+            return env
+    settings = {name: numbers[name] for name in SETTINGS}
+    wrapped = VecNormalize(env, training=False, norm_reward=False, **settings)
+    parts = {}
+    for key, one in numbers["statistics"].items():
+        parts[key] = RunningMeanStd(shape=one["mean"].shape)
+        parts[key].mean, parts[key].var = one["mean"], one["var"]
+    wrapped.obs_rms = parts[""] if "" in parts else parts  # type: ignore[assignment]
+    return wrapped

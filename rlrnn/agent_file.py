@@ -160,7 +160,10 @@ def _built(
     if env is None:
         learner._surroundings = told  # type: ignore[attr-defined]
     learning_rate = data.get("learning_rate")
-    vars(learner).update({name: value for name, value in data.items() if name != "policy_class"}, **settings)
+    known = {*vars(learner), *settings, "observation_space", "action_space"}
+    for name in {"policy_class", *(agent.added - known)}:
+        data.pop(name)  # of custom_objects: what neither file nor learner has stays away, as in SB3
+    vars(learner).update(data, **settings)
     learner.action_noise = None  # of SB3's off-policy learners
     if isinstance(learning_rate, MissingSchedule):
         learner.learning_rate = 0.0  # the optimizer is made with a number
@@ -182,9 +185,13 @@ def _built(
 
 def _refuse_giants(learner: Any, policy_class: type[Any], agent: saving.Agent) -> None:
     """Ask the settings how large the network and a rollout will be, before any memory is taken."""
-    settings = {"use_sde": learner.use_sde, **learner.policy_kwargs}
-    spaces = learner.observation_space, learner.action_space
-    sizing.check_policy(policy_class, *spaces, settings, agent.states["policy"])
+    arguments = {
+        "observation_space": learner.observation_space,
+        "action_space": learner.action_space,
+        "use_sde": learner.use_sde,
+        **learner.policy_kwargs,
+    }
+    sizing.check_policy(policy_class, arguments, agent.states["policy"])
     steps = learner.n_envs * getattr(learner, "n_steps", 1)
     if not 1 <= steps <= LARGEST_ROLLOUT:
         raise ValueError(f"its settings tell of rollouts of {steps:,} steps")

@@ -74,7 +74,8 @@ def read_contrib(
     data: dict[str, Any] = {}
     missing: dict[str, str] = {}
     try:
-        for name, entry in json.loads(content).items():
+        stored = json.loads(content)
+        for name, entry in stored.items():
             if name in given or name in PLAY:
                 continue
             try:
@@ -85,7 +86,8 @@ def read_contrib(
     except Exception as error:
         raise corrupted(label, "data", error) from error
     data |= {name: value for name, value in given.items() if "." not in name}
-    return Agent(KIND, data, states, missing, saved_with)
+    added = frozenset(name for name in given if "." not in name and name not in stored)
+    return Agent(KIND, data, states, missing, saved_with, added)
 
 
 def translate_states(states: Mapping[str, Any], parameters: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from rlrnn.errors import UserError
 
 DEPTH = 64  # levels that a setting may be nested
+REGISTERED = "class registered as "  # what is missing where a name is not known here
 INTEGER_BITS = 1024  # of the largest integer that is stored
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -198,7 +199,7 @@ class Decoder:
                 raise NotDataError(body)
             case "$class":
                 if body not in CLASSES:
-                    raise NotDataError(f"class {body}")
+                    raise NotDataError(f"{REGISTERED}{body!r}")
                 return CLASSES[body]
             case "$float":
                 return float(body)

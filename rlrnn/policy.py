@@ -26,7 +26,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
-from rlrnn import acting, saving
+from rlrnn import acting, saving, sizing
 from rlrnn.actuators import Distribution
 from rlrnn.cells import CELLS
 from rlrnn.errors import OptionsError, UserError
@@ -252,6 +252,7 @@ class RecurrentPolicy(BasePolicy):
         stored = saving.read_agent(path, device=device)
         named = cls if cls is not RecurrentPolicy else policy_named(stored.kind)
         arguments = {name: saving.require(stored, name) for name in (*stored.data, *stored.missing)}
+        sizing.check_policy(named, arguments, stored.states["policy"])
         policy = named(**arguments, lr_schedule=lambda progress_remaining: 0.0)
         policy.load_state_dict(stored.states["policy"])
         return policy.to(get_device(device))

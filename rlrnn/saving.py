@@ -31,7 +31,7 @@ import torch
 from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
-from rlrnn.encoding import Decoder, encode_dict
+from rlrnn.encoding import REGISTERED, Decoder, encode_dict
 from rlrnn.errors import FileFault, UserError
 
 File: TypeAlias = str | Path | io.BufferedIOBase | BinaryIO
@@ -52,6 +52,7 @@ class Agent:
     states: dict[str, Any]  # name, such as "policy.optimizer" -> state_dict
     missing: dict[str, str]  # dotted path, such as "policy_kwargs.activation_fn" -> type of what is missing
     system: dict[str, str]  # library -> version that it was saved with
+    added: frozenset[str] = frozenset()  # of data: names that were given, and that the file does not have
 
 
 def write_agent(
@@ -98,7 +99,8 @@ def read_agent(
 ) -> Agent:
     """Load what ``write_agent`` saved, with its tensors on a device; whatever is wrong is a ``FileFault``.
 
-    ``custom_objects`` replace settings by name or dotted path, and give those that are missing.
+    ``custom_objects`` replace settings by name or dotted path, and give those that are missing; names that
+    the file does not have are ``added``.
     """
     with open_archive(file) as archive:
         content = archive.read("agent.json")
@@ -129,6 +131,7 @@ def read_agent(
             {name: states.table(state, name) for name, state in document["states"].items()},
             missing,
             {name: str(version) for name, version in document["system"].items()},
+            frozenset(name for name in given if "." not in name and name not in document["data"]),
         )
     except Exception as error:
         raise corrupted(label, "agent.json", error) from error
@@ -142,12 +145,19 @@ def require(agent: Agent, name: str) -> Any:
         return agent.data[name]
     path = lost[0] if lost else name
     what = agent.missing.get(path, "")
+    give = f"give it to load, in custom_objects={{{path!r}: ...}} or as the keyword {name}"
+    if what.startswith(REGISTERED):
+        given = what.removeprefix(REGISTERED)
+        raise UserError(
+            f"the agent's file has {path} as the {what}, which is not known here: before loading, call "
+            f"rlrnn.encoding.register({given}, ...) with that class (in the shell: --import a module that does), "
+            f"or {give}."
+        )
     why = f"could not be stored (it was a {what})" if what else "was left out when it was saved"
-    hint = "; or register the class by rlrnn.encoding.register first" if what.startswith("class ") else ""
-    raise UserError(
-        f"the agent's file lacks {path}, which {why}: give it to load, in custom_objects={{{path!r}: ...}} "
-        f"or as the keyword {name}{hint}."
-    )
+    hint = ""
+    if what.startswith("class "):
+        hint = "; to need this no more, call rlrnn.encoding.register(NAME, CLASS) before saving it anew"
+    raise UserError(f"the agent's file lacks {path}, which {why}: {give}{hint}.")
 
 
 def write_whole(path: Path, content: bytes) -> None:

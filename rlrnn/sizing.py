@@ -19,16 +19,13 @@ from rlrnn.errors import FileFault
 from rlrnn.policy_options import widths_of
 
 HOMES = ("rlrnn", "torch", "stable_baselines3")  # packages whose classes are no user's
+STAND_IN = "none"  # in the place of a user's cell
 
 
 def check_policy(
-    policy_class: type[Any],
-    observation_space: spaces.Space[Any],
-    action_space: spaces.Space[Any],
-    settings: Mapping[str, Any],
-    stored: Mapping[str, Tensor],
+    policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]
 ) -> None:
-    """Refuse ``policy_kwargs`` of a network far larger than the weights that came with them.
+    """Refuse arguments of a policy far larger than the weights that were stored of it.
 
     A policy class with a constructor of the user's can be asked nothing.
     """
@@ -36,19 +33,20 @@ def check_policy(
 
     if policy_class.__init__ is not RecurrentPolicy.__init__:
         return
-    extractor = settings.get("features_extractor_class") or policy_class.default_extractor
-    asked = {**settings, "cell": settings.get("cell") or policy_class.default_cell}
-    asked |= {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}, "features_extractor_class": extractor}
+    extractor = arguments.get("features_extractor_class") or policy_class.default_extractor
+    cell, options = known_cell(arguments.get("cell") or policy_class.default_cell, arguments.get("cell_options"))
+    asked = {**arguments, "features_extractor_class": extractor, "cell": cell, "cell_options": options}
+    if cell == STAND_IN:
+        asked["lstm_kwargs"] = None
     if not _ours(extractor):
-        actor, critic = widths_of(settings.get("net_arch"), extractor)
+        actor, critic = widths_of(arguments.get("net_arch"), extractor)
         asked |= {"features_extractor_class": _Least, "net_arch": {"pi": list(actor), "vf": list(critic)}}
-    if not _ours(settings.get("activation_fn", nn.Tanh)):
+    if not _ours(arguments.get("activation_fn", nn.Tanh)):
         asked["activation_fn"] = nn.Tanh
-    if not _knows_cells(asked["cell"], settings.get("cell_options")):
-        asked |= {"cell": "none", "cell_options": None, "lstm_kwargs": None}
+    asked |= {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}}
     with torch.device("meta"):
-        network = RecurrentPolicy(observation_space, action_space, lambda _: 0.0, **asked)
-    check(network, stored)
+        policy = RecurrentPolicy(**asked, lr_schedule=lambda progress_remaining: 0.0)
+    check(policy, stored)
 
 
 def check(network: nn.Module, stored: Mapping[str, Tensor]) -> None:
@@ -62,6 +60,16 @@ def check(network: nn.Module, stored: Mapping[str, Tensor]) -> None:
         )
 
 
+def known_cell(name: Any, options: Mapping[str, Any] | None) -> tuple[Any, Mapping[str, Any] | None]:
+    """A cell and its options; if it, or what stores for it, is a user's, the one without memory."""
+    inner, its = name, options
+    while inner in CELLS:
+        if not _ours(CELLS[inner]):
+            return STAND_IN, None
+        inner, its = (its or {}).get("store"), (its or {}).get("store_options")
+    return name, options
+
+
 class _Least(BaseFeaturesExtractor):
     """In the place of a user's extractor: one feature, no weights."""
 
@@ -71,11 +79,3 @@ class _Least(BaseFeaturesExtractor):
 
 def _ours(cls: Any) -> bool:
     return str(getattr(cls, "__module__", "")).partition(".")[0] in HOMES
-
-
-def _knows_cells(name: Any, options: Any) -> bool:
-    """Whether a cell, and all that store for it, are ours; an unknown one is refused where it is built."""
-    if name in CELLS and not _ours(CELLS[name]):
-        return False
-    inner = dict(options or {})
-    return "store" not in inner or _knows_cells(inner["store"], inner.get("store_options"))

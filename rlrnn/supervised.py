@@ -18,7 +18,7 @@ import torch
 from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
-from rlrnn import compiled, saving
+from rlrnn import compiled, saving, sizing
 from rlrnn.checking import inputs_of, paired
 from rlrnn.deviations import CrossEntropy, Ctc, Deviation, Squared, Target
 from rlrnn.errors import FileFault, UserError
@@ -234,8 +234,13 @@ class SequenceLearner:
                 known["classes"] = np.array(known["classes"])
             deviation = object.__new__(_DEVIATIONS[learner.loss])
             vars(deviation).update(known)
+            features = int(stored.data["features"])
+            cell, options = sizing.known_cell(learner.cell, learner.cell_options)
+            with torch.device("meta"):
+                shape = features, deviation.outputs, learner.hidden_size, learner.n_layers
+                sizing.check(SequenceNetwork(cell, *shape, options or {}), stored.states["network"])
             with learner._alone():
-                learner._build(int(stored.data["features"]), deviation)
+                learner._build(features, deviation)
             learner.network_.load_state_dict(stored.states["network"])
             learner.history_ = stored.data["history"]
         except UserError:

@@ -23,7 +23,7 @@ ROOMS = {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
         *("policy_options", "states", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
         *("fitness", "evolution", "surface"),
-        *("surroundings",),
+        *("surroundings", "sizing"),
         *("packing", "deviations", "teaching", "supervised", "checking", "episodes", "imitation"),
     },
     "experiment": {

@@ -204,3 +204,14 @@ def test_where_contrib_asserts_our_error_is_an_assertion_too(tmp_path: Path) -> 
         make(library).save(tmp_path / "agent")
         with pytest.raises(AssertionError):
             library.load(tmp_path / "agent").learn(8)
+
+
+def test_custom_objects_replace_what_the_agent_has_and_add_nothing(tmp_path: Path) -> None:
+    agent = RecurrentPPO("MlpPolicy", "CartPole-v1", n_steps=4, policy_kwargs={"net_arch": []})
+    agent.save(tmp_path / "agent", exclude=["gamma", "observation_space"])
+    space = agent.observation_space
+    given = {"dummy": 1.0, "n_epochs": 3, "gamma": 0.5, "observation_space": space}
+    again = RecurrentPPO.load(tmp_path / "agent", custom_objects=given)
+    assert not hasattr(again, "dummy")
+    assert (again.n_epochs, again.gamma, again.observation_space) == (3, 0.5, space)
+    assert vars(RecurrentPPO.load(tmp_path / "agent", custom_objects=given, dummy=2.0))["dummy"] == 2.0

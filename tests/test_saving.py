@@ -263,7 +263,7 @@ def test_custom_objects_replace_and_fill() -> None:
     agent = loaded(content, custom_objects=given)
     assert agent.data["learning_rate"] == 0.1
     assert agent.data["gamma"] is abs
-    assert agent.data["new"] == 7
+    assert agent.data["new"] == 7 and agent.added == {"new"}
     assert agent.data["policy_kwargs"]["extractor"] is NatureCNN
     assert {"learning_rate", "policy_kwargs.extractor"}.isdisjoint(agent.missing)
     whole = loaded(content, custom_objects={"policy_kwargs": {"a": len}})
@@ -281,7 +281,7 @@ def test_require_says_what_is_missing_and_how_to_give_it() -> None:
         "give it to load, in custom_objects={'schedule': ...} or as the keyword schedule."
     )
     with pytest.raises(
-        UserError, match=r"'policy_kwargs\.extractor': .* policy_kwargs; or register the class"
+        UserError, match=r"'policy_kwargs\.extractor': .* policy_kwargs; to need this no more"
     ):
         require(agent, "policy_kwargs")
     with pytest.raises(UserError, match="n_steps, which was left out"):
@@ -297,7 +297,15 @@ def test_a_registered_class_travels_by_name(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UserError, match="'mine' belongs to Extractor"):
         encoding.register("mine", NatureCNN)
     monkeypatch.undo()
-    assert loaded(content).missing == {"extractor": "class mine"}
+    lacking = loaded(content)
+    assert lacking.missing == {"extractor": "class registered as 'mine'"}
+    with pytest.raises(UserError) as caught:
+        require(lacking, "extractor")
+    assert str(caught.value) == (
+        "the agent's file has extractor as the class registered as 'mine', which is not known here: before "
+        "loading, call rlrnn.encoding.register('mine', ...) with that class (in the shell: --import a module "
+        "that does), or give it to load, in custom_objects={'extractor': ...} or as the keyword extractor."
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ Where the compiled kernels know the whole network they do everything (``backprop
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -161,9 +162,16 @@ class Descent:
         bounds = [rows * i // count for i in range(count + 1)]
         return [batch.select(slice(*bounds[i : i + 2])) for i in range(count)] if count > 1 else [batch]
 
-    def clip(self, longest: float) -> None:
-        """Shorten the gradient to at most that norm."""
-        self.gradient.mul_((longest / (self.gradient.norm() + 1e-6)).clamp_(max=1.0))
+    def clip(self, longest: float) -> float:
+        """Shorten the gradient to at most that norm; its norm before. One that is not finite stays as it is.
+
+        Squares of numbers beyond 1e19 overflow: shortened by that norm, the gradient would be 0.
+        """
+        norm = self.gradient.norm()
+        before = float(norm)
+        if math.isfinite(before):
+            self.gradient.mul_((longest / (norm + 1e-6)).clamp_(max=1.0))
+        return before
 
     def close(self) -> None:
         """End the threads."""

@@ -7,6 +7,7 @@ minibatches of whole rows. Time is never shuffled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -32,7 +33,7 @@ from rlrnn.surface import Surface
 from rlrnn.surrogate import FIGURES, Objective, normalized
 from rlrnn.threads import keep_freed_memory, one_thread
 
-KL = FIGURES.index("approx_kl")
+KL, LOSS = FIGURES.index("approx_kl"), FIGURES.index("loss")
 FIRST_STATES = ("stored", "zero", "recomputed")
 
 
@@ -275,7 +276,9 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
                     if self.verbose >= 1:
                         print(f"Stopped at epoch {epoch}: KL divergence {figures[-1][KL]:.2f}")
                     break
-                descent.clip(self.max_grad_norm)
+                norm = descent.clip(self.max_grad_norm)
+                if not math.isfinite(norm + float(figures[-1][LOSS])):
+                    raise self._broken_down(float(figures[-1][LOSS]), norm)
                 self.policy.optimizer.step()
             self._n_updates += 1
             if not goes_on:
@@ -283,6 +286,15 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         # Statistics move between updates, never within one: the first ratio of an update is 1.
         network.observe(map_arrays(lambda a: a.flatten(0, 1), to_tensors(rollout.observations, self.device)))
         self._log(figures, clip_range, clip_range_vf)
+
+    def _broken_down(self, loss: float, norm: float) -> UserError:
+        """Said before such a gradient moves any weight."""
+        rewards = self.rollout_buffer.rewards
+        return UserError(
+            f"learning broke down after {self.num_timesteps} steps (the loss is {loss:g}, the gradient's norm "
+            f"{norm:g}, with rewards from {rewards.min():g} to {rewards.max():g}): try a smaller learning_rate "
+            "or max_grad_norm, or normalise observations and rewards."
+        )
 
     def _first_length(self) -> int:
         """Steps of each environment's first row: drawn for every epoch, so that rows are cut elsewhere."""
@@ -314,11 +326,6 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     def _log(self, figures: list[Tensor], clip_range: float, clip_range_vf: float | None) -> None:
         """SB3's keys; one transfer from the device for all of them."""
         table = torch.stack(figures).cpu().numpy()  # [minibatches, FIGURES]
-        if np.isnan(table).any():
-            raise UserError(
-                f"learning broke down after {self.num_timesteps} steps (the loss is not a number): try a "
-                "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
-            )
         for column, name in enumerate(FIGURES):
             value = table[-1, column] if name == "loss" else table[:, column].mean()
             self.logger.record(f"train/{name}", float(value))

@@ -27,11 +27,12 @@ def advantages(
     """
     following = np.where(truncated, final_values, values[1:])
     following[terminated] = 0.0
-    deltas = rewards + np.float32(gamma) * following - values[:-1]
     decay = np.where(terminated | truncated, np.float32(0.0), np.float32(gamma * gae_lambda))
     result = np.empty_like(rewards)
-    running = np.zeros_like(deltas[0])
-    for t in range(len(deltas) - 1, -1, -1):
-        running = deltas[t] + decay[t] * running
-        result[t] = running
+    with np.errstate(over="ignore", invalid="ignore"):  # the loss is looked at, and the learner says so
+        deltas = rewards + np.float32(gamma) * following - values[:-1]
+        running = np.zeros_like(deltas[0])
+        for t in range(len(deltas) - 1, -1, -1):
+            running = deltas[t] + decay[t] * running
+            result[t] = running
     return result

@@ -68,7 +68,9 @@ def teach(
                 optimizer.zero_grad()
                 loss = error(batch)
                 (loss / (len(batch) * typical)).backward()
-                nn.utils.clip_grad_norm_(weights, max_grad_norm)
+                norm = nn.utils.clip_grad_norm_(weights, max_grad_norm)
+                if not np.isfinite(loss.item() + norm.item()):  # clipped by an infinite norm, nothing moves
+                    raise _broken_down(epoch, learning_rate)
                 optimizer.step()
                 total += loss.item()
             module.eval()
@@ -80,10 +82,7 @@ def teach(
                 row["validation"] = judgement / float(targets[judged].sum())
             history.append(row)
             if not np.isfinite([*row.values()]).all():
-                raise UserError(
-                    f"learning broke down in epoch {epoch + 1} (the error is not a number): try a "
-                    f"learning_rate smaller than {learning_rate}, or inputs scaled to about -1 to 1."
-                )
+                raise _broken_down(epoch, learning_rate)
             display.show(row)
             since = 0 if row.get("validation", -np.inf) < best else since + 1
             if len(judged) and since == 0:
@@ -94,6 +93,13 @@ def teach(
     if kept:
         module.load_state_dict(kept)
     return history
+
+
+def _broken_down(epoch: int, learning_rate: float) -> UserError:
+    return UserError(
+        f"learning broke down in epoch {epoch + 1} (the error or its gradient is not a finite number): try a "
+        f"learning_rate smaller than {learning_rate}, or inputs scaled to about -1 to 1."
+    )
 
 
 def split(count: int, fraction: float, seed: int) -> tuple[Chosen, Chosen]:

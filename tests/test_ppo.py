@@ -223,6 +223,59 @@ def test_a_step_is_no_longer_than_max_grad_norm_allows() -> None:
         assert float((weights(agent) - before).norm()) == pytest.approx(longest, rel=1e-3)
 
 
+class Loud(Clock):
+    """Its rewards are large."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def step(self, action: Any) -> Any:
+        seen, reward, *rest = super().step(action)
+        return seen, self.scale * reward, *rest
+
+
+@pytest.mark.parametrize("by_kernels", [True, False])
+@pytest.mark.parametrize("scale", [1e25, 1e38])
+def test_rewards_too_large_to_learn_from_are_said_and_no_weight_is_lost(
+    scale: float, by_kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their squares overflow: the gradient's norm is infinite, and clipped by that it would be 0."""
+    if not by_kernels:
+        monkeypatch.setattr(descent.backprop, "fits", lambda network: False)
+    agent = learner(DummyVecEnv([lambda: Monitor(Loud(scale))]))
+    before = weights(agent)
+    with pytest.raises(UserError, match=r"broke down after 8 steps \(the loss is .*norm .*rewards from -?\d"):
+        agent.learn(16)
+    assert torch.equal(weights(agent), before)
+
+
+def test_a_gradient_of_infinite_norm_moves_nothing_though_the_loss_is_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As large observations bring it about."""
+    descend = Descent.__call__
+
+    def large(self: Descent, batch: Rows, objective: Objective) -> Tensor:
+        figures = descend(self, batch, objective)
+        self.gradient.fill_(1e30)
+        return figures
+
+    monkeypatch.setattr(Descent, "__call__", large)
+    agent = learner()
+    before = weights(agent)
+    with pytest.raises(UserError, match=r"the loss is -?\d.*the gradient's norm inf"):
+        agent.learn(16)
+    assert torch.equal(weights(agent), before)
+
+
+def test_large_rewards_are_learned_from_as_long_as_their_squares_are_numbers() -> None:
+    agent = learner(DummyVecEnv([lambda: Monitor(Loud(1e15))]))
+    before = weights(agent)
+    agent.learn(8)
+    assert (weights(agent) != before).any() and weights(agent).isfinite().all()
+
+
 @pytest.mark.parametrize(
     "policy", ["MlpPolicy", "MlpGruPolicy", "MlpLstmPolicy", "MlpElmanPolicy", "MlpFirPolicy"]
 )

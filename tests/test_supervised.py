@@ -291,7 +291,7 @@ def test_what_was_not_learned_is_refused() -> None:
         SequenceLearner(learning_rate=-1)
     with pytest.raises(UserError, match="seed is -1"):
         SequenceLearner(seed=-1)
-    with pytest.raises(UserError, match="error is not a number"):
+    with pytest.raises(UserError, match="error or its gradient is not a finite number"):
         SequenceLearner(hidden_size=2).fit([np.full((2, 1), 1e30)], [1e30], epochs=1, progress=False)
 
 

@@ -178,13 +178,14 @@ class Witness:
 
     def __init__(self, network: RecurrentNetwork, members: int) -> None:
         normalizers: Any = network.sensors.normalizers
+        self.keys = {field: key for key, field in network.sensors.fields.items()}
         self.means = {name: part.mean.double().numpy() for name, part in normalizers.items()}
         self.moments: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
 
     def see(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
         """What these members [m] are shown, whose rows of the observation [n, ...] begin at ``first`` [m]."""
         for name, mean in self.means.items():
-            part = observation[name.removeprefix("field_")] if isinstance(observation, dict) else observation
+            part = observation[self.keys[name]] if isinstance(observation, dict) else observation
             apart, moments = part - mean, self.moments[name]
             rows = np.concatenate((first[1:], [len(part)])) - first
             moments[0, members] += rows.reshape(-1, *[1] * mean.ndim)
@@ -205,8 +206,8 @@ def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:
         normalizer: Any = network.sensors.normalizers[name]
         shift = total / count
         tensors = (
-            normalizer.mean.double() + torch.from_numpy(shift),
-            torch.from_numpy(squares / count - shift**2),
+            normalizer.mean.double() + torch.as_tensor(shift),
+            torch.as_tensor(squares / count - shift**2),
         )
         normalizer.fold(*tensors, float(count.flat[0]))
 

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -21,6 +20,7 @@ from rlrnn.evolution import Evolution
 from rlrnn.imports import import_module
 from rlrnn.ppo import RecurrentPPO
 from rlrnn.recipes import PpoRecipe, Recipe, Schedule, to_mapping
+from rlrnn.sensors import is_convolvable
 
 Agent: TypeAlias = RecurrentPPO | Evolution
 LEARNERS: dict[str, type[RecurrentPPO] | type[Evolution]] = {
@@ -126,7 +126,7 @@ def policy_name(observations: spaces.Space[Any]) -> str:
     """The policy that fits an observation space; ``cell`` says what memory it has."""
     if isinstance(observations, spaces.Dict):
         return "MultiInputPolicy"
-    return "CnnPolicy" if is_image_space(observations) else "MlpPolicy"
+    return "CnnPolicy" if is_convolvable(observations) else "MlpPolicy"
 
 
 def _copies(recipe: Recipe, game: Game) -> int:

@@ -26,10 +26,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
-from rlrnn import acting, saving, sizing
+from rlrnn import acting, arrays, saving, sizing
 from rlrnn.actuators import Distribution
 from rlrnn.cells import CELLS
-from rlrnn.errors import OptionsError, UserError
+from rlrnn.errors import EnvironmentFault, OptionsError, UserError
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.policy_options import cell_options_of, critic_of, one_of, widths_of
 from rlrnn.states import StateParts
@@ -197,6 +197,22 @@ class RecurrentPolicy(BasePolicy):
         """obs [B, ...], state (``RNNStates`` or its ``vf``, or [B, S]), episode_starts [B] -> values [B]."""
         starts = episode_starts.bool()
         return self.network.value_of(obs, starts, self.parts.for_critic(lstm_states, starts))
+
+    def obs_to_tensor(
+        self, observation: np.ndarray | dict[str, np.ndarray]
+    ) -> tuple[PyTorchObs, bool]:
+        """As SB3 does, and refused where numbers lie outside of the observation space."""
+        tensor, batched = super().obs_to_tensor(observation)
+        for key, part in tensor.items() if isinstance(tensor, dict) else (("", tensor),):
+            space = self.observation_space[key] if isinstance(tensor, dict) else self.observation_space  # type: ignore[index]
+            found = arrays.flaw(part.cpu().numpy(), space)
+            if found is not None:
+                row, number, rule = found
+                raise EnvironmentFault(
+                    f"the observation of environment {row} has {number}{f' in {key!r}' if key else ''}: {rule}, so "
+                    "the game or a wrapper around it needs mending."
+                )
+        return tensor, batched
 
     def reset_noise(self, n_envs: int = 1) -> None:
         """Draw new gSDE exploration matrices."""

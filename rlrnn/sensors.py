@@ -11,13 +11,24 @@ from typing import Any, TypeAlias
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.preprocessing import (
+    is_image_space,
+    is_image_space_channels_first,
+    preprocess_obs,
+)
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
 from torch import Tensor, nn
 
 from rlrnn.errors import UserError
 
 Observation: TypeAlias = Tensor | dict[str, Tensor]
+
+SMALLEST_IMAGE = 36  # pixels of a side that NatureCNN's three layers need
 
 
 class RunningNormalizer(nn.Module):
@@ -78,14 +89,24 @@ class Sensors(nn.Module):
         check_supported(space)
         self.space = space
         self.normalize_images = normalize_images
-        self.extractor = extractor_class(space, **extractor_options)
+        parts: dict[Any, spaces.Space[Any]] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        # SB3's extractors make a module of each key and want an axis; a user's own are given what there is.
+        self.adapts = extractor_class in (FlattenExtractor, CombinedExtractor)
+        self.names = module_names({key: key for key in parts})
+        if self.adapts:
+            known = {self.names[key]: _with_axis(part) for key, part in parts.items()}
+            given = spaces.Dict(list(known.items())) if isinstance(space, spaces.Dict) else _with_axis(space)
+        else:
+            given = space
+        _check_images(parts, extractor_class, normalize_images)
+        self.extractor = extractor_class(given, **extractor_options)
         self.output_size: int = self.extractor.features_dim
+        self.fields = module_names({key: f"field_{key}" for key in parts})
         self.normalizers = nn.ModuleDict()
         if normalize_observations:
-            parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
             for key, part in parts.items():
                 if isinstance(part, spaces.Box) and not is_image_space(part):
-                    self.normalizers[f"field_{key}"] = RunningNormalizer(part.shape)
+                    self.normalizers[self.fields[key]] = RunningNormalizer(part.shape)
 
     def forward(self, observation: Observation) -> Tensor:
         prepared = preprocess_obs(self._from_zero(observation), self.space, self.normalize_images)
@@ -94,17 +115,22 @@ class Sensors(nn.Module):
                 prepared = {key: self._normalize(key, value) for key, value in prepared.items()}
             else:
                 prepared = self._normalize("", prepared)
+        if self.adapts:
+            if isinstance(prepared, dict):
+                prepared = {self.names[key]: _axis(value) for key, value in prepared.items()}
+            else:
+                prepared = _axis(prepared)
         features: Tensor = self.extractor(prepared)
         return features
 
     def update(self, observation: Observation) -> None:
         """Fold observations [N, ...] into the statistics: never within an update, whose ratios start at 1."""
         for key, value in observation.items() if isinstance(observation, dict) else (("", observation),):
-            if f"field_{key}" in self.normalizers:
-                self.normalizers[f"field_{key}"].update(value)  # type: ignore[operator]
+            if self.fields[key] in self.normalizers:
+                self.normalizers[self.fields[key]].update(value)  # type: ignore[operator]
 
     def _normalize(self, key: str, value: Tensor) -> Tensor:
-        name = f"field_{key}"
+        name = self.fields[key]
         return self.normalizers[name](value) if name in self.normalizers else value
 
     def _from_zero(self, observation: Observation) -> Observation:
@@ -122,10 +148,80 @@ def _shift(value: Tensor, space: spaces.Space[Any]) -> Tensor:
     return value - torch.as_tensor(start, device=value.device)
 
 
+def _with_axis(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """A Box of one number as a vector of one."""
+    if isinstance(space, spaces.Box) and space.shape == ():
+        return spaces.Box(space.low.reshape(1), space.high.reshape(1), dtype=space.dtype.type)
+    return space
+
+
+def _axis(value: Tensor) -> Tensor:
+    """[N] -> [N, 1]; what has features stays as it is."""
+    return value.unsqueeze(-1) if value.dim() == 1 else value
+
+
+def module_names(wanted: Mapping[Any, Any]) -> dict[Any, str]:
+    """For each key the name of a module: what is wanted where torch takes it, else one like it; all differ."""
+    names: dict[Any, str] = {}
+    for plain in (True, False):  # those that torch takes come first, so that none loses its name
+        for key, name in wanted.items():
+            if _names_a_module(name) == plain:
+                chosen = name if plain else f"{name}_".replace(".", "_")
+                while chosen in names.values():
+                    chosen += "_"
+                names[key] = chosen
+    return {key: names[key] for key in wanted}
+
+
+def _names_a_module(name: Any) -> bool:
+    return isinstance(name, str) and name != "" and "." not in name and not hasattr(_NO_MODULES, name)
+
+
+_NO_MODULES = nn.ModuleDict()
+
+
+def is_convolvable(space: spaces.Space[Any]) -> bool:
+    """Whether SB3's convolutions fit: images [C, H, W] or [H, W, C] that are large enough."""
+    return is_image_space(space) and min(_sides(space)) >= SMALLEST_IMAGE
+
+
+def _sides(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """Height and width of an image."""
+    assert space.shape is not None
+    return space.shape[1:] if is_image_space_channels_first(space) else space.shape[:2]  # type: ignore[arg-type]
+
+
+def _check_images(
+    parts: Mapping[Any, spaces.Space[Any]],
+    extractor_class: type[BaseFeaturesExtractor],
+    normalize_images: bool,
+) -> None:
+    """Refuse images that are too small for SB3's convolutions."""
+    if not issubclass(extractor_class, NatureCNN | CombinedExtractor):
+        return
+    for key, part in parts.items():
+        if is_image_space(part, normalized_image=not normalize_images) and min(_sides(part)) < SMALLEST_IMAGE:
+            one = issubclass(extractor_class, NatureCNN)
+            height, width = _sides(part)
+            raise UserError(
+                f"the images{'' if one else f' {key!r}'} are {width} x {height} pixels, but "
+                f"{extractor_class.__name__} needs at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE}: enlarge them "
+                "(gymnasium.wrappers.ResizeObservation), give a features_extractor_class of your own, or "
+                + ("take an Mlp policy" if one else "the wrapper flatten")
+                + ", which reads pixels as plain numbers."
+            )
+
+
 def check_supported(space: spaces.Space[Any]) -> None:
     """Refuse the observation spaces that no sensor fits."""
-    for part in space.spaces.values() if isinstance(space, spaces.Dict) else (space,):
+    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    for part in parts:
         _check_part(part)
+    if not parts or any(0 in (part.shape or ()) for part in parts):
+        raise UserError(
+            f"the observation space {space} has {'a part without' if parts else 'no'} numbers, so that there is "
+            "nothing to see: leave such a part out, or show a Box of shape (1,) that is always 0."
+        )
 
 
 def _check_part(space: spaces.Space[Any]) -> None:

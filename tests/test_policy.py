@@ -13,9 +13,9 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from tiny_games import clocks
 from torch import nn
 
-from rlrnn import RecurrentPolicy, RecurrentPPO
+from rlrnn import Player, RecurrentPolicy, RecurrentPPO
 from rlrnn.cells import CELLS, Gru, register_cell
-from rlrnn.errors import OptionsError, UserError
+from rlrnn.errors import EnvironmentFault, OptionsError, UserError
 from rlrnn.network import CRITICS
 from rlrnn.policy import policy_named
 
@@ -262,6 +262,25 @@ def test_squashed_actions_mean_the_same_in_training_and_in_predict() -> None:
 def test_a_reset_tuple_as_observation_is_explained() -> None:
     with pytest.raises(UserError, match=r"obs, info = env\.reset\(\)"):
         make().predict((see(1), {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "observation", "said"),
+    [
+        ("MlpGruPolicy", spaces.Discrete(4, start=1), [1, 5], r"has 5: it must lie in Discrete\(4, start=1\)"),
+        ("MlpGruPolicy", spaces.MultiDiscrete([2, 3]), [[0, 0], [1, -1]], "has -1: it must lie in MultiDiscrete"),
+        ("MlpGruPolicy", VECTOR, [[0, 0, 0], [0, np.nan, 0]], "has nan: it must be a finite number"),
+        ("MultiInputGruPolicy", KEYED, {"a": np.zeros((2, 3)), "b": np.array([1, 0])}, "has 0 in 'b': it must lie"),
+    ],
+)
+def test_an_observation_outside_of_its_space_is_refused(
+    name: str, space: spaces.Space[Any], observation: Any, said: str
+) -> None:
+    policy = make(name, space)
+    observation = observation if isinstance(observation, dict) else np.array(observation)
+    for act in (policy.predict, Player(policy, 2).act):
+        with pytest.raises(EnvironmentFault, match=f"observation of environment 1 {said}"):
+            act(observation)
 
 
 def test_predict_leaves_no_gradient_and_switches_dropout_off() -> None:

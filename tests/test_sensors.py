@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+from torch import nn
 
 from rlrnn.errors import UserError
-from rlrnn.sensors import RunningNormalizer, Sensors
+from rlrnn.learners import policy_name
+from rlrnn.sensors import RunningNormalizer, Sensors, check_supported, is_convolvable, module_names
 
 
 def sense(space: spaces.Space[Any], *observations: Any, **options: Any) -> list[list[float]]:
@@ -143,3 +145,75 @@ def test_observation_spaces_that_no_sensor_fits_are_refused_with_the_remedy() ->
             Sensors(space, FlattenExtractor, {})
         with pytest.raises(UserError, match="not supported"):
             Sensors(spaces.Dict({"a": space}), CombinedExtractor, {})
+
+
+# ---- what torch cannot name, or has no axis
+
+ONE = spaces.Box(-1, 1, ())
+ROW = spaces.Box(-1, 1, (2,))
+PICTURE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+
+
+def test_names_of_modules_are_the_keys_where_torch_takes_them() -> None:
+    keys = ["a", "a.b", "a_b_", 1, "1", "", "keys", "training", "a%b", "field_a.b"]
+    names = module_names({key: key for key in keys})
+    assert len(set(names.values())) == len(keys) and list(names) == keys
+    nn.ModuleDict({name: nn.Identity() for name in names.values()})
+    kept = ["a", "a_b_", "1", "a%b"]  # agents saved before hold weights under these names
+    assert [names[key] for key in kept] == kept
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_any_keys_and_numbers_without_an_axis_are_seen(normalize: bool) -> None:
+    odd = {"a.b": ROW, 1: ONE, "keys": spaces.Discrete(3), "": ONE, "a_b_": PICTURE}
+    plain = dict(zip(("v", "w", "x", "y", "z"), odd.values(), strict=True))
+    values = dict(
+        zip(
+            odd,
+            (
+                torch.rand(4, 2),
+                torch.rand(4),
+                torch.tensor([0, 1, 2, 0]),
+                torch.rand(4),
+                torch.randint(256, (4, 3, 36, 36)),
+            ),
+            strict=True,
+        )
+    )
+    seen = []
+    for space in (odd, plain):
+        torch.manual_seed(0)
+        options = {"cnn_output_dim": 3}
+        made = Sensors(
+            spaces.Dict(list(space.items())), CombinedExtractor, options, normalize_observations=normalize
+        )
+        observation = dict(zip(space, values.values(), strict=True))
+        made.update(observation)
+        seen.append(made(observation))
+        made.load_state_dict(made.state_dict())
+    assert seen[0].shape == (4, 2 + 1 + 3 + 1 + 3) and torch.equal(*seen)
+
+
+def test_a_number_without_an_axis_is_one_feature() -> None:
+    assert Sensors(ONE, FlattenExtractor, {})(torch.tensor([0.5, -1.0])).tolist() == [[0.5], [-1.0]]
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(-1, 1, (0,)), spaces.Dict({}), spaces.Dict({"a": spaces.Box(-1, 1, (0, 3)), "b": ROW})]
+)
+def test_spaces_without_numbers_are_refused(space: spaces.Space[Any]) -> None:
+    with pytest.raises(UserError, match="numbers, so that there is nothing to see"):
+        check_supported(space)
+
+
+@pytest.mark.parametrize("shape", [(3, 35, 60), (60, 35, 1), (35, 60, 3)])
+def test_images_too_small_for_convolutions_are_refused_with_their_size(shape: tuple[int, ...]) -> None:
+    image = spaces.Box(0, 255, shape, np.uint8)
+    size = "60 x 35" if shape != (60, 35, 1) else "35 x 60"
+    with pytest.raises(UserError, match=f"the images are {size} pixels.*at least 36 x 36.*Mlp policy"):
+        Sensors(image, NatureCNN, {})
+    with pytest.raises(UserError, match=f"the images 'eye' are {size} pixels.*wrapper flatten"):
+        Sensors(spaces.Dict({"eye": image}), CombinedExtractor, {})
+    assert not is_convolvable(image) and is_convolvable(PICTURE)
+    assert Sensors(image, FlattenExtractor, {}).output_size == np.prod(shape)
+    assert policy_name(image) == "MlpPolicy" and policy_name(PICTURE) == "CnnPolicy"

@@ -11,9 +11,10 @@ from scipy import stats
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 from toy_envs import Walk
 
-from rlrnn.errors import UserError
+from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.vec import from_envs, vectorize
 from rlrnn.wrappers import WRAPPERS, Noise, Previous, wrap
+from rlrnn.wrappers.vectors import encode
 
 Episode = tuple[list[Any], list[Any], list[float]]  # observations 0..T, actions 0..T-1, rewards 0..T-1
 
@@ -446,3 +447,12 @@ def test_a_vec_env_that_keeps_its_last_observations_to_itself() -> None:
 def test_mistakes_are_answered_by_what_is_allowed(space: gym.Space, spec: Any, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         wrap(tour(space), [spec])
+
+
+@pytest.mark.parametrize(
+    ("space", "seen"),
+    [(Discrete(3), -1), (Discrete(3), 3), (Discrete(3, start=5), 4), (MultiDiscrete([2, 3]), [0, -1])],
+)
+def test_a_number_outside_of_its_space_is_not_written_as_another(space: Any, seen: Any) -> None:
+    with pytest.raises(EnvironmentFault, match=r"given -?\d to write one-hot: it must lie in "):
+        encode(space, np.array([space.start, seen]))

@@ -7,7 +7,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from numpy.typing import NDArray
 
-from rlrnn.errors import UserError
+from rlrnn.arrays import flaw
+from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.view import Array
 
 
@@ -45,6 +46,12 @@ def encode(space: Space[Any], values: Array) -> NDArray[np.float32]:
     flat = values.reshape(len(values), -1)
     if not isinstance(space, Discrete | MultiDiscrete):
         return flat.astype(np.float32)
+    found = flaw(values, space)
+    if found is not None:  # a number below the first would be taken for one of the last
+        _, number, rule = found
+        raise EnvironmentFault(
+            f"a wrapper was given {number} to write one-hot: {rule}, so the game or a wrapper beneath needs mending."
+        )
     columns = (flat - np.ravel(space.start)).T  # [numbers, N] from 0
     hot = [np.eye(n, dtype=np.float32)[column] for n, column in zip(_sizes(space), columns, strict=True)]
     return np.concatenate(hot, axis=1)

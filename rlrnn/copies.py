@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 from numpy.typing import NDArray
 
-from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError, game_fault
+from rlrnn.processes import beat
 
 Maker = Callable[[], gym.Env[Any, Any]]
 Observations = Any  # [B, ...], or a dict of such arrays for a Dict space
@@ -79,6 +80,28 @@ def put(batch: Observations, rows: Any, observations: Any) -> None:
         batch[rows] = observations
 
 
+def put_one(batch: Observations, row: int, observation: Any) -> None:
+    """Copy one observation into a row of a batch; refuses what the space's type and shape cannot hold."""
+    if isinstance(batch, dict):
+        for key, part in batch.items():
+            put_one(part, row, observation[key])
+        return
+    given = np.asarray(observation)
+    if given.size != batch[row].size:  # numpy would repeat it
+        raise ValueError(f"an observation of shape {given.shape} where the space has {batch.shape[1:]}")
+    batch[row] = given
+    if batch.dtype.kind in "biu" and given.dtype != batch.dtype and (batch[row] != given).any():
+        odd = given[batch[row] != given].flat[0]
+        raise ValueError(f"an observation with {odd}, which the space's type {batch.dtype} cannot hold")
+
+
+def points(reward: Any) -> float:
+    """The reward of a step as a number; refuses texts and whatever else is none."""
+    if isinstance(reward, str | bytes) or not hasattr(reward, "__float__"):
+        raise TypeError(f"the reward {reward!r} is no number but a {type(reward).__name__}")
+    return float(reward)
+
+
 def take(batch: Observations, rows: Any) -> Observations:
     """These rows of a batch."""
     return {key: part[rows] for key, part in batch.items()} if isinstance(batch, dict) else batch[rows]
@@ -101,12 +124,13 @@ class Copies:
         try:
             for maker in makers:
                 self.envs.append(maker())
+                beat()
             lead = self.envs[0]
             self.name = name or (lead.spec.id if lead.spec else type(lead.unwrapped).__name__)
             self._check()
         except BaseException as error:
             self.close()
-            if isinstance(error, UserError) or not isinstance(error, Exception):
+            if isinstance(error, UserError) or not isinstance(error, GAME_ERRORS):
                 raise
             raise self._fault(len(self.envs), "its constructor", error) from error
         self._space = self.envs[0].observation_space
@@ -135,10 +159,11 @@ class Copies:
         for i, (env, seed, option) in enumerate(zip(self.envs, seeds, options, strict=True)):
             try:
                 first, info = env.reset(seed=seed, **({"options": option} if option else {}))
-                put(observations, i, first)
-            except Exception as error:
+                put_one(observations, i, first)
+                infos.append(dict(info))
+            except GAME_ERRORS as error:
                 raise self._fault(i, "reset()", error) from error
-            infos.append(dict(info))
+            beat()
         return observations, infos
 
     def start(self, actions: Any) -> None:
@@ -160,19 +185,20 @@ class Copies:
         for i, env in enumerate(self.envs):
             where = "step()"
             try:
-                observation, rewards[i], over, cut, info = env.step(actions[i])
-                terminated[i], truncated[i] = over, cut
+                observation, reward, over, cut, info = env.step(actions[i])
+                rewards[i], terminated[i], truncated[i] = points(reward), over, cut
                 infos.append(dict(info))
                 if over or cut:
                     final = empty_batch(self._space, 1)  # a copy: reset may write into the same array
-                    put(final, 0, observation)
+                    put_one(final, 0, observation)
                     finals.append(final)
                     where = "reset()"
                     observation, info = env.reset()
                     begun.append(dict(info))
-                put(observations, i, observation)
-            except Exception as error:
+                put_one(observations, i, observation)
+            except GAME_ERRORS as error:
                 raise self._fault(i, where, error) from error
+            beat()
         last = join(finals) if finals else empty_batch(self._space, 0)
         return Step(observations, rewards, terminated, truncated, infos, last, begun)
 
@@ -182,11 +208,12 @@ class Copies:
         ended = np.empty(len(copies), np.bool_)
         for row, i in enumerate(copies):
             try:
-                observation, rewards[row], over, cut, _ = self.envs[i].step(actions[row])
-                ended[row] = over or cut
-                put(observations, row, observation)
-            except Exception as error:
+                observation, reward, over, cut, _ = self.envs[i].step(actions[row])
+                rewards[row], ended[row] = points(reward), over or cut
+                put_one(observations, row, observation)
+            except GAME_ERRORS as error:
                 raise self._fault(i, "step()", error) from error
+            beat()
         return Played(observations, rewards, ended)
 
     def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
@@ -208,7 +235,7 @@ class Copies:
             function = self.envs[i].get_wrapper_attr(method)
             try:
                 results.append(function(*args, **kwargs))
-            except Exception as error:
+            except GAME_ERRORS as error:
                 raise self._fault(i, f"{method}()", error) from error
         return results
 
@@ -217,14 +244,20 @@ class Copies:
         return [_is_wrapped(self.envs[i], wrapper) for i in copies]
 
     def close(self) -> None:
-        """Close every copy."""
-        for env in self.envs:
-            env.close()
+        """Close every copy; what one raises is told, and keeps neither the others nor the results."""
+        for i, env in enumerate(self.envs):
+            try:
+                env.close()
+            except GAME_ERRORS as error:
+                tell(self._fault(i, "close()", error))
 
-    def _fault(self, i: int, where: str, error: Exception) -> EnvironmentFault:
-        return EnvironmentFault(
-            f"Copy {self.first + i} of {self.name} raised {type(error).__name__} in {where}: {error}"
-        )
+    def _fault(self, i: int, where: str, error: BaseException) -> EnvironmentFault:
+        return game_fault(f"Copy {self.first + i} of {self.name}", where, error)
+
+
+def tell(fault: EnvironmentFault) -> None:
+    """Say on stderr what went wrong where nothing is lost by it."""
+    print(f"rlrnn: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
 def _is_wrapped(env: gym.Env[Any, Any], wrapper: type) -> bool:

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
-from rlrnn import population
+from rlrnn import arrays, population
 from rlrnn.buffers import map_arrays
 from rlrnn.errors import UserError
 from rlrnn.network import RecurrentNetwork
@@ -153,10 +154,12 @@ def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[i
     points, lengths = np.zeros(len(playing)), np.zeros(len(playing), np.int64)
     won = np.zeros(len(playing))  # [n] by those still playing
     observation, steps = env.open(list(seeds) * members), 0
+    name = getattr(env, "name", "the game")
     while True:
         if witness.moments:
             witness.see(observation, present, first)
         beat()
+        arrays.check_length(steps, name)
         observation, rewards, ended = env.play(crowd.act(observation, playing, present))
         won, steps = won + rewards, steps + 1
         if ended.any():
@@ -225,32 +228,53 @@ def set_statistics(network: RecurrentNetwork, kept: Mapping[str, Array]) -> None
 class Stepped:
     """SB3's own vector environments, which know no rounds: all are stepped on, whoever has ended.
 
-    Those out of the round do as the first of those in it does, which any game takes.
+    Those out of the round do as the first of those in it does, which any game takes. A wrapper that ends an
+    episode with a lost life, and resets the game only when the last one is gone, begins a round wherever the
+    game stands; what is counted are the points of the round.
     """
 
     def __init__(self, env: VecEnv) -> None:
         self.env, self.num_envs = env, env.num_envs
+        layers = [env]
+        while isinstance(layers[-1], VecEnvWrapper):
+            layers.append(layers[-1].venv)
+        self._seeded = [layers[-1], *layers[:-1]]  # wrappers of ours have seeds of their own
+        # SB3's Monitor counts beneath what wrappers make of rewards, and through a reset that is none; what
+        # counts anew with every reset needs no such care.
+        counting = getattr(layers[-1], "counting", False) or any(isinstance(v, VecMonitor) for v in layers)
+        self._monitored = not counting and all(env.env_is_wrapped(Monitor))
+        self._before = np.zeros(self.num_envs)  # [B] points that its game had won before the round
 
     def open(self, seeds: Sequence[int]) -> Any:
         """Begin a round: the first copies play one episode each, of these seeds."""
-        env, layers = self.env, [self.env.unwrapped]
-        while isinstance(env, VecEnvWrapper):  # ours have seeds of their own
-            layers.append(env)
-            env = env.venv
-        for layer in layers:
+        for layer in self._seeded:
             layer._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
-        self.playing, self.won = np.arange(len(seeds)), np.zeros(self.num_envs)
-        return map_arrays(lambda part: part[: len(seeds)], self.env.reset())
+        self.playing, self.won, self.steps = np.arange(len(seeds)), np.zeros(self.num_envs), 0
+        observation = arrays.observed(
+            self.env.reset(), self.env.observation_space, self.num_envs, "the beginning of a round"
+        )
+        if self._monitored:
+            self._before = self._counted(range(self.num_envs))
+        return map_arrays(lambda part: part[: len(seeds)], observation)
 
     def play(self, actions: Array) -> tuple[Any, Array, Array]:
         """One step of those still playing: what they see [n, ...], win [n], and whether they ended [n]."""
         done = np.repeat(actions[:1], self.num_envs, axis=0)
         done[self.playing] = actions
-        observation, rewards, dones, infos = self.env.step(done)
+        answer = self.env.step(done)
+        self.steps += 1
+        when = f"step {self.steps} of a round"
+        observation, rewards, dones, infos = arrays.stepped(
+            answer, self.env.observation_space, self.num_envs, when
+        )
         points = rewards.astype(np.float64)
-        for b in np.flatnonzero(dones):
-            if "episode" in infos[b]:  # counted by SB3's Monitor, beneath what wrappers make of rewards
-                points[b] = infos[b]["episode"]["r"] - self.won[b]
+        ended = np.flatnonzero(dones).tolist()
+        told = [b for b in ended if "episode" in infos[b]]
+        for b in told:
+            points[b] = infos[b]["episode"]["r"] - self._before[b] - self.won[b]
+        lives = [b for b in ended if b not in told and b in self.playing] if self._monitored else []
+        if lives:
+            points[lives] = self._counted(lives) - self._before[lives] - self.won[lives]
         self.won += points
         now = self.playing
         return map_arrays(lambda part: part[now], observation), points[now], dones[now]
@@ -258,3 +282,7 @@ class Stepped:
     def keep(self, rows: npt.NDArray[np.intp]) -> None:
         """Go on with these of those still playing."""
         self.playing = self.playing[rows]
+
+    def _counted(self, copies: Sequence[int]) -> Array:
+        """What the Monitors of these copies have counted of the episodes under way: [n]."""
+        return np.array([sum(rewards) for rewards in self.env.get_attr("rewards", copies)], np.float64)

@@ -13,7 +13,7 @@ from gymnasium.spaces import Dict, Tuple
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.wrappers import FlattenObservation
 
-from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault, MissingExtraError, UserError, game_fault, place
 
 HOMES = {  # how an id begins: (the module whose import registers it, the extra that installs the module)
     "rlrnn/": ("rlrnn.games", ""),
@@ -88,11 +88,13 @@ def clear_errors(spec: EnvSpec, entry_point: Any, kwargs: Mapping[str, Any]) -> 
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         extra = next((name for home, name in EXTRAS.items() if str(entry_point).startswith(home)), "")
         raise MissingExtraError(_missing(spec.id, error, extra)) from error
-    except Exception as error:
+    except GAME_ERRORS as error:
         given = f" with {dict(kwargs)}" if kwargs else ""
         known = f" It takes {_parameters(entry_point)}." if isinstance(error, TypeError) else ""
+        if isinstance(error, SystemExit):
+            raise game_fault(f"{spec.id}{given}", "its constructor", error) from error
         raise EnvironmentFault(
-            f"Making {spec.id}{given} raised {type(error).__name__}: {error}.{known}"
+            f"Making {spec.id}{given} raised {type(error).__name__}: {error}{place(error)}.{known}"
         ) from error
 
 

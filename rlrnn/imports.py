@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 
-from rlrnn.errors import UserError
+from rlrnn.errors import GAME_ERRORS, UserError, place
 
 
 def import_module(name: str) -> None:
@@ -31,8 +30,6 @@ def import_module(name: str) -> None:
 def _execute(module: str, name: str) -> None:
     try:
         importlib.import_module(module)
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        # A SyntaxError says by itself where it is.
-        place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
-        raise UserError(f"--import {name} raised {type(error).__name__}: {error}{place}.") from None
+    except GAME_ERRORS as error:
+        where = "" if isinstance(error, SyntaxError) else place(error)  # which says by itself where it is
+        raise UserError(f"--import {name} raised {type(error).__name__}: {error}{where}.") from error

@@ -1,7 +1,7 @@
 """A Gymnasium vector environment that resets finished copies within the step, as a batch of copies."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,18 @@ from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from rlrnn.copies import Description, Observations, Step, check_spaces, empty_batch, put, take
-from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.copies import (
+    Description,
+    Observations,
+    Step,
+    check_spaces,
+    empty_batch,
+    put,
+    put_one,
+    take,
+    tell,
+)
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError, game_fault
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.ids import clear_errors
 
@@ -75,6 +85,26 @@ class Seen(VectorWrapper[Any, Any, Any]):
         return tuple(np.repeat(picture[..., None], 3, axis=2) for picture in pictures)
 
 
+def forms(seeds: list[int | None]) -> Iterator[Any]:
+    """What a vector environment may be asked to reset with, so that copy b has seed b of these.
+
+    Neighbouring seeds are one int, to which every vector environment adds the copy itself. Others are a list
+    for Gymnasium's own and an array for ale-py, which seeds its games by 31 bits: where larger numbers are
+    refused, their lower 31 bits stand for them.
+    """
+    known = [seed for seed in seeds if seed is not None]
+    if len(known) < len(seeds):
+        yield seeds if known else None
+        return
+    small = [seed % 2**31 for seed in known]
+    for numbers in (known, small) if small != known else (known,):
+        if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+            yield numbers[0]
+        else:
+            yield numbers
+            yield np.array(numbers)
+
+
 class Native:
     """B copies that one vector environment steps as arrays.
 
@@ -108,18 +138,31 @@ class Native:
         """Begin an episode in every copy; returns (observations [B, ...], infos [B])."""
         if any(option != options[0] for option in options):
             raise UserError(f"{self.name} steps its copies as one; give all of them the same reset options.")
-        seed: Any = list(seeds)
-        if all(value is None for value in seed):
-            seed = None
-        elif None not in seed and seed == list(range(seed[0], seed[0] + len(seed))):
-            seed = seed[0]  # the one form that every vector environment takes; it adds the copy itself
         try:
-            observations, infos = self.env.reset(seed=seed, options=dict(options[0]) or None)
+            observations, infos = self._reset(list(seeds), dict(options[0]) or None)
             return self._copy(observations), split(infos, self.env.num_envs)
         except UserError:
             raise
-        except Exception as error:
+        except GAME_ERRORS as error:
             raise self._fault("reset()", error) from error
+
+    def _reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        """Reset with the seeds in the first form that the environment takes."""
+        refused: Exception | None = None
+        for seed in forms(seeds):
+            try:
+                return self.env.reset(seed=seed, options=options)
+            except (TypeError, ValueError, OverflowError) as error:
+                if isinstance(error, UserError) or seed is None:
+                    raise
+                refused = refused or error
+        assert refused is not None
+        if isinstance(seed, int):
+            raise refused
+        raise EnvironmentFault(
+            f"{self.name} takes no seed for each copy ({type(refused).__name__} in reset(): {refused}), "
+            "which evolution's rounds need: play single environments instead (rlrnn.vec.from_envs)."
+        ) from refused
 
     def get_state(self) -> dict[str, Any] | None:
         """What the environment says everything depends on, if it is one of ours."""
@@ -147,7 +190,7 @@ class Native:
             )
         except UserError:
             raise
-        except Exception as error:
+        except GAME_ERRORS as error:
             raise self._fault("step()", error) from error
 
     def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
@@ -189,8 +232,11 @@ class Native:
         return [False] * len(copies)
 
     def close(self) -> None:
-        """Close the vector environment."""
-        self.env.close()
+        """Close the vector environment; what it raises is told, and keeps no results."""
+        try:
+            self.env.close()
+        except GAME_ERRORS as error:
+            tell(self._fault("close()", error))
 
     def _each(self, values: Any, copies: Sequence[int]) -> list[Any]:
         dealt = isinstance(values, list | tuple | np.ndarray) and len(values) == self.env.num_envs
@@ -226,7 +272,7 @@ class Native:
         if isinstance(finals, np.ndarray) and finals.dtype == object:
             rows = empty_batch(self._space, len(ended))
             for row, i in enumerate(ends):
-                put(rows, row, finals[i])
+                put_one(rows, row, finals[i])
             return told, rows, begun
         return told, self._copy(take(finals, ended)), begun
 
@@ -237,8 +283,8 @@ class Native:
         put(fresh, slice(None), batch)
         return fresh
 
-    def _fault(self, where: str, error: Exception) -> EnvironmentFault:
-        return EnvironmentFault(f"{self.name} raised {type(error).__name__} in {where}: {error}")
+    def _fault(self, where: str, error: BaseException) -> EnvironmentFault:
+        return game_fault(self.name, where, error)
 
 
 def split(infos: Mapping[str, Any], n: int) -> list[dict[str, Any]]:

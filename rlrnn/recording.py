@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import catalogue, evaluation
+from rlrnn import arrays, catalogue, evaluation
 from rlrnn.buffers import map_arrays
 from rlrnn.catalogue import Game
 from rlrnn.episodes import Episode
@@ -56,16 +56,20 @@ def record(
         player = _player(policy, n, deterministic, seed)
         player.reset()
         seen, done, won, over, cut = [], [], [], [], []  # of each step, [B, ...]
-        left, observations, starts = quota.copy(), env.reset(), np.ones(n, np.bool_)
+        space, left, age = env.observation_space, quota.copy(), np.zeros(n, np.int64)
+        observations, starts = arrays.observed(env.reset(), space, n, "the beginning"), np.ones(n, np.bool_)
         while (left > 0).any():
-            actions = np.asarray(player.act(observations, starts))
+            actions = np.array(player.act(observations, starts))  # some tell the next ones in the same array
             seen.append(map_arrays(np.array, observations))
-            observations, rewards, starts, infos = env.step(actions)
-            done.append(actions.copy())  # some players tell the next ones in the same array
+            done.append(actions)
+            answer = env.step(actions.copy())  # a game may write into it
+            observations, rewards, starts, infos = arrays.stepped(answer, space, n, f"step {len(seen)}")
             won.append(np.array(rewards))
-            over.append(np.array(starts, np.bool_))
+            over.append(starts.copy())
             cut.append([bool(info.get("TimeLimit.truncated", False)) for info in infos])
             left -= starts
+            age = np.where(starts, 0, age + 1)
+            arrays.check_length(int(age[left > 0].max(initial=0)), getattr(env, "name", "the game"))
     rows = {key: [row[key] for row in seen] for key in seen[0]} if isinstance(seen[0], dict) else seen
     played = map_arrays(np.stack, rows)  # [T, B, ...]
     acted, rewarded, ended, stopped = (np.stack(each) for each in (done, won, over, cut))

@@ -11,13 +11,15 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Dict
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlrnn.arrays import flaw
 from rlrnn.copies import Copies, Description, Maker, Observations, Played, Step, put, take
-from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.ids import find_spec, make_single
 from rlrnn.native import Native, own_vector_env
@@ -96,11 +98,12 @@ class GameVecEnv(VecEnv):
     ) -> None:
         described = engine.describe()
         self._engine, self.name, self.spec = engine, described.name, spec
-        self._counting = not described.monitored
+        self.counting = not described.monitored  # points and steps, rather than a Monitor of SB3's inside
         self._points = np.zeros(n_envs)  # [B] float64, of the episodes under way
         self._lengths = np.zeros(n_envs, np.int64)  # [B] steps
         self._born = time.perf_counter()
         self._playing = np.arange(n_envs)  # copies that are still at it, in a round
+        self._broken = False  # a step was begun and something was raised before its end
         super().__init__(n_envs, described.observation_space, described.action_space)
         self.metadata = described.metadata
         if seed is not None:
@@ -109,31 +112,47 @@ class GameVecEnv(VecEnv):
     def reset(self) -> Observations:
         """The first observations [B, ...], with the seeds and options that were set since the last reset."""
         observations, self.reset_infos = self._engine.reset(self._seeds, self._options)
+        self._broken = False
         self._reset_seeds()
         self._reset_options()
         self._points[:] = 0
         self._lengths[:] = 0
-        self._refuse_nan(observations, range(self.num_envs))
+        self._refuse_flaws(observations, range(self.num_envs))
         return observations
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Begin a step with the actions [B, ...]."""
-        self._engine.start(actions)
+        """Take the actions [B, ...] of the next step: a copy of them, as a game may write into its own."""
+        self._engine.start(np.array(actions))
 
     def step_wait(self) -> tuple[Observations, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """(observations [B, ...], rewards [B], episode ended [B], infos [B]) of the step begun."""
-        step = self._engine.finish()
+        """(observations [B, ...], rewards [B], episode ended [B], infos [B]) of the step.
+
+        After a step that an interrupt or a fault broke off, which some copies have made and others have not,
+        nothing but a reset goes on.
+        """
+        step = self._step()
         self._points += step.rewards
         self._lengths += 1
         sound = np.abs(step.rewards) <= _LARGEST  # false of NaN too
         if not sound.all():
             b = int(sound.argmin())
-            raise self._fault(b, f"the reward {step.rewards[b]}", "rewards must be finite float32 numbers")
+            raise self._fault(b, f"the reward {step.rewards[b]}", "it must be a finite float32 number")
         dones = step.terminated | step.truncated
         if dones.any():
             self._end(step, np.flatnonzero(dones).tolist())
-        self._refuse_nan(step.observations, range(self.num_envs))
+        self._refuse_flaws(step.observations, range(self.num_envs))
+        self._broken = False
         return step.observations, step.rewards.astype(np.float32), dones, step.infos
+
+    def _step(self) -> Step:
+        """The engine's step; it counts as broken off until whoever called has all of it."""
+        if self._broken:
+            raise EnvironmentFault(
+                f"A step of {self.name} was broken off by an interrupt or a fault, when some copies had made "
+                "it and others not: call reset() before you go on."
+            )
+        self._broken = True
+        return self._engine.finish()
 
     def open(self, seeds: Sequence[int]) -> Observations:
         """Begin a round: the first copies play one episode each, of these seeds; the others stay out.
@@ -158,20 +177,21 @@ class GameVecEnv(VecEnv):
             observations, rewards, terminated, truncated = game.play(actions)
             return Played(observations, rewards, terminated | truncated)
         if isinstance(self._engine, Copies):
-            played = self._engine.play(self._playing.tolist(), actions)
+            played = self._engine.play(self._playing.tolist(), np.array(actions))
         else:
             done = np.repeat(actions[:1], self.num_envs, axis=0)
             done[self._playing] = actions
             self._engine.start(done)
-            step = self._engine.finish()
+            step = self._step()
+            self._broken = False
             over = step.terminated | step.truncated
             put(step.observations, over, step.finals)
             played = Played(*(take(part, self._playing) for part in (step.observations, step.rewards, over)))
-        self._refuse_nan(played.observations, self._playing.tolist())
+        self._refuse_flaws(played.observations, self._playing.tolist())
         if not np.isfinite(played.rewards).all():
             b = int(np.isfinite(played.rewards).argmin())
             what = f"the reward {played.rewards[b]}"
-            raise self._fault(int(self._playing[b]), what, "rewards must be finite numbers")
+            raise self._fault(int(self._playing[b]), what, "it must be a finite number")
         return played
 
     def keep(self, rows: NDArray[np.intp]) -> None:
@@ -188,7 +208,7 @@ class GameVecEnv(VecEnv):
 
     def _end(self, step: Step, ended: list[int]) -> None:
         """Complete the infos of the copies that ended an episode, and begin to count anew."""
-        self._refuse_nan(step.finals, ended)
+        self._refuse_flaws(step.finals, ended)
         cut = (step.truncated & ~step.terminated)[ended].tolist()
         points, lengths = self._points[ended].tolist(), self._lengths[ended].tolist()
         seconds = round(time.perf_counter() - self._born, 6)
@@ -196,17 +216,21 @@ class GameVecEnv(VecEnv):
             info = step.infos[b]
             info["terminal_observation"] = take(step.finals, row)
             info["TimeLimit.truncated"] = cut[row]
-            if self._counting:
+            if self.counting:
                 info["episode"] = {"r": points[row], "l": lengths[row], "t": seconds}
             self.reset_infos[b] = step.begun[row]
         self._points[ended] = 0
         self._lengths[ended] = 0
 
-    def _refuse_nan(self, observations: Observations, copies: Sequence[int]) -> None:
-        for part in observations.values() if isinstance(observations, dict) else (observations,):
-            if part.dtype.kind == "f" and np.isnan(part).any():
-                row = int(np.argmax(np.isnan(part).reshape(len(part), -1).any(axis=1)))
-                raise self._fault(copies[row], "an observation with NaN", "observations must be numbers")
+    def _refuse_flaws(self, observations: Observations, copies: Sequence[int]) -> None:
+        space = self.observation_space
+        spaces = space.spaces if isinstance(space, Dict) else {"": space}
+        parts = observations if isinstance(observations, dict) else {"": observations}
+        for key, part in parts.items():
+            found = flaw(part, spaces[key])
+            if found is not None:
+                row, number, rule = found
+                raise self._fault(copies[row], f"an observation with {number}", rule)
 
     def _fault(self, copy: int, what: str, rule: str) -> EnvironmentFault:
         step = self._lengths[copy]
@@ -215,8 +239,11 @@ class GameVecEnv(VecEnv):
         )
 
     def get_state(self) -> dict[str, Any] | None:
-        """Everything that the rest of the play depends on; None if the game cannot tell (ours can)."""
-        game = self._engine.get_state() if isinstance(self._engine, Native) else None
+        """Everything that the rest of the play depends on; None if the game cannot tell (ours can).
+
+        None, too, where a step was broken off: nothing but a reset goes on from there.
+        """
+        game = self._engine.get_state() if isinstance(self._engine, Native) and not self._broken else None
         return game and {"game": game, "points": self._points.copy(), "lengths": self._lengths.copy()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -224,6 +251,7 @@ class GameVecEnv(VecEnv):
         assert isinstance(self._engine, Native)
         self._engine.set_state(state["game"])
         self._points[:], self._lengths[:] = state["points"], state["lengths"]
+        self._broken = False
         self._reset_seeds()
 
     def close(self) -> None:
@@ -304,7 +332,7 @@ def _step_seconds(maker: Maker) -> float:
                 seconds.append(time.perf_counter() - before)
                 if over or cut:
                     env.reset()
-    except Exception:  # the copies that are played will say so, with their numbers
+    except GAME_ERRORS:  # the copies that are played will say so, with their numbers
         return 0.0
     return statistics.median(seconds)
 

@@ -10,6 +10,7 @@ from gymnasium.spaces import Dict, Space
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from rlrnn import arrays
 from rlrnn.copies import Played
 from rlrnn.games.randomness import Randomness
 
@@ -34,6 +35,9 @@ class View(VecEnvWrapper):
             beneath = beneath.venv
         self.everyone = np.arange(self.num_envs)
         self._actions: Any = None
+        self._foreign = not hasattr(
+            type(venv), "open"
+        )  # beneath is no VecEnv of ours, and what it gives unknown
         self._all: tuple[Any, ...] | None = None  # what belongs to all copies, while some play a round
         self.chance = Randomness(np.zeros(self.num_envs, np.uint64))
         self._sow([None] * self.num_envs, self.everyone.tolist())
@@ -61,17 +65,24 @@ class View(VecEnvWrapper):
         self._reset_seeds()
         self._sow(seeds, [b for b, seed in enumerate(seeds) if seed is not None])
         observations = self.venv.reset()
+        if self._foreign:
+            observations = arrays.observed(
+                observations, self.venv.observation_space, self.num_envs, "the beginning"
+            )
         self.reset_infos = self.venv.reset_infos
         return whole_of(self.begin(parts_of(observations), self.everyone))
 
     def step_async(self, actions: Array) -> None:
         """Begin a step with the actions [B, ...]."""
-        self._actions = np.asarray(actions)
+        self._actions = np.array(actions)  # what was done: a game may write into its own
         self.venv.step_async(actions)
 
     def step_wait(self) -> tuple[Any, Array, Array, list[dict[str, Any]]]:
         """The view of the step begun, of its last observations too."""
-        observations, rewards, dones, infos = self.venv.step_wait()
+        answer = self.venv.step_wait()
+        if self._foreign:
+            answer = arrays.stepped(answer, self.venv.observation_space, self.num_envs, "a step")
+        observations, rewards, dones, infos = answer
         self.reset_infos = self.venv.reset_infos
         seen = parts_of(observations)
         ended = np.flatnonzero(dones)

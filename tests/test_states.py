@@ -98,7 +98,9 @@ def test_sb3s_name_leads_to_torchs_distributions() -> None:
         theirs: Any = ours.distribution
         known = theirs.log_prob(action[:, 0] if action.shape[1] == 1 else action.to(SEEN.dtype))
         torch.testing.assert_close(known.view(3, -1).sum(-1), ours.log_prob(action))
-    ours, _ = policy(action_space=spaces.MultiDiscrete([2, 3])).get_distribution(SEEN, torch.randn(3, 20), ALL)
+    ours, _ = policy(action_space=spaces.MultiDiscrete([2, 3])).get_distribution(
+        SEEN, torch.randn(3, 20), ALL
+    )
     assert isinstance(ours.distribution, list)
     assert [each.probs.shape for each in ours.distribution] == [(3, 2), (3, 3)]
     torch.testing.assert_close(sum(each.entropy() for each in ours.distribution), ours.entropy())

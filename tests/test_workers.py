@@ -102,9 +102,9 @@ def test_a_worker_that_dies_is_named() -> None:
     with walks(5, workers=2, trouble="die", victim=10) as env:
         env.step(np.zeros(5, int))
         sentence = r"worker process with copies 2 to 4 of toys/Walk-v0 died \(exit code 7\)"
-        for _ in range(2):  # and it stays dead
+        for use in (lambda: env.step(np.zeros(5, int)), env.reset):  # and it stays dead
             with pytest.raises(EnvironmentFault, match=sentence):
-                env.step(np.zeros(5, int))
+                use()
 
 
 def test_a_worker_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,10 @@ def observed(observations: Any, space: Space[Any], n: int, when: str, copies: li
     if not isinstance(space, Dict):
         return _part(observations, space, n, when, copies)
     if not isinstance(observations, Mapping) or not observations.keys() >= set(space.keys()):
-        found = sorted(observations) if isinstance(observations, Mapping) else type(observations).__name__
+        found = list(observations) if isinstance(observations, Mapping) else type(observations).__name__
         raise EnvironmentFault(
             f"the environments returned observations of {found} at {when}: they must have the keys "
-            f"{sorted(space.keys())}, {_MEND}"
+            f"{list(space.keys())}, {_MEND}"
         )
     return {key: _part(observations[key], part, n, when, copies) for key, part in space.items()}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+from rlrnn.registration import register_games
 
 __version__ = "0.1.0"
 
@@ -33,10 +34,11 @@ _HOMES = {
     "graph_edges": "cells",
     "impulse_response": "impulse",
     "imitate": "imitation",
+    "load": "loading",
     "load_episodes": "episodes",
     "make_vec": "catalogue",
     "plot": "plotting",
-    "read_recipe": "recipes",
+    "read_recipe": "catalogue",
     "record": "recording",
     "register_cell": "cells",
     "register_strategy": "strategies",
@@ -48,8 +50,12 @@ _HOMES = {
 
 __all__ = ["__version__", *sorted(_HOMES)]
 
+TYPE_CHECKING = False  # as typing's, which takes longer to import than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from rlrnn.catalogue import make_vec as make_vec
+    from rlrnn.catalogue import read_recipe as read_recipe
     from rlrnn.cells import Cell as Cell
     from rlrnn.cells import LinearCell as LinearCell
     from rlrnn.cells import graph_edges as graph_edges
@@ -64,6 +70,7 @@ if TYPE_CHECKING:
     from rlrnn.imitation import imitate as imitate
     from rlrnn.impulse import impulse_response as impulse_response
     from rlrnn.impulse import unroll_feedforward as unroll_feedforward
+    from rlrnn.loading import load as load
     from rlrnn.network import RecurrentNetwork as RecurrentNetwork
     from rlrnn.player import Player as Player
     from rlrnn.plotting import plot as plot
@@ -78,7 +85,6 @@ if TYPE_CHECKING:
     from rlrnn.policy import MultiInputLstmPolicy as MultiInputLstmPolicy
     from rlrnn.policy import RecurrentPolicy as RecurrentPolicy
     from rlrnn.ppo import RecurrentPPO as RecurrentPPO
-    from rlrnn.recipes import read_recipe as read_recipe
     from rlrnn.recording import record as record
     from rlrnn.strategies import register_strategy as register_strategy
     from rlrnn.supervised import SequenceLearner as SequenceLearner
@@ -87,10 +93,17 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rlrnn' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"rlrnn.{_HOMES[name]}"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"rlrnn.{_HOMES[name]}"), name)
+    from importlib.util import find_spec
+
+    if not name.startswith("_") and find_spec(f"rlrnn.{name}"):  # a module: rlrnn.encoding
+        return importlib.import_module(f"rlrnn.{name}")
+    raise AttributeError(f"module 'rlrnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(_HOMES))
+
+
+register_games()

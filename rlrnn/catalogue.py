@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlrnn import recipes
 from rlrnn.errors import FileFault, UserError
-from rlrnn.recipes import Count, Recipe, build, read_recipe, read_toml, unknown
+from rlrnn.recipes import Count, Recipe, build, read_toml, unknown
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -68,7 +70,7 @@ def games() -> dict[str, Game]:
 
 def agents() -> dict[str, Recipe]:
     """The recipes of the catalogue by name."""
-    return {name: read_recipe(path) for name, path in _files("agents").items()}
+    return {name: recipes.read_recipe(path) for name, path in _files("agents").items()}
 
 
 def game(name: str | Path | Game) -> Game:
@@ -78,7 +80,7 @@ def game(name: str | Path | Game) -> Game:
     files, text = _files("envs"), str(name)
     if text.endswith(".toml") or text in files:
         return _read_game(files.get(text, Path(text)))
-    if "-v" not in text and "/" not in text:
+    if not re.search(r"-v\d+$", text) and "/" not in text:
         sentence = unknown("game", text, files).removesuffix(".")
         raise UserError(f"{sentence}; or give the path of a game's TOML file, or a registered Gymnasium id.")
     from rlrnn.ids import find_spec
@@ -92,7 +94,10 @@ def agent(name: str | Path) -> Recipe:
     if not text.endswith(".toml") and text not in files:
         sentence = unknown("agent", text, files)
         raise UserError(f"{sentence.removesuffix('.')}; or give the path of a recipe's TOML file.")
-    return read_recipe(files.get(text, Path(text)))
+    return recipes.read_recipe(files.get(text, Path(text)))
+
+
+read_recipe = agent  # as the package offers it
 
 
 def game_of(recipe: Recipe) -> Game:

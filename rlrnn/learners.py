@@ -117,7 +117,7 @@ def load(path: saving.File, device: str = "auto") -> Agent:
     """The agent in a file, whichever way it learned; sb3-contrib's, too."""
     agent = agent_file.read(path, device)
     if agent.kind not in LEARNERS:
-        raise UserError(f"{path} holds a {agent.kind}, not an agent: give one that was trained.")
+        raise UserError(f"{path} holds a {agent.kind}, not an agent: load it by that class.")
     learned: Agent = agent_file.build(LEARNERS[agent.kind], agent, None, device, force_reset=True)
     return learned
 

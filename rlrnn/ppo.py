@@ -90,13 +90,13 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
                 'as a string, such as "MlpLstmPolicy", or a class that rlrnn exports (rlrnn.MlpLstmPolicy).'
             )
         super().__init__(
-            policy,  # type: ignore[arg-type]
-            env,  # type: ignore[arg-type]
+            policy,
+            env,
             learning_rate=learning_rate,
             n_steps=n_steps,
             gamma=gamma,
             gae_lambda=gae_lambda,
-            ent_coef=ent_coef,  # type: ignore[arg-type]
+            ent_coef=ent_coef,
             vf_coef=vf_coef,
             max_grad_norm=max_grad_norm,
             use_sde=use_sde,

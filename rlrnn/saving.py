@@ -37,6 +37,7 @@ from rlrnn.errors import FileFault, UserError
 File: TypeAlias = str | Path | io.BufferedIOBase | BinaryIO
 
 FORMAT = 1
+IN_A_FOLDER = "agent.zip"  # that a run leaves
 
 
 class AgentNotFoundError(FileFault, FileNotFoundError):
@@ -138,6 +139,15 @@ def read_agent(
     return agent
 
 
+def kind_of(file: File) -> str:
+    """The class that saved a file, or "" if that cannot be told."""
+    try:
+        with open_archive(file) as archive:
+            return str(json.loads(archive.read("agent.json"))["kind"])
+    except Exception:  # who reads all of it says what is wrong
+        return ""
+
+
 def require(agent: Agent, name: str) -> Any:
     """A setting of the agent, or a ``UserError`` that says why it is missing and how to give it."""
     lost = [path for path in agent.missing if path == name or path.startswith(f"{name}.")]
@@ -216,18 +226,28 @@ class Archive:
 
 @contextmanager
 def open_archive(file: File) -> Iterator[Archive]:
-    """Open a zip by path (with or without ``.zip``) or file object; what is not a zip is a ``FileFault``."""
+    """Open a zip by path (with or without ``.zip``, or a run's folder) or file object.
+
+    What is not a zip is a ``FileFault``.
+    """
     label = _label(file)
     if not isinstance(file, str | os.PathLike):
         _check_binary(file)
         yield _archive(label, file)
         return
     path = Path(file)
+    within = path / IN_A_FOLDER
     try:
         if not path.is_file():
             path = Path(f"{path}.zip")
+        if not path.exists() and within.exists():
+            path = within
         stream = path.open("rb")
     except FileNotFoundError as error:
+        if Path(file).is_dir():
+            raise AgentNotFoundError(
+                f"the folder {label} holds no {IN_A_FOLDER}: give an agent's file, or the folder of a trained run."
+            ) from error
         raise AgentNotFoundError(f"there is no file {label} (nor {path}): check the path.") from error
     except OSError as error:
         raise FileFault(f"cannot open {path} ({error.strerror}): check path and permissions.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
+import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -24,13 +25,13 @@ class Surface(BaseAlgorithm):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
     policy: RecurrentPolicy
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, policy: Any, env: GymEnv | str | None, **settings: Any) -> None:
+        super().__init__(policy, _named(env), **settings)
         self._surroundings = surroundings.of(self.env)
 
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+    def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
         """Go on in other environments, of the same spaces and as many."""
-        super().set_env(env, force_reset)
+        super().set_env(_named(env), force_reset)
         self._surroundings = surroundings.of(self.env)
 
     def player(
@@ -78,11 +79,25 @@ class Surface(BaseAlgorithm):
         super().set_parameters(states, exact_match, device)
 
     @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+    def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As SB3 does, if the network has sensors and actuators for these spaces."""
-        sensors.check_supported(env.observation_space)
-        actuators.check_supported(env.action_space)
-        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        given: GymEnv = _named(env)
+        sensors.check_supported(given.observation_space)
+        actuators.check_supported(given.action_space)
+        return BaseAlgorithm._wrap_env(given, verbose, monitor_wrapper)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         return policy_named(policy_name)
+
+
+def _named(env: Any) -> Any:
+    """One copy of a game of the catalogue or of a game file; what Gymnasium knows by its id is left to SB3."""
+    if not isinstance(env, str):
+        return env
+    try:
+        gym.spec(env)
+    except (gym.error.Error, ImportError):
+        from rlrnn.catalogue import make_vec
+
+        return make_vec(env)
+    return env

@@ -91,13 +91,11 @@ class Surface(BaseAlgorithm):
 
 
 def _named(env: Any) -> Any:
-    """One copy of a game of the catalogue or of a game file; what Gymnasium knows by its id is left to SB3."""
-    if not isinstance(env, str):
+    """One copy of a game of the catalogue or of a game file; what Gymnasium itself can make is left to SB3."""
+    if not isinstance(env, str) or ":" in env:  # "module:id" imports the module
         return env
-    try:
-        gym.spec(env)
-    except (gym.error.Error, ImportError):
-        from rlrnn.catalogue import make_vec
+    if env in gym.registry or any(known.startswith(f"{env}-v") for known in gym.registry):
+        return env
+    from rlrnn.catalogue import make_vec
 
-        return make_vec(env)
-    return env
+    return make_vec(env)

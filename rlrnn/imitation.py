@@ -21,7 +21,7 @@ from rlrnn import compiled
 from rlrnn.actuators import ContinuousActuators
 from rlrnn.buffers import map_arrays
 from rlrnn.episodes import Episode, listed
-from rlrnn.errors import UserError
+from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.evolution import Evolution
 from rlrnn.network import RecurrentNetwork
 from rlrnn.packing import Packing, pack
@@ -160,16 +160,22 @@ def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Obs
         )
     try:
         tensors, batched = policy.obs_to_tensor(episode.observations)
+    except EnvironmentFault as error:
+        raise UserError(
+            f"the observations of episode {number} are not in {policy.observation_space}: {error}"
+        ) from error
     except Exception as error:
         raise UserError(
             f"the observations of episode {number} are not the agent's, which are {policy.observation_space} "
             f"({str(error).splitlines()[0]}): record its own game."
         ) from error
-    parts = list(tensors.values()) if isinstance(tensors, dict) else [tensors]
-    if not batched or any(part.is_floating_point() and not part.isfinite().all() for part in parts):
+    rewards = np.asarray(episode.rewards)
+    if rewards.dtype.kind not in "biuf" or not np.isfinite(rewards).all():
+        raise UserError(f"the rewards of episode {number} are not finite numbers: record it anew.")
+    if not batched:
         raise UserError(
-            f"the observations of episode {number} are not finite numbers of {policy.observation_space} for "
-            "each step: record the agent's own game."
+            f"the observations of episode {number} are not of {policy.observation_space} for each step: record "
+            "the agent's own game."
         )
     return tensors
 

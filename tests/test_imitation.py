@@ -228,7 +228,9 @@ BAD: list[tuple[Callable[[], list[Episode]], str]] = [
     (lambda: [fake(seen=3)], "episode 0 has 2 actions, 2 rewards and observations of other lengths"),
     (lambda: [fake((), 0, rewards=np.zeros(0))], "episode 0 is empty"),
     (lambda: [fake(observations=np.zeros((2, 5), np.float32))], "are not the agent's"),
-    (lambda: [fake(observations=np.full((2, 3), np.nan, np.float32))], "are not finite numbers"),
+    (lambda: [fake(observations=np.full((2, 3), np.nan, np.float32))], "it must be a finite number"),
+    (lambda: [fake(), fake(rewards=np.array([0, np.nan]))], "the rewards of episode 1 are not finite"),
+    (lambda: [fake(rewards=np.array(["0", "3"]))], "the rewards of episode 0 are not finite numbers"),
 ]
 
 

@@ -177,11 +177,13 @@ def _evaluate(arguments: Namespace) -> None:
     from rich.console import Console
 
     from rlrnn import runs
-    from rlrnn.evaluation import judge, judging, table
+    from rlrnn.evaluation import judge, table
+    from rlrnn.judging import Judging
 
     agent, game, how = _opened(arguments)
-    with judging(arguments.run):
-        scores = judge(agent, game, arguments.episodes or how.episodes, _deterministic(arguments, how))
+    episodes, deterministic = arguments.episodes or how.episodes, _deterministic(arguments, how)
+    with Judging(arguments.run) as told:
+        scores = judge(agent, game, episodes, deterministic, progress=told)
     Console().print(table(scores, game))
     if arguments.out:
         runs.write_scores(Path(arguments.out), scores)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrnn import catalogue, statistics
+from rlrnn import arrays, catalogue, statistics
 from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 EVALUATION_SEED = 1_000_000  # of the judged episodes; training seeds are small numbers
 BATCH = 100  # episodes played at once
-WITH_MEMORY, WIPED, RANDOM = "with memory", "memory wiped", "random player"
+PLAYERS = WITH_MEMORY, WIPED, RANDOM = "with memory", "memory wiped", "random player"
+Progress: TypeAlias = Callable[[int, int, int], None]  # episodes that ended, of so many, after so many steps
 
 
 class Player(Protocol):
@@ -114,6 +115,7 @@ def evaluate(
     n_envs: int | None = None,
     seed: int = EVALUATION_SEED,
     wiped: bool = False,
+    progress: Progress | None = None,
 ) -> Score:
     """Play a game with an agent and count its points.
 
@@ -125,7 +127,7 @@ def evaluate(
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
     with closing(copies_for(agent, chosen, n_envs, seed)) as env, one_thread(agent.device):
         player = agent.player(n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
-        return _count(player, env, episodes, chosen.points.win)
+        return _count(player, env, episodes, chosen, progress)
 
 
 def judge(
@@ -135,22 +137,21 @@ def judge(
     deterministic: bool = True,
     n_envs: int | None = None,
     seed: int = EVALUATION_SEED,
+    progress: Callable[[str, int, int, int], None] | None = None,
 ) -> dict[str, Score]:
-    """The agent with its memory, the same with the memory wiped before each step, and a random player."""
+    """The agent with its memory, the same with the memory wiped before each step, and a random player.
+
+    ``progress`` is told, after each step, the player, as a ``Progress`` is the rest.
+    """
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
     dice = RandomPlayer(agent.action_space, n_envs, seed)
+    show = {name: None if progress is None else partial(progress, name) for name in PLAYERS}
+    common = episodes, deterministic, n_envs, seed
     return {
-        WITH_MEMORY: evaluate(agent, chosen, episodes, deterministic, n_envs, seed),
-        WIPED: evaluate(agent, chosen, episodes, deterministic, n_envs, seed, wiped=True),
-        RANDOM: play(dice, chosen, episodes, n_envs, seed),
+        WITH_MEMORY: evaluate(agent, chosen, *common, progress=show[WITH_MEMORY]),
+        WIPED: evaluate(agent, chosen, *common, wiped=True, progress=show[WIPED]),
+        RANDOM: play(dice, chosen, episodes, n_envs, seed, show[RANDOM]),
     }
-
-
-def judging(name: str) -> AbstractContextManager[object]:
-    """Tell a terminal why it has to wait."""
-    from rich.console import Console
-
-    return Console(stderr=True).status(f"judging {name}: with memory, with the memory wiped, at random")
 
 
 def play(
@@ -159,27 +160,37 @@ def play(
     episodes: int | None = None,
     n_envs: int | None = None,
     seed: int = EVALUATION_SEED,
+    progress: Progress | None = None,
 ) -> Score:
     """Let any player play a game and count its points; it acts for a batch of ``n_envs`` copies."""
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
     with closing(catalogue.make_vec(chosen, n_envs, seed)) as env:
-        return _count(player, env, episodes, chosen.points.win)
+        return _count(player, env, episodes, chosen, progress)
 
 
-def _count(player: Player, env: VecEnv, episodes: int, win: float | None) -> Score:
+def _count(player: Player, env: VecEnv, episodes: int, game: Game, progress: Progress | None = None) -> Score:
     """Play a fixed number of episodes in every copy: taking the first that end would favour short ones."""
     n = env.num_envs
     quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)  # [B] episodes
     played: list[list[tuple[float, int]]] = [[] for _ in range(n)]  # (points, steps) per episode
     player.reset()
     observations, starts = env.reset(), np.ones(n, np.bool_)
+    steps, begun = 0, np.zeros(n, np.int64)  # [B] after so many steps of a copy its episode began
     while quota.any():
         observations, _, starts, infos = env.step(player.act(observations, starts))
+        steps += 1
         for b in np.flatnonzero(starts & (quota > 0)):
-            quota[b] -= 1
+            if (
+                "episode" not in infos[b]
+            ):  # a lost life, after which the game goes on: SB3's Monitor is inside
+                continue
+            quota[b], begun[b] = quota[b] - 1, steps
             played[b].append((float(infos[b]["episode"]["r"]), int(infos[b]["episode"]["l"])))
+        arrays.check_length(steps - int(begun[quota > 0].min(initial=steps)), game.name)
+        if progress is not None:
+            progress(episodes - int(quota.sum()), episodes, steps)
     points, lengths = zip(*chain.from_iterable(played), strict=True)
-    return Score(points, lengths, win)
+    return Score(points, lengths, game.points.win)
 
 
 class RandomPlayer:
@@ -200,7 +211,9 @@ class RandomPlayer:
         return np.asarray(self.actions.sample())
 
 
-def copies_for(agent: Agent | BaseAlgorithm, game: Game, n_envs: int, seed: int, render_mode: str | None = None) -> VecEnv:
+def copies_for(
+    agent: Agent | BaseAlgorithm, game: Game, n_envs: int, seed: int, render_mode: str | None = None
+) -> VecEnv:
     """Copies of a game for an agent of ours or SB3's to play, normalised as those it learned in.
 
     Refused if it was made for other observations or actions.

@@ -19,7 +19,8 @@ from rlrnn import catalogue, checkpoints, learners, runs
 from rlrnn.checkpoints import Checkpoint
 from rlrnn.curves import WINDOW, running_mean
 from rlrnn.errors import FileFault, UserError
-from rlrnn.evaluation import judge, judging
+from rlrnn.evaluation import judge
+from rlrnn.judging import Judging
 from rlrnn.learners import FIRST_SEED, Agent
 from rlrnn.logs import EpisodeLog, ProgressLog
 from rlrnn.plotting import plot
@@ -115,8 +116,8 @@ def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
     """Judge a trained agent and mark its run as finished."""
     how = run.recipe.evaluation
     try:
-        with judging(run.recipe.name) if progress else nullcontext():
-            scores = judge(agent, run.game, how.episodes, how.deterministic)
+        with Judging(run.recipe.name) if progress else nullcontext() as told:
+            scores = judge(agent, run.game, how.episodes, how.deterministic, progress=told)
         runs.write_scores(run.folder / runs.SCORE, scores)
         return runs.finish(run, best_training=best_training(run.folder))
     except BaseException as reason:

@@ -10,7 +10,8 @@ import numpy as np
 
 from rlrnn import catalogue, runs, statistics
 from rlrnn.errors import UserError
-from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, judge, judging
+from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, judge
+from rlrnn.judging import Judging
 from rlrnn.recipes import Recipe, Verified
 from rlrnn.seeds import Task, train_seeds
 
@@ -136,8 +137,8 @@ def verify(
         seeds = tuple(seed for seed in seeds if seed in weights)
         scores = []
         for seed in seeds:
-            with judging(f"{recipe.name} seed {seed}"):
-                scores.append(_judged(weights[seed], recipe, device))
+            with Judging(f"{recipe.name} seed {seed}") as told:
+                scores.append(_judged(weights[seed], recipe, device, told))
         return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), retrained=False)
     folder = Path(out or Path("runs", f"{recipe.name}-again"))
     tasks = [Task(recipe, k, folder / f"seed{k}", device, True, command, imports) for k in seeds]
@@ -160,12 +161,12 @@ def attached(recipe: Recipe) -> dict[int, Path]:
     return {}
 
 
-def _judged(path: Path, recipe: Recipe, device: str) -> dict[str, Score]:
+def _judged(path: Path, recipe: Recipe, device: str, told: Judging) -> dict[str, Score]:
     from rlrnn import learners
 
     how = recipe.evaluation
     agent = learners.load(path, device)
-    return judge(agent, catalogue.game_of(recipe), how.episodes, how.deterministic)
+    return judge(agent, catalogue.game_of(recipe), how.episodes, how.deterministic, progress=told)
 
 
 def _shown(verdict: Verdict, points: float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rlrnn import catalogue, runs
+from rlrnn import arrays, catalogue, runs
 from rlrnn.catalogue import Game
 from rlrnn.errors import MissingExtraError, UserError
 from rlrnn.evaluation import EVALUATION_SEED, Player, copies_for
@@ -80,13 +80,15 @@ def steps(player: Player, env: VecEnv, episodes: int) -> Iterator[int]:
     """Play some episodes in one copy, and stop to be looked at before every step that has been decided on."""
     player.reset()
     observations, starts = env.reset(), np.ones(1, np.bool_)
-    count = 0
+    count = begun = 0
     while episodes > 0:
         actions = player.act(observations, starts)
         yield count
         observations, _, starts, _ = env.step(actions)
-        episodes -= int(starts[0])
         count += 1
+        if starts[0]:
+            episodes, begun = episodes - 1, count
+        arrays.check_length(count - begun, "the game")
 
 
 def write_gif(path: Path, look: Look, played: Iterable[int], rate: float) -> None:

@@ -39,6 +39,7 @@ ROOMS = {
             "seeds",
             "training",
             "evaluation",
+            "judging",
             "statistics",
             "comparing",
             "curves",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rlrnn import recipes
 from rlrnn.errors import FileFault, UserError
 from rlrnn.recipes import Count, Recipe, build, read_toml, unknown
+from rlrnn.settings import takes_plain
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -114,6 +115,7 @@ def game_of(recipe: Recipe) -> Game:
     )
 
 
+@takes_plain
 def make_vec(
     game_or_id: str | Path | Game,
     n_envs: int = 1,

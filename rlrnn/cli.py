@@ -129,9 +129,11 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
 
     from rlrnn.comparing import compare, table
     from rlrnn.seeds import Task, cores, train_seeds
+    from rlrnn.settings import check_seed
 
     folder = Path(arguments.out or Path("runs", recipe.name))
     numbers = range(arguments.seed, arguments.seed + arguments.seeds)
+    check_seed(numbers[-1])
     what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
     tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
     outcome = train_seeds(tasks, arguments.jobs or cores())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rlrnn import arrays, catalogue, statistics
 from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
+from rlrnn.settings import check_whole, takes_plain
 
 if TYPE_CHECKING:
     from gymnasium import Space
@@ -107,6 +108,7 @@ class Score:
         return cls(tuple(data["points"]), tuple(data["lengths"]), data["win"])
 
 
+@takes_plain
 def evaluate(
     agent: Agent,
     game: str | Path | Game,
@@ -130,6 +132,7 @@ def evaluate(
         return _count(player, env, episodes, chosen, progress)
 
 
+@takes_plain
 def judge(
     agent: Agent,
     game: str | Path | Game,
@@ -154,6 +157,7 @@ def judge(
     }
 
 
+@takes_plain
 def play(
     player: Player,
     game: str | Path | Game,
@@ -271,6 +275,5 @@ def _sizes(game: str | Path | Game, episodes: int | None, n_envs: int | None) ->
     episodes = chosen.episodes if episodes is None else episodes
     n_envs = min(episodes, BATCH) if n_envs is None else n_envs
     for name, number in (("episodes", episodes), ("n_envs", n_envs)):
-        if number < 1:
-            raise UserError(f"{name} is {number}; it must be at least 1.")
+        check_whole(name, number, 1)
     return chosen, episodes, n_envs

@@ -24,6 +24,7 @@ from rlrnn import compiled, population
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics, set_statistics, statistics
 from rlrnn.policy import RecurrentPolicy
+from rlrnn.settings import check_seed, check_whole, plain, takes_plain
 from rlrnn.strategies import State, make_strategy
 from rlrnn.surface import Surface
 from rlrnn.threads import keep_freed_memory, one_thread
@@ -57,6 +58,7 @@ class Evolution(Surface):
     episodes of the center, which plays along in every generation.
     """
 
+    @takes_plain
     def __init__(
         self,
         policy: str | type[RecurrentPolicy],
@@ -77,6 +79,7 @@ class Evolution(Surface):
         device: torch.device | str = "cpu",
         _init_setup_model: bool = True,
     ) -> None:
+        check_seed(seed)  # before any game is made
         super().__init__(
             policy,
             env,
@@ -146,6 +149,8 @@ class Evolution(Surface):
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed SB3's global generators, and all that is drawn here."""
+        seed = plain(seed)
+        check_seed(seed)
         super().set_random_seed(seed)
         if seed is not None:
             self._entropy = seed
@@ -313,9 +318,7 @@ class Evolution(Surface):
         if not hasattr(self, "observation_space"):
             raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
         for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
+            check_whole(name, getattr(self, name), least)
         if self.keep not in KEPT:
             raise UserError(f"keep is {self.keep!r}: choose one of {', '.join(KEPT)}.")
         if torch.device(self.device).type != "cpu":

@@ -29,13 +29,15 @@ from rlrnn.policy import RecurrentPolicy
 from rlrnn.ppo import RecurrentPPO
 from rlrnn.rollouts import RewardScaler
 from rlrnn.sensors import Observation
-from rlrnn.teaching import Chosen, check_seed, split, teach
+from rlrnn.settings import check_seed, takes_plain
+from rlrnn.teaching import Chosen, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
 Array = npt.NDArray[Any]
 VALUE_WEIGHT = 0.5  # of the critic's squared error, in units of the returns' variance
 
 
+@takes_plain
 def imitate(
     agent: RecurrentPPO | Evolution,
     episodes: Sequence[Episode],

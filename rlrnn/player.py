@@ -11,6 +11,7 @@ import torch
 from rlrnn import acting
 from rlrnn.errors import UserError
 from rlrnn.policy import RecurrentPolicy
+from rlrnn.settings import takes_plain
 from rlrnn.threads import one_thread
 
 
@@ -25,6 +26,7 @@ class Player:
     :param seed: of drawn actions; None follows torch's global generator
     """
 
+    @takes_plain
     def __init__(
         self,
         policy: RecurrentPolicy,

@@ -32,6 +32,7 @@ from rlrnn.cells import CELLS
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.policy_options import cell_options_of, critic_of, one_of, widths_of
+from rlrnn.settings import takes_plain
 from rlrnn.states import StateParts
 from rlrnn.threads import one_thread
 
@@ -56,6 +57,7 @@ class RecurrentPolicy(BasePolicy):
     default_cell: ClassVar[str] = "lstm"
     default_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
+    @takes_plain
     def __init__(
         self,
         observation_space: spaces.Space[Any],

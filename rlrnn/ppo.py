@@ -28,6 +28,7 @@ from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.rollouts import Position, RewardScaler, collect
+from rlrnn.settings import check_seed, plain, takes_plain
 from rlrnn.states import RNNStates
 from rlrnn.surface import Surface
 from rlrnn.surrogate import FIGURES, Objective, normalized
@@ -53,6 +54,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
 
     rollout_buffer: Rollout  # type: ignore[assignment]
 
+    @takes_plain
     def __init__(
         self,
         policy: str | type[RecurrentPolicy],
@@ -89,6 +91,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
                 f"the policy class {policy.__module__}.{policy.__name__} is not one of rlrnn's: use its name "
                 'as a string, such as "MlpLstmPolicy", or a class that rlrnn exports (rlrnn.MlpLstmPolicy).'
             )
+        check_seed(seed)  # before any game is made
         super().__init__(
             policy,
             env,
@@ -160,6 +163,8 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed everything that draws: SB3's global generators, action noise and minibatch order."""
+        seed = plain(seed)
+        check_seed(seed)
         super().set_random_seed(seed)
         entropy = int(torch.randint(2**62, ())) if seed is None else seed
         noise, order = np.random.SeedSequence(entropy).spawn(2)
@@ -253,11 +258,9 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         self._update_learning_rate(self.policy.optimizer)
         rollout, network = self.rollout_buffer, self.policy.network
         remaining = self._current_progress_remaining
-        clip_range = FloatSchedule(self.clip_range)(remaining)
-        clip_range_vf = None if self.clip_range_vf is None else FloatSchedule(self.clip_range_vf)(remaining)
-        objective = Objective(
-            clip_range, clip_range_vf, FloatSchedule(self.ent_coef)(remaining), self.vf_coef
-        )
+        clip_range, ent_coef = (_now(value, remaining) for value in (self.clip_range, self.ent_coef))
+        clip_range_vf = None if self.clip_range_vf is None else _now(self.clip_range_vf, remaining)
+        objective = Objective(clip_range, clip_range_vf, ent_coef, self.vf_coef)
         figures: list[Tensor] = []
         goes_on = True
         for epoch in range(self.n_epochs):
@@ -372,3 +375,8 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_noise", "_order"]
+
+
+def _now(schedule: float | Schedule, remaining: float) -> float:
+    """A number that may be a function of the progress remaining, and may have been set since the start."""
+    return FloatSchedule(plain(schedule))(remaining)

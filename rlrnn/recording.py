@@ -19,11 +19,13 @@ from rlrnn.buffers import map_arrays
 from rlrnn.catalogue import Game
 from rlrnn.episodes import Episode
 from rlrnn.errors import UserError
+from rlrnn.settings import check_whole, takes_plain
 from rlrnn.vec import from_envs, from_vector_env
 
 Array = npt.NDArray[Any]
 
 
+@takes_plain
 def record(
     policy: Any,
     game: str | Path | Game | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv,
@@ -45,8 +47,7 @@ def record(
     Observations are kept as the policy sees them: normalised, where it learned behind SB3's VecNormalize.
     Each of ``n_envs`` copies (one per episode, at most 100) plays its share, on the seeds from ``seed`` on.
     """
-    if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
-        raise UserError(f"episodes is {episodes!r}, but must be a whole number of at least 1.")
+    check_whole("episodes", episodes, 1)
     with ExitStack() as stack:
         env = _copies(
             policy, game, min(episodes, evaluation.BATCH) if n_envs is None else n_envs, seed, stack

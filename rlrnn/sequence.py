@@ -17,6 +17,7 @@ from rlrnn import compiled, delays, fused, scans
 from rlrnn.cells import Cell, make_cell
 from rlrnn.cells.options import check_options
 from rlrnn.errors import UserError
+from rlrnn.settings import takes_plain
 
 MOST_LAYERS = 1000
 
@@ -49,6 +50,7 @@ class Memory(nn.Module):
     The state [B, S] of the whole is the layers' states side by side.
     """
 
+    @takes_plain
     def __init__(
         self,
         cell: str,

@@ -25,7 +25,8 @@ from rlrnn.errors import FileFault, UserError
 from rlrnn.layers import Affine
 from rlrnn.packing import Packing, pack
 from rlrnn.sequence import Memory
-from rlrnn.teaching import check, check_seed, split, teach
+from rlrnn.settings import check_seed, takes_plain
+from rlrnn.teaching import check, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
 LOSSES = ("squared", "cross_entropy", "ctc")
@@ -92,6 +93,7 @@ class SequenceLearner:
     network_: SequenceNetwork
     history_: list[dict[str, float]]  # of each epoch: "loss" and "validation", errors per target
 
+    @takes_plain
     def __init__(
         self,
         cell: str = "gru",

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlrnn import actuators, agent_file, saving, sensors, surroundings
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
+from rlrnn.settings import takes_plain
 
 Self = TypeVar("Self", bound="Surface")
 
@@ -47,6 +48,7 @@ class Surface(BaseAlgorithm):
         agent_file.save(self, path, exclude, include)
 
     @classmethod
+    @takes_plain
     def load(
         cls: type[Self],
         path: saving.File,

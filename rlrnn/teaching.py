@@ -19,12 +19,6 @@ Chosen = npt.NDArray[np.int64]
 REAL = ("learning_rate", "max_grad_norm")  # settings that are no counts
 
 
-def check_seed(seed: int) -> None:
-    """Refuse what decides nothing, or what numpy cannot count from."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise UserError(f"seed is {seed!r}, but must be a whole number of at least 0.")
-
-
 def order(count: int, seed: int, epoch: int) -> Chosen:
     """The order in which an epoch takes its sequences: a function of seed and epoch alone."""
     return np.random.default_rng((seed, epoch)).permutation(count)

@@ -26,8 +26,10 @@ from rlrnn.logs import EpisodeLog, ProgressLog
 from rlrnn.plotting import plot
 from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
+from rlrnn.settings import check_seed, takes_plain
 
 
+@takes_plain
 def train(
     recipe: Recipe | str | Path,
     seed: int = 0,
@@ -52,8 +54,7 @@ def train(
     """
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
-    if seed < 0:
-        raise UserError(f"the seed is {seed}; it must be at least 0.")
+    check_seed(seed)
     folder = Path("runs", recipe.name, f"seed{seed}") if out is None else Path(out)
     game = catalogue.game_of(recipe)
     with closing(learners.games(recipe, game, seed)) as env:

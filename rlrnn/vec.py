@@ -23,6 +23,7 @@ from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.ids import find_spec, make_single
 from rlrnn.native import Native, own_vector_env
+from rlrnn.settings import check_whole, takes_plain
 from rlrnn.workers import Workers, sendable
 
 _SLOW = 100e-6  # seconds per step of one copy below which messages cost more than they save
@@ -30,6 +31,7 @@ _ROUND_TRIP = 300e-6  # seconds that a step of all worker processes costs on top
 _LARGEST = float(np.finfo(np.float32).max)  # points of one step
 
 
+@takes_plain
 def vectorize(
     id: str,  # noqa: A002  (Gymnasium's own word)
     n_envs: int,
@@ -45,7 +47,7 @@ def vectorize(
     environments are stepped in this process (`workers=0`) or by `workers` processes; None measures one copy
     and chooses. What is played depends on the seeds alone, not on the way.
     """
-    _check_count("n_envs", n_envs, 1)
+    check_whole("n_envs", n_envs, 1)
     spec = find_spec(id)
     arguments = dict(kwargs or {}) | ({} if render_mode is None else {"render_mode": render_mode})
     native = own_vector_env(spec, n_envs, arguments)
@@ -57,9 +59,10 @@ def vectorize(
     return GameVecEnv(_engine(makers, workers, id), n_envs, seed, spec)
 
 
+@takes_plain
 def from_envs(makers: Sequence[Maker], *, seed: int | None = None, workers: int | None = 0) -> "GameVecEnv":
     """The environments that these functions make, stepped in this process or by worker processes."""
-    _check_count("The number of environments", len(makers), 1)
+    check_whole("The number of environments", len(makers), 1)
     return GameVecEnv(_engine(makers, workers), len(makers), seed)
 
 
@@ -298,7 +301,7 @@ class GameVecEnv(VecEnv):
 def _engine(makers: Sequence[Maker], workers: int | None, name: str = "") -> Engine:
     if workers is None:
         workers = _best_workers(makers)
-    _check_count("workers", workers, 0)
+    check_whole("workers", workers, 0)
     return Workers(makers, name, min(workers, len(makers))) if workers else Copies(makers, name)
 
 
@@ -335,8 +338,3 @@ def _step_seconds(maker: Maker) -> float:
     except GAME_ERRORS:  # the copies that are played will say so, with their numbers
         return 0.0
     return statistics.median(seconds)
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{name} is {value!r}; give a whole number of at least {least}.")

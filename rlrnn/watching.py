@@ -18,6 +18,7 @@ from rlrnn import arrays, catalogue, runs
 from rlrnn.catalogue import Game
 from rlrnn.errors import MissingExtraError, UserError
 from rlrnn.evaluation import EVALUATION_SEED, Player, copies_for
+from rlrnn.settings import takes_plain
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -33,6 +34,7 @@ GIF_WIDTH = 400  # pixels, at most
 GIF_COLOURS = 64
 
 
+@takes_plain
 def watch(
     agent: Agent,
     game: str | Path | Game,

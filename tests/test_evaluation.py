@@ -215,7 +215,7 @@ def test_images_are_turned_as_in_training():
 
 @pytest.mark.parametrize("sizes", [{"episodes": 0}, {"n_envs": 0}, {"episodes": -3, "n_envs": 2}])
 def test_nothing_to_play_is_refused(sizes):
-    with pytest.raises(UserError, match=r"is (0|-3); it must be at least 1"):
+    with pytest.raises(UserError, match=r"is (0|-3), but must be a whole number of at least 1"):
         play(Always(), "test_evaluation/Guess-v0", **sizes)
 
 

@@ -211,7 +211,7 @@ def test_a_recipe_that_cannot_work_leaves_no_folder(tmp_path, settings, words):
 
 
 def test_a_negative_seed_is_refused(tmp_path):
-    with pytest.raises(UserError, match="the seed is -1; it must be at least 0"):
+    with pytest.raises(UserError, match="seed is -1, but must be a whole number from 0 to 4294967295"):
         train(TINY, seed=-1, out=tmp_path / "run")
 
 

@@ -361,9 +361,9 @@ def test_unfit_spaces_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"n_envs": 0}, "n_envs is 0; give a whole number of at least 1"),
+        ({"n_envs": 0}, "n_envs is 0, but must be a whole number of at least 1"),
         ({"n_envs": 2.5}, "n_envs is 2.5"),
-        ({"n_envs": 2, "workers": -1}, "workers is -1; give a whole number of at least 0"),
+        ({"n_envs": 2, "workers": -1}, "workers is -1, but must be a whole number of at least 0"),
     ],
 )
 def test_counts_are_checked(arguments: dict[str, Any], sentence: str) -> None:

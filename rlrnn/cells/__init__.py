@@ -23,6 +23,7 @@ from rlrnn.cells.options import check_options
 from rlrnn.cells.reservoir import Reservoir
 from rlrnn.cells.storage import Storage
 from rlrnn.errors import UserError
+from rlrnn.settings import takes_plain
 
 CELLS: dict[str, type[Cell]] = {
     "elman": Elman,
@@ -54,6 +55,7 @@ def register_cell(name: str, cell: type[Cell]) -> None:
     CELLS[name] = cell
 
 
+@takes_plain
 def make_cell(name: str, input_size: int, hidden_size: int, /, **options: Any) -> Cell:
     """Build a cell by its registered name; unknown names and options say which are known."""
     if name not in CELLS:

@@ -13,6 +13,7 @@ import dataclasses
 from typing import Any
 
 from rlrnn.errors import UserError
+from rlrnn.settings import takes_plain
 from rlrnn.strategies.cma import CmaEs, SepCmaEs
 from rlrnn.strategies.genetic import Genetic
 from rlrnn.strategies.gradients import OpenAiEs, Pgpe
@@ -43,6 +44,7 @@ def register_strategy(name: str, strategy: type[Strategy]) -> None:
     STRATEGIES[name] = strategy
 
 
+@takes_plain
 def make_strategy(name: str, **settings: Any) -> Strategy:
     """Build a strategy by its registered name; unknown names and settings say which are known."""
     if name not in STRATEGIES:

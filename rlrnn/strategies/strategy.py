@@ -16,6 +16,7 @@ from numpy.random import Generator, Philox
 from numpy.typing import ArrayLike, NDArray
 
 from rlrnn.errors import UserError
+from rlrnn.settings import plain
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]  # arrays by name, scalars as arrays of shape (): what a checkpoint keeps
@@ -97,7 +98,7 @@ class Strategy(ABC):
 
     def _whole(self, name: str, low: int, *, even: bool = False) -> None:
         """Refuse a setting that is no whole number of at least ``low``; None passes if it is the default."""
-        value = getattr(self, name)
+        value = self._plain(name)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not self._left_out(name) and not (whole and value >= low and not (even and value % 2)):
             kind = "an even number (genomes come as mirrored pairs)" if even else "a whole number"
@@ -105,12 +106,18 @@ class Strategy(ABC):
 
     def _number(self, name: str, low: float, below: float = math.inf, *, above: bool = True) -> None:
         """Refuse a setting that is no number above (or at) ``low`` and below ``below``; None as above."""
-        value = getattr(self, name)
+        value = self._plain(name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         inside = number and (low < value if above else low <= value) and value < below
         if not self._left_out(name) and not inside:
             most = f"below {below:g}" if below < math.inf else "finite"
             self._refuse(name, f"a number {'above' if above else 'of at least'} {low:g} and {most}")
+
+    def _plain(self, name: str) -> Any:
+        """A setting, which is Python's own from now on, whatever a tuner gave."""
+        value = plain(getattr(self, name))
+        object.__setattr__(self, name, value)
+        return value
 
     def _left_out(self, name: str) -> bool:
         return getattr(self, name) is None and getattr(type(self), name) is None

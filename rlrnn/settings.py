@@ -1,0 +1,61 @@
+"""Settings where they come in: numpy's scalars, as every tuner gives them, become plain numbers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from rlrnn.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LARGEST_SEED = 2**32 - 1  # of numpy's global generator, which SB3 seeds too
+
+
+def takes_plain(function: Callable[P, R]) -> Callable[P, R]:
+    """A function or constructor whose arguments arrive as ``plain`` makes them."""
+
+    @functools.wraps(function)
+    def given(*arguments: P.args, **named: P.kwargs) -> R:
+        plain_named: dict[str, Any] = {name: plain(value) for name, value in named.items()}
+        return function(*map(plain, arguments), **plain_named)  # type: ignore[arg-type]
+
+    return given
+
+
+def plain(value: Any) -> Any:
+    """The value with every scalar that is not Python's own as one that is, within lists, tuples and dicts too."""
+    if value is None or isinstance(value, bool | str):
+        return str(value) if isinstance(value, np.str_) else value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if type(value) is dict:
+        return {key: plain(inner) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain(inner) for inner in value)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return plain(value[()])
+    return value
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse what is not a whole number of at least ``least``."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        limit = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise UserError(f"{name} is {value!r}, but must be a whole number {limit}.")
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what the generators cannot be seeded with; None leaves them as they are."""
+    if seed is not None:
+        check_whole("seed", seed, 0, LARGEST_SEED)

@@ -92,6 +92,7 @@ def claim(name: str) -> Verified:
         wiped=means(kept, WIPED),
         **points,
         seconds=median(run.facts["seconds"] for run in kept),
+        processor=" or ".join(sorted({run.facts.get("processor", "") for run in kept} - {""})),
     )
 
 

@@ -29,7 +29,7 @@ from rlrnn.cells.linear import LinearCell
 from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, own_parameters, recurrence
 
 SWITCH = "RLRNN_FAST"  # "0" in the environment: as if the extra were not installed
-PACKAGES = ("numba", "scipy", "threadpoolctl")
+PACKAGES = ("numba", "scipy")
 COMPILED = (Elman, Gru, Lstm)
 
 

@@ -122,6 +122,7 @@ class Verified:
     feedforward: tuple[float, ...] = ()  # of that control (see ``control``), on as many of the first seeds
     stacked: tuple[float, ...] = ()  # of the other one
     seconds: float | None = None  # of training a seed, the median
+    processor: str = ""  # the kind that they were trained on, if known (see ``processor.kind``)
 
 
 @dataclass(frozen=True)

@@ -287,7 +287,7 @@ def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
     import torch
 
     import rlrnn
-    from rlrnn import compiled
+    from rlrnn import compiled, processor
 
     modules = {"rlrnn": rlrnn, "torch": torch, "gymnasium": gymnasium, "stable_baselines3": stable_baselines3}
     return {
@@ -295,6 +295,7 @@ def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor.kind(),
         "device": device,
         "threads": torch.get_num_threads(),
         "recurrence": compiled.what_runs(network.cell, device, network.cell_options),

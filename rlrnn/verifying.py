@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlrnn import catalogue, runs, statistics
+from rlrnn import catalogue, processor, runs, statistics
 from rlrnn.errors import UserError
 from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, judge
 from rlrnn.judging import Judging
@@ -32,6 +32,7 @@ class Verdict:
     seeds: tuple[int, ...]
     scores: tuple[dict[str, Score], ...]  # of those seeds, now
     retrained: bool  # else judged again from attached weights
+    processor: str = ""  # that they were trained on, or judged again on
 
     @property
     def points(self) -> tuple[float, ...]:
@@ -68,10 +69,24 @@ class Verdict:
         return self.equal or self.mean >= self.interval[0]
 
     def sentence(self) -> str:
-        """The verdict in words."""
-        low, high = self.interval
+        """The verdict in words; where points differ, with what bytes could be expected of this processor."""
         if self.equal:
             return f"{self.name} keeps its word: equal points on every seed."
+        return f"{self._judgement()} {self._reason()}"
+
+    def _reason(self) -> str:
+        """Why points may differ from those that were verified, or why they should not have."""
+        then, now = self.claim.processor, self.processor
+        if not then:
+            return "(Which kind of processor it was verified on is not known: another one rounds otherwise.)"
+        if then != now:
+            return f"(It was verified on {then} and this is {now}, which rounds otherwise.)"
+        return (
+            "(It was verified on this kind of processor: other versions, or the code, make the difference.)"
+        )
+
+    def _judgement(self) -> str:
+        low, high = self.interval
         where = f"{_shown(self, low)} to {_shown(self, high)}"
         now = _shown(self, self.mean)
         if self.mean > high:
@@ -139,13 +154,13 @@ def verify(
         for seed in seeds:
             with Judging(f"{recipe.name} seed {seed}") as told:
                 scores.append(_judged(weights[seed], recipe, device, told))
-        return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), retrained=False)
+        return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), False, processor.kind())
     folder = Path(out or Path("runs", f"{recipe.name}-again"))
     tasks = [Task(recipe, k, folder / f"seed{k}", device, True, command, imports) for k in seeds]
     outcome = train_seeds(tasks, jobs, progress)
     outcome.check()
     found = tuple(run.scores() for run in outcome.finished)
-    return Verdict(recipe.name, game.points.unit, claim, seeds, found, retrained=True)
+    return Verdict(recipe.name, game.points.unit, claim, seeds, found, True, processor.kind())
 
 
 def attached(recipe: Recipe) -> dict[int, Path]:

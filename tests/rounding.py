@@ -17,14 +17,14 @@ LAYER_NORM = 1e-5**-0.5  # a rounding is divided by the deviation of the units, 
 def bound(dtype: torch.dtype, steps: int, rows: int, units: int, normed: bool = False) -> float:
     """Of an unrolled cell's results and gradients, as a fraction of the greatest number in each.
 
-    A step sums over its units, a gradient over steps and rows, and some 16 operations are beside the products.
+    A step sums over its units, a gradient over steps and rows; some 16 operations are beside the products.
     """
     roundings = steps * (units + rows + 16) + normed * 16 * LAYER_NORM
     return roundings * torch.finfo(dtype).eps
 
 
 def assert_close(found: Sequence[Tensor], wanted: Sequence[Tensor], within: float) -> None:
-    """To a fraction of the greatest number in each, or of 1 if that is greater; NaN and infinity where wanted."""
+    """To a fraction of the greatest number in each, or of 1 if that is greater; NaN where wanted."""
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         assert one.shape == other.shape

@@ -61,6 +61,7 @@ ROOMS = {
             "recording",
             "loading",
             "__main__",
+            "processor",
         ),
     },
     "games": {"games", "vec", "wrappers", "view", "copies", "native", "workers", "ids"},

@@ -200,7 +200,7 @@ def test_rows_do_not_influence_each_other(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ONE_OF_EACH)
 def test_where_a_row_stands_matters_by_rounding_alone(kind: str) -> None:
-    """For the kernels, a block of eight has the same bytes alone; a row alone is a product of another shape."""
+    """For the kernels a block of eight has the same bytes alone; a row alone is another product for BLAS."""
     cell = make(kind, 64)
     x, start, state = rows(cell, 6, 21)
     y, last = compiled.unroll(cell, x, start, state)

@@ -59,13 +59,34 @@ def test_equal_means_every_seed_with_and_without_memory():
     equal, inside = verdict(10.0, 14.0, wiped=(1.0, 2.0)), verdict(10.0, 14.0, wiped=(1.0, 2.001))
     assert equal.kept and equal.sentence() == "tiny keeps its word: equal points on every seed."
     # 12 +- t of one degree of freedom, 12.706, times the deviation of 10 and 14, sqrt(8)
-    assert inside.kept and inside.sentence() == "tiny keeps its word: 12.0 lies in -23.9 to 47.9."
+    assert inside.kept and inside.sentence().startswith("tiny keeps its word: 12.0 lies in -23.9 to 47.9. (")
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"),
+    [
+        ("", "(Which kind of processor it was verified on is not known: another one rounds otherwise.)"),
+        ("Intel", "(It was verified on Intel and this is AMD, which rounds otherwise.)"),
+        (
+            "AMD",
+            "(It was verified on this kind of processor: other versions, or the code, make the difference.)",
+        ),
+    ],
+)
+def test_another_kind_of_processor_is_held_to_the_interval_and_that_is_said(then, reason):
+    claim = dataclasses.replace(CLAIM, processor=then)
+    other = dataclasses.replace(verdict(11.0, 13.0, claim=claim), processor="AMD")
+    assert other.kept and other.sentence().endswith(reason)
+    same = dataclasses.replace(verdict(10.0, 14.0, wiped=(1.0, 2.0), claim=claim), processor="AMD")
+    assert same.sentence() == "tiny keeps its word: equal points on every seed."
 
 
 def test_what_wins_less_is_a_failure_and_what_wins_more_is_none():
     claim = dataclasses.replace(CLAIM, points=(10.0, 10.0))  # 10 +- 1 % of 10
     assert [verdict(p, p, claim=claim).kept for p in (9.89, 9.91, 10.09, 11.0)] == [False, True, True, True]
-    assert verdict(9.8, 9.8, claim=claim).sentence().endswith("its word: 9.8 lies below 9.9 to 10.1.")
+    assert (
+        "does not keep its word: 9.8 lies below 9.9 to 10.1. (" in verdict(9.8, 9.8, claim=claim).sentence()
+    )
     assert "more than it was verified to: 11.0 lies above" in verdict(11.0, 11.0, claim=claim).sentence()
 
 

@@ -1,0 +1,46 @@
+"""A run knows what decides its last bits, as the libraries themselves say it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rlrnn import compiled, processor, runs
+from rlrnn.recipes import NetworkRecipe
+
+X86 = processor._maker() in ("GenuineIntel", "AuthenticAMD")
+
+
+def test_a_run_notes_the_kind_of_processor() -> None:
+    facts = runs.versions(NetworkRecipe(), "cpu")
+    assert facts["processor"] == processor.kind()
+    told = processor.kind().split(", ")
+    assert f"torch {torch.backends.cpu.get_cpu_capability()}" in told
+    assert any(part.startswith("BLAS ") for part in told)
+    assert any(part.startswith("numba ") for part in told) == compiled.installed()
+
+
+@pytest.mark.skipif(not X86, reason="levels of another architecture")
+def test_whatever_chooses_other_instructions_is_another_kind() -> None:
+    if not compiled.installed():
+        pytest.skip("the extra [fast] is not installed, or switched off")
+    chosen = {
+        "ATEN_CPU_CAPABILITY": "default",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NUMBA_CPU_NAME": "nehalem",
+        "MKL_CBWR": "COMPATIBLE",
+    }
+    code = "from rlrnn import processor; print(processor.kind())"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **chosen},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    told = ", ".join(
+        (processor._maker(), "torch DEFAULT", "BLAS Nehalem", "numba nehalem", "MKL_CBWR=COMPATIBLE")
+    )
+    assert said == told

@@ -1,17 +1,15 @@
 """Agents saved by ``sb3_contrib.RecurrentPPO``, opened without unpickling anything.
 
-Their weights come through ``torch.load(weights_only=True)``, their settings from JSON. Beside each
+Their weights come through ``contrib_tensors``, their settings from JSON. Beside each
 pickle SB3 writes what the object looks like as text; from that spaces, schedules and classes are
 rebuilt where the text says enough. Where it does not, the setting is missing and asked for on load.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +17,7 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
 from rlrnn.contrib_settings import OpaqueError, setting
+from rlrnn.contrib_tensors import read_tensors
 from rlrnn.errors import FileFault, UserError
 from rlrnn.saving import Agent, Archive, File, corrupted, open_archive
 
@@ -170,22 +169,9 @@ def _load(archive: Archive, member: str, device: torch.device | str) -> dict[Any
     """A ``.pth`` member, whose tensors take no more room than it does."""
     content = archive.read(member)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as inner:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in inner.infolist()):
-                raise ValueError("it is compressed")
-        loaded = torch.load(io.BytesIO(content), map_location=get_device(device), weights_only=True)
+        loaded = read_tensors(content, get_device(device))
         if not isinstance(loaded, dict):
             raise ValueError("it is not a state_dict")
-        if any(t.layout is not torch.strided or t.nbytes > len(content) for t in _tensors(loaded)):
-            raise ValueError("it claims tensors larger than itself")
     except Exception as error:
         raise corrupted(archive.label, member, error) from error
     return loaded
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, Mapping):
-        for value in tree.values():
-            yield from _tensors(value)

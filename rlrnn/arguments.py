@@ -22,7 +22,13 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
     def command(name: str, text: str, short: str) -> Any:
-        return commands.add_parser(name, help=short, description=text, formatter_class=raw)
+        added = commands.add_parser(name, help=short, description=text, formatter_class=raw)
+        added.add_argument(
+            "--traceback",
+            action="store_true",
+            help="with an error, show where it arose (as RLRNN_TRACEBACK=1)",
+        )
+        return added
 
     command("list", manual.LIST, "the games and agents of the catalogue")
 

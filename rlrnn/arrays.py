@@ -49,12 +49,12 @@ def stepped(
             f"the environments returned {found} at {when}: a VecEnv's step returns observations, rewards, "
             f"dones and infos, {_MEND}"
         )
-    rewards = _numbers(answer[1], (n,), "reward", when)
+    rewards = numbers(answer[1], (n,), "reward", when)
     finite = np.isfinite(rewards)
     if not finite.all():
         row = int(finite.argmin())
         raise _fault(row, rewards[row], "reward", when, "it must be a finite number")
-    dones = _numbers(answer[2], (n,), "done", when)
+    dones = numbers(answer[2], (n,), "done", when)
     if dones.dtype != np.bool_:
         odd = (dones != 0) & (dones != 1)
         if odd.any():
@@ -101,7 +101,7 @@ def check_length(steps: int, name: str) -> None:
 
 
 def _part(values: Any, space: Space[Any], n: int, when: str, copies: list[int] | None) -> Array:
-    array = _numbers(values, (n, *(space.shape or ())), "observation", when)
+    array = numbers(values, (n, *(space.shape or ())), "observation", when)
     found = flaw(array, space)
     if found is not None:
         row, number, rule = found
@@ -109,7 +109,7 @@ def _part(values: Any, space: Space[Any], n: int, when: str, copies: list[int] |
     return array
 
 
-def _numbers(values: Any, shape: tuple[int, ...], what: str, when: str) -> Array:
+def numbers(values: Any, shape: tuple[int, ...], what: str, when: str) -> Array:
     """The values as an array of that shape, of numbers or booleans."""
     try:
         array = np.asarray(values)

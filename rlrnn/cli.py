@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlrnn.arguments import parser
-from rlrnn.errors import UserError
+from rlrnn.errors import TRACEBACK, GameExit, UserError, sentences, show_traceback
 from rlrnn.imports import import_module
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = parser().parse_args(argv)
     arguments.line = shlex.join(["rlrnn", *argv])
+    if arguments.traceback:
+        os.environ[TRACEBACK] = "1"  # which processes of seeds see, too
     try:
         for module in getattr(arguments, "imports", []):
             import_module(module)
@@ -41,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted.", 130)
     except UserError as error:
-        # The operating system's own failures, a full disk above all, are not the user's mistake.
+        # The operating system's own failures, a full disk above all, are not the user's mistake, nor is a
+        # closed window.
         system = isinstance(error.__cause__, OSError) and not isinstance(error, FileNotFoundError)
+        system = system or isinstance(error, GameExit)
         return _fail(error, str(error), 1 if system else 2)
     except OSError as error:
         about = f" ({error.filename})" if error.filename else ""
@@ -52,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: BaseException, sentence: str, status: int) -> int:
+    show_traceback(error)
     # What an environment or a library said may run over several lines.
-    texts = [" ".join(text.split()) for text in (sentence, *getattr(error, "__notes__", []))]
+    texts = [" ".join(text.split()) for text in (sentence, *sentences(error))]
     ended = [text if text.endswith((".", "?", "!")) else f"{text}." for text in texts]
     print("rlrnn:", *ended, file=sys.stderr)
     return status

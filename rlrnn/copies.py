@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 from numpy.typing import NDArray
 
-from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError, game_fault
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault, Flaw, UserError, game_fault
 from rlrnn.processes import beat
 
 Maker = Callable[[], gym.Env[Any, Any]]
@@ -80,25 +80,25 @@ def put(batch: Observations, rows: Any, observations: Any) -> None:
         batch[rows] = observations
 
 
-def put_one(batch: Observations, row: int, observation: Any) -> None:
-    """Copy one observation into a row of a batch; refuses what the space's type and shape cannot hold."""
+def put_checked(batch: Observations, rows: Any, observations: Any) -> None:
+    """As `put`, but a `Flaw` is raised where the space's shape or type cannot hold what a game gave."""
     if isinstance(batch, dict):
         for key, part in batch.items():
-            put_one(part, row, observation[key])
+            put_checked(part, rows, observations[key])
         return
-    given = np.asarray(observation)
-    if given.size != batch[row].size:  # numpy would repeat it
-        raise ValueError(f"an observation of shape {given.shape} where the space has {batch.shape[1:]}")
-    batch[row] = given
-    if batch.dtype.kind in "biu" and given.dtype != batch.dtype and (batch[row] != given).any():
-        odd = given[batch[row] != given].flat[0]
-        raise ValueError(f"an observation with {odd}, which the space's type {batch.dtype} cannot hold")
+    given, room = np.asarray(observations), batch[rows]
+    if given.size != room.size:  # numpy would repeat it
+        raise Flaw(f"an observation of shape {given.shape}, where its space has {room.shape},")
+    batch[rows] = given
+    if batch.dtype.kind in "biu" and given.dtype != batch.dtype and (batch[rows] != given).any():
+        odd = given[batch[rows] != given].flat[0]
+        raise Flaw(f"an observation with {odd}, which its space's type {batch.dtype} cannot hold,")
 
 
 def points(reward: Any) -> float:
-    """The reward of a step as a number; refuses texts and whatever else is none."""
+    """The reward of a step as a number; a `Flaw` is raised of texts and whatever else is none."""
     if isinstance(reward, str | bytes) or not hasattr(reward, "__float__"):
-        raise TypeError(f"the reward {reward!r} is no number but a {type(reward).__name__}")
+        raise Flaw(f"the reward {reward!r}, which is no number,")
     return float(reward)
 
 
@@ -159,7 +159,7 @@ class Copies:
         for i, (env, seed, option) in enumerate(zip(self.envs, seeds, options, strict=True)):
             try:
                 first, info = env.reset(seed=seed, **({"options": option} if option else {}))
-                put_one(observations, i, first)
+                put_checked(observations, i, first)
                 infos.append(dict(info))
             except GAME_ERRORS as error:
                 raise self._fault(i, "reset()", error) from error
@@ -190,12 +190,12 @@ class Copies:
                 infos.append(dict(info))
                 if over or cut:
                     final = empty_batch(self._space, 1)  # a copy: reset may write into the same array
-                    put_one(final, 0, observation)
+                    put_checked(final, 0, observation)
                     finals.append(final)
                     where = "reset()"
                     observation, info = env.reset()
                     begun.append(dict(info))
-                put_one(observations, i, observation)
+                put_checked(observations, i, observation)
             except GAME_ERRORS as error:
                 raise self._fault(i, where, error) from error
             beat()
@@ -210,7 +210,7 @@ class Copies:
             try:
                 observation, reward, over, cut, _ = self.envs[i].step(actions[row])
                 rewards[row], ended[row] = points(reward), over or cut
-                put_one(observations, row, observation)
+                put_checked(observations, row, observation)
             except GAME_ERRORS as error:
                 raise self._fault(i, "step()", error) from error
             beat()
@@ -244,12 +244,15 @@ class Copies:
         return [_is_wrapped(self.envs[i], wrapper) for i in copies]
 
     def close(self) -> None:
-        """Close every copy; what one raises is told, and keeps neither the others nor the results."""
+        """Close every copy; what some raise is told once, and keeps neither the others nor the results."""
+        faults = []
         for i, env in enumerate(self.envs):
             try:
                 env.close()
             except GAME_ERRORS as error:
-                tell(self._fault(i, "close()", error))
+                faults.append(self._fault(i, "close()", error))
+        if faults:
+            tell(faults[0])
 
     def _fault(self, i: int, where: str, error: BaseException) -> EnvironmentFault:
         return game_fault(f"Copy {self.first + i} of {self.name}", where, error)

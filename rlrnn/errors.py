@@ -1,11 +1,15 @@
 """Mistakes that a user can mend: the shell prints their one sentence and no traceback."""
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
 
 # What the code of a game may raise: one that calls sys.exit must not end the program that plays it.
 GAME_ERRORS = (Exception, SystemExit)
+
+TRACEBACK = "RLRNN_TRACEBACK"  # set to 1, the shell shows the traceback of an error, too
+_HEADING = "Traceback "
 
 _PACKAGE = str(Path(__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -35,6 +39,10 @@ class FileFault(UserError, OSError):
     """A file is missing, incomplete, corrupted, from a newer version, or cannot be written."""
 
 
+class Flaw(Exception):
+    """What a game gave that cannot be taken, as words after "gave": "the reward 'a', which is no number,"."""
+
+
 def place(error: BaseException) -> str:
     """Where in the user's code an error arose, as " (game.py, line 12)".
 
@@ -55,4 +63,17 @@ def game_fault(who: str, where: str, error: BaseException) -> EnvironmentFault:
             f"{who} asked to end the program in {where}{place(error)}: a game may not call sys.exit; if its "
             "window was closed, leave it open."
         )
+    if isinstance(error, Flaw):
+        return EnvironmentFault(f"{who} gave {error} in {where}")
     return EnvironmentFault(f"{who} raised {type(error).__name__} in {where}: {error}{place(error)}")
+
+
+def sentences(error: BaseException) -> list[str]:
+    """What was noted with an error for its reader, without the traceback of another process."""
+    return [note for note in getattr(error, "__notes__", []) if not note.startswith(_HEADING)]
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print the whole traceback on stderr if that was asked for."""
+    if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+        traceback.print_exception(error)

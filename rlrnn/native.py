@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from rlrnn.arrays import numbers
 from rlrnn.copies import (
     Description,
     Observations,
@@ -19,7 +20,7 @@ from rlrnn.copies import (
     check_spaces,
     empty_batch,
     put,
-    put_one,
+    put_checked,
     take,
     tell,
 )
@@ -97,12 +98,12 @@ def forms(seeds: list[int | None]) -> Iterator[Any]:
         yield seeds if known else None
         return
     small = [seed % 2**31 for seed in known]
-    for numbers in (known, small) if small != known else (known,):
-        if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
-            yield numbers[0]
+    for chosen in (known, small) if small != known else (known,):
+        if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
+            yield chosen[0]
         else:
-            yield numbers
-            yield np.array(numbers)
+            yield chosen
+            yield np.array(chosen)
 
 
 class Native:
@@ -181,13 +182,14 @@ class Native:
         """Play one step with the actions that `start` took."""
         try:
             seen, rewards, terminated, truncated, infos = self.env.step(self._actions)
-            terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
+            shape = (self.env.num_envs,)
+            rewards = numbers(rewards, shape, "reward", "a step").astype(np.float64)
+            terminated = numbers(terminated, shape, "terminated flag", "a step").astype(np.bool_)
+            truncated = numbers(truncated, shape, "truncated flag", "a step").astype(np.bool_)
             ended = np.flatnonzero(terminated | truncated)
             observations = self._copy(seen)
             told, finals, begun = self._ends(observations, ended, infos)
-            return Step(
-                observations, np.asarray(rewards, np.float64), terminated, truncated, told, finals, begun
-            )
+            return Step(observations, rewards, terminated, truncated, told, finals, begun)
         except UserError:
             raise
         except GAME_ERRORS as error:
@@ -272,7 +274,7 @@ class Native:
         if isinstance(finals, np.ndarray) and finals.dtype == object:
             rows = empty_batch(self._space, len(ended))
             for row, i in enumerate(ends):
-                put_one(rows, row, finals[i])
+                put_checked(rows, row, finals[i])
             return told, rows, begun
         return told, self._copy(take(finals, ended)), begun
 
@@ -280,7 +282,7 @@ class Native:
         """A new batch of the space's own types; the environment may use its arrays again."""
         rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
         fresh = empty_batch(self._space, rows)
-        put(fresh, slice(None), batch)
+        put_checked(fresh, slice(None), batch)
         return fresh
 
     def _fault(self, where: str, error: BaseException) -> EnvironmentFault:

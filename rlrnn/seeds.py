@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TaskID
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn import runs
-from rlrnn.errors import UserError
+from rlrnn.errors import UserError, sentences, show_traceback
 from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
 
@@ -173,7 +173,8 @@ def _child(task: Task, pipe: Connection) -> None:
         said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
         if not isinstance(error, UserError | OSError | KeyboardInterrupt):
             said = f"{type(error).__name__}: {error}"
-        pipe.send(("failed", " ".join([said, *getattr(error, "__notes__", [])])))
+        show_traceback(error)
+        pipe.send(("failed", " ".join([said, *sentences(error)])))
         sys.exit(1)
 
 

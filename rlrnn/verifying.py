@@ -152,8 +152,8 @@ def verify(
         seeds = tuple(seed for seed in seeds if seed in weights)
         scores = []
         for seed in seeds:
-            with Judging(f"{recipe.name} seed {seed}") as told:
-                scores.append(_judged(weights[seed], recipe, device, told))
+            with Judging(f"{recipe.name} seed {seed}") as judging:
+                scores.append(_judged(weights[seed], recipe, device, judging))
         return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), False, processor.kind())
     folder = Path(out or Path("runs", f"{recipe.name}-again"))
     tasks = [Task(recipe, k, folder / f"seed{k}", device, True, command, imports) for k in seeds]
@@ -176,12 +176,12 @@ def attached(recipe: Recipe) -> dict[int, Path]:
     return {}
 
 
-def _judged(path: Path, recipe: Recipe, device: str, told: Judging) -> dict[str, Score]:
+def _judged(path: Path, recipe: Recipe, device: str, progress: Judging) -> dict[str, Score]:
     from rlrnn import learners
 
     how = recipe.evaluation
     agent = learners.load(path, device)
-    return judge(agent, catalogue.game_of(recipe), how.episodes, how.deterministic, progress=told)
+    return judge(agent, catalogue.game_of(recipe), how.episodes, how.deterministic, progress=progress)
 
 
 def _shown(verdict: Verdict, points: float) -> str:

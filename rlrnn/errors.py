@@ -1,9 +1,12 @@
 """Mistakes that a user can mend: the shell prints their one sentence and no traceback."""
 
 import os
+import sys
 import sysconfig
 import traceback
+import warnings
 from pathlib import Path
+from types import FrameType
 
 # What the code of a game may raise: one that calls sys.exit must not end the program that plays it.
 GAME_ERRORS = (Exception, SystemExit)
@@ -41,6 +44,18 @@ class FileFault(UserError, OSError):
 
 class Flaw(Exception):
     """What a game gave that cannot be taken, as words after "gave": "the reward 'a', which is no number,"."""
+
+
+def warn(sentence: str) -> None:
+    """A ``UserWarning`` at the innermost line that is neither ours nor Stable-Baselines3's."""
+    frame, level = sys._getframe(1), 2
+    while _is_library(frame) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(sentence, UserWarning, stacklevel=level)
+
+
+def _is_library(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in ("rlrnn", "stable_baselines3")
 
 
 def place(error: BaseException) -> str:

@@ -358,4 +358,5 @@ class StepsBar(ProgressBarCallback):
 def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:
     """policy_kwargs of a network whose critic, which nobody asks, has no memory of its own."""
     said = settings.keys() & {"critic", "shared_lstm", "enable_critic_lstm"}
-    return dict(settings) if said else {**settings, "critic": "shared"}
+    shares = settings.get("share_features_extractor", True)  # else it cannot read the actor's memory
+    return dict(settings) if said else {**settings, "critic": "shared" if shares else "feedforward"}

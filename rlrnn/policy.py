@@ -7,7 +7,6 @@ into our own description of a network.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 from rlrnn import acting, arrays, saving, sizing
 from rlrnn.actuators import Distribution
 from rlrnn.cells import CELLS
-from rlrnn.errors import EnvironmentFault, OptionsError, UserError
+from rlrnn.errors import EnvironmentFault, OptionsError, UserError, warn
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.policy_options import cell_options_of, critic_of, one_of, widths_of
 from rlrnn.settings import takes_plain
@@ -114,7 +113,8 @@ class RecurrentPolicy(BasePolicy):
         optimizer_kwargs = dict(optimizer_kwargs or {})
         if issubclass(optimizer_class, torch.optim.Adam):
             optimizer_kwargs.setdefault("eps", 1e-5)  # as SB3 does for stability
-            if optimizer_class in (torch.optim.Adam, torch.optim.AdamW):
+            chosen = optimizer_kwargs.keys() & {"foreach", "differentiable", "capturable"}  # a way to run it
+            if optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and not chosen:
                 optimizer_kwargs.setdefault("fused", True)  # one kernel for all weights, not twelve for each
         super().__init__(
             observation_space,
@@ -315,12 +315,10 @@ class RecurrentPolicy(BasePolicy):
         under_way = self._stateless_calls > 1 if episode_start is None else not np.all(episode_start)
         if under_way and self.network.memory.state_size > 0 and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn(
                 "predict() was called with state=None while an episode is under way, so the agent plays "
                 "without its memory: pass the state that predict() returned, or let `agent.player(n_envs)` "
-                "keep it for you.",
-                UserWarning,
-                stacklevel=4,
+                "keep it for you."
             )
 
 

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import secrets
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
 from rlrnn.encoding import REGISTERED, Decoder, encode_dict
-from rlrnn.errors import FileFault, UserError
+from rlrnn.errors import FileFault, UserError, warn
 
 File: TypeAlias = str | Path | io.BufferedIOBase | BinaryIO
 
@@ -269,7 +268,7 @@ def _target(path: Path) -> Path:
     if not path.suffix:
         path = Path(f"{path}.zip")
     while path.is_dir():
-        warnings.warn(f"{path} is a folder: saving to {path}_2 instead.")
+        warn(f"{path} is a folder: saving to {path}_2 instead.")
         path = Path(f"{path}_2")
     return path
 

@@ -10,7 +10,6 @@ its wrappers is neither an ObservationWrapper nor an ActionWrapper.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,8 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
     VecVideoRecorder,
 )
+
+from rlrnn.errors import warn
 
 HARMLESS = (VecMonitor, VecCheckNan, VecVideoRecorder, VecTransposeImage)
 INNER = (gym.ObservationWrapper, gym.ActionWrapper)  # kinds of wrappers around single environments
@@ -82,12 +83,10 @@ def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
     """A ``UserWarning`` where the agent learned behind wrappers that these copies of a game lack."""
     lacking = Counter(note(learner).get("wrappers", ())) - Counter(wrappers_of(env))
     if lacking:
-        warnings.warn(
+        warn(
             f"the agent learned behind {', '.join(lacking)}, which {name} lacks, and may see or do other things "
             "here than it learned: let it play its own environments, by rlrnn.record(agent, env) or SB3's "
-            "evaluate_policy, or give the game's file these wrappers.",
-            UserWarning,
-            stacklevel=4,
+            "evaluate_policy, or give the game's file these wrappers."
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO as ContribPPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from tiny_games import clocks
 from torch import nn
@@ -202,12 +203,37 @@ def test_an_agent_without_memory_forgets_nothing() -> None:
     quiet(policy, episode_start=np.zeros(2, bool))
 
 
-def test_the_warning_points_at_the_callers_line() -> None:
-    agent = RecurrentPPO("MlpGruPolicy", clocks(2), policy_kwargs={"hidden_size": 4})
-    agent.predict(np.zeros((2, 3), np.float32))
-    with pytest.warns(UserWarning, match="state=None") as caught:
+def test_the_warning_points_at_the_callers_line_whatever_lies_between() -> None:
+    for way in ("agent", "policy", "sb3"):
+        agent = RecurrentPPO("MlpGruPolicy", clocks(2), policy_kwargs={"hidden_size": 4})
         agent.predict(np.zeros((2, 3), np.float32))
-    assert caught[0].filename == __file__
+        with pytest.warns(UserWarning, match="state=None") as caught:
+            if way == "sb3":
+                BaseAlgorithm.predict(agent, np.zeros((2, 3), np.float32))
+            else:
+                (agent if way == "agent" else agent.policy).predict(np.zeros((2, 3), np.float32))
+        assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+@pytest.mark.parametrize(
+    ("given", "fused"),
+    [
+        ({}, True),
+        ({"amsgrad": True}, True),
+        ({"fused": False}, False),
+        ({"foreach": True}, None),
+        ({"foreach": False}, None),
+        ({"differentiable": True}, None),
+        ({"capturable": False}, None),
+    ],
+)
+def test_no_way_to_run_the_optimizer_is_chosen_where_the_user_has(
+    optimizer: Any, given: dict[str, Any], fused: bool | None
+) -> None:
+    policy = make(optimizer_class=optimizer, optimizer_kwargs=given)
+    assert policy.optimizer.defaults["fused"] == fused and policy.optimizer.defaults["eps"] == 1e-5
+    assert all(policy.optimizer.defaults[name] == value for name, value in given.items())
 
 
 # ---- observations and actions

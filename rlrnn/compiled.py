@@ -26,24 +26,16 @@ from torch.autograd import Function
 from rlrnn.announcing import announce
 from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm, Matrix, Storage
 from rlrnn.cells.linear import LinearCell
+from rlrnn.compilation import SWITCH, can_compile
 from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, own_parameters, recurrence
 
-SWITCH = "RLRNN_FAST"  # "0" in the environment: as if the extra were not installed
-PACKAGES = ("numba", "scipy")
 COMPILED = (Elman, Gru, Lstm)
 
 
 @functools.cache
 def installed() -> bool:
     """Whether the extra is there and not switched off; the same for the whole process."""
-    if os.environ.get(SWITCH, "1") == "0" or not all(map(importlib.util.find_spec, PACKAGES)):
-        return False
-    try:
-        import numba  # noqa: F401
-    except ImportError as error:  # it refuses a numpy that is newer than itself
-        print(f"rlrnn: doing without its compiled kernels, as numba cannot start: {error}", file=sys.stderr)
-        return False
-    return True
+    return can_compile() and importlib.util.find_spec("scipy") is not None
 
 
 def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) -> str:

@@ -20,6 +20,8 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from rlrnn.compilation import compiled
+
 # Never "nnan" or "ninf": learning that breaks down must show as NaN.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": FASTMATH}
@@ -32,10 +34,7 @@ inserted = numba.njit(
 
 def compile(function):  # noqa: A001
     """Machine code for this processor, kept on disk for the next process."""
-    try:
-        return numba.njit(function, cache=True, **OPTIONS)
-    except RuntimeError:  # no folder to keep it in can be written
-        return numba.njit(function, **OPTIONS)
+    return compiled(function, **OPTIONS)
 
 
 ZERO, HALF, ONE, LIMIT = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(8.0)

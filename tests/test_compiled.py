@@ -1,5 +1,6 @@
 """The compiled recurrences equal the reference loop, keep rows and episodes apart, and hide no NaN."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,9 +19,10 @@ from rounding import assert_close, bound
 from torch import Tensor
 
 import rlrnn
-from rlrnn import compiled, sequence
+from rlrnn import compilation, compiled, sequence
 from rlrnn.cells import Cell, make_cell
 from rlrnn.cells.elman import NONLINEARITIES
+from rlrnn.games import compiling
 from rlrnn.recurrences import recurrence
 from rlrnn.sequence import Memory
 
@@ -491,18 +494,57 @@ def test_where_nothing_can_be_kept_each_process_compiles(tmp_path: Path) -> None
     assert complaint.count("\n") == 0 and "anew in each process (set NUMBA_CACHE_DIR" in complaint
 
 
+@pytest.mark.parametrize("kind", [ImportError, OSError, AttributeError])
 def test_a_numba_that_cannot_start_is_named_and_done_without(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: type[Exception]
 ) -> None:
     real = __import__
 
     def refusing(name: str, *rest: Any) -> Any:
         if name == "numba":
-            raise ImportError("Numba needs NumPy 2.4 or less.")
+            raise kind("Numba needs NumPy\n2.4 or less.")
         return real(name, *rest)
 
     monkeypatch.setattr("builtins.__import__", refusing)
-    assert not compiled.installed.__wrapped__()
+    assert not compilation.can_compile.__wrapped__()
     assert capsys.readouterr().err == (
         "rlrnn: doing without its compiled kernels, as numba cannot start: Numba needs NumPy 2.4 or less.\n"
     )
+
+
+def test_a_numba_that_may_not_compile_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compilation.can_compile.__wrapped__()
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    assert not compilation.can_compile.__wrapped__()
+    assert capsys.readouterr().err == (
+        "rlrnn: doing without its compiled kernels, as NUMBA_DISABLE_JIT is set\n"
+    )
+    for module in (compiled, compiling):
+        monkeypatch.setattr(module, "can_compile", lambda: False)
+    assert not compiled.installed.__wrapped__()
+    assert compiling.kernel.__wrapped__("rlrnn.games.pong_kernel") is None
+
+
+@pytest.mark.parametrize("failing", ["save", "_load_index", "damaged"])
+def test_a_folder_of_machine_code_that_fails_is_no_reason_to_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, failing: str
+) -> None:
+    def plus(x: Any, y: Any) -> Any:
+        return x + y
+
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    compilation._tell.cache_clear()
+    if failing == "damaged":
+        assert compilation.compiled(plus)(1, 2) == 3
+        for path in tmp_path.rglob("*.nb?"):
+            path.write_bytes(b"not what numba wrote")
+    else:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        monkeypatch.setattr(f"numba.core.caching.IndexDataCacheFile.{failing}", Mock(side_effect=full))
+    assert compilation.compiled(plus)(1, 2) == 3
+    assert f"cannot be kept in {tmp_path}" in capsys.readouterr().err
+    if failing == "save":
+        assert list(tmp_path.rglob("*.nb?")) == []
+

@@ -2,11 +2,11 @@
 
 import functools
 import importlib
-import os
 from types import ModuleType
 from typing import Any
 
 from rlrnn.announcing import announce
+from rlrnn.compilation import can_compile, compiled
 
 # Whoever changes these must change every page of kernels, too: numba looks at no other for what it has kept.
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
@@ -14,22 +14,13 @@ OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "
 
 def compile(function: Any) -> Any:  # noqa: A001
     """Machine code for this processor, kept on disk for the next process."""
-    import numba
-
-    try:
-        return numba.njit(function, cache=True, **OPTIONS)
-    except RuntimeError:  # no folder to keep it in can be written
-        return numba.njit(function, **OPTIONS)
+    return compiled(function, **OPTIONS)
 
 
 @functools.cache
 def kernel(module: str) -> ModuleType | None:
-    """This module of compiled functions; None without numba or with RLRNN_FAST=0 in the environment."""
-    if os.environ.get("RLRNN_FAST", "1") == "0":
-        return None
-    try:
-        import numba  # noqa: F401
-    except ImportError:  # there is none, or it refuses this numpy
+    """This module of compiled functions; None where numba cannot compile."""
+    if not can_compile():
         return None
     announce(module)
     return importlib.import_module(module)

@@ -1,5 +1,6 @@
 # make play    set up .venv, train the Pong agent, judge it, draw it
 # make test    set up .venv with the test extras and run the fast suite
+# make levels  the tests of all that rounds, as two older kinds of processor would run them (on x86)
 # make check   lint, format and types
 # make games   add other people's games and digits (the extras) to .venv and test with them
 # make bench   speed beside sb3-contrib and the machine's limit, in one run of some minutes
@@ -11,14 +12,30 @@ BIN    := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: play test slow games check bench bench-full clean
+# One process a core; tests that share a training stay on the worker that made it where that costs no waiting.
+ALL_CORES := -n auto --maxprocesses 8 --dist worksteal
+# What computes: everything in which a product, a sum or a nonlinearity may round otherwise.
+ROUNDING := $(addprefix tests/test_,$(addsuffix .py,acting actuators cells compiled contrib_zip descent evolution \
+	fitness gated graph impulse network population ppo returns scans sensors sequence storage strategies supervised twin))
+GENERIC := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem NUMBA_CPU_NAME=generic
+HASWELL := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell NUMBA_CPU_NAME=haswell
+
+.PHONY: play test slow levels games check bench bench-full clean
 
 play: $(VENV)/.core
 	$(BIN)/rlrnn train pong-gru --out runs/play --overwrite
 	$(BIN)/rlrnn watch runs/play
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(ALL_CORES) $(ARGS)
+
+levels: $(VENV)/.test
+ifeq ($(shell uname -m),x86_64)
+	$(GENERIC) $(BIN)/python -m pytest -m "not slow" $(ALL_CORES) $(ROUNDING) $(ARGS)
+	$(HASWELL) $(BIN)/python -m pytest -m "not slow" $(ALL_CORES) $(ROUNDING) $(ARGS)
+else
+	@echo "levels of another architecture: nothing to do"
+endif
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rlrnn.arguments import parser
 from rlrnn.errors import TRACEBACK, GameExit, UserError, sentences, show_traceback
 from rlrnn.imports import import_module
+from rlrnn.texts import tell, terminal
 
 if TYPE_CHECKING:
     from rlrnn.catalogue import Game
@@ -60,13 +61,12 @@ def _fail(error: BaseException, sentence: str, status: int) -> int:
     # What an environment or a library said may run over several lines.
     texts = [" ".join(text.split()) for text in (sentence, *sentences(error))]
     ended = [text if text.endswith((".", "?", "!")) else f"{text}." for text in texts]
-    print("rlrnn:", *ended, file=sys.stderr)
+    tell("rlrnn:", *ended, file=sys.stderr)
     return status
 
 
 def _list(arguments: Namespace) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Column, Table
 
     from rlrnn import catalogue, statistics
@@ -90,7 +90,7 @@ def _list(arguments: Namespace) -> None:
         shown = (statistics.mean([points]), min(points)) if points else ()
         scores = [f"{number:.{statistics.decimals(*points)}f}" for number in shown] or ["not yet", ""]
         agents.add_row(name, recipe.game, statistics.short(recipe.steps), *scores)
-    Console().print(games, agents)
+    terminal().print(games, agents)
 
 
 def _train(arguments: Namespace) -> None:
@@ -130,8 +130,6 @@ def _train(arguments: Namespace) -> None:
 
 
 def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
-    from rich.console import Console
-
     from rlrnn.comparing import compare, table
     from rlrnn.seeds import Task, cores, train_seeds
     from rlrnn.settings import check_seed
@@ -143,14 +141,12 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
     outcome = train_seeds(tasks, arguments.jobs or cores())
     if outcome.finished:
-        Console().print(table(compare(outcome.finished)))
-    print(f"{len(outcome.finished)} of {len(tasks)} seeds are finished, in {folder}")
+        terminal().print(table(compare(outcome.finished)))
+    tell(f"{len(outcome.finished)} of {len(tasks)} seeds are finished, in {folder}")
     outcome.check()
 
 
 def _verify(arguments: Namespace) -> int:
-    from rich.console import Console
-
     from rlrnn import catalogue, verifying
     from rlrnn.seeds import cores
 
@@ -164,25 +160,19 @@ def _verify(arguments: Namespace) -> int:
         command=arguments.line,
         imports=tuple(arguments.imports),
     )
-    Console().print(verifying.table(verdict))
-    print(verdict.sentence())
+    terminal().print(verifying.table(verdict))
+    tell(verdict.sentence())
     return 0 if verdict.kept else 1
 
 
 def _say_what_came_of_it(run: Run) -> None:
-    from rich.console import Console
-
     from rlrnn.evaluation import table
 
-    Console().print(table(run.scores(), run.game))
-    print(
-        f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; all of the run lies in {run.folder}"
-    )
+    terminal().print(table(run.scores(), run.game))
+    tell(f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; all of the run lies in {run.folder}")
 
 
 def _evaluate(arguments: Namespace) -> None:
-    from rich.console import Console
-
     from rlrnn import runs
     from rlrnn.evaluation import judge, table
     from rlrnn.judging import Judging
@@ -191,7 +181,7 @@ def _evaluate(arguments: Namespace) -> None:
     episodes, deterministic = arguments.episodes or how.episodes, _deterministic(arguments, how)
     with Judging(arguments.run) as told:
         scores = judge(agent, game, episodes, deterministic, progress=told)
-    Console().print(table(scores, game))
+    terminal().print(table(scores, game))
     if arguments.out:
         runs.write_scores(Path(arguments.out), scores)
 
@@ -199,18 +189,16 @@ def _evaluate(arguments: Namespace) -> None:
 def _plot(arguments: Namespace) -> None:
     from rlrnn.plotting import plot
 
-    print(plot(arguments.runs, arguments.out))
+    tell(plot(arguments.runs, arguments.out))
 
 
 def _compare(arguments: Namespace) -> None:
-    from rich.console import Console
-
     from rlrnn.comparing import compare, draw, table
 
     comparison = compare(arguments.runs)
-    Console().print(table(comparison))
+    terminal().print(table(comparison))
     if arguments.out:
-        print(draw(comparison, arguments.out))
+        tell(draw(comparison, arguments.out))
 
 
 def _watch(arguments: Namespace) -> None:
@@ -220,7 +208,7 @@ def _watch(arguments: Namespace) -> None:
     folder = Path(arguments.run) if Path(arguments.run).is_dir() else Path()
     path = Path(arguments.out) if arguments.out else folder / "play.gif"
     deterministic = _deterministic(arguments, how)
-    print(watch(agent, game, path, arguments.episodes or 1, deterministic, activations=arguments.activations))
+    tell(watch(agent, game, path, arguments.episodes or 1, deterministic, activations=arguments.activations))
 
 
 def _inspect(arguments: Namespace) -> None:
@@ -233,13 +221,13 @@ def _inspect(arguments: Namespace) -> None:
     given, deterministic = Path(arguments.run), _deterministic(arguments, how)
     folder = Path(arguments.out) if arguments.out else given if given.is_dir() else Path()
     memory = profile(agent, game, arguments.lags, arguments.episodes or 16, deterministic)
-    print(memory.summary())
-    print(f"Impulse response: {impulse_response(agent)}.")
+    tell(memory.summary())
+    tell(f"Impulse response: {impulse_response(agent)}.")
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_json(folder / "memory.json", memory.to_json())
     name = " ".join(given.resolve().parts[-2:]) if given.is_dir() else given.stem
-    print(draw_profile({name: memory}, folder / "memory.png"))
-    print(draw_activations(agent, game, folder / "activations.png", deterministic=deterministic))
+    tell(draw_profile({name: memory}, folder / "memory.png"))
+    tell(draw_activations(agent, game, folder / "activations.png", deterministic=deterministic))
 
 
 def _draw(arguments: Namespace) -> None:
@@ -258,7 +246,7 @@ def _draw(arguments: Namespace) -> None:
         run, recipe = None, recipes.override(catalogue.agent(arguments.agent), arguments.settings)
         agent, title = learners.untrained(recipe), f"{recipe.name}, untrained"
     out = arguments.out or (Path() if run is None else run.folder) / "network.png"
-    print(draw_network(agent, out, title))
+    tell(draw_network(agent, out, title))
 
 
 def _report(arguments: Namespace) -> None:
@@ -267,7 +255,7 @@ def _report(arguments: Namespace) -> None:
     folder = Path(arguments.run)
     if not folder.exists() and len(folder.parts) == 1:
         folder = Path("runs", folder)  # an agent by its name
-    print(report(folder, arguments.out or folder / "report.html"))
+    tell(report(folder, arguments.out or folder / "report.html"))
 
 
 def _opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:

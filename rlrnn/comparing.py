@@ -16,6 +16,7 @@ from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score
 from rlrnn.runs import SCORE, Run
 from rlrnn.statistics import Interval
+from rlrnn.texts import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -229,7 +230,8 @@ def draw(comparison: Comparison, path: str | Path = "compare.png") -> Path:
         axes.errorbar(row.mean, height, xerr=reach, color=colour, linewidth=2, capsize=3.5, zorder=3, **mark)
         if len(row.points) > 1:
             axes.plot(row.means, [height + 0.3] * len(row.means), "o", color=colour, markersize=2.5, zorder=3)
-    axes.set_yticks(heights, [row.agent if row.playing == WITH_MEMORY else row.playing for row in rows])
+    names = [printable(row.agent) if row.playing == WITH_MEMORY else row.playing for row in rows]
+    axes.set_yticks(heights, names)  # which are set again whenever the ticks are drawn
     for row, label in zip(rows, axes.get_yticklabels(), strict=True):
         label.set(
             **({"weight": "bold"} if row.playing == WITH_MEMORY else {"color": "0.35", "fontsize": SMALL + 1})

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 from numpy.typing import NDArray
 
+from rlrnn import texts
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, Flaw, UserError, game_fault
 from rlrnn.processes import beat
 
@@ -260,7 +261,7 @@ class Copies:
 
 def tell(fault: EnvironmentFault) -> None:
     """Say on stderr what went wrong where nothing is lost by it."""
-    print(f"rlrnn: {' '.join(str(fault).split())}", file=sys.stderr)
+    texts.tell("rlrnn:", " ".join(str(fault).split()), file=sys.stderr)
 
 
 def _is_wrapped(env: gym.Env[Any, Any], wrapper: type) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
 from rich.text import Text
+
+from rlrnn.texts import printable, terminal
 
 
 class Judging:
@@ -15,10 +16,10 @@ class Judging:
     """
 
     def __init__(self, name: str) -> None:
-        self.name, self.console = name, Console(stderr=True)
+        self.name, self.console = name, terminal(stderr=True)
         self.pause = 0.2 if self.console.is_terminal else 10.0  # seconds between two looks
         self.shown = time.perf_counter()
-        self.status = self.console.status(Text(f"judging {name}"))
+        self.status = self.console.status(Text(printable(f"judging {name}")))
 
     def __enter__(self) -> Judging:
         self.status.start()
@@ -34,6 +35,6 @@ class Judging:
         self.shown = time.perf_counter()
         line = f"judging {self.name}: {player}, {ended} of {episodes} episodes, {steps:,} steps of each copy"
         if self.console.is_terminal:
-            self.status.update(Text(line))
+            self.status.update(Text(printable(line)))
         else:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(line, highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
 from rlrnn.evaluation import EVALUATION_SEED, copies_for
 from rlrnn.inspecting import MEASURES, SHARE, Profile, mean
-from rlrnn.plotting import COLOURS, save
+from rlrnn.plotting import COLOURS, key, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def draw_profile(profiles: Mapping[str, Profile], path: str | Path) -> Path:
         for axes, measure, table in zip((upper, lower), MEASURES, tables, strict=True):
             reach = one.reach(measure)
             steps = f"{reach} steps" + " or more" * (reach == one.lags)
-            _draw_curve(axes, table, COLOURS[number % len(COLOURS)], f"{name}: {steps}")
+            _draw_curve(axes, table, COLOURS[number % len(COLOURS)], key(f"{name}: {steps}"))
     games = list(dict.fromkeys(one.game for one in profiles.values()))
     upper.set_title("How far back does it remember?  " + "; ".join(games), loc="left", fontsize=11)
     upper.set_ylabel("share of actions that change when\nan observation is replaced", fontsize=9)

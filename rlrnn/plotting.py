@@ -11,12 +11,14 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from rlrnn import runs
 from rlrnn.catalogue import Game
 from rlrnn.curves import Curve, on_common_steps, read_curves
 from rlrnn.errors import UserError
 from rlrnn.runs import Run
+from rlrnn.texts import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +55,10 @@ def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a picture whole or not at all; the same picture always gives the same bytes."""
+    """Write a picture whole or not at all; the same picture always gives the same bytes.
+
+    Whatever it says is shown letter by letter: a $ begins no formula, and control characters are escapes.
+    """
     path = Path(path)
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in figure.canvas.get_supported_filetypes():
@@ -63,6 +68,8 @@ def save(figure: Figure, path: str | Path) -> Path:
         "svgz": {"Date": None},
         "pdf": {"CreationDate": None},
     }
+    for text in figure.findobj(Text):
+        text.set(text=printable(text.get_text()), parse_math=False, usetex=False)  # type: ignore[attr-defined]
     path.parent.mkdir(parents=True, exist_ok=True)
     with runs.replacing(path) as part, matplotlib.rc_context({"svg.hashsalt": "rlrnn"}):
         figure.savefig(part, metadata=dates.get(suffix))
@@ -85,7 +92,7 @@ def draw(curves: list[Curve]) -> Figure:
         steps, points = on_common_steps(seeds) if len(seeds) >= BAND else (np.zeros(0),) * 2
         if len(steps):
             marked = marks and marks | {"markevery": marked_steps(number, steps)}
-            _draw_band(axes, steps, points, style | marked, f"{name} ({len(seeds)} seeds)")
+            _draw_band(axes, steps, points, style | marked, key(f"{name} ({len(seeds)} seeds)"))
             ways.append("lines: median of seeds, bands: quartiles")
         else:
             dots = "dots: episodes, " if len(agents) <= DOTTED else ""
@@ -94,7 +101,7 @@ def draw(curves: list[Curve]) -> Figure:
                     _draw_dots(axes, curve, style["color"])
                 steps, points = curve.smoothed()
                 marked = marks and marks | {"markevery": marked_steps(number, steps)}
-                axes.plot(steps, points, label=name if seed == 0 else None, **style, **marked)
+                axes.plot(steps, points, label=key(name) if seed == 0 else None, **style, **marked)
             ways += [f"{dots}lines: running means"] * any(not curve.smooth for curve in seeds)
     played = {
         (curve.game.name, repr(curve.game.kwargs)): curve.game for curve in curves if curve.game is not None
@@ -113,6 +120,11 @@ def draw(curves: list[Curve]) -> Figure:
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     axes.legend(framealpha=0.9, edgecolor="none", loc="best")
     return figure
+
+
+def key(name: str) -> str:
+    """A label that the legend holds: matplotlib leaves out those that begin with an underscore."""
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:

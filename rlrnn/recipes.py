@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import tomli_w
 
 from rlrnn.errors import FileFault, UserError
+from rlrnn.texts import check_name
 
 T = TypeVar("T")
 
@@ -143,6 +144,7 @@ class Recipe:
     verified: Verified | None = None
 
     def __post_init__(self) -> None:
+        check_name(self.name, "an agent")
         if self.evolution is None:
             return
         if self.ppo != PpoRecipe():

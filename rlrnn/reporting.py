@@ -22,6 +22,7 @@ from rlrnn.pictures import draw_activations, draw_profile
 from rlrnn.plotting import plot
 from rlrnn.recipes import to_toml
 from rlrnn.runs import FINISHED, Run
+from rlrnn.texts import printable
 from rlrnn.watching import watch
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif"}
@@ -66,7 +67,7 @@ def report(source: str | Path | Sequence[Run], path: str | Path = "report.html")
     page = _page(judged, comparison)
     path.parent.mkdir(parents=True, exist_ok=True)
     with runs.replacing(path) as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(printable(page), encoding="utf-8")
     return path
 
 

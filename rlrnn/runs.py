@@ -37,6 +37,7 @@ from rlrnn.catalogue import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import Score
 from rlrnn.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
+from rlrnn.texts import is_name
 
 if sys.platform != "win32":
     import fcntl
@@ -196,6 +197,10 @@ def read_run(folder: str | Path) -> Run:
     told = isinstance(facts, dict) and {"format", "seed", "status"} <= facts.keys()
     if not (told and isinstance(facts["format"], int)):
         raise FileFault(f"{folder / VERSIONS} is damaged: it should tell format, seed and status.")
+    if not is_name(facts.get("replaces", "old")):  # a folder beside it, which is removed in the end
+        raise FileFault(
+            f"{folder / VERSIONS} is damaged: replaces is {facts['replaces']!r}, which is no folder's name."
+        )
     if facts["format"] > FORMAT:
         raise FileFault(
             f"the run {folder} was written by rlrnn {facts.get('rlrnn')} (format {facts['format']}), but "

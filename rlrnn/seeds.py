@@ -20,14 +20,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn import runs
 from rlrnn.errors import UserError, sentences, show_traceback
 from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
+from rlrnn.texts import terminal
 
 PAUSE = 0.5  # seconds between two messages of a run, and between two looks of a stopped parent
 LINES = 10.0  # seconds between two lines where there is no terminal
@@ -205,9 +205,12 @@ class Display:
     """A bar for every seed on a terminal; elsewhere a line for all of them from time to time."""
 
     def __init__(self, tasks: Sequence[Task], progress: bool) -> None:
-        console = Console(stderr=True, quiet=not progress)
+        console = terminal(stderr=True, quiet=not progress)
         self.terminal = console.is_terminal
-        self.bar = Progress("{task.description}", BarColumn(None), "{task.fields[state]}", console=console)
+        name, state = (
+            TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[state]")
+        )
+        self.bar = Progress(name, BarColumn(None), state, console=console)
         self.rows: dict[int, TaskID] = {}
         self.states: dict[int, str] = {}
         self.spoken = time.monotonic()

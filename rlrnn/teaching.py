@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from rlrnn.errors import UserError
+from rlrnn.texts import terminal
 
 Chosen = npt.NDArray[np.int64]
 REAL = ("learning_rate", "max_grad_norm")  # settings that are no counts
@@ -125,7 +125,7 @@ class Display:
     PAUSE = 10.0  # seconds
 
     def __init__(self, epochs: int, progress: bool) -> None:
-        console = Console(stderr=True, quiet=not progress)
+        console = terminal(stderr=True, quiet=not progress)
         self.epochs, self.terminal = epochs, console.is_terminal and progress
         left = TimeRemainingColumn(), TextColumn("left")
         self.bar = Progress(BarColumn(None), "{task.description}", *left, console=console)

@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -27,6 +26,7 @@ from rlrnn.plotting import plot
 from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
 from rlrnn.settings import check_seed, takes_plain
+from rlrnn.texts import terminal
 
 
 @takes_plain
@@ -230,7 +230,7 @@ class Display(BaseCallback):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        console = Console(stderr=True)
+        console = terminal(stderr=True)
         columns = "{task.description}", "{task.fields[points]}", "{task.fields[speed]}"
         time_left = TimeRemainingColumn(), TextColumn("left")
         self.bar = Progress(BarColumn(None), *columns, *time_left, console=console)
@@ -291,4 +291,4 @@ def _differences(run: Run, device: str) -> list[str]:
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(sentence, highlight=False, markup=False)
+    terminal(stderr=True, soft_wrap=True).print(sentence, highlight=False)

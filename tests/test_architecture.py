@@ -73,7 +73,7 @@ KNOWS = {
     "games": {"games"},
 }
 LATE = {"surface": {"catalogue"}}  # makes a game that is given by its name
-ANYBODY = {"errors", "processes", "announcing", "compilation", "arrays", "registration", "settings"}
+ANYBODY = {"errors", "processes", "announcing", "compilation", "arrays", "registration", "settings", "texts"}
 ROOM_OF = {module: room for room, modules in ROOMS.items() for module in modules}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
@@ -167,7 +167,9 @@ def test_gymnasium_knows_our_games_when_it_is_imported_after_us() -> None:
 
 def test_what_waits_for_gymnasium_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A module of another name in its place, which fails at first."""
-    (tmp_path / "awaited.py").write_text("import math, sys\nassert hasattr(sys, 'awaited_may_load')\nvalue = 7\n")
+    (tmp_path / "awaited.py").write_text(
+        "import math, sys\nassert hasattr(sys, 'awaited_may_load')\nvalue = 7\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registration, "AWAITED", "awaited")
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))

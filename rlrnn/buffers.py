@@ -75,12 +75,10 @@ class Rollout:
         observation_space: spaces.Space[Any],
         action_size: int,
         action_dtype: npt.DTypeLike,
-        seq_len: int,
     ) -> None:
         def observations(space: spaces.Space[Any]) -> npt.NDArray[Any]:
             return np.zeros((n_steps, n_envs, *(space.shape or ())), dtype=space.dtype)
 
-        self.seq_len = seq_len
         self.observations: Arrays = map_arrays(
             observations,
             observation_space.spaces if isinstance(observation_space, spaces.Dict) else observation_space,
@@ -95,9 +93,7 @@ class Rollout:
         self.final_values = np.zeros((n_steps, n_envs), dtype=np.float32)  # where truncated
         self.advantages = np.zeros((n_steps, n_envs), dtype=np.float32)
         self.returns = np.zeros((n_steps, n_envs), dtype=np.float32)
-        self.states: Tensor | None = (
-            None  # [T, B, S] before each step (where a row may begin: see keep_state)
-        )
+        self.states: list[Tensor] = []  # T of [B, S], before each step: a row may begin anywhere
         self.pos = 0
 
     @property
@@ -119,16 +115,7 @@ class Rollout:
     def reset(self) -> None:
         """Begin to overwrite."""
         self.pos = 0
-
-    def keep_state(self, step: int, state: Tensor) -> None:
-        """Note the memory [B, S] before a step; where all rows are whole rollouts, only the first counts."""
-        if step > 0 and self.seq_len == self.buffer_size:
-            return
-        if self.states is None:
-            self.states = state.new_empty(
-                (1 if self.seq_len == self.buffer_size else self.buffer_size, *state.shape)
-            )
-        self.states[step] = state
+        self.states = []
 
     def finish(self, gamma: float, gae_lambda: float) -> None:
         """Compute advantages and returns once all steps are in."""
@@ -143,13 +130,13 @@ class Rollout:
         )
         self.returns = self.advantages + self.values
 
-    def rows(self, device: torch.device, first: int | None = None) -> Rows:
+    def rows(self, device: torch.device, length: int, first: int | None = None) -> Rows:
         """Cut [T, B] into rows: chunk c of environment b is row c * B + b.
 
-        The first chunk has ``first`` steps (1 to ``seq_len``, which is the default), all others ``seq_len``
-        but for the last, which has what remains.
+        The first chunk has ``first`` steps (1 to ``length``, which is the default), all others ``length``
+        (1 to T) but for the last, which has what remains.
         """
-        begins, length = self._begins(first), self.seq_len
+        begins = self._begins(length, first)
         steps, envs = self.rewards.shape
         ends = np.append(begins[1:], steps)
         times = begins + np.arange(length)[:, None]  # [L, C]
@@ -158,15 +145,14 @@ class Rollout:
 
         def cut(array: npt.NDArray[Any]) -> Tensor:
             tensor = torch.as_tensor(array, device=device)
-            if len(begins) == 1:
-                return tensor
+            if 1 in (length, len(begins)):  # every step is a row, or every environment: nothing moves
+                return tensor.reshape(length, len(begins) * envs, *tensor.shape[2:])
             return tensor[index].view(length, len(begins) * envs, *tensor.shape[2:])
 
-        assert self.states is not None
         return Rows(
             observation=map_arrays(cut, self.observations),
             start=cut(self.episode_starts),
-            state=self.states[begins].flatten(0, 1),
+            state=torch.cat([self.states[begin] for begin in begins]),
             action=cut(self.actions),
             log_prob=cut(self.log_probs),
             value=cut(self.values),
@@ -176,17 +162,16 @@ class Rollout:
         )
 
     def recompute_states(
-        self, network: RecurrentNetwork, device: torch.device, first: int | None = None
+        self, network: RecurrentNetwork, device: torch.device, length: int, first: int | None = None
     ) -> None:
         """Replace the memories that rows begin with by what the network would remember now."""
-        assert self.states is not None
-        begins = self._begins(first)
+        begins = self._begins(length, first)
         with torch.no_grad():
             for begin, end in itertools.pairwise(begins):
                 seen = map_arrays(lambda a: a[begin:end], self.observations)  # noqa: B023
                 start = torch.as_tensor(self.episode_starts[begin:end], device=device)
                 self.states[end] = network.remember(to_tensors(seen, device), start, self.states[begin])
 
-    def _begins(self, first: int | None) -> npt.NDArray[np.int64]:
+    def _begins(self, length: int, first: int | None) -> npt.NDArray[np.int64]:
         """The first steps [C] of the chunks of an environment."""
-        return np.append(0, np.arange(first or self.seq_len, self.buffer_size, self.seq_len))
+        return np.append(0, np.arange(first or length, self.buffer_size, length))

@@ -2,13 +2,12 @@
 
 In the order it runs: ``collect_rollouts`` plays, ``train`` cuts what was played into rows of
 ``seq_len`` steps of one environment, each with the memory it began with, and improves the network on
-minibatches of whole rows. Time is never shuffled.
+minibatches of whole rows (see ``cutting``). Within a row time is never shuffled.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from rlrnn import compiled
 from rlrnn.buffers import Rollout, map_arrays, to_tensors
+from rlrnn.cutting import Cut
 from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.policy import RecurrentPolicy
@@ -44,7 +44,8 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     Beyond those, by keyword:
 
     :param seq_len: steps of a row, which is how far back gradients flow; default
-        ``min(n_steps, batch_size)``. A minibatch is ``max(1, round(batch_size / seq_len))`` whole rows.
+        ``min(n_steps, batch_size)``. A minibatch is ``max(1, round(batch_size / seq_len))`` whole rows. Where
+        nothing remembers ("MlpPolicy") a row is one step, whatever ``seq_len`` says: SB3's own PPO.
     :param first_state: the memory at a row's first step: "stored" as it was when played, "recomputed"
         by the present network before every epoch, or "zero"
     :param normalize_rewards: divide rewards by the running std of the discounted return
@@ -138,16 +139,8 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
                 use_sde=self.use_sde,
                 **self.policy_kwargs,
             ).to(self.device)
-        network = self.policy.network
-        self._last_state = network.initial_state(self.n_envs)
-        self.rollout_buffer = Rollout(
-            self.n_steps,
-            self.n_envs,
-            self.observation_space,
-            network.actuators.action_size,
-            network.actuators.action_dtype,
-            self._row_length(),
-        )
+        self._last_state = self.policy.network.initial_state(self.n_envs)
+        self.rollout_buffer = self._empty_rollout()
         if self.normalize_rewards:
             scaler = self._reward_scaler or RewardScaler(self.gamma, np.zeros(self.n_envs))
             if len(scaler.discounted) != self.n_envs:  # of an agent loaded with fewer or more environments
@@ -157,9 +150,18 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
         if self.verbose >= 1:
-            rows = self._rows_per_minibatch()
-            length = self._row_length()
-            print(f"A minibatch is {rows} row(s) of {length} steps (batch_size={self.batch_size})")
+            cut = self._cut()
+            print(f"A minibatch is {cut.rows} row(s) of {cut.length} steps (batch_size={self.batch_size})")
+
+    def _empty_rollout(self) -> Rollout:
+        actuators = self.policy.network.actuators
+        return Rollout(
+            self.n_steps,
+            self.n_envs,
+            self.observation_space,
+            actuators.action_size,
+            actuators.action_dtype,
+        )
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed everything that draws: SB3's global generators, action noise and minibatch order."""
@@ -195,6 +197,10 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         """Play ``n_rollout_steps`` steps in every environment; False if a callback asked to stop."""
         assert self._last_obs is not None and self._last_episode_starts is not None
         assert self._last_state is not None and n_rollout_steps == self.n_steps
+        if rollout_buffer.buffer_size != n_rollout_steps:  # n_steps was changed
+            rollout_buffer = self.rollout_buffer = self._empty_rollout()
+        if self._reward_scaler is not None:
+            self._reward_scaler.gamma = self.gamma
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
 
@@ -256,7 +262,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     def _improve(self, descent: Descent) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        rollout, network = self.rollout_buffer, self.policy.network
+        rollout, network, cut = self.rollout_buffer, self.policy.network, self._cut()
         remaining = self._current_progress_remaining
         clip_range, ent_coef = (_now(value, remaining) for value in (self.clip_range, self.ent_coef))
         clip_range_vf = None if self.clip_range_vf is None else _now(self.clip_range_vf, remaining)
@@ -264,13 +270,13 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         figures: list[Tensor] = []
         goes_on = True
         for epoch in range(self.n_epochs):
-            first = self._first_length()
+            first = cut.first(self._order)
             if self.first_state == "recomputed" and epoch > 0:
-                rollout.recompute_states(network, self.device, first)
-            rows = rollout.rows(self.device, first)
+                rollout.recompute_states(network, self.device, cut.length, first)
+            rows = rollout.rows(self.device, cut.length, first)
             if self.first_state == "zero":
                 rows = replace(rows, state=torch.zeros_like(rows.state))
-            for chosen in self._minibatches(len(rows)):
+            for chosen in cut.minibatches(self._order, len(rows)):
                 whole = len(chosen) == len(rows)
                 batch = rows if whole else rows.select(torch.as_tensor(chosen, device=self.device))
                 figures.append(descent(normalized(batch) if self.normalize_advantage else batch, objective))
@@ -299,32 +305,12 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             "or max_grad_norm, or normalise observations and rewards."
         )
 
-    def _first_length(self) -> int:
-        """Steps of each environment's first row: drawn for every epoch, so that rows are cut elsewhere."""
-        length = self._row_length()
-        return length if length == self.n_steps else int(self._order.integers(1, length, endpoint=True))
-
-    def _minibatches(self, n_rows: int) -> Iterator[np.ndarray]:
-        """Each row once per epoch, in as many and as equal minibatches as ``batch_size`` asks for.
-
-        Where the first and the last row of an environment are both short, they count as one.
-        """
-        wholes = self.n_envs * -(-self.n_steps // self._row_length())
-        for chosen in np.array_split(
-            self._order.permutation(wholes), -(-wholes // self._rows_per_minibatch())
-        ):
-            partners = wholes + chosen
-            yield np.concatenate((chosen, partners[partners < n_rows]))
-
-    def _row_length(self) -> int:
-        if self.seq_len is not None:
-            return self.seq_len
-        return self.n_steps if self.batch_size is None else min(self.n_steps, self.batch_size)
-
-    def _rows_per_minibatch(self) -> int:
-        if self.batch_size is None:
-            return self.n_envs * -(-self.n_steps // self._row_length())
-        return max(1, round(self.batch_size / self._row_length()))
+    def _cut(self) -> Cut:
+        """How a rollout is cut, by the settings that hold now: nothing else reads them."""
+        self._check_settings()
+        remembers = self.policy.network.state_size > 0
+        rollout = self.rollout_buffer
+        return Cut.of(rollout.buffer_size, rollout.n_envs, self.batch_size, self.seq_len if remembers else 1)
 
     def _log(self, figures: list[Tensor], clip_range: float, clip_range_vf: float | None) -> None:
         """SB3's keys; one transfer from the device for all of them."""

@@ -90,7 +90,7 @@ def collect(
     for n_steps in range(len(rollout.rewards)):
         if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
             network.sample_exploration(env.num_envs, generator)
-        rollout.keep_state(n_steps, position.state)
+        rollout.states.append(position.state)
         obs_tensor = to_tensors(last_obs, device)
         episode_starts = torch.as_tensor(last_start, device=device)
         action, log_probs, values, state = act(obs_tensor, episode_starts, position.state)

@@ -25,7 +25,7 @@ ROOMS = {
         *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
         *("policy_options", "states", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
         *("fitness", "evolution", "surface"),
-        *("surroundings", "sizing", "contrib_tensors"),
+        *("surroundings", "sizing", "contrib_tensors", "cutting"),
         *("packing", "deviations", "teaching", "supervised", "checking", "episodes", "imitation"),
     },
     "experiment": {

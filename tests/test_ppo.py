@@ -42,6 +42,7 @@ from torch import Tensor
 import rlrnn
 from rlrnn import RecurrentPPO, descent
 from rlrnn.buffers import Rows
+from rlrnn.cutting import Cut
 from rlrnn.descent import Descent
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError
 from rlrnn.surrogate import FIGURES, Objective, normalized
@@ -150,7 +151,7 @@ def test_steps_of_weight_zero_change_nothing(action_space: spaces.Space[Any]) ->
     """Whatever fills a short last chunk up, loss and gradient are the same to the last bit."""
     agent = learner(clocks(2, action_space=action_space), n_steps=10, seq_len=4, batch_size=None)
     agent.learn(20)
-    rows = agent.rollout_buffer.rows(agent.device)
+    rows = agent.rollout_buffer.rows(agent.device, 4)
     assert int((rows.weight == 0).sum()) == 4
 
     def gradient() -> list[Tensor]:
@@ -174,7 +175,7 @@ def test_a_ragged_rollout_gives_the_gradient_of_its_unfilled_chunks() -> None:
     rollout, network = agent.rollout_buffer, agent.policy.network
     descent = Descent(network, threads=1)
     objective = Objective(clip_range=0.2, clip_range_vf=0.3, ent_coef=0.01, vf_coef=agent.vf_coef)
-    figures = dict(zip(FIGURES, descent(normalized(rollout.rows(agent.device)), objective), strict=True))
+    figures = dict(zip(FIGURES, descent(normalized(rollout.rows(agent.device, 4)), objective), strict=True))
     assert 0 < figures["clip_fraction"] < 1  # so that clipping matters
 
     def steps(name: str, begin: int, end: int) -> Tensor:
@@ -305,7 +306,7 @@ def test_the_first_minibatch_of_every_update_has_ratio_one(
 def test_first_states_are_stored_recomputed_or_zero(
     minibatches: list[Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RecurrentPPO, "_first_length", lambda self: 4)  # the second row begins at step 4
+    monkeypatch.setattr(Cut, "first", lambda self, order: 4)  # the second row begins at step 4
     seen = {}
     for first_state in ("stored", "recomputed", "zero"):
         minibatches.clear()

@@ -22,9 +22,7 @@ CPU = torch.device("cpu")
 class Session:
     """A network at play, rollout after rollout, with everything that ``on_step`` was handed."""
 
-    def __init__(
-        self, n_steps: int, seq_len: int, env: VecEnv, scale: bool = False, **description: Any
-    ) -> None:
+    def __init__(self, n_steps: int, env: VecEnv, scale: bool = False, **description: Any) -> None:
         self.env = env
         settings = {"cell": "gru", "hidden_size": 4, "normalize_observations": False, **description}
         self.network = RecurrentNetwork(
@@ -37,7 +35,6 @@ class Session:
             env.observation_space,
             actuators.action_size,
             actuators.action_dtype,
-            seq_len,
         )
         self.position = Position(
             env.reset(), np.ones(env.num_envs, dtype=np.bool_), self.network.initial_state(env.num_envs)
@@ -86,7 +83,7 @@ def test_rows_hold_each_step_of_each_environment_once_with_its_first_state() -> 
 
 
 def check_rows(steps: int, envs: int, length: int, first: int | None) -> None:
-    rollout = Rollout(steps, envs, spaces.Box(-1, 1, (2,)), 1, np.int64, length)
+    rollout = Rollout(steps, envs, spaces.Box(-1, 1, (2,)), 1, np.int64)
     t, b = np.mgrid[:steps, :envs]
     rollout.observations[..., 0], rollout.observations[..., 1] = t, b
     for name in ("log_probs", "advantages", "returns"):
@@ -94,10 +91,9 @@ def check_rows(steps: int, envs: int, length: int, first: int | None) -> None:
     rollout.values[:] = 10 * t + b
     rollout.actions[..., 0] = 10 * t + b
     rollout.episode_starts[:] = t % 2
-    for step in range(steps):
-        rollout.keep_state(step, torch.tensor([[step, i] for i in range(envs)]))
+    rollout.states = [torch.tensor([[step, i] for i in range(envs)]) for step in range(steps)]
 
-    rows = rollout.rows(CPU, first)
+    rows = rollout.rows(CPU, length, first)
     begins = [0, *range(first or length, steps, length)]
     assert len(rows) == envs * len(begins)
     assert rows.observation[0, :, 0].tolist() == np.repeat(begins, envs).tolist()
@@ -119,17 +115,17 @@ def check_rows(steps: int, envs: int, length: int, first: int | None) -> None:
 def test_what_fills_a_short_chunk_is_an_observation_of_the_space() -> None:
     """A Discrete that counts from 3 has no 0 to be filled with."""
     space = spaces.Discrete(4, start=3)
-    rollout = Rollout(5, 2, space, 1, np.int64, 3)
+    rollout = Rollout(5, 2, space, 1, np.int64)
     rollout.observations[:] = 4
-    rollout.states = torch.zeros(5, 2, 0)
-    assert all(space.contains(int(seen)) for seen in rollout.rows(CPU).observation.flatten())
+    rollout.states = [torch.zeros(2, 0)] * 5
+    assert all(space.contains(int(seen)) for seen in rollout.rows(CPU, 3).observation.flatten())
 
 
 def test_select_takes_whole_rows() -> None:
-    session = Session(7, 3, clocks(2))
+    session = Session(7, clocks(2))
     session.play()
     session.rollout.finish(0.9, 0.9)
-    rows = session.rollout.rows(CPU)
+    rows = session.rollout.rows(CPU, 3)
     some = rows.select(torch.tensor([4, 1]))
     assert len(some) == 2
     for name, value in vars(rows).items():
@@ -138,7 +134,7 @@ def test_select_takes_whole_rows() -> None:
 
 
 def test_a_rollout_is_what_the_environments_gave() -> None:
-    session = Session(11, 4, clocks(3, lengths=(3, 4)))
+    session = Session(11, clocks(3, lengths=(3, 4)))
     first = session.position.observation
     assert session.play()
     rollout = session.rollout
@@ -163,18 +159,17 @@ def test_a_rollout_is_what_the_environments_gave() -> None:
 
 @pytest.mark.parametrize("critic", ["own", "shared"])
 def test_stored_states_are_those_before_each_step(critic: str) -> None:
-    session = Session(11, 4, clocks(3), critic=critic)
+    session = Session(11, clocks(3), critic=critic)
     for _ in range(2):  # from empty memories, then from the middle of episodes
         first = session.position.state
         session.play()
         states = session.states(first)
-        assert session.rollout.states is not None
-        torch.testing.assert_close(session.rollout.states, states[:-1])
+        torch.testing.assert_close(torch.stack(session.rollout.states), states[:-1])
         torch.testing.assert_close(session.position.state, states[-1])
 
 
 def test_values_are_those_of_the_observations_and_of_what_follows_the_rollout() -> None:
-    session = Session(6, 6, clocks(2, lengths=(4,)))
+    session = Session(6, clocks(2, lengths=(4,)))
     first = session.position.state
     session.play()
     states, rollout = session.states(first), session.rollout
@@ -189,7 +184,7 @@ def test_values_are_those_of_the_observations_and_of_what_follows_the_rollout() 
 
 @pytest.mark.parametrize("critic", ["own", "shared", "feedforward"])
 def test_a_truncated_episode_is_valued_by_its_final_observation_with_the_memory_it_had(critic: str) -> None:
-    session = Session(11, 4, clocks(3, lengths=(3, 4)), critic=critic)
+    session = Session(11, clocks(3, lengths=(3, 4)), critic=critic)
     first = session.position.state
     session.play()
     states, rollout = session.states(first), session.rollout
@@ -209,19 +204,20 @@ def test_a_truncated_episode_is_valued_by_its_final_observation_with_the_memory_
 def test_recomputed_states_equal_the_stored_before_any_update_and_follow_the_weights(
     cell: str, critic: str
 ) -> None:
-    session = Session(11, 4, clocks(3, lengths=(9, 50)), cell=cell, critic=critic)
+    session = Session(11, clocks(3, lengths=(9, 50)), cell=cell, critic=critic)
     session.play()
     session.play()
     session.rollout.finish(0.9, 0.9)
-    stored = session.rollout.rows(CPU, 2).state
+    stored = session.rollout.rows(CPU, 4, 2).state
 
     def recomputed() -> torch.Tensor:
-        session.rollout.recompute_states(session.network, CPU, 2)
-        return session.rollout.rows(CPU, 2).state
+        session.rollout.recompute_states(session.network, CPU, 4, 2)
+        return session.rollout.rows(CPU, 4, 2).state
 
     torch.testing.assert_close(recomputed(), stored)
-    assert session.rollout.states is not None
-    session.rollout.states[1:] = 7.0  # only steps decide, and the state before the first
+    session.rollout.states[1:] = [
+        torch.full_like(state, 7.0) for state in session.rollout.states[1:]
+    ]  # only steps decide, and the state before the first
     torch.testing.assert_close(recomputed(), stored)
     if cell != "fir":  # whose state is made of inputs alone
         torch.nn.init.normal_(session.network.memory.layers[0].weight_hidden)
@@ -252,7 +248,7 @@ def test_rewards_are_clipped_after_scaling() -> None:
 
 
 def test_a_rollout_keeps_scaled_rewards_and_on_step_sees_points() -> None:
-    session = Session(9, 9, clocks(2), scale=True)
+    session = Session(9, clocks(2), scale=True)
     scaler, starts = RewardScaler(0.9, np.zeros(2)), np.ones(2, dtype=np.bool_)
     session.play()
     for t, step in enumerate(session.seen):
@@ -261,7 +257,7 @@ def test_a_rollout_keeps_scaled_rewards_and_on_step_sees_points() -> None:
 
 
 def test_on_step_can_stop_and_the_play_goes_on_behind_the_step_it_stopped_at() -> None:
-    session = Session(9, 3, clocks(1, lengths=(100,)))
+    session = Session(9, clocks(1, lengths=(100,)))
     assert not session.play(on_step=lambda local: local["n_steps"] < 4)
     assert session.rollout.pos == 4 and not session.rollout.full
     assert session.position.observation[0, 1] == 5  # the step that was taken is not repeated
@@ -271,7 +267,7 @@ def test_on_step_can_stop_and_the_play_goes_on_behind_the_step_it_stopped_at() -
 
 def test_exploration_is_drawn_anew_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     env = clocks(2, action_space=spaces.Box(-1, 1, (2,)))
-    session = Session(7, 7, env, actuator_options={"use_sde": True})
+    session = Session(7, env, actuator_options={"use_sde": True})
     drawn: list[int] = []
     monkeypatch.setattr(session.network, "sample_exploration", lambda n, _: drawn.append(n))
     session.play()
@@ -314,7 +310,7 @@ class Faulty(Clock):
     ],
 )
 def test_what_is_not_a_number_names_the_environment_and_the_step(where: str, what: str, value: float) -> None:
-    session = Session(9, 3, DummyVecEnv([lambda b=b: Faulty(b, where, value) for b in range(3)]))
+    session = Session(9, DummyVecEnv([lambda b=b: Faulty(b, where, value) for b in range(3)]))
     with pytest.raises(EnvironmentFault, match=rf"environment 1 returned {value} in its {what} of a rollout"):
         session.play()
 
@@ -331,6 +327,6 @@ def test_a_not_a_number_inside_a_dict_is_found_too() -> None:
     from stable_baselines3.common.torch_layers import CombinedExtractor
 
     env = DummyVecEnv([lambda b=b: Keyed(Faulty(b, "step", np.nan)) for b in range(2)])
-    session = Session(9, 3, env, extractor_class=CombinedExtractor)
+    session = Session(9, env, extractor_class=CombinedExtractor)
     with pytest.raises(EnvironmentFault, match="environment 1 returned nan in its observation at step 2"):
         session.play()

@@ -7,15 +7,41 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from rlrnn.errors import UserError
 
 Array = npt.NDArray[Any]
 
 
+def array_of(what: str, number: int, given: Any) -> Array:
+    """What a user gives as an array, a tensor (of any device, whether it learns or not) or nested lists."""
+    try:
+        if isinstance(given, list | tuple) and any(isinstance(each, Tensor) for each in given):
+            given = torch.stack([torch.as_tensor(each).detach().cpu() for each in given])
+        if isinstance(given, Tensor):
+            given = given.detach().cpu()
+            given = given.float() if given.dtype is torch.bfloat16 else given
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the {what} of sequence {number} are not one array ({str(error).splitlines()[0]}): give numbers "
+            "whose rows are equally long."
+        ) from error
+
+
+def listed(what: str, given: Any) -> list[Any]:
+    """One thing for each sequence."""
+    try:
+        return list(given)
+    except TypeError:
+        raise UserError(f"{what} are {given!r:.60}: give a list with one entry for each sequence.") from None
+
+
 def inputs_of(inputs: Sequence[npt.ArrayLike], features: int | None) -> list[npt.NDArray[np.float32]]:
     """Arrays [T, F], checked; ``features`` None takes those of the first sequence."""
-    arrays = [np.asarray(each) for each in inputs]
+    arrays = [array_of("inputs", number, each) for number, each in enumerate(listed("inputs", inputs))]
     if not arrays:
         raise UserError("there are no sequences: give a list of arrays [steps, features], at least one.")
     for number, each in enumerate(arrays):
@@ -44,15 +70,18 @@ def inputs_of(inputs: Sequence[npt.ArrayLike], features: int | None) -> list[npt
 def paired(
     count: int, targets: Sequence[Any], mask: Sequence[npt.ArrayLike] | None = None
 ) -> tuple[list[Any], list[Any]]:
-    """Targets and masks, one of each for every sequence."""
-    given = list(targets)
-    masks = [None] * count if mask is None else list(mask)
+    """Targets and masks, one of each for every sequence: arrays, words as they are."""
+    given = listed("targets", targets)
+    masks = [None] * count if mask is None else listed("mask", mask)
     for what, some in (("targets", given), ("masks", masks)):
         if len(some) != count:
             raise UserError(
                 f"there are {what} for {len(some)} sequences, but {count} sequences: give one each."
             )
-    return given, masks
+    return (
+        [one if isinstance(one, str) else array_of("targets", k, one) for k, one in enumerate(given)],
+        [None if one is None else array_of("mask values", k, one) for k, one in enumerate(masks)],
+    )
 
 
 def at_the_end(number: int, value: Array, mask: Any, steps: int) -> tuple[Array, Array]:

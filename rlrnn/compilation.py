@@ -23,7 +23,7 @@ def can_compile() -> bool:
         import numba
     except Exception as error:  # it refuses a numpy that is newer than itself, or its LLVM cannot be loaded
         return _without(f"numba cannot start: {' '.join(str(error).split())}")
-    if numba.config.DISABLE_JIT:
+    if vars(numba.config)["DISABLE_JIT"]:
         return _without("NUMBA_DISABLE_JIT is set")
     return True
 
@@ -64,7 +64,7 @@ def _forgiving(exchange: Any, folder: str) -> Any:
 @functools.cache
 def _tell(folder: str, reason: str) -> None:
     print(
-        f"rlrnn: compiled kernels cannot be kept in {folder} ({reason}), so each process compiles its own: make "
-        "room there, delete it, or set NUMBA_CACHE_DIR to another folder",
+        f"rlrnn: compiled kernels cannot be kept in {folder} ({reason}), so each process compiles its own: "
+        "make room there, delete it, or set NUMBA_CACHE_DIR to another folder",
         file=sys.stderr,
     )

@@ -11,8 +11,6 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
@@ -26,7 +24,8 @@ from torch.autograd import Function
 from rlrnn.announcing import announce
 from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm, Matrix, Storage
 from rlrnn.cells.linear import LinearCell
-from rlrnn.compilation import SWITCH, can_compile
+from rlrnn.compilation import SWITCH as SWITCH
+from rlrnn.compilation import can_compile
 from rlrnn.recurrences import NUMBER_OF, Array, ElmanRecurrence, array, own_parameters, recurrence
 
 COMPILED = (Elman, Gru, Lstm)

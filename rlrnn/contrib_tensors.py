@@ -1,9 +1,10 @@
 """The tensors of a ``.pth`` file, read without torch's unpickler and without calling what the file names.
 
-``torch.save`` writes a zip: data.pkl, the structure as a pickle, and beside it the bytes of each storage. Python's
-``pickletools`` takes a pickle apart without running it, and of its instructions the few are followed that a
-state_dict needs. So it matters neither what else a file holds nor which faults a torch's own reader has: up to
-2.5 it ran TorchScript archives (CVE-2025-32434), below 2.10 a pickle could reach beyond its memory (CVE-2026-24747).
+``torch.save`` writes a zip: data.pkl, the structure as a pickle, and beside it the bytes of each storage.
+Python's ``pickletools`` takes a pickle apart without running it, and of its instructions the few are followed
+that a state_dict needs. So it matters neither what else a file holds nor which faults torch's own reader
+has: up to 2.5 it ran TorchScript archives (CVE-2025-32434), below 2.10 a pickle could reach beyond its memory
+(CVE-2026-24747).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Global(str):
 
 
 def read_tensors(content: bytes, device: torch.device) -> Any:
-    """What ``torch.save`` wrote, its tensors on a device and no larger than the file; else raises anything."""
+    """What ``torch.save`` wrote, its tensors on a device, no larger than the file; else raises anything."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
         storages = Storages(archive, pickled.removesuffix("data.pkl"), len(content), device)
@@ -125,6 +126,7 @@ def _followed(pickled: bytes, storages: Storages) -> Any:
         del stack[place:]
         return above
 
+    argument: Any
     for operation, argument, _ in pickletools.genops(pickled):
         name = operation.name
         if name in CONSTANTS:

@@ -15,8 +15,8 @@ def load(path: saving.File, device: str = "auto") -> Any:
 
         agent = rlrnn.load("runs/cartpole-gru/seed1")
 
-    A RecurrentPPO (also sb3-contrib's), an Evolution or a SequenceLearner, as the file says; no code in the file
-    is run.
+    A RecurrentPPO (also sb3-contrib's), an Evolution or a SequenceLearner, as the file says; no code in the
+    file is run.
     """
     if isinstance(path, str | os.PathLike) and (Path(path) / runs.VERSIONS).exists():
         return runs.read_run(Path(path)).agent(device)

@@ -1,7 +1,7 @@
 """Our games are known to Gymnasium once both packages are imported, in either order.
 
-Importing Gymnasium takes ten times as long as importing this package, so that is not done here: if it is there,
-our games are registered, else when it comes.
+Importing Gymnasium takes many times as long as importing this package, so that is not done here: if it is
+there, our games are registered now, else when it comes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def register_games() -> None:
 class Finder:
     """Finds Gymnasium as the other finders do, and adds our games to what is done when it is loaded."""
 
-    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Nothing but Gymnasium."""
         if fullname != AWAITED:
             return None

@@ -159,8 +159,8 @@ def require(agent: Agent, name: str) -> Any:
         given = what.removeprefix(REGISTERED)
         raise UserError(
             f"the agent's file has {path} as the {what}, which is not known here: before loading, call "
-            f"rlrnn.encoding.register({given}, ...) with that class (in the shell: --import a module that does), "
-            f"or {give}."
+            f"rlrnn.encoding.register({given}, ...) with that class (in the shell: --import a module that "
+            f"does), or {give}."
         )
     why = f"could not be stored (it was a {what})" if what else "was left out when it was saved"
     hint = ""
@@ -245,7 +245,8 @@ def open_archive(file: File) -> Iterator[Archive]:
     except FileNotFoundError as error:
         if Path(file).is_dir():
             raise AgentNotFoundError(
-                f"the folder {label} holds no {IN_A_FOLDER}: give an agent's file, or the folder of a trained run."
+                f"the folder {label} holds no {IN_A_FOLDER}: give an agent's file, or the folder of a "
+                "trained run."
             ) from error
         raise AgentNotFoundError(f"there is no file {label} (nor {path}): check the path.") from error
     except OSError as error:

@@ -22,9 +22,7 @@ HOMES = ("rlrnn", "torch", "stable_baselines3")  # packages whose classes are no
 STAND_IN = "none"  # in the place of a user's cell
 
 
-def check_policy(
-    policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]
-) -> None:
+def check_policy(policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]) -> None:
     """Refuse arguments of a policy far larger than the weights that were stored of it.
 
     A policy class with a constructor of the user's can be asked nothing.
@@ -34,7 +32,8 @@ def check_policy(
     if policy_class.__init__ is not RecurrentPolicy.__init__:
         return
     extractor = arguments.get("features_extractor_class") or policy_class.default_extractor
-    cell, options = known_cell(arguments.get("cell") or policy_class.default_cell, arguments.get("cell_options"))
+    named = arguments.get("cell") or policy_class.default_cell
+    cell, options = known_cell(named, arguments.get("cell_options"))
     asked = {**arguments, "features_extractor_class": extractor, "cell": cell, "cell_options": options}
     if cell == STAND_IN:
         asked["lstm_kwargs"] = None

@@ -19,14 +19,15 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
 from rlrnn import compiled, saving, sizing
+from rlrnn.cells import cell_named
 from rlrnn.checking import inputs_of, paired
 from rlrnn.deviations import CrossEntropy, Ctc, Deviation, Squared, Target
 from rlrnn.errors import FileFault, UserError
 from rlrnn.layers import Affine
 from rlrnn.packing import Packing, pack
 from rlrnn.sequence import Memory
-from rlrnn.settings import check_seed, takes_plain
-from rlrnn.teaching import check, split, teach
+from rlrnn.settings import check_seed, plain
+from rlrnn.teaching import REAL, check, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
 LOSSES = ("squared", "cross_entropy", "ctc")
@@ -93,7 +94,6 @@ class SequenceLearner:
     network_: SequenceNetwork
     history_: list[dict[str, float]]  # of each epoch: "loss" and "validation", errors per target
 
-    @takes_plain
     def __init__(
         self,
         cell: str = "gru",
@@ -106,15 +106,49 @@ class SequenceLearner:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        if loss not in LOSSES:
-            raise UserError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}.")
-        check(learning_rate=learning_rate, max_grad_norm=max_grad_norm)
-        check_seed(seed)
-        self.cell, self.hidden_size, self.n_layers = cell, hidden_size, n_layers
-        self.cell_options = dict(cell_options or {})
-        self.loss, self.learning_rate, self.max_grad_norm = loss, learning_rate, max_grad_norm
-        self.seed, self.device = seed, get_device(device)
         self._deviation: Deviation | None = None  # until fit
+        self._learned: dict[str, Any] = {}  # settings that the network has, which are read when it is made
+        self.cell, self.hidden_size, self.n_layers = cell, hidden_size, n_layers
+        self.cell_options = cell_options
+        self.loss, self.learning_rate, self.max_grad_norm = loss, learning_rate, max_grad_norm
+        self.seed, self.device = seed, device
+        self._check()
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments, as they were given: scikit-learn's ``clone`` makes another learner of them."""
+        return {name: getattr(self, name) for name in (*ARGUMENTS, "device")}
+
+    def set_params(self, **settings: Any) -> SequenceLearner:
+        """Other arguments for the next ``fit``; a name that is none changes nothing."""
+        known = self.get_params()
+        for name in settings:
+            if name not in known:
+                raise UserError(f"there is no setting {name!r}: choose from {', '.join(known)}.")
+        vars(self).update(settings)
+        try:
+            self._check()
+        except UserError:
+            vars(self).update(known)
+            raise
+        if self._learned:
+            self.network_.to(self._place)
+        return self
+
+    def _check(self) -> None:
+        """Refuse what could not be built or learned by."""
+        settings = plain(self.get_params())
+        if settings["loss"] not in LOSSES:
+            raise UserError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}.")
+        check(**{name: settings[name] for name in (*REAL, "hidden_size", "n_layers")})
+        check_seed(settings["seed"])
+        cell_named(settings["cell"])
+        cell, options = sizing.known_cell(settings["cell"], settings["cell_options"])
+        with torch.device("meta"):
+            Memory(cell, 1, settings["hidden_size"], settings["n_layers"], **(options or {}))
+
+    @property
+    def _place(self) -> torch.device:
+        return get_device(self.device)
 
     def fit(
         self,
@@ -133,6 +167,7 @@ class SequenceLearner:
         ``validation`` is a fraction of the sequences, or (inputs, targets) or (inputs, targets, mask) of
         others: learning stops ``patience`` epochs after the least error on them, with those weights.
         """
+        self._check()
         check(epochs=epochs, batch_size=batch_size, patience=patience)
         x = inputs_of(inputs, None)
         given, masks = paired(len(x), targets, mask)
@@ -154,7 +189,7 @@ class SequenceLearner:
         for what, chosen in (("sequences", training), ("validation", judged)):
             if len(chosen) and not counts[chosen].any():
                 raise UserError(f"no step of the {what} has a target: give a mask that is somewhere true.")
-        x, told = self._moved(x), [Target(t.values.to(self.device), t.mask.to(self.device)) for t in told]
+        x, told = self._moved(x), [Target(t.values.to(self._place), t.mask.to(self._place)) for t in told]
         with self._alone():
             self._build(x[0].shape[1], deviation)
             self.history_ = teach(
@@ -186,7 +221,7 @@ class SequenceLearner:
         """How well that agrees with targets, more being better: see the class."""
         x = inputs_of(inputs, self._features)
         told = _targets(self._known, x, *paired(len(x), targets, mask))
-        if not any(bool(target.mask.any()) for target in told) and self.loss != "ctc":
+        if not any(bool(target.mask.any()) for target in told) and not isinstance(self._known, Ctc):
             raise UserError("no step has a target to be scored: give a mask that is somewhere true.")
         return self._known.score(self.outputs(inputs), told)
 
@@ -202,7 +237,7 @@ class SequenceLearner:
             for first in range(0, len(x), TOGETHER):
                 some = self._moved(x[first : first + TOGETHER])
                 lengths = [len(each) for each in some]
-                found += self.network_(torch.cat(some), pack(lengths, self.device)).cpu().split(lengths)
+                found += self.network_(torch.cat(some), pack(lengths, self._place)).cpu().split(lengths)
         return found
 
     @property
@@ -216,11 +251,10 @@ class SequenceLearner:
     def save(self, path: saving.File) -> None:
         """All that ``predict`` needs, as one safe file."""
         known = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value
+            name: value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind == "U" else value
             for name, value in vars(self._known).items()
         }
-        data = {name: getattr(self, name) for name in ARGUMENTS}
-        data |= {"features": self._features, "deviation": known, "history": self.history_}
+        data = {**self._learned, "features": self._features, "deviation": known, "history": self.history_}
         saving.write_agent(path, data, {"network": self.network_.state_dict()}, kind=type(self).__name__)
 
     @classmethod
@@ -233,7 +267,7 @@ class SequenceLearner:
             learner = cls(**{name: stored.data[name] for name in ARGUMENTS}, device=device)
             known = dict(stored.data["deviation"])
             if "classes" in known:
-                known["classes"] = np.array(known["classes"])
+                known["classes"] = np.asarray(known["classes"])  # words were saved as a list
             deviation = object.__new__(_DEVIATIONS[learner.loss])
             vars(deviation).update(known)
             features = int(stored.data["features"])
@@ -253,21 +287,25 @@ class SequenceLearner:
 
     def _build(self, features: int, deviation: Deviation) -> None:
         """A network with weights that the seed decides."""
-        torch.manual_seed(self.seed)
+        settings = plain({name: getattr(self, name) for name in ARGUMENTS})
+        settings["cell_options"] = dict(settings["cell_options"] or {})
+        torch.manual_seed(settings["seed"])
+        sizes = settings["hidden_size"], settings["n_layers"]
         self.network_ = SequenceNetwork(
-            self.cell, features, deviation.outputs, self.hidden_size, self.n_layers, self.cell_options
-        ).to(self.device)
+            settings["cell"], features, deviation.outputs, *sizes, settings["cell_options"]
+        ).to(self._place)
+        self._learned = settings
         self._features, self._deviation = features, deviation
 
     def _error(self, x: list[Tensor], targets: list[Target]) -> Tensor:
         """The total error of some sequences."""
         assert self._deviation is not None
         lengths = [len(each) for each in x]
-        y = self.network_(torch.cat(x), pack(lengths, self.device))
+        y = self.network_(torch.cat(x), pack(lengths, self._place))
         return self._deviation.error(y, targets, lengths)
 
     def _moved(self, arrays: Sequence[npt.NDArray[np.float32]]) -> Any:
-        return [torch.as_tensor(array, device=self.device) for array in arrays]
+        return [torch.as_tensor(array, device=self._place) for array in arrays]
 
     @property
     def _known(self) -> Deviation:
@@ -279,10 +317,10 @@ class SequenceLearner:
     def _alone(self) -> Iterator[None]:
         """One thread, and random numbers that leave nobody else's where they were not."""
         keep_freed_memory()
-        devices = [self.device] if self.device.type == "cuda" else []
+        devices = [self._place] if self._place.type == "cuda" else []
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices))
-            stack.enter_context(one_thread(self.device))
+            stack.enter_context(one_thread(self._place))
             stack.enter_context(compiled.one_blas_thread())
             yield
 

@@ -93,7 +93,7 @@ class Surface(BaseAlgorithm):
 
 
 def _named(env: Any) -> Any:
-    """One copy of a game of the catalogue or of a game file; what Gymnasium itself can make is left to SB3."""
+    """One copy of a game of the catalogue or of a game file; what Gymnasium can make is left to SB3."""
     if not isinstance(env, str) or ":" in env:  # "module:id" imports the module
         return env
     if env in gym.registry or any(known.startswith(f"{env}-v") for known in gym.registry):

@@ -4,8 +4,8 @@ They are noted with the agent. Where it plays copies made here, SB3's VecNormali
 as that holds no more than numbers; of others, which may be anything, a warning tells.
 
 Known to leave alone what is seen and done: VecMonitor, VecCheckNan, VecVideoRecorder, VecNormalize of rewards
-alone; VecTransposeImage, which every learner puts on by itself; gymnasium's RewardWrapper and whatever else of
-its wrappers is neither an ObservationWrapper nor an ActionWrapper.
+alone; VecTransposeImage, which every learner puts on by itself; gymnasium's RewardWrapper and all else of its
+wrappers that is neither an ObservationWrapper nor an ActionWrapper.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
     lacking = Counter(note(learner).get("wrappers", ())) - Counter(wrappers_of(env))
     if lacking:
         warn(
-            f"the agent learned behind {', '.join(lacking)}, which {name} lacks, and may see or do other things "
-            "here than it learned: let it play its own environments, by rlrnn.record(agent, env) or SB3's "
+            f"the agent learned behind {', '.join(lacking)}, which {name} lacks, and may see or do "
+            "other things here than it learned: let it play its own environments, by rlrnn.record(agent, env) or SB3's "
             "evaluate_policy, or give the game's file these wrappers."
         )
 
@@ -113,5 +113,5 @@ def _normalized(env: VecEnv, numbers: Mapping[str, Any]) -> VecEnv:
     for key, one in numbers["statistics"].items():
         parts[key] = RunningMeanStd(shape=one["mean"].shape)
         parts[key].mean, parts[key].var = one["mean"], one["var"]
-    wrapped.obs_rms = parts[""] if "" in parts else parts  # type: ignore[assignment]
+    wrapped.obs_rms = parts.get("", parts)  # type: ignore[assignment]
     return wrapped

@@ -547,4 +547,3 @@ def test_a_folder_of_machine_code_that_fails_is_no_reason_to_stop(
     assert f"cannot be kept in {tmp_path}" in capsys.readouterr().err
     if failing == "save":
         assert list(tmp_path.rglob("*.nb?")) == []
-

@@ -1,4 +1,4 @@
-"""Files that claim giants are refused before memory is taken, and a user's classes are built in earnest only."""
+"""Files that claim giants are refused before memory is taken, and users' classes are built for real only."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ class Activation(nn.Module):
 
 def small(policy: Any = "MlpGruPolicy", **kwargs: Any) -> rlrnn.RecurrentPPO:
     sizes = {"hidden_size": 4, "net_arch": [3]}
-    return rlrnn.RecurrentPPO(policy, "CartPole-v1", n_steps=4, device="cpu", policy_kwargs={**sizes, **kwargs})
+    return rlrnn.RecurrentPPO(
+        policy, "CartPole-v1", n_steps=4, policy_kwargs={**sizes, **kwargs}, device="cpu"
+    )
 
 
 @pytest.mark.parametrize("work", [norm, moved, listed])
@@ -120,7 +122,8 @@ def test_other_classes_of_the_users_may_too(name: str, tmp_path: Path) -> None:
     again = rlrnn.RecurrentPPO.load(tmp_path / "agent", device="cpu")
     assert torch.equal(again.policy.network.value.weight, agent.policy.network.value.weight)
     if name == "cell":
-        learner = rlrnn.SequenceLearner("measured", 3).fit(np.ones((2, 3, 1)), [1.0, 2.0], epochs=1, progress=False)
+        learner = rlrnn.SequenceLearner("measured", 3)
+        learner.fit(np.ones((2, 3, 1)), [1.0, 2.0], epochs=1, progress=False)
         learner.save(tmp_path / "learner")
         assert rlrnn.SequenceLearner.load(tmp_path / "learner").cell == "measured"
 
@@ -146,7 +149,7 @@ GIANTS: list[dict[str, Any]] = [
 def test_a_giant_is_refused_before_memory_is_taken(changes: dict[str, Any], tmp_path: Path) -> None:
     path = forged(small(), tmp_path / "giant.zip", **changes)
     tracemalloc.start()
-    with pytest.raises(rlrnn.UserError, match="tell of a network of|does not fit together"):
+    with pytest.raises(rlrnn.UserError, match=r"tell of a network of|does not fit together"):
         rlrnn.RecurrentPPO.load(path)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
@@ -171,7 +174,7 @@ def test_a_giant_policy_and_a_giant_learner_of_sequences(tmp_path: Path) -> None
     with pytest.raises(rlrnn.UserError, match="tell of a network of"):
         RecurrentPolicy.load(tmp_path / "policy")
     learner = rlrnn.SequenceLearner("gru", 3).fit(np.ones((2, 3, 1)), [1.0, 2.0], epochs=1, progress=False)
-    learner.hidden_size = 10**6
+    learner._learned["hidden_size"] = 10**6
     learner.save(tmp_path / "learner")
     with pytest.raises(rlrnn.UserError, match="tell of a network of"):
         rlrnn.SequenceLearner.load(tmp_path / "learner")

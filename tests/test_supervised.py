@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,121 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     saving.write_agent(tmp_path / "b", {"cell": "gru"}, {}, kind="SequenceLearner")
     with pytest.raises(UserError, match="does not fit together"):
         rlrnn.SequenceLearner.load(tmp_path / "b")
+
+
+RAGGED: list[Any] = [[1.0], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "mask", "sentence"),
+    [
+        ([RAGGED], [1.0], None, "the inputs of sequence 0 are not one array ("),
+        ([X[0], RAGGED], [1.0, 2.0], None, "the inputs of sequence 1 are not one array ("),
+        ([None], [1.0], None, "the inputs of sequence 0 are object of shape ()"),
+        (None, [1.0], None, "inputs are None: give a list with one entry for each sequence."),
+        (X, None, None, "targets are None: give a list with one entry for each sequence."),
+        (X, 3, None, "targets are 3: give a list"),
+        (X, [RAGGED, 1.0], None, "the targets of sequence 0 are not one array ("),
+        (X, [1.0, None], None, "the targets of sequence 1 hold nan"),
+        (X, [1.0, object()], None, "the targets of sequence 1 are not numbers"),
+        (
+            X,
+            [[0.0] * 4, [0.0] * 3],
+            [RAGGED, [True] * 3],
+            "the mask values of sequence 0 are not one array (",
+        ),
+        (X, [[0.0] * 4, [0.0] * 3], True, "mask are True"),
+        ([[torch.zeros(2), torch.zeros(3)]], [1.0], None, "the inputs of sequence 0 are not one array ("),
+    ],
+)
+def test_what_is_no_array_is_refused_in_one_sentence(
+    inputs: Any, targets: Any, mask: Any, sentence: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        SequenceLearner(hidden_size=2).fit(inputs, targets, mask, epochs=1, progress=False)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_tensors_are_taken_as_the_arrays_that_they_are() -> None:
+    x, targets, masks = data("squared")
+    arrays = SequenceLearner(hidden_size=3).fit(x, targets, masks, epochs=2, progress=False)
+    learning = [torch.tensor(each, requires_grad=True) for each in x]
+    rows = [list(each) for each in learning]
+    wanted, flags = [torch.tensor(t, requires_grad=True) for t in targets], list(map(torch.tensor, masks))
+    for given in (learning, rows):
+        tensors = SequenceLearner(hidden_size=3).fit(given, wanted, flags, epochs=2, progress=False)
+        assert tensors.history_ == arrays.history_
+        assert tensors.score(given, wanted, flags) == arrays.score(x, targets, masks)
+    whole = torch.ones(4, 3, 2, dtype=torch.bfloat16)
+    learner = SequenceLearner(hidden_size=3, loss="cross_entropy")
+    learner.fit(whole, torch.tensor([0, 1, 1, 0]), epochs=1, progress=False)
+    assert len(learner.predict(whole)) == 4
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "bool", "<U5", "int64"])
+def test_labels_keep_their_type(kind: str, tmp_path: Path) -> None:
+    labels = np.array([0, 1, 1, 0]).astype(kind)
+    learner = SequenceLearner(hidden_size=2, loss="cross_entropy")
+    learner.fit(np.ones((4, 2, 1)), labels, epochs=1, progress=False).save(tmp_path / "learner")
+    again = SequenceLearner.load(tmp_path / "learner")
+    assert again.classes_.dtype == learner.classes_.dtype
+    assert again.classes_.tolist() == learner.classes_.tolist()
+    predicted = again.predict(np.ones((4, 2, 1)))
+    assert predicted.dtype == learner.predict(np.ones((4, 2, 1))).dtype
+    again.save(tmp_path / "again")
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "learner.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"cell": "gur"}, "cell 'gur' is not known: choose one of"),
+        ({"hidden_size": 0}, "hidden_size is 0, but must be a whole number of at least 1"),
+        ({"n_layers": 1.5}, "n_layers is 1.5, but must be a whole number of at least 1"),
+        ({"cell_options": {"nope": 1}}, "has no option 'nope'"),
+        ({"loss": "cubed"}, "loss is 'cubed': choose one of"),
+    ],
+)
+def test_what_could_not_be_learned_by_is_refused_when_it_is_said(setting: Any, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        SequenceLearner(**setting)
+    assert sentence in str(caught.value)
+    learner = SequenceLearner(seed=3)
+    with pytest.raises(UserError, match=r".*"):
+        learner.set_params(seed=4, **setting)
+    assert learner.seed == 3  # nothing has changed
+
+
+def test_asking_whether_a_network_could_be_built_draws_nothing() -> None:
+    before = torch.random.get_rng_state()
+    SequenceLearner("lstm", cell_options={"dropout": 0.1}, n_layers=2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def clone(learner: SequenceLearner) -> SequenceLearner:
+    """As ``sklearn.base.clone``: each argument copied, and held as it was given."""
+    given = {name: copy.deepcopy(value) for name, value in learner.get_params(deep=False).items()}
+    other = type(learner)(**given)
+    for name, value in other.get_params(deep=False).items():
+        assert value is given[name], name
+    return other
+
+
+def test_a_learner_is_cloned_and_given_other_settings(tmp_path: Path) -> None:
+    options = {"layer_norm": True}
+    learner = SequenceLearner(hidden_size=np.int64(3), cell_options=options, device=torch.device("cpu"))
+    learner.fit(X, [1.0, 2.0], epochs=2, progress=False)
+    other = clone(learner)
+    assert clone(SequenceLearner()).get_params() == SequenceLearner().get_params()
+    with pytest.raises(UserError, match="has not learned yet"):
+        other.predict(X)
+    other.fit(X, [1.0, 2.0], epochs=2, progress=False)
+    assert other.history_ == learner.history_
+    before = learner.predict(X)
+    assert learner.set_params(hidden_size=4) is learner and learner.get_params()["hidden_size"] == 4
+    learner.save(tmp_path / "learner")  # the network that it has, not the next one
+    assert SequenceLearner.load(tmp_path / "learner").hidden_size == 3
+    assert all(np.array_equal(a, b) for a, b in zip(learner.predict(X), before, strict=True))
+    assert learner.fit(X, [1.0, 2.0], epochs=1, progress=False).network_.memory.output_size == 4
+    with pytest.raises(UserError, match="no setting 'hidden': choose from cell, hidden_size"):
+        learner.set_params(hidden=3)

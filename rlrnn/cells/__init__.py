@@ -58,17 +58,23 @@ def register_cell(name: str, cell: type[Cell]) -> None:
 @takes_plain
 def make_cell(name: str, input_size: int, hidden_size: int, /, **options: Any) -> Cell:
     """Build a cell by its registered name; unknown names and options say which are known."""
+    cell = cell_named(name)
+    known = [p for p in inspect.signature(cell).parameters if p not in ("input_size", "hidden_size")]
+    for option in options:
+        if option not in known:
+            raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(known)}.")
+    check_options(f"the {name} cell", cell.__init__, options)
+    return cell(input_size, hidden_size, **options)
+
+
+def cell_named(name: str) -> type[Cell]:
+    """The registered kind of memory of that name."""
     if name not in CELLS:
         raise UserError(
             f"cell {name!r} is not known: choose one of {', '.join(CELLS)}, or import the module that "
             "registers it (in the shell: --import MODULE)."
         )
-    known = [p for p in inspect.signature(CELLS[name]).parameters if p not in ("input_size", "hidden_size")]
-    for option in options:
-        if option not in known:
-            raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(known)}.")
-    check_options(f"the {name} cell", CELLS[name].__init__, options)
-    return CELLS[name](input_size, hidden_size, **options)
+    return CELLS[name]
 
 
 __all__ = [
@@ -88,6 +94,7 @@ __all__ = [
     "MinGru",
     "Reservoir",
     "Storage",
+    "cell_named",
     "graph_edges",
     "make_cell",
     "register_cell",

@@ -1,7 +1,7 @@
 """Without memory, does our PPO learn as stable_baselines3's does?
 
-CartPole-v1, one copy, "MlpPolicy", n_steps 2048, batch_size 64, all else by default, 20,480 steps; a score is the
-mean of SB3's ``evaluate_policy`` over 20 episodes:
+CartPole-v1, one copy, "MlpPolicy", n_steps 2048, batch_size 64, all else by default, 20,480 steps; a score is
+the mean of SB3's ``evaluate_policy`` over 20 episodes:
 
     python benchmarks/memoryless.py --library stable_baselines3 --seeds 0 1 2 3 4 5 6 7 8 9
     python benchmarks/memoryless.py --library rlrnn             --seeds 0 1 2 3 4 5 6 7 8 9

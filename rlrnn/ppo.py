@@ -141,11 +141,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             ).to(self.device)
         self._last_state = self.policy.network.initial_state(self.n_envs)
         self.rollout_buffer = self._empty_rollout()
-        if self.normalize_rewards:
-            scaler = self._reward_scaler or RewardScaler(self.gamma, np.zeros(self.n_envs))
-            if len(scaler.discounted) != self.n_envs:  # of an agent loaded with fewer or more environments
-                scaler.discounted = np.zeros(self.n_envs)
-            self._reward_scaler = scaler
+        self._scaler()
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
@@ -162,6 +158,16 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             actuators.action_size,
             actuators.action_dtype,
         )
+
+    def _scaler(self) -> RewardScaler | None:
+        """What scales the rewards, if anything, by the settings that hold now."""
+        if not self.normalize_rewards:
+            return None
+        scaler = self._reward_scaler or RewardScaler(self.gamma, np.zeros(self.n_envs))
+        if len(scaler.discounted) != self.n_envs:  # of an agent loaded with fewer or more environments
+            scaler.discounted = np.zeros(self.n_envs)
+        scaler.gamma, self._reward_scaler = self.gamma, scaler
+        return scaler
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed everything that draws: SB3's global generators, action noise and minibatch order."""
@@ -199,8 +205,6 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         assert self._last_state is not None and n_rollout_steps == self.n_steps
         if rollout_buffer.buffer_size != n_rollout_steps:  # n_steps was changed
             rollout_buffer = self.rollout_buffer = self._empty_rollout()
-        if self._reward_scaler is not None:
-            self._reward_scaler.gamma = self.gamma
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
 
@@ -231,7 +235,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
                 position,
                 generator=self._noise,
                 sde_sample_freq=self.sde_sample_freq if self.use_sde else -1,
-                reward_scaler=self._reward_scaler,
+                reward_scaler=self._scaler(),
                 on_step=on_step,
             )
         finally:

@@ -207,11 +207,21 @@ def test_n_steps_may_be_changed(n_steps: int, minibatches: list[Rows]) -> None:
     assert agent.rollout_buffer.buffer_size == n_steps
 
 
-def test_gamma_may_be_changed_where_rewards_are_scaled() -> None:
-    agent = learner(normalize_rewards=True).learn(64)
-    agent.gamma = 0.5
+def test_gamma_and_the_scaling_of_rewards_may_be_changed() -> None:
+    """A discounted return of one step is that step's reward, whose std over 16 steps of 4 copies is known."""
+    agent = learner().learn(64)
+    assert agent._reward_scaler is None
+    agent.normalize_rewards, agent.gamma = True, 0.0
     agent.learn(64, reset_num_timesteps=False)
-    assert agent._reward_scaler is not None and agent._reward_scaler.gamma == 0.5
+    scaler = agent._reward_scaler
+    assert scaler is not None and scaler.gamma == 0.0
+    rewards = np.stack([np.random.default_rng(copy).normal(size=48) for copy in range(4)], axis=1)
+    assert scaler.variance == pytest.approx(rewards[16:32].var(), rel=1e-5)
+    scaled = agent.rollout_buffer.rewards[-1]
+    np.testing.assert_allclose(scaled, rewards[31] / np.sqrt(scaler.variance + 1e-8), rtol=1e-5)
+    agent.normalize_rewards = False
+    agent.learn(64, reset_num_timesteps=False)
+    np.testing.assert_allclose(agent.rollout_buffer.rewards, rewards[32:], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

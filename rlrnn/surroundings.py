@@ -84,9 +84,9 @@ def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
     lacking = Counter(note(learner).get("wrappers", ())) - Counter(wrappers_of(env))
     if lacking:
         warn(
-            f"the agent learned behind {', '.join(lacking)}, which {name} lacks, and may see or do "
-            "other things here than it learned: let it play its own environments, by rlrnn.record(agent, env) or SB3's "
-            "evaluate_policy, or give the game's file these wrappers."
+            f"the agent learned behind {', '.join(lacking)}, which {name} lacks, and may see or do other "
+            "things here than it learned: let it play its own environments, by rlrnn.record(agent, env) or "
+            "SB3's evaluate_policy, or give the game's file these wrappers."
         )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import warnings
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlrnn.arguments import parser
 from rlrnn.errors import TRACEBACK, GameExit, UserError, sentences, show_traceback
@@ -35,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for module in getattr(arguments, "imports", []):
             import_module(module)
-        status = COMMANDS[arguments.command](arguments) or 0
+        with _warnings_in_a_line():
+            status = COMMANDS[arguments.command](arguments) or 0
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # who read along, such as `head`, has heard enough: quiet, as rich is then
@@ -54,6 +57,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             error, f"{error.strerror or error}{about}: make room, or choose another place with --out.", 1
         )
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Show what users are warned of as all else is said here, without this program's own file and line."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, UserWarning):
+            tell("rlrnn:", " ".join(str(message).split()), file=sys.stderr)
+        else:
+            usual(message, category, *place)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _fail(error: BaseException, sentence: str, status: int) -> int:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -345,3 +346,10 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(learners, "learner", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["train", "tiny.toml", "--out", "runs/bug"])
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_a_line_without_our_own_place(capsys, monkeypatch):
+    monkeypatch.setitem(COMMANDS, "list", lambda arguments: warnings.warn("look\n  out", stacklevel=1))
+    assert main(["list"]) == 0
+    assert capsys.readouterr().err == "rlrnn: look out\n"

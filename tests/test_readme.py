@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import rlrnn
 from rlrnn.arguments import parser
 from rlrnn.cli import COMMANDS
 
@@ -57,3 +61,49 @@ def test_every_local_link_leads_somewhere() -> None:
     for text, folder in ((README, ROOT), (CONTRIBUTING, ROOT), (DOCS + SCORES, ROOT / "docs")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert (folder / target).exists(), target
+
+
+def test_every_public_name_stands_in_the_list_with_its_own_first_sentence() -> None:
+    lines = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").splitlines()
+    named: set[str] = set()
+    for line in lines:
+        entry = re.fullmatch(r"- `rlrnn\.(\w+)`: (.*)", line)
+        if entry:
+            said = str(inspect.getdoc(getattr(rlrnn, entry[1]))).split("\n\n")[0]
+            assert entry[2] == " ".join(said.split()).replace("``", "`")
+        named |= set(re.findall(r"`rlrnn\.(\w+)`", line))
+    assert named == set(rlrnn.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(rlrnn.__all__) - {"__version__"}))
+def test_what_is_public_is_documented(name: str) -> None:
+    thing = getattr(rlrnn, name)
+    assert inspect.getdoc(thing)
+    for method, what in vars(thing).items() if isinstance(thing, type) else ():
+        if not method.startswith("_") and (inspect.isroutine(what) or isinstance(what, property)):
+            assert inspect.getdoc(getattr(thing, method)), f"{name}.{method} says nothing"
+
+
+def test_every_dotted_name_that_is_written_is_there() -> None:
+    """In README, the documents, docstrings and errors: ``rlrnn.encoding.register`` and the like."""
+    package = ROOT / "rlrnn"
+    texts = [path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))]
+    for path in package.rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        texts += [
+            node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+    written = {name for text in texts for name in re.findall(r"(?<![\w/.])rlrnn((?:\.\w+)+)", text)}
+    assert ".encoding.register" in written
+    for name in written:
+        found: Any = rlrnn
+        for part in name.split(".")[1:]:
+            if not part.isupper() or hasattr(found, part):  # NAME stands for any
+                found = getattr(found, part)
+
+
+def test_a_games_players_are_reached_by_their_dotted_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(rlrnn.games, "tmaze_players", raising=False)
+    assert rlrnn.games.tmaze_players.perfect is not None
+    with pytest.raises(AttributeError, match=r"'rlrnn\.games' has no attribute 'nothing'"):
+        rlrnn.games.nothing  # noqa: B018

@@ -1,5 +1,9 @@
 """Our own games; importing this package registers them with Gymnasium."""
 
+import importlib
+from importlib.util import find_spec
+from typing import Any
+
 import gymnasium as gym
 
 GAMES = {  # id: (module, class, steps at which an episode is truncated)
@@ -30,6 +34,12 @@ def register() -> None:
                 vector_entry_point=f"rlrnn.games.{module}:{game}",
                 max_episode_steps=limit,
             )
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):  # a module, such as tmaze_players
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 register()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from stable_baselines3.common.monitor import Monitor
 from test_vec import play, same
-from toy_envs import Walk
+from toy_envs import Echo, Stubborn, Talker, Walk, thing
 
-from rlrnn import processes
-from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn import RecurrentPPO, copies, processes
+from rlrnn.errors import EnvironmentFault, GameExit, UserError
+from rlrnn.processes import Process, end, gather
 from rlrnn.vec import GameVecEnv, from_envs, vectorize
 
 
@@ -192,3 +193,199 @@ def test_a_game_that_hangs_is_named_and_ended(
         with pytest.raises(EnvironmentFault, match=r"copies 2 to 4 of toys/Walk-v0 has not answered for 0 s"):
             env.step(np.ones(5, np.int64))
     assert "has been silent for 0 s. Is its game stuck? Ctrl-C stops" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[GameVecEnv]:
+    """Four echoes in two processes, for all tests that leave them well."""
+    with closing(from_envs([Echo] * 4, seed=0, workers=2)) as env:
+        yield env
+
+
+@pytest.fixture
+def echoes(shared: GameVecEnv) -> GameVecEnv:
+    """As ``shared``, at the beginning of episodes."""
+    shared.set_attr("color", "green")
+    shared.reset()
+    return shared
+
+
+def in_step(env: GameVecEnv) -> bool:
+    """Whether every reward of some steps is that of its own action."""
+    actions = np.random.default_rng(0).integers(3, size=(10, env.num_envs))
+    return all((env.step(row)[1] == row).all() for row in actions)
+
+
+@contextmanager
+def interrupted(where: str) -> Iterator[None]:
+    """Ctrl-C comes while an answer is waited for ("select"), or while a part of it is read ("read")."""
+
+    def press(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    target = processes._Selector if where == "select" else processes.os
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, where, press)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes can be waited for on POSIX alone")
+@pytest.mark.parametrize("use", ["step", "reset", "get_attr", "set_attr"])
+def test_an_interrupt_puts_no_answer_out_of_step(echoes: GameVecEnv, use: str) -> None:
+    assert in_step(echoes)
+    given = {"step": [np.ones(4, int)], "get_attr": ["color"], "set_attr": ["color", "red"]}
+    with interrupted("select"):
+        getattr(echoes, use)(*given.get(use, []))
+    assert echoes.get_attr("color") == ["red" if use == "set_attr" else "green"] * 4
+    if use == "step":
+        with pytest.raises(EnvironmentFault, match=r"A step of Echo was broken off .* call reset\(\)"):
+            echoes.step(np.ones(4, int))
+    echoes.reset()
+    assert in_step(echoes)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes can be waited for on POSIX alone")
+def test_learning_goes_on_in_step_after_an_interrupt(echoes: GameVecEnv) -> None:
+    tiny = {"hidden_size": 2, "net_arch": []}
+    agent = RecurrentPPO("MlpGruPolicy", echoes, n_steps=8, batch_size=8, n_epochs=1, policy_kwargs=tiny)
+    agent.learn(32)
+    with interrupted("select"):
+        agent.learn(64, reset_num_timesteps=False)
+    shares: list[float] = []
+
+    def look(local: dict[str, Any], _: Any) -> bool:
+        shares.append(float((local["rewards"] == local["clipped_actions"]).mean()))
+        return True
+
+    agent.learn(64, look, reset_num_timesteps=False)
+    assert shares == [1.0] * 16
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes can be waited for on POSIX alone")
+def test_an_interrupt_in_the_middle_of_a_message_is_remembered() -> None:
+    with closing(from_envs([Echo] * 2, seed=0, workers=1)) as env:
+        env.reset()
+        with interrupted("read"):
+            env.step(np.ones(2, int))
+        for use in (env.reset, lambda: env.get_attr("color")):
+            with pytest.raises(
+                EnvironmentFault, match="broken off by an interrupt: make the environment anew"
+            ):
+                use()
+
+
+def test_an_answer_or_a_command_that_cannot_be_read_puts_nothing_out_of_step(echoes: GameVecEnv) -> None:
+    echoes.set_attr("mood", "strange", indices=[1])
+    sentence = r"copies 0 to 1 .* cannot be read here \(ModuleNotFoundError: .*'known_here_alone'\)"
+    with pytest.raises(EnvironmentFault, match=sentence):
+        echoes.step(np.zeros(4, int))
+    echoes.reset()
+    assert in_step(echoes)
+    mood = thing("known_there_alone")
+    try:
+        with pytest.raises(EnvironmentFault, match="raised ModuleNotFoundError"):
+            echoes.set_attr("mood", mood)
+    finally:
+        del sys.modules["known_there_alone"]
+    assert echoes.get_attr("mood") == [""] * 4 and in_step(echoes)
+
+
+def test_a_game_that_ends_the_program_ends_no_worker(echoes: GameVecEnv) -> None:
+    echoes.set_attr("mood", "exit", indices=[3])
+    with pytest.raises(
+        GameExit, match=r"Copy 3 of Echo asked to end the program in step\(\) \(.*toy_envs.py, l"
+    ):
+        echoes.step(np.zeros(4, int))
+    echoes.reset()
+    assert in_step(echoes)
+
+
+def test_a_worker_that_works_says_so_and_only_silence_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that a test turns: a sign of life comes every 59 s, for longer than may pass in silence."""
+
+    class Stopped:
+        def kill(self) -> None: ...
+        def wait(self) -> int:
+            return -9
+
+    process = object.__new__(Process)
+    reader, writer = os.pipe()
+    now = [0.0]
+    monkeypatch.setattr(processes.time, "monotonic", lambda: now[0])
+    vars(process).update(
+        _process=Stopped(), stdout=os.fdopen(reader, "rb"), holds="copies", _taken=bytearray()
+    )
+    vars(process).update(_sent=1, _answered=0, _answer=b"", _last_sign=0.0, _warned=False, _torn=False)
+    for _ in range(20):
+        now[0] += processes._SILENCE - 1
+        assert process.patience() == 1
+        os.write(writer, processes._HEAD.pack(0, 0))
+        process.hear()
+    assert now[0] > processes._HANGING and process.owes and not process._warned
+    now[0] += processes._HANGING
+    process.patience()
+    good, error = process.answer()
+    assert not good and "has not answered for 900 s" in str(error) and not process.owes
+    os.close(writer)
+    process.stdout.close()
+
+
+def test_signs_of_life_are_no_answers() -> None:
+    process = Process(Talker, "Talker", "a talker")
+    process.send("talk", 3)
+    assert gather([process])[0] == 3
+    process.send("talk", 0)
+    assert gather([process]) == [0]
+    end([process])
+
+
+def test_every_copy_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[None] = []
+    monkeypatch.setattr(copies, "beat", lambda: counted.append(None))
+    env = from_envs([Walk] * 3, seed=0)
+    assert len(counted) == 3
+    env.reset()
+    env.step(np.zeros(3, int))
+    assert len(counted) == 9
+    env.open([1, 2])
+    env.play(np.zeros(2, int))
+    assert len(counted) == 14
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere there are no such numbers")
+def test_descriptors_above_1024_can_be_waited_for() -> None:
+    import fcntl
+    import resource
+
+    low, high = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if high != resource.RLIM_INFINITY and high < 2048:
+        pytest.skip("no process here may have so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(low, 2048), high))
+    try:
+        process = Process(Talker, "Talker", "a talker")
+        gather([process])
+        number = fcntl.fcntl(process.stdout.fileno(), fcntl.F_DUPFD, 1500)
+        process.stdout.close()
+        process.stdout = os.fdopen(number, "rb", buffering=0)
+        assert number >= 1500
+        process.send("talk", 1)
+        assert gather([process]) == [1]
+        end([process])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (low, high))
+
+
+def test_workers_that_do_not_end_share_one_patience(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    left: list[float] = []
+    wait = Process.wait
+    monkeypatch.setattr(processes, "_PATIENCE", 0.3)
+    monkeypatch.setattr(Process, "wait", lambda self, seconds: (left.append(seconds), wait(self, seconds))[1])
+    env = from_envs([Stubborn] * 4, workers=2)
+    pids = set(env.env_method("pid"))
+    env.close()
+    assert len(pids) == 2 == len(left) and left[1] <= 0 and not any(map(alive, pids))
+    told = capfd.readouterr().err
+    assert told.count("raised RuntimeError in close(): the display is gone") == 2 and "Traceback" not in told

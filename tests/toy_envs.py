@@ -1,7 +1,10 @@
 """Small environments for tests: every number they give is known, and they misbehave on demand."""
 
 import os
+import sys
+import threading
 import time
+import types
 from typing import Any
 
 import gymnasium as gym
@@ -9,6 +12,8 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+
+from rlrnn import processes
 
 TROUBLES = {"nan": np.nan, "inf": np.inf, "huge": 1e39}
 
@@ -82,6 +87,57 @@ class Walk(gym.Env):
     def _look(self) -> Any:
         seen = self.seen.copy() if self.fresh else self.seen
         return {"vector": seen, "parity": int(seen[1]) % 2} if self.keyed else seen
+
+
+class Echo(Walk):
+    """Its reward is the action just taken. In a `mood` its next step ends the program ("exit"), or hands out
+    an object of a class that no other process knows ("strange"); then the mood is over.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(fresh=True)
+        self.mood: Any = ""
+
+    def step(self, action: Any) -> Any:
+        mood, self.mood = self.mood, ""
+        observation, _, over, cut, info = super().step(action)
+        if mood == "exit":
+            sys.exit(0)
+        if mood == "strange":
+            info["thing"] = thing("known_here_alone")
+        return observation, float(action), over, cut, info
+
+
+class Stubborn(Walk):
+    """Leaves a thread behind that keeps its process from ending, and raises where it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        threading.Thread(target=time.sleep, args=(1000,)).start()
+
+    def close(self) -> None:
+        raise RuntimeError("the display is gone")
+
+
+class Talker:
+    """No environment: shows signs of life when told to."""
+
+    def talk(self, times: int) -> int:
+        processes._BEAT = 0.0
+        for _ in range(times):
+            processes.beat()
+        return times
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def thing(name: str) -> Any:
+    """An object of a class of a module that is made here."""
+    module: Any = types.ModuleType(name)
+    module.Thing = type("Thing", (), {"__module__": name})
+    sys.modules[name] = module
+    return module.Thing()
 
 
 class Conveyor(VectorEnv):

@@ -179,6 +179,7 @@ class GameVecEnv(VecEnv):
         if game is not None:
             observations, rewards, terminated, truncated = game.play(actions)
             return Played(observations, rewards, terminated | truncated)
+        self._lengths[self._playing] += 1
         if isinstance(self._engine, Copies):
             played = self._engine.play(self._playing.tolist(), np.array(actions))
         else:

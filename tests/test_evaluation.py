@@ -1,5 +1,7 @@
 """The ruler itself: every episode counts once, the same seed gives the same points, intervals are right."""
 
+from contextlib import closing
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,11 +9,14 @@ import torch
 from gymnasium import spaces
 from rich.console import Console
 from scipy import stats
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecTransposeImage
+from toy_envs import Walk
 
-from rlrnn import evaluation
+import rlrnn
+from rlrnn import arrays, evaluation, judging, watching
 from rlrnn.catalogue import Game, Points, Reference, References, make_vec
-from rlrnn.errors import UserError
+from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, RandomPlayer, Score, evaluate, judge, play, table
 from rlrnn.ppo import RecurrentPPO
 
@@ -238,3 +243,81 @@ def test_the_game_says_how_many_episodes():
     score = play(Always(), Game("g", "test_evaluation/Guess-v0", episodes=7))
     assert score.episodes == 7
     assert evaluation.BATCH == 100
+
+
+class Lives(gym.Wrapper):
+    """Ends an episode at every step; where the game ends, SB3's Monitor beneath knows."""
+
+    over = True
+
+    def reset(self, **options):
+        return self.env.reset(**options) if self.over else (self.unwrapped.seen, {})
+
+    def step(self, action):
+        seen, reward, over, cut, info = self.env.step(action)
+        self.over = over or cut
+        return seen, reward, True, False, info
+
+
+gym.register("toys/Lives-v0", entry_point=lambda render_mode=None: Lives(Monitor(Walk())))
+gym.register("toys/Endless-v0", entry_point=lambda render_mode=None: Endless())
+
+
+class Endless(Walk):
+    """Never ends."""
+
+    def step(self, action):
+        seen, reward, *_ = super().step(action)
+        return seen, reward, False, False, {}
+
+
+class Idle:
+    """Does always the same."""
+
+    def __init__(self, n_envs):
+        self.actions = np.ones(n_envs, np.int64)
+
+    def reset(self):
+        """There is nothing to forget."""
+
+    def act(self, observations, starts=None):
+        return self.actions
+
+
+def test_a_lost_life_ends_no_episode_where_a_monitor_is_inside():
+    score = evaluation.play(Idle(3), "toys/Lives-v0", 7, 3)
+    assert score.episodes == 7 and min(score.lengths) >= 2
+    assert score.points == pytest.approx([0.11 * steps for steps in score.lengths])
+
+
+def test_a_game_that_never_ends_is_ended_with_a_way_to_limit_it(monkeypatch):
+    told = []
+    monkeypatch.setattr(arrays, "LONGEST", 50)
+    with pytest.raises(
+        EnvironmentFault, match=r"Endless-v0 has not ended after 50 steps.*max_episode_steps = 10"
+    ):
+        evaluation.play(Idle(2), "toys/Endless-v0", 4, 2, progress=lambda *how: told.append(how))
+    assert told == [(0, 4, step) for step in range(1, 50)]
+    with pytest.raises(EnvironmentFault, match="has not ended after 50 steps"):
+        rlrnn.record(lambda seen: np.ones(len(seen), np.int64), "toys/Endless-v0", 2)
+    limited = Game(name="limited", id="toys/Endless-v0", kwargs={"max_episode_steps": 7})
+    assert evaluation.play(Idle(2), limited, 4, 2).lengths == (7,) * 4  # as the sentence says
+    with (
+        closing(rlrnn.make_vec("toys/Endless-v0", 1)) as env,
+        pytest.raises(EnvironmentFault, match="50 steps"),
+    ):
+        list(watching.steps(Idle(1), env, 1))
+
+
+def test_what_is_judged_is_told_without_a_terminal(monkeypatch, capsys):
+    """A clock that a test turns: a line every ten seconds."""
+    now = [0.0]
+    monkeypatch.setattr(judging.time, "perf_counter", lambda: now[0])
+    with judging.Judging("mine[1]") as show:
+        for step in range(1, 26):
+            now[0] += 1.0
+            show("memory wiped", step // 5, 100, 1000 * step)
+    assert capsys.readouterr().err.splitlines() == [
+        "judging mine[1]: memory wiped, 2 of 100 episodes, 10,000 steps of each copy",
+        "judging mine[1]: memory wiped, 4 of 100 episodes, 20,000 steps of each copy",
+    ]

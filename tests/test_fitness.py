@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
 from tiny_games import Clock
 from toy_envs import Walk
 
-from rlrnn import compiled, make_vec
-from rlrnn.errors import UserError
+from rlrnn import arrays, compiled, make_vec
+from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.fitness import Here, Spread, learn_statistics
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.population import genome, write
@@ -189,3 +190,95 @@ def test_a_game_that_fails_in_a_process_is_named() -> None:
 
 def _broken(n: int) -> VecEnv:
     return from_envs([partial(Walk, trouble="nan", victim=2)] * n)
+
+
+class ThreeLives(gym.Env):
+    """Three lives of 4 steps; action 1 wins a point: no life can win more than 4."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.steps, self.lives = 0, 3
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        self.lives -= self.steps % 4 == 0
+        return np.full(2, self.steps / 12, np.float32), float(action), self.lives == 0, False, {}
+
+
+class OneLife(gym.Wrapper):
+    """An episode ends with each life; the game is reset when the last one is gone. Halves the rewards."""
+
+    over = True
+
+    def reset(self, **options: Any) -> Any:
+        return self.env.reset(**options) if self.over else (np.zeros(2, np.float32), {})
+
+    def step(self, action: Any) -> Any:
+        before = self.unwrapped.lives
+        observation, reward, self.over, cut, info = self.env.step(action)
+        return observation, reward / 2, self.over or self.unwrapped.lives < before, cut, info
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_points_are_those_of_the_round_where_a_reset_is_none(frames: bool) -> None:
+    """Monitor counts on through resets that only begin the next life, and beneath rewards that are halved."""
+    found = []
+    for make in (lambda: OneLife(Monitor(ThreeLives())), lambda: OneLife(ThreeLives())):
+        env: VecEnv = DummyVecEnv([make] * 6)
+        env = VecFrameStack(env, 2) if frames else env
+        net = network(env)
+        here, table = Here(env), genomes(net, 15)
+        found.append(np.concatenate([here.play(net, part, [1]).points for part in np.split(table, 3)]))
+    assert (found[0] == 2 * found[1]).all() and 0 < found[0].max() <= 4
+    assert len(np.unique(found[0])) > 2
+
+
+def test_a_games_own_list_of_rewards_is_no_monitors() -> None:
+    """Behind our copies, which count themselves, ``rewards`` may be anything."""
+
+    class Listed(Walk):
+        rewards = (100.0, 100.0)
+
+    for env in (VecFrameStack(from_envs([Listed] * 3), 2), VecMonitor(DummyVecEnv([Listed] * 3))):
+        net = network(env)
+        assert Here(env).play(net, genomes(net, 1), SEEDS).points.max() < 2
+
+
+class Broken(Walk):
+    """Its second step gives something that is no number."""
+
+    def __init__(self, where: str, value: float) -> None:
+        super().__init__(fresh=True)
+        self.where, self.value = where, value
+
+    def step(self, action: Any) -> Any:
+        seen, reward, *rest = super().step(action)
+        if seen[1] == 2 and self.where == "seen":
+            seen[0] = self.value
+        return seen, self.value if seen[1] == 2 and self.where == "reward" else reward, *rest
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["seen", "reward"])
+@pytest.mark.parametrize("vectorize", [DummyVecEnv, from_envs])
+def test_a_round_refuses_what_is_not_a_number(vectorize: Any, where: str, value: float) -> None:
+    env = vectorize([partial(Broken, where, value)] * 3)
+    net = network(env)
+    with pytest.raises(EnvironmentFault, match=rf"{value}.* at step 2 of .*[:;] it must be a finite"):
+        Here(env).play(net, genomes(net, 1), SEEDS)
+
+
+@pytest.mark.parametrize("vectorize", [DummyVecEnv, from_envs])
+def test_a_round_that_never_ends_is_ended(vectorize: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(Walk):
+        def step(self, action: Any) -> Any:
+            return np.zeros(3, np.float32), 0.0, False, False, {}
+
+    monkeypatch.setattr(arrays, "LONGEST", 50)
+    env = vectorize([Endless] * 3)
+    net = network(env)
+    with pytest.raises(EnvironmentFault, match=r"has not ended after 50 steps.* max_episode_steps = 1000"):
+        Here(env).play(net, genomes(net, 1), SEEDS)

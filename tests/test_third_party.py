@@ -147,6 +147,23 @@ def test_atari_is_stepped_by_its_own_vector_environment_within_the_step(find):
     )
 
 
+def test_atari_plays_rounds_on_seeds_of_any_size(find):
+    """Copies of one seed are alike, those of another are not; ale-py itself takes 31 bits alone."""
+    large = 2**31
+    with closing(
+        catalogue.make_vec(find("atari-pong"), 3, kwargs={"max_num_frames_per_episode": 240})
+    ) as env:
+
+        def after(seeds):
+            env.open(seeds)
+            steps = [env.play(np.full(len(seeds), step // 5 % 2 + 2)).observations for step in range(50)]
+            return np.stack(steps, axis=1)
+
+        one, other = after([large + 5, large + 6, large + 5]), after([large + 6, large + 5])
+        assert (one[0] == one[2]).all() and (one[0] == other[1]).all() and (one[1] == other[0]).all()
+        assert (one[0] != one[1]).any()
+
+
 class Stopping(BaseCallback):
     """Presses Ctrl-C."""
 

@@ -1,5 +1,7 @@
 """vectorize is SB3's DummyVecEnv with Monitors, only faster and with fewer surprises."""
 
+import sys
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -11,11 +13,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from toy_envs import Walk
+from toy_envs import Conveyor, Walk
 
 import rlrnn.games  # noqa: F401  (registers them)
 from rlrnn import vec
-from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.errors import EnvironmentFault, GameExit, UserError
 from rlrnn.vec import from_envs, from_vector_env, vectorize
 
 
@@ -423,3 +425,209 @@ def test_an_env_that_fails_while_it_is_measured_fails_where_it_is_played(
     env.reset()
     with pytest.raises(EnvironmentFault, match="Copy 0 of toys/Walk-v0 raised ZeroDivisionError"):
         env.step(np.zeros(2, int))
+
+
+class Gives(Walk):
+    """Gives something of the test's choice from its second step on."""
+
+    def __init__(self, what: str, value: Any, space: Any = None) -> None:
+        super().__init__(fresh=True)
+        self.what, self.value = what, value
+        self.observation_space = space or self.observation_space
+
+    def reset(self, **options: Any) -> Any:
+        _, info = super().reset(**options)
+        return np.zeros(self.observation_space.shape, self.observation_space.dtype), info
+
+    def step(self, action: Any) -> Any:
+        _, reward, *rest = super().step(action)
+        plain = np.zeros(self.observation_space.shape, self.observation_space.dtype)
+        seen = self.value if self.what == "seen" and self.seen[1] == 2 else plain
+        return seen, self.value if self.what == "reward" and self.seen[1] == 2 else reward, *rest
+
+
+PIXELS = Box(0, 255, (2,), np.uint8)
+MISTAKES: list[tuple[Any, str]] = [
+    (("reward", "3"), "gave the reward '3', which is no number, in step"),
+    (("reward", None), "gave the reward None, which is no number,"),
+    (("reward", 1j), "gave the reward 1j, which is no number,"),
+    (("seen", [0.5]), r"gave an observation of shape \(1,\), where its space has \(3,\),"),
+    (("seen", np.zeros((3, 3))), r"gave an observation of shape \(3, 3\)"),
+    (("seen", [0.0, np.inf, 0.0]), "gave an observation with inf at step 2 .* must be a finite number"),
+    (("seen", [0.0, 0.5], PIXELS), "gave an observation with 0.5, which its space's type uint8 cannot hold,"),
+    (("seen", [0, 300], PIXELS), "gave an observation with 300, which its space's type uint8"),
+    (("seen", 4, Discrete(4)), r"gave an observation with 4 at step 2 .* must lie in Discrete\(4\)"),
+    (("seen", -1, Discrete(4)), "gave an observation with -1 at step 2"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), MISTAKES, ids=[sentence[-28:] for _, sentence in MISTAKES])
+def test_what_a_game_gives_is_refused_where_it_cannot_be_held(given: Any, sentence: str) -> None:
+    for play_on in ("step", "play"):
+        env = from_envs([partial(Gives, *given)] * 2, seed=0)
+        env.open([0, 1]) if play_on == "play" else env.reset()
+        getattr(env, play_on)(np.zeros(2, int))
+        with pytest.raises(EnvironmentFault, match=f"Copy 0 of Gives {sentence}"):
+            getattr(env, play_on)(np.zeros(2, int))
+
+
+@pytest.mark.parametrize("reward", [1, True, np.float32(1), np.array(1.0), Fraction(1)])
+def test_numbers_of_any_kind_are_rewards(reward: Any) -> None:
+    env = from_envs([partial(Gives, "reward", reward)], seed=0)
+    env.reset()
+    env.step(np.zeros(1, int))
+    assert env.step(np.zeros(1, int))[1].tolist() == [1.0]
+
+
+def test_whole_numbers_fit_spaces_of_other_types() -> None:
+    env = from_envs([partial(Gives, "seen", [0.0, 255.0], PIXELS)], seed=0)
+    env.reset()
+    env.step(np.zeros(1, int))
+    assert env.step(np.zeros(1, int))[0].tolist() == [[0, 255]]
+
+
+def test_after_a_step_that_was_broken_off_only_a_reset_goes_on() -> None:
+    class Once(Walk):
+        def step(self, action: Any) -> Any:
+            if action == 2:
+                raise KeyboardInterrupt
+            return super().step(action)
+
+    env = from_envs([Once] * 2, seed=0)
+    env.reset()
+    with pytest.raises(KeyboardInterrupt):
+        env.step(np.array([0, 2]))
+    for _ in range(2):
+        with pytest.raises(EnvironmentFault, match=r"A step of Once was broken off .* call reset\(\)"):
+            env.step(np.zeros(2, int))
+    env.reset()
+    assert env.step(np.zeros(2, int))[0][:, 1].tolist() == [1, 1]
+    game = vectorize("rlrnn/CartPole-v1", 2, seed=0)
+    game.reset()
+    assert game.get_state() is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(game._engine), "finish", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            game.step(np.zeros(2, int))
+    assert game.get_state() is None  # half a step is no place to go on from
+    game.reset()
+    assert game.get_state() is not None
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["constructor", "reset", "step", "close"])
+def test_a_game_that_ends_the_program_ends_no_program(where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    class Window(Walk):
+        def __init__(self) -> None:
+            super().__init__()
+            self.leave("constructor")
+
+        def reset(self, **options: Any) -> Any:
+            self.leave("reset")
+            return super().reset(**options)
+
+        def step(self, action: Any) -> Any:
+            self.leave("step")
+            return super().step(action)
+
+        def close(self) -> None:
+            self.leave("close")
+
+        def leave(self, now: str) -> None:
+            if now == where:
+                sys.exit(0)
+
+    assert vec._step_seconds(Window) >= 0
+    if where == "close":
+        from_envs([Window] * 3).close()
+        told = capsys.readouterr().err
+        assert told.count("Copy 0 of Window asked to end the program in close()") == 1 == told.count("\n")
+        return
+
+    def use() -> None:
+        env = from_envs([Window] * 3)
+        env.reset()
+        env.step(np.zeros(3, int))
+
+    with pytest.raises(GameExit, match=rf"asked to end the program in .*{where}.*test_vec.py, line \d+\)"):
+        use()
+
+
+def test_close_closes_every_copy_whatever_some_raise(capsys: pytest.CaptureFixture[str]) -> None:
+    closed = []
+
+    class Sulking(Walk):
+        def close(self) -> None:
+            closed.append(self)
+            raise RuntimeError("the display\nis gone")
+
+    env = from_envs([Sulking] * 3, seed=0)
+    env.close()
+    assert len(closed) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("rlrnn: Copy 0 of Sulking raised RuntimeError in close(): the display is gone (")
+    conveyor = vectorize("toys/Conveyor-v0", 2)
+    conveyor._engine.env.close = lambda: 1 / 0
+    conveyor.close()
+    assert "toys/Conveyor-v0 raised ZeroDivisionError in close()" in capsys.readouterr().err
+
+
+class Seeded(Conveyor):
+    """Takes seeds in some forms alone, as other packages' vector environments do."""
+
+    takes: Any = (int, list)
+    bits = 64
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        if seed is not None and not isinstance(seed, self.takes):
+            raise TypeError("Unsupported seed type")
+        seeds = [seed + b for b in range(self.num_envs)] if isinstance(seed, int) else seed
+        if seeds is not None and max(seeds) >= 2**self.bits:
+            raise TypeError("incompatible function arguments")
+        self.used = seeds if seeds is None else [int(one) for one in seeds]
+        return super().reset(seed=seed, options=options)
+
+
+@pytest.mark.parametrize(
+    ("takes", "bits", "seeds", "used"),
+    [
+        ((int, list), 64, [5, 5, 7], [5, 5, 7]),  # Gymnasium's own
+        ((int, np.ndarray), 64, [5, 5, 7], [5, 5, 7]),
+        ((int, np.ndarray), 31, [5, 6, 7], [5, 6, 7]),  # ale-py
+        ((int, np.ndarray), 31, [2**31 + 5, 2**31 + 5, 7], [5, 5, 7]),
+        ((int, np.ndarray), 31, [2**31 + 5, 2**31 + 6, 2**31 + 7], [5, 6, 7]),
+        (int, 64, [5, 6, 7], [5, 6, 7]),
+    ],
+)
+def test_a_vector_environment_gets_seeds_in_the_form_that_it_takes(
+    takes: Any, bits: int, seeds: list[int], used: list[int]
+) -> None:
+    game = Seeded(3)
+    game.takes, game.bits = takes, bits
+    env = from_vector_env(game)
+    env.open(seeds)
+    assert game.used == used
+    env.reset()
+    assert game.used is None
+
+
+def test_a_vector_environment_that_takes_one_seed_alone_is_told_of() -> None:
+    game = Seeded(2)
+    game.takes = int
+    with pytest.raises(EnvironmentFault, match=r"Seeded takes no seed for each copy \(TypeError .*from_envs"):
+        from_vector_env(game).open([5, 5])
+
+
+def test_a_vector_environments_arrays_are_checked() -> None:
+    for given, sentence in (
+        (np.array(["1", "3"]), r"rewards of type <U1 at a step"),
+        (np.zeros((2, 1)), r"rewards of shape \(2, 1\)"),
+    ):
+        env = vectorize("toys/Conveyor-v0", 2)
+        env.reset()
+        env.set_attr("rewards", given)
+        with pytest.raises(EnvironmentFault, match=sentence):
+            env.step(np.zeros(2, int))

@@ -156,6 +156,7 @@ class Conveyor(VectorEnv):
         self.now = np.zeros((num_envs, 3))  # float64 on purpose: the space says float32
         self.now[:, 0] = np.arange(num_envs)
         self.spoiled: dict[int, float] = {}  # copy -> reward
+        self.rewards: Any = None  # handed out instead
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         self.seed_given, self.options_given = seed, options
@@ -172,6 +173,7 @@ class Conveyor(VectorEnv):
         for b, reward in self.spoiled.items():
             rewards[b] = reward
         infos = {"final_obs": final, "_final_obs": over} if over.any() else {}
+        rewards = rewards if self.rewards is None else self.rewards
         return self.now, rewards, over, np.zeros(self.num_envs, bool), infos
 
     def render(self) -> Any:

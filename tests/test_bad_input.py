@@ -75,8 +75,8 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("reset", "raised ValueError in reset(): no ball."),
-        ("step", "raised ZeroDivisionError in step(): the ball left the court."),
+        ("reset", "raised ValueError in reset(): no ball ("),
+        ("step", "raised ZeroDivisionError in step(): the ball left the court ("),
     ],
 )
 def test_a_game_that_raises_keeps_the_agent(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlrnn import recipes
 from rlrnn.errors import FileFault, UserError
-from rlrnn.recipes import Count, Recipe, build, read_toml, unknown
-from rlrnn.settings import takes_plain
+from rlrnn.recipes import Count, Recipe, build, read_toml
+from rlrnn.settings import takes_plain, unknown
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv

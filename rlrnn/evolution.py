@@ -118,13 +118,7 @@ class Evolution(Surface):
         self._check_settings()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        with one_thread(self.device):
-            self.policy = self.policy_class(  # type: ignore[assignment]
-                self.observation_space,
-                self.action_space,
-                self.lr_schedule,
-                **self.policy_kwargs,
-            ).to(self.device)
+        self.policy = self._make_policy()
         self._strategy = make_strategy(self.strategy, **self.strategy_kwargs)
         begun, self.search = self.search, self._beginning()
         if begun and begun.keys() != self.search.keys():

@@ -216,6 +216,25 @@ class RecurrentPolicy(BasePolicy):
                 )
         return tensor, batched
 
+    @property
+    def features_extractor(self) -> BaseFeaturesExtractor:  # type: ignore[override]
+        """What makes features of observations: the actor's, which the critic shares unless it has its own."""
+        return self.network.sensors.extractor
+
+    @features_extractor.setter
+    def features_extractor(self, none: None) -> None:
+        """SB3's constructor says that there is none yet."""
+
+    @property
+    def pi_features_extractor(self) -> BaseFeaturesExtractor:
+        """The actor's."""
+        return self.network.sensors.extractor
+
+    @property
+    def vf_features_extractor(self) -> BaseFeaturesExtractor:
+        """The critic's."""
+        return (self.network.critic_sensors or self.network.sensors).extractor
+
     def reset_noise(self, n_envs: int = 1) -> None:
         """Draw new gSDE exploration matrices."""
         self.network.sample_exploration(n_envs)

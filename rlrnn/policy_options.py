@@ -5,12 +5,16 @@ What both can say may be said in either; saying it twice, differently, is refuse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
+import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 
-from rlrnn.errors import OptionsError, UserError
+from rlrnn.cells.options import check_options
+from rlrnn.errors import OptionsError, UserError, warn
+from rlrnn.settings import check_known
 
 Widths: TypeAlias = tuple[int, ...]
 
@@ -58,13 +62,43 @@ def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Wi
     """Units of the actor's and critic's layers. SB3's net_arch: a list for both, or a dict of pi and vf."""
     if net_arch is None:
         net_arch = [] if issubclass(extractor, NatureCNN) else [64, 64]
-    if isinstance(net_arch, list | tuple) and net_arch and isinstance(net_arch[0], dict):
+    if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
+        warn(
+            "net_arch is a list with a dict inside, the form of Stable-Baselines3 before 1.8, which is deprecated: "
+            "give the dict alone, net_arch=dict(pi=..., vf=...)."
+        )
         net_arch = net_arch[0]
     if isinstance(net_arch, Mapping):
         unknown = set(net_arch) - {"pi", "vf"}
         if unknown:
             raise UserError(
-                f"net_arch has the key {sorted(unknown)[0]!r}: it knows pi (actor) and vf (critic)."
+                f"net_arch has the key {sorted(unknown, key=str)[0]!r}: it knows pi (actor) and vf (critic)."
             )
-        return tuple(net_arch.get("pi", ())), tuple(net_arch.get("vf", ()))
-    return tuple(net_arch), tuple(net_arch)
+        return _widths(net_arch.get("pi", ()), net_arch), _widths(net_arch.get("vf", ()), net_arch)
+    return _widths(net_arch, net_arch), _widths(net_arch, net_arch)
+
+
+def _widths(listed: Any, net_arch: Any) -> Widths:
+    units = isinstance(listed, list | tuple) and all(
+        isinstance(width, Integral) and not isinstance(width, bool) and width > 0 for width in listed
+    )
+    if not units:
+        raise UserError(
+            f"net_arch is {net_arch!r}: give a list of the units of each layer, such as [64, 64], or a dict of such "
+            "lists for pi (actor) and vf (critic); layers that both share are no longer known."
+        )
+    return tuple(listed)
+
+
+def check_policy_kwargs(policy_class: type[Any], named: Mapping[str, Any], given: Sequence[str]) -> None:
+    """Refuse names and values of policy_kwargs that the policy does not take; ``given`` are the learner's own."""
+    check_known("policy_kwargs", named, policy_class, given)
+    check_options("policy_kwargs", policy_class.__init__, named)
+    extractor = named.get("features_extractor_class") or getattr(policy_class, "default_extractor", None)
+    inner = named.get("features_extractor_kwargs")
+    if extractor is not None and inner:
+        check_known(f"features_extractor_kwargs of {extractor.__name__}", inner, extractor, ("observation_space",))
+    optimizer = named.get("optimizer_class", torch.optim.Adam)
+    inner = named.get("optimizer_kwargs")
+    if inner:
+        check_known(f"optimizer_kwargs of {optimizer.__name__}", inner, optimizer, ("params", "lr"))

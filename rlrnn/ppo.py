@@ -131,14 +131,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         self._check_settings()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        with one_thread(self.device):  # orthogonal weights depend on how many threads find them
-            self.policy = self.policy_class(  # type: ignore[assignment]
-                self.observation_space,
-                self.action_space,
-                self.lr_schedule,
-                use_sde=self.use_sde,
-                **self.policy_kwargs,
-            ).to(self.device)
+        self.policy = self._make_policy(use_sde=self.use_sde)
         self._last_state = self.policy.network.initial_state(self.n_envs)
         self.rollout_buffer = self._empty_rollout()
         self._scaler()

@@ -7,7 +7,6 @@ tables and check names and types on the way; game files (see ``catalogue``) use 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import tomllib
@@ -20,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import tomli_w
 
 from rlrnn.errors import FileFault, UserError
+from rlrnn.settings import unknown
 from rlrnn.texts import check_name
 
 T = TypeVar("T")
@@ -277,15 +277,6 @@ def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -
             raise UserError(f"{where}: the key {path + name!r} is missing; it takes {_words(hints[name])}.")
     given = {key: value for key, value in table.items() if value is not None}
     return kind(**{key: _convert(hints[key], value, where, path + key) for key, value in given.items()})
-
-
-def unknown(what: str, name: object, known: Iterable[str], among: str = "") -> str:
-    """The sentence for an unknown name: the closest known one, then all of them unless they are many."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f" did you mean {close[0]!r}?" if close else ""
-    listed = ", ".join(names) if len(names) <= 40 else f"{len(names)} of them"
-    return f"unknown {what} {name!r};{hint} known {among or what + 's'}: {listed or 'none'}."
 
 
 def _convert(hint: Any, value: Any, where: str, path: str) -> Any:

@@ -1,9 +1,11 @@
-"""Settings where they come in: numpy's scalars, as every tuner gives them, become plain numbers."""
+"""Settings where they come in: numpy's scalars, as every tuner gives them, become plain numbers; names are known ones."""
 
 from __future__ import annotations
 
+import difflib
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
@@ -59,3 +61,23 @@ def check_seed(seed: Any) -> None:
     """Refuse what the generators cannot be seeded with; None leaves them as they are."""
     if seed is not None:
         check_whole("seed", seed, 0, LARGEST_SEED)
+
+
+def unknown(what: str, name: object, known: Iterable[str], among: str = "") -> str:
+    """The sentence for an unknown name: the closest known one, then all of them unless they are many."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f" did you mean {close[0]!r}?" if close else ""
+    listed = ", ".join(names) if len(names) <= 40 else f"{len(names)} of them"
+    return f"unknown {what} {name!r};{hint} known {among or what + 's'}: {listed or 'none'}."
+
+
+def check_known(what: str, named: Mapping[str, Any], function: Callable[..., Any], given: Sequence[str] = ()) -> None:
+    """Refuse keyword arguments that a function or constructor does not have, or that are ``given`` already."""
+    takes = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        return  # it may hand them on
+    known = [name for name in takes if name not in given]
+    for name in named:
+        if name not in known:
+            raise UserError(unknown("setting", name, known, what))

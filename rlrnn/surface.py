@@ -15,7 +15,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlrnn import actuators, agent_file, saving, sensors, surroundings
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
+from rlrnn.policy_options import check_policy_kwargs
 from rlrnn.settings import takes_plain
+from rlrnn.threads import one_thread
 
 Self = TypeVar("Self", bound="Surface")
 
@@ -34,6 +36,17 @@ class Surface(BaseAlgorithm):
         """Go on in other environments, of the same spaces and as many."""
         super().set_env(_named(env), force_reset)
         self._surroundings = surroundings.of(self.env)
+
+    def _make_policy(self, **options: Any) -> RecurrentPolicy:
+        """The untrained policy, once its policy_kwargs are known ones; ``options`` are the learner's own."""
+        given = ("observation_space", "action_space", "lr_schedule", *options)
+        kwargs, policy_class = self.policy_kwargs, self.policy_class
+        check_policy_kwargs(policy_class, kwargs, given)
+        spaces = self.observation_space, self.action_space
+        with one_thread(self.device):  # orthogonal weights depend on how many threads find them
+            policy: Any = policy_class(*spaces, self.lr_schedule, **options, **kwargs)
+            made: RecurrentPolicy = policy.to(self.device)
+        return made
 
     def player(
         self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None

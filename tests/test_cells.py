@@ -275,3 +275,85 @@ def test_a_cells_name_is_a_free_lower_case_word() -> None:
             register_cell(name, Gru)
     with pytest.raises(UserError, match="'gru' belongs to Gru already"):
         register_cell("gru", Lstm)
+
+
+class Recorder(Cell):
+    """A cell as a user may write one, with a step that may be wrong."""
+
+    def __init__(self, input_size: int, hidden_size: int, *, wrong: str = "") -> None:
+        super().__init__(input_size, hidden_size, hidden_size)
+        self.weight = nn.Parameter(torch.ones(input_size, hidden_size))
+        self.wrong = wrong
+        self.steps = 0
+
+    def project(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+    def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        self.steps += 1
+        h = projected + state + torch.rand(())
+        made = {
+            "width": (h, h[..., 1:]),
+            "dtype": (h, h.double()),
+            "output": (h[..., 1:], h),
+            "one": h,
+            "none": (None, h),
+            "rows": (h, h[:1]),
+        }
+        if self.wrong == "raise":
+            raise KeyError("boom")
+        return made.get(self.wrong, (h, h))  # type: ignore[return-value]
+
+
+@pytest.mark.usefixtures("cell_registry")
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("width", r"makes state \(2, 3\) of torch.float32 .*says \(2, 4\)"),
+        ("rows", r"makes state \(1, 4\)"),
+        ("dtype", r"makes state \(2, 4\) of torch.float64 .*of torch.float32"),
+        ("output", r"makes output \(2, 3\)"),
+        ("none", "makes output NoneType"),
+        ("raise", r"raised KeyError in a step of 2 inputs, 4 outputs .*test_cells.py, line \d+\): 'boom'"),
+    ],
+)
+def test_a_users_step_that_is_not_one_is_refused_with_the_cells_name(wrong: str, sentence: str) -> None:
+    register_cell("recorder", Recorder)
+    with pytest.raises(UserError, match=f"the recorder cell('s step)? {sentence}"):
+        make_cell("recorder", 2, 4, wrong=wrong)
+
+
+@pytest.mark.usefixtures("cell_registry")
+def test_asking_a_users_cell_changes_neither_it_nor_what_is_drawn() -> None:
+    register_cell("recorder", Recorder)
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    cell = make_cell("recorder", 2, 4)
+    assert torch.equal(torch.rand(2), wanted) and cell.steps == 0 and cell.training
+
+
+@pytest.mark.usefixtures("cell_registry")
+def test_what_is_no_cell_is_not_registered() -> None:
+    class NotACell:
+        pass
+
+    class Half(Cell):
+        def project(self, x: Tensor) -> Tensor:
+            return x
+
+    class Narrow(Gru):
+        def __init__(self, size: int) -> None:
+            super().__init__(size, size)
+
+    known = dict(CELLS)
+    for thing, sentence in (
+        (NotACell, "NotACell'> is not a kind of memory: register a class derived from rlrnn.Cell"),
+        (Gru(2, 2), "is not a kind of memory"),
+        ("gru", "'gru' is not a kind of memory"),
+        (Half, "derived from rlrnn.Cell, which says step"),
+        (Narrow, r"constructor of Narrow takes \(size: int\).*input_size, hidden_size"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            register_cell("bad", thing)  # type: ignore[arg-type]
+    assert known == CELLS

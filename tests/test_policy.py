@@ -10,11 +10,16 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO as ContribPPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
 from tiny_games import clocks
 from torch import nn
 
-from rlrnn import Player, RecurrentPolicy, RecurrentPPO
+from rlrnn import Evolution, MlpGruPolicy, Player, RecurrentPolicy, RecurrentPPO
 from rlrnn.cells import CELLS, Gru, register_cell
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError
 from rlrnn.network import CRITICS
@@ -236,6 +241,90 @@ def test_no_way_to_run_the_optimizer_is_chosen_where_the_user_has(
     assert all(policy.optimizer.defaults[name] == value for name, value in given.items())
 
 
+# ---- what SB3's users look at, and what they mistype
+
+
+class Normed(BaseFeaturesExtractor):
+    """Batch norm and dropout, which training and play see otherwise."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__(space, space.shape[0])
+        self.norm, self.dropout = nn.BatchNorm1d(space.shape[0]), nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.dropout(self.norm(x))
+        return y
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_extractors_have_sb3s_names(shares: bool) -> None:
+    policy = make(features_extractor_class=Normed, share_features_extractor=shares)
+    assert policy.features_extractor is policy.pi_features_extractor is policy.network.sensors.extractor
+    assert (policy.vf_features_extractor is policy.features_extractor) == shares
+    assert isinstance(policy.vf_features_extractor, Normed)
+    assert not any(name.startswith("features") for name in policy.state_dict())
+
+
+def test_batch_statistics_move_in_updates_alone() -> None:
+    """As SB3's: neither while a rollout is collected nor in predict."""
+    kwargs = {"hidden_size": 4, "features_extractor_class": Normed}
+    agent = RecurrentPPO("MlpGruPolicy", clocks(2), n_steps=8, batch_size=8, n_epochs=1, policy_kwargs=kwargs)
+    norm = agent.policy.features_extractor.norm
+    seen: list[torch.Tensor] = []
+    agent.learn(32, callback=lambda local, _: seen.append(norm.running_mean.clone()) or True)
+    first, second = seen[:8], seen[8:]
+    assert all(torch.equal(mean, torch.zeros(3)) for mean in first)
+    assert all(torch.equal(mean, second[0]) for mean in second) and not torch.equal(second[0], first[0])
+    before = norm.running_mean.clone()
+    state = [agent.predict(np.ones((2, 3), np.float32), None, np.ones(2), True)[0] for _ in range(2)]
+    np.testing.assert_array_equal(*state)
+    assert torch.equal(norm.running_mean, before)
+
+
+def test_the_old_form_of_net_arch_is_taken_with_sb3s_warning() -> None:
+    with pytest.warns(UserWarning, match=r"before 1\.8, which is deprecated: .*net_arch=dict\(pi") as caught:
+        policy = make(net_arch=[{"pi": [5], "vf": [6]}])
+    assert (policy.description.actor_widths, policy.description.critic_widths) == ((5,), (6,))
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"hidden": 3}, r"unknown setting 'hidden'; did you mean 'hidden_size'\? known policy_kwargs: activation_fn, "),
+        ({"use_sde": True}, "unknown setting 'use_sde'"),
+        ({"hidden_size": "3"}, "hidden_size is '3'; policy_kwargs takes a whole number"),
+        ({"activation_fn": "tanh"}, "activation_fn is 'tanh'; policy_kwargs takes a class derived from Module"),
+        ({"cell_options": 3}, "cell_options is 3; policy_kwargs takes a table"),
+        ({"optimizer_class": "adam"}, "takes a class derived from Optimizer"),
+        ({"optimizer_kwargs": {"beta": 1}}, "unknown setting 'beta'; did you mean 'betas'"),
+        ({"optimizer_kwargs": {"lr": 1}}, "unknown setting 'lr'; known optimizer_kwargs of Adam"),
+        ({"features_extractor_kwargs": {"dim": 2}}, "known features_extractor_kwargs of FlattenExtractor: none"),
+        ({"net_arch": 64}, r"net_arch is 64: give a list .*\[64, 64\]"),
+        ({"net_arch": [64, {"pi": [3]}]}, "layers that both share are no longer known"),
+        ({"net_arch": {"pi": [0]}}, r"net_arch is \{'pi': \[0\]\}"),
+    ],
+)
+def test_policy_kwargs_that_are_not_known_are_answered_in_a_sentence(
+    given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        RecurrentPPO("MlpLstmPolicy", clocks(), policy_kwargs=given)
+    if "use_sde" not in given:
+        with pytest.raises(UserError, match=sentence):
+            Evolution("MlpLstmPolicy", clocks(), policy_kwargs=given)
+
+
+def test_a_users_policy_that_hands_options_on_is_asked_itself() -> None:
+    class Mine(MlpGruPolicy):  # type: ignore[misc, valid-type]
+        def __init__(self, *arguments: Any, mine: int = 1, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+
+    kwargs = {"mine": 2, "hidden_size": 4, "activation_fn": lambda: nn.LeakyReLU(0.1)}
+    agent = RecurrentPPO(Mine, clocks(), policy_kwargs=kwargs)
+    assert agent.policy.description.hidden_size == 4
+
+
 # ---- observations and actions
 
 
@@ -416,7 +505,6 @@ def test_defaults_are_contribs() -> None:
         ("MlpGruPolicy", VECTOR, [8, 9], ((8, 9), (8, 9))),
         ("MlpGruPolicy", VECTOR, {"pi": [5]}, ((5,), ())),
         ("MlpGruPolicy", VECTOR, {"pi": [], "vf": [6, 7]}, ((), (6, 7))),
-        ("MlpGruPolicy", VECTOR, [{"pi": [5], "vf": [6]}], ((5,), (6,))),
     ],
 )
 def test_net_arch_is_sb3s(name: str, space: spaces.Space[Any], net_arch: Any, widths: Any) -> None:

@@ -270,6 +270,17 @@ def test_a_gradient_of_infinite_norm_moves_nothing_though_the_loss_is_finite(
     assert torch.equal(weights(agent), before)
 
 
+@pytest.mark.parametrize("policy", ["MlpPolicy", "MlpGruPolicy"])
+def test_a_rollout_of_one_step_is_learned_from_in_finite_numbers(policy: str) -> None:
+    """SB3 refuses it: normalised, its one advantage would be 0 / 0."""
+    for batch_size in (1, None):
+        agent = learner(clocks(1), policy, n_steps=1, batch_size=batch_size)
+        before = weights(agent)
+        agent.learn(4)
+        assert weights(agent).isfinite().all() and (weights(agent) != before).any()
+        assert np.isfinite(agent.logger.name_to_value["train/loss"])
+
+
 def test_large_rewards_are_learned_from_as_long_as_their_squares_are_numbers() -> None:
     agent = learner(DummyVecEnv([lambda: Monitor(Loud(1e15))]))
     before = weights(agent)

@@ -689,3 +689,10 @@ def test_a_search_that_stalls_begins_again_elsewhere(name: str) -> None:
     assert not np.array_equal(strategy.ask(again, 7), strategy.ask(first, 7))
     with pytest.raises(UserError, match="patience is 0; it must be a whole number of at least 1"):
         make_strategy(name, patience=0)
+
+
+def test_what_is_no_strategy_is_not_registered() -> None:
+    for thing in (Generator, Strategy, Snes(), "snes"):
+        with pytest.raises(UserError, match="is not a strategy: register a frozen dataclass"):
+            register_strategy("bad", thing)  # type: ignore[arg-type]
+    assert "bad" not in STRATEGIES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from rlrnn.cells.cell import Cell
+from rlrnn.cells.cell import Cell, check_steps
 from rlrnn.cells.delay import Delay
 from rlrnn.cells.edges import graph_edges
 from rlrnn.cells.elman import Elman
@@ -50,6 +50,19 @@ def register_cell(name: str, cell: type[Cell]) -> None:
     """
     if not name.isidentifier() or not name.islower():
         raise UserError(f"cell name {name!r} should be a lower-case word, such as 'gru'.")
+    if not (isinstance(cell, type) and issubclass(cell, Cell)) or inspect.isabstract(cell):
+        lacks = ", ".join(sorted(getattr(cell, "__abstractmethods__", ())))
+        raise UserError(
+            f"{cell!r} is not a kind of memory: register a class derived from rlrnn.Cell"
+            f"{f', which says {lacks}' if lacks else ''}."
+        )
+    try:
+        inspect.signature(cell).bind_partial(1, 1)
+    except TypeError:
+        raise UserError(
+            f"the constructor of {cell.__name__} takes {inspect.signature(cell)}: that of a cell takes "
+            "(input_size, hidden_size, **options)."
+        ) from None
     if CELLS.get(name, cell) is not cell:
         raise UserError(f"cell name {name!r} belongs to {CELLS[name].__name__} already: choose another.")
     CELLS[name] = cell
@@ -64,7 +77,10 @@ def make_cell(name: str, input_size: int, hidden_size: int, /, **options: Any) -
         if option not in known:
             raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(known)}.")
     check_options(f"the {name} cell", cell.__init__, options)
-    return cell(input_size, hidden_size, **options)
+    made = cell(input_size, hidden_size, **options)
+    if type(made).__module__.partition(".")[0] != "rlrnn":
+        check_steps(name, made)
+    return made
 
 
 def cell_named(name: str) -> type[Cell]:

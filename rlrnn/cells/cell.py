@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import ClassVar, TypeGuard, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rlrnn.errors import UserError
+from rlrnn.errors import UserError, place
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,34 @@ class Cell(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"{self.input_size} -> {self.output_size}, state {self.state_size}"
+
+
+@torch.no_grad()
+def check_steps(name: str, cell: Cell) -> None:
+    """Refuse a user's cell whose step changes the shape or type of the state, or gives other outputs than it says.
+
+    A copy of it is asked, and what it draws is given back: nothing of the cell or of what follows changes.
+    """
+    try:
+        probe = copy.deepcopy(cell).eval()
+    except Exception:  # a cell that cannot be copied is left in peace
+        return
+    x, state = torch.zeros(2, cell.input_size), torch.zeros(2, cell.state_size)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            y, after = probe.step(probe.project(x), state)
+        except Exception as error:
+            raise UserError(
+                f"the {name} cell raised {type(error).__name__} in a step of {cell.input_size} inputs, "
+                f"{cell.output_size} outputs and a state of {cell.state_size}{place(error)}: {error}."
+            ) from error
+    for what, got, size in (("state", after, cell.state_size), ("output", y, cell.output_size)):
+        if not isinstance(got, Tensor) or got.shape != (2, size) or got.dtype != x.dtype:
+            is_ = f"{tuple(got.shape)} of {got.dtype}" if isinstance(got, Tensor) else type(got).__name__
+            raise UserError(
+                f"the {name} cell's step makes {what} {is_} for 2 environments, but its {what}_size says "
+                f"{(2, size)} of {x.dtype}: a step gives (output, state), and the state as it came."
+            )
 
 
 Kind = TypeVar("Kind", bound=Cell)

@@ -37,6 +37,8 @@ def _fits(hint: Any, value: Any) -> bool:
         return listed and all(_fits(inner[0], each) for each in value)
     if origin is collections.abc.Mapping:
         return isinstance(value, Mapping)
+    if origin is type:  # what makes an object of that class will do
+        return callable(value)
     if hint is bool or isinstance(value, bool | np.bool_):
         return hint not in (int, float, str, type(None)) and isinstance(value, bool | np.bool_)
     if hint is int:
@@ -52,4 +54,6 @@ def _words(hint: Any) -> str:
         return " or ".join(_words(member) for member in inner if member is not type(None))
     if origin is collections.abc.Sequence:
         return "a list" if inner[0] is Any else f"a list, each of it {_words(inner[0])}"
+    if origin is type:
+        return f"a class derived from {getattr(inner[0], '__name__', inner[0])}"
     return "a table" if origin is collections.abc.Mapping else WORDS.get(hint, str(hint))

@@ -10,6 +10,7 @@ while ...:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 from rlrnn.errors import UserError
@@ -38,6 +39,10 @@ def register_strategy(name: str, strategy: type[Strategy]) -> None:
     """
     if not name.isidentifier() or not name.islower():
         raise UserError(f"strategy name {name!r} should be a lower-case word, such as 'snes'.")
+    if not (isinstance(strategy, type) and issubclass(strategy, Strategy)) or inspect.isabstract(strategy):
+        raise UserError(
+            f"{strategy!r} is not a strategy: register a frozen dataclass derived from rlrnn.strategies.Strategy."
+        )
     if STRATEGIES.get(name, strategy) is not strategy:
         taken = STRATEGIES[name].__name__
         raise UserError(f"strategy name {name!r} belongs to {taken} already: choose another.")

@@ -8,6 +8,7 @@ value of the observation after the last step.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,13 @@ def to_tensors(arrays: Arrays, device: torch.device) -> Observation:
     """Arrays as tensors, without a copy where the device is the CPU."""
     result: Observation = map_arrays(lambda a: torch.as_tensor(a, device=device), arrays)
     return result
+
+
+def bytes_of_a_step(space: spaces.Space[Any], action_size: int, action_dtype: npt.DTypeLike) -> int:
+    """What ``Rollout`` keeps of one step of one environment, but for its memory."""
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
+    seen = sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
+    return seen + action_size * np.dtype(action_dtype).itemsize + 6 * 4 + 3  # six numbers and three flags
 
 
 @dataclass(frozen=True)

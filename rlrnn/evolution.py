@@ -24,6 +24,7 @@ from rlrnn import compiled, population
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics, set_statistics, statistics
 from rlrnn.policy import RecurrentPolicy
+from rlrnn.room import check_fits
 from rlrnn.settings import check_seed, check_whole, plain, takes_plain
 from rlrnn.strategies import State, make_strategy
 from rlrnn.surface import Surface
@@ -120,6 +121,12 @@ class Evolution(Surface):
         self.set_random_seed(self.seed)
         self.policy = self._make_policy()
         self._strategy = make_strategy(self.strategy, **self.strategy_kwargs)
+        weights = len(population.genome(self.policy.network))
+        check_fits(
+            f"a generation of {self._strategy.size(weights):,} members of {weights:,} weights",
+            self._strategy.size(weights) * weights * 8,  # float64
+            "population in strategy_kwargs, or hidden_size",
+        )
         begun, self.search = self.search, self._beginning()
         if begun and begun.keys() != self.search.keys():
             raise UserError(

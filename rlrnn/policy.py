@@ -200,9 +200,7 @@ class RecurrentPolicy(BasePolicy):
         starts = episode_starts.bool()
         return self.network.value_of(obs, starts, self.parts.for_critic(lstm_states, starts))
 
-    def obs_to_tensor(
-        self, observation: np.ndarray | dict[str, np.ndarray]
-    ) -> tuple[PyTorchObs, bool]:
+    def obs_to_tensor(self, observation: np.ndarray | dict[str, np.ndarray]) -> tuple[PyTorchObs, bool]:
         """As SB3 does, and refused where numbers lie outside of the observation space."""
         tensor, batched = super().obs_to_tensor(observation)
         for key, part in tensor.items() if isinstance(tensor, dict) else (("", tensor),):

@@ -97,7 +97,9 @@ def check_policy_kwargs(policy_class: type[Any], named: Mapping[str, Any], given
     extractor = named.get("features_extractor_class") or getattr(policy_class, "default_extractor", None)
     inner = named.get("features_extractor_kwargs")
     if extractor is not None and inner:
-        check_known(f"features_extractor_kwargs of {extractor.__name__}", inner, extractor, ("observation_space",))
+        check_known(
+            f"features_extractor_kwargs of {extractor.__name__}", inner, extractor, ("observation_space",)
+        )
     optimizer = named.get("optimizer_class", torch.optim.Adam)
     inner = named.get("optimizer_kwargs")
     if inner:

@@ -22,12 +22,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rlrnn import compiled
-from rlrnn.buffers import Rollout, map_arrays, to_tensors
+from rlrnn.buffers import Rollout, bytes_of_a_step, map_arrays, to_tensors
 from rlrnn.cutting import Cut
 from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.rollouts import Position, RewardScaler, collect
+from rlrnn.room import check_fits
 from rlrnn.settings import check_seed, plain, takes_plain
 from rlrnn.states import RNNStates
 from rlrnn.surface import Surface
@@ -54,6 +55,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     """
 
     rollout_buffer: Rollout  # type: ignore[assignment]
+    copies_of_weights = 4  # with their gradient and Adam's two means
 
     @takes_plain
     def __init__(
@@ -144,6 +146,13 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
 
     def _empty_rollout(self) -> Rollout:
         actuators = self.policy.network.actuators
+        step = bytes_of_a_step(self.observation_space, actuators.action_size, actuators.action_dtype)
+        step += 4 * self.policy.network.state_size  # the memory before it
+        check_fits(
+            f"a rollout of n_steps={self.n_steps:,} in {self.n_envs:,} environment(s)",
+            self.n_steps * self.n_envs * step,
+            "n_steps, n_envs or hidden_size",
+        )
         return Rollout(
             self.n_steps,
             self.n_envs,

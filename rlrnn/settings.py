@@ -72,7 +72,9 @@ def unknown(what: str, name: object, known: Iterable[str], among: str = "") -> s
     return f"unknown {what} {name!r};{hint} known {among or what + 's'}: {listed or 'none'}."
 
 
-def check_known(what: str, named: Mapping[str, Any], function: Callable[..., Any], given: Sequence[str] = ()) -> None:
+def check_known(
+    what: str, named: Mapping[str, Any], function: Callable[..., Any], given: Sequence[str] = ()
+) -> None:
     """Refuse keyword arguments that a function or constructor does not have, or that are ``given`` already."""
     takes = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):

@@ -17,20 +17,57 @@ from torch import Tensor, nn
 from rlrnn.cells import CELLS
 from rlrnn.errors import FileFault
 from rlrnn.policy_options import widths_of
+from rlrnn.room import check_fits
 
 HOMES = ("rlrnn", "torch", "stable_baselines3")  # packages whose classes are no user's
+LARGE = 10_000  # units or inputs that are worth being asked for
 STAND_IN = "none"  # in the place of a user's cell
 
 
-def check_policy(policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]) -> None:
-    """Refuse arguments of a policy far larger than the weights that were stored of it.
+def check_policy(
+    policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]
+) -> None:
+    """Refuse arguments of a policy far larger than the weights that were stored of it."""
+    policy = without_room(policy_class, arguments)
+    if policy is not None:
+        check(policy, stored)
 
-    A policy class with a constructor of the user's can be asked nothing.
+
+def check_room(policy_class: type[Any], arguments: Mapping[str, Any], copies: int) -> None:
+    """Refuse a network of which the machine cannot hold so many copies, as its gradient is one.
+
+    Only settings of thousands are worth the time that it takes to ask.
     """
+    if _largest(arguments) < LARGE:
+        return
+    policy = without_room(policy_class, arguments)
+    if policy is not None:
+        weights = sum(w.numel() * w.element_size() for w in policy.state_dict().values())
+        what = "the network" if copies == 1 else "the network, its gradient and its optimizer"
+        check_fits(what, copies * weights, "hidden_size, net_arch or n_layers in policy_kwargs")
+
+
+def _largest(arguments: Any) -> float:
+    """The largest number among settings, however deep."""
+    if isinstance(arguments, Mapping):
+        arguments = list(arguments.values())
+    if isinstance(arguments, list | tuple):
+        return max(map(_largest, arguments), default=0)
+    if isinstance(arguments, spaces.Space):
+        return max((spaces.flatdim(part) for part in _parts(arguments)), default=0)
+    return arguments if isinstance(arguments, int | float) else 0
+
+
+def _parts(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
+    return list(space.values()) if isinstance(space, spaces.Dict) else [space]
+
+
+def without_room(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:
+    """The policy on "meta"; None of a class with a constructor of the user's, which can be asked nothing."""
     from rlrnn.policy import RecurrentPolicy
 
     if policy_class.__init__ is not RecurrentPolicy.__init__:
-        return
+        return None
     extractor = arguments.get("features_extractor_class") or policy_class.default_extractor
     named = arguments.get("cell") or policy_class.default_cell
     cell, options = known_cell(named, arguments.get("cell_options"))
@@ -44,8 +81,7 @@ def check_policy(policy_class: type[Any], arguments: Mapping[str, Any], stored: 
         asked["activation_fn"] = nn.Tanh
     asked |= {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}}
     with torch.device("meta"):
-        policy = RecurrentPolicy(**asked, lr_schedule=lambda progress_remaining: 0.0)
-    check(policy, stored)
+        return RecurrentPolicy(**asked, lr_schedule=lambda progress_remaining: 0.0)
 
 
 def check(network: nn.Module, stored: Mapping[str, Tensor]) -> None:

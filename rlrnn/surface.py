@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn import actuators, agent_file, saving, sensors, surroundings
+from rlrnn import actuators, agent_file, saving, sensors, sizing, surroundings
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.policy_options import check_policy_kwargs
@@ -27,6 +27,7 @@ class Surface(BaseAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
     policy: RecurrentPolicy
+    copies_of_weights: ClassVar[int] = 1  # that learning holds
 
     def __init__(self, policy: Any, env: GymEnv | str | None, **settings: Any) -> None:
         super().__init__(policy, _named(env), **settings)
@@ -43,6 +44,8 @@ class Surface(BaseAlgorithm):
         kwargs, policy_class = self.policy_kwargs, self.policy_class
         check_policy_kwargs(policy_class, kwargs, given)
         spaces = self.observation_space, self.action_space
+        told = {"observation_space": spaces[0], "action_space": spaces[1], **options, **kwargs}
+        sizing.check_room(policy_class, told, self.copies_of_weights)
         with one_thread(self.device):  # orthogonal weights depend on how many threads find them
             policy: Any = policy_class(*spaces, self.lr_schedule, **options, **kwargs)
             made: RecurrentPolicy = policy.to(self.device)

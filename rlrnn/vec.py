@@ -23,11 +23,13 @@ from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.ids import find_spec, make_single
 from rlrnn.native import Native, own_vector_env
+from rlrnn.room import check_fits
 from rlrnn.settings import check_whole, takes_plain
 from rlrnn.workers import Workers, sendable
 
 _SLOW = 100e-6  # seconds per step of one copy below which messages cost more than they save
 _ROUND_TRIP = 300e-6  # seconds that a step of all worker processes costs on top of the environments
+COPY = 500  # bytes of one, at the least: its seed, its infos, its counts
 _LARGEST = float(np.finfo(np.float32).max)  # points of one step
 
 
@@ -48,6 +50,7 @@ def vectorize(
     and chooses. What is played depends on the seeds alone, not on the way.
     """
     check_whole("n_envs", n_envs, 1)
+    check_fits(f"n_envs={n_envs:,} copies of {id}", n_envs * COPY, "n_envs")
     spec = find_spec(id)
     arguments = dict(kwargs or {}) | ({} if render_mode is None else {"render_mode": render_mode})
     native = own_vector_env(spec, n_envs, arguments)

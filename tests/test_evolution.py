@@ -311,6 +311,10 @@ def test_what_does_not_fit_is_said() -> None:
 
 
 def test_a_critic_nobody_asks_does_not_contradict_what_the_user_said() -> None:
-    for said, critic in (({}, "shared"), ({"share_features_extractor": False}, "feedforward"), ({"critic": "own"}, "own")):
+    for said, critic in (
+        ({}, "shared"),
+        ({"share_features_extractor": False}, "feedforward"),
+        ({"critic": "own"}, "own"),
+    ):
         agent = Evolution("MlpGruPolicy", targets(5), policy_kwargs={"hidden_size": 4, **said})
         assert agent.policy.description.critic == critic

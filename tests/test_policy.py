@@ -291,15 +291,24 @@ def test_the_old_form_of_net_arch_is_taken_with_sb3s_warning() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"hidden": 3}, r"unknown setting 'hidden'; did you mean 'hidden_size'\? known policy_kwargs: activation_fn, "),
+        (
+            {"hidden": 3},
+            r"unknown setting 'hidden'; did you mean 'hidden_size'\? known policy_kwargs: activation_fn, ",
+        ),
         ({"use_sde": True}, "unknown setting 'use_sde'"),
         ({"hidden_size": "3"}, "hidden_size is '3'; policy_kwargs takes a whole number"),
-        ({"activation_fn": "tanh"}, "activation_fn is 'tanh'; policy_kwargs takes a class derived from Module"),
+        (
+            {"activation_fn": "tanh"},
+            "activation_fn is 'tanh'; policy_kwargs takes a class derived from Module",
+        ),
         ({"cell_options": 3}, "cell_options is 3; policy_kwargs takes a table"),
         ({"optimizer_class": "adam"}, "takes a class derived from Optimizer"),
         ({"optimizer_kwargs": {"beta": 1}}, "unknown setting 'beta'; did you mean 'betas'"),
         ({"optimizer_kwargs": {"lr": 1}}, "unknown setting 'lr'; known optimizer_kwargs of Adam"),
-        ({"features_extractor_kwargs": {"dim": 2}}, "known features_extractor_kwargs of FlattenExtractor: none"),
+        (
+            {"features_extractor_kwargs": {"dim": 2}},
+            "known features_extractor_kwargs of FlattenExtractor: none",
+        ),
         ({"net_arch": 64}, r"net_arch is 64: give a list .*\[64, 64\]"),
         ({"net_arch": [64, {"pi": [3]}]}, "layers that both share are no longer known"),
         ({"net_arch": {"pi": [0]}}, r"net_arch is \{'pi': \[0\]\}"),
@@ -382,10 +391,25 @@ def test_a_reset_tuple_as_observation_is_explained() -> None:
 @pytest.mark.parametrize(
     ("name", "space", "observation", "said"),
     [
-        ("MlpGruPolicy", spaces.Discrete(4, start=1), [1, 5], r"has 5: it must lie in Discrete\(4, start=1\)"),
-        ("MlpGruPolicy", spaces.MultiDiscrete([2, 3]), [[0, 0], [1, -1]], "has -1: it must lie in MultiDiscrete"),
+        (
+            "MlpGruPolicy",
+            spaces.Discrete(4, start=1),
+            [1, 5],
+            r"has 5: it must lie in Discrete\(4, start=1\)",
+        ),
+        (
+            "MlpGruPolicy",
+            spaces.MultiDiscrete([2, 3]),
+            [[0, 0], [1, -1]],
+            "has -1: it must lie in MultiDiscrete",
+        ),
         ("MlpGruPolicy", VECTOR, [[0, 0, 0], [0, np.nan, 0]], "has nan: it must be a finite number"),
-        ("MultiInputGruPolicy", KEYED, {"a": np.zeros((2, 3)), "b": np.array([1, 0])}, "has 0 in 'b': it must lie"),
+        (
+            "MultiInputGruPolicy",
+            KEYED,
+            {"a": np.zeros((2, 3)), "b": np.array([1, 0])},
+            "has 0 in 'b': it must lie",
+        ),
     ],
 )
 def test_an_observation_outside_of_its_space_is_refused(

@@ -199,7 +199,8 @@ def test_a_number_without_an_axis_is_one_feature() -> None:
 
 
 @pytest.mark.parametrize(
-    "space", [spaces.Box(-1, 1, (0,)), spaces.Dict({}), spaces.Dict({"a": spaces.Box(-1, 1, (0, 3)), "b": ROW})]
+    "space",
+    [spaces.Box(-1, 1, (0,)), spaces.Dict({}), spaces.Dict({"a": spaces.Box(-1, 1, (0, 3)), "b": ROW})],
 )
 def test_spaces_without_numbers_are_refused(space: spaces.Space[Any]) -> None:
     with pytest.raises(UserError, match="numbers, so that there is nothing to see"):

@@ -89,7 +89,9 @@ def numpys(value: Any) -> Any:
 
 
 def test_a_setting_changed_while_learning_may_be_numpys() -> None:
-    agent = RecurrentPPO("MlpGruPolicy", clocks(2), n_steps=8, batch_size=8, n_epochs=1, policy_kwargs=NETWORK)
+    agent = RecurrentPPO(
+        "MlpGruPolicy", clocks(2), n_steps=8, batch_size=8, n_epochs=1, policy_kwargs=NETWORK
+    )
     agent.ent_coef, agent.clip_range, agent.clip_range_vf = np.float32(0.1), np.float32(0.1), np.float32(0.1)  # type: ignore[assignment]
     agent.set_random_seed(np.int64(3))  # type: ignore[arg-type]
     agent.learn(16)

@@ -24,8 +24,12 @@ from rlrnn.cells.edges import (
 )
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.errors import UserError
+from rlrnn.room import check_fits
 
 ELMAN = (("x", "h", 0), ("h", "h", 1))
+
+
+EDGE = 300  # bytes of one, with where it stands and its weight
 
 
 class Graph(Cell):
@@ -75,6 +79,9 @@ class Graph(Cell):
                 f"{', '.join(NONLINEARITIES)}."
             )
         sizes = input_size, hidden_size
+        if edges is None and adjacency is None:
+            count = hidden_size * (input_size + hidden_size) * (1.0 if density is None else density)
+            check_fits(f"a graph of {hidden_size:,} units", int(count * EDGE), "hidden_size, or the density")
         if density is not None:
             known = drawn_edges(*sizes, density, delays, seed)
         elif adjacency is not None:

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.errors import UserError
 from rlrnn.view import Array, Parts, View, spaces_of
-from rlrnn.wrappers.vectors import bounds, check_number, encode, with_zero
+from rlrnn.wrappers.vectors import bounds, check_number, check_room, encode, with_zero
 
 
 class Delay(View):
@@ -20,6 +20,7 @@ class Delay(View):
     def __init__(self, venv: VecEnv, *, steps: int) -> None:
         check_number("delay", "steps", steps, 0, whole=True)
         spaces = spaces_of(venv)
+        check_room("delay", venv, steps + 1, "its steps, or n_envs")
         self._size = steps + 1
         self._now = 0  # where the newest observations are
         self._past = {  # [B, steps + 1, ...] in turn
@@ -52,6 +53,7 @@ class Stack(View):
 
     def __init__(self, venv: VecEnv, *, frames: int) -> None:
         check_number("stack", "frames", frames, 1, whole=True)
+        check_room("stack", venv, frames, "its frames, or n_envs")
         self._memory: Parts = {}
         self._where: dict[str, tuple[int, Any, Any]] = {}  # axis, index of all but the oldest, of the newest
         stacked: dict[str, Space[Any]] = {}

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.arrays import flaw
 from rlrnn.errors import EnvironmentFault, UserError
-from rlrnn.view import Array
+from rlrnn.room import check_fits
+from rlrnn.view import Array, spaces_of
 
 
 def check_number(
@@ -22,6 +24,13 @@ def check_number(
         kind = "a whole number" if whole else "a number"
         limit = f"of at least {low}" if high == inf else f"from {low} to {high}"
         raise UserError(f"{wrapper} has {option}={value!r}; give {kind} {limit}.")
+
+
+def check_room(wrapper: str, venv: VecEnv, kept: int, lower: str) -> None:
+    """Refuse to keep more observations of every copy than there is memory for."""
+    one = sum(np.prod(part.shape or (), dtype=float) * part.dtype.itemsize for part in spaces_of(venv).values())
+    what = f"the wrapper {wrapper} with {kept:,} observations of {venv.num_envs:,} copies"
+    check_fits(what, int(venv.num_envs * kept * one), lower)
 
 
 def with_zero(wrapper: str, space: Space[Any]) -> Space[Any]:

@@ -6,7 +6,6 @@ What both can say may be said in either; saying it twice, differently, is refuse
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any, TypeAlias
 
 import torch
@@ -80,7 +79,7 @@ def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Wi
 
 def _widths(listed: Any, net_arch: Any) -> Widths:
     units = isinstance(listed, list | tuple) and all(
-        isinstance(width, Integral) and not isinstance(width, bool) and width > 0 for width in listed
+        isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in listed
     )
     if not units:
         raise UserError(

@@ -20,7 +20,7 @@ from rlrnn.policy_options import widths_of
 from rlrnn.room import check_fits
 
 HOMES = ("rlrnn", "torch", "stable_baselines3")  # packages whose classes are no user's
-LARGE = 10_000  # units or inputs that are worth being asked for
+LARGE = 10_000  # units that are worth being asked for
 STAND_IN = "none"  # in the place of a user's cell
 
 
@@ -42,9 +42,14 @@ def check_room(policy_class: type[Any], arguments: Mapping[str, Any], copies: in
         return
     policy = without_room(policy_class, arguments)
     if policy is not None:
-        weights = sum(w.numel() * w.element_size() for w in policy.state_dict().values())
-        what = "the network" if copies == 1 else "the network, its gradient and its optimizer"
-        check_fits(what, copies * weights, "hidden_size, net_arch or n_layers in policy_kwargs")
+        check_bytes(policy, copies, "hidden_size, net_arch or n_layers in policy_kwargs")
+
+
+def check_bytes(network: nn.Module, copies: int, lower: str) -> None:
+    """Refuse a network on "meta" of which the machine cannot hold so many copies."""
+    weights = sum(w.numel() * w.element_size() for w in network.state_dict().values())
+    what = "the network" if copies == 1 else "the network, its gradient and its optimizer"
+    check_fits(what, copies * weights, lower)
 
 
 def _largest(arguments: Any) -> float:
@@ -54,7 +59,8 @@ def _largest(arguments: Any) -> float:
     if isinstance(arguments, list | tuple):
         return max(map(_largest, arguments), default=0)
     if isinstance(arguments, spaces.Space):
-        return max((spaces.flatdim(part) for part in _parts(arguments)), default=0)
+        numbers = max((spaces.flatdim(part) for part in _parts(arguments)), default=0)
+        return numbers / 100  # an image is no reason: what reads it has few weights
     return arguments if isinstance(arguments, int | float) else 0
 
 

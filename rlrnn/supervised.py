@@ -271,10 +271,7 @@ class SequenceLearner:
             deviation = object.__new__(_DEVIATIONS[learner.loss])
             vars(deviation).update(known)
             features = int(stored.data["features"])
-            cell, options = sizing.known_cell(learner.cell, learner.cell_options)
-            with torch.device("meta"):
-                shape = features, deviation.outputs, learner.hidden_size, learner.n_layers
-                sizing.check(SequenceNetwork(cell, *shape, options or {}), stored.states["network"])
+            sizing.check(learner._without_room(features, deviation.outputs), stored.states["network"])
             with learner._alone():
                 learner._build(features, deviation)
             learner.network_.load_state_dict(stored.states["network"])
@@ -285,10 +282,19 @@ class SequenceLearner:
             raise FileFault(f"{path} does not fit together ({error}): save the learner anew.") from error
         return learner
 
+    def _without_room(self, features: int, outputs: int) -> SequenceNetwork:
+        """The network on "meta", with a cell without memory in the place of a user's."""
+        cell, options = sizing.known_cell(self.cell, self.cell_options)
+        with torch.device("meta"):
+            return SequenceNetwork(cell, features, outputs, self.hidden_size, self.n_layers, options or {})
+
     def _build(self, features: int, deviation: Deviation) -> None:
         """A network with weights that the seed decides."""
         settings = plain({name: getattr(self, name) for name in ARGUMENTS})
         settings["cell_options"] = dict(settings["cell_options"] or {})
+        if isinstance(self.hidden_size, int) and self.hidden_size >= sizing.LARGE:
+            network = self._without_room(features, deviation.outputs)
+            sizing.check_bytes(network, 4, "hidden_size or n_layers")  # with the gradient and Adam's two means
         torch.manual_seed(settings["seed"])
         sizes = settings["hidden_size"], settings["n_layers"]
         self.network_ = SequenceNetwork(

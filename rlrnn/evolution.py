@@ -28,7 +28,7 @@ from rlrnn.room import check_fits
 from rlrnn.settings import check_seed, check_whole, plain, takes_plain
 from rlrnn.strategies import State, make_strategy
 from rlrnn.surface import Surface
-from rlrnn.threads import keep_freed_memory, one_thread
+from rlrnn.threads import keep_freed_memory
 
 KEPT = ("center", "best")
 TRAINING, CHECK, NOISE, AFTERWARDS = range(4)  # what a seed is for

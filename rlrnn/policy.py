@@ -185,7 +185,7 @@ class RecurrentPolicy(BasePolicy):
     def get_distribution(
         self, obs: PyTorchObs, lstm_states: Any, episode_starts: Tensor
     ) -> tuple[Distribution, Any]:
-        """obs [B, ...], the actor's state (as ``predict`` returns it, or [B, S]) -> what it may do, next state.
+        """obs [B, ...], the actor's state (``predict``'s, or [B, S]) -> what it may do, next state.
 
         The probabilities of a Discrete action [B, N] are those of ``torch.distributions``:
         ``policy.get_distribution(obs, state, starts)[0].distribution.probs``.
@@ -208,19 +208,20 @@ class RecurrentPolicy(BasePolicy):
             found = arrays.flaw(part.cpu().numpy(), space)
             if found is not None:
                 row, number, rule = found
+                where = "" if key == "" else f" in {key!r}"
                 raise EnvironmentFault(
-                    f"the observation of environment {row} has {number}{f' in {key!r}' if key else ''}: {rule}, so "
-                    "the game or a wrapper around it needs mending."
+                    f"the observation of environment {row} has {number}{where}: {rule}, so the game or a "
+                    "wrapper around it needs mending."
                 )
         return tensor, batched
 
     @property
-    def features_extractor(self) -> BaseFeaturesExtractor:  # type: ignore[override]
+    def features_extractor(self) -> BaseFeaturesExtractor:
         """What makes features of observations: the actor's, which the critic shares unless it has its own."""
         return self.network.sensors.extractor
 
     @features_extractor.setter
-    def features_extractor(self, none: None) -> None:
+    def features_extractor(self, none: BaseFeaturesExtractor | None) -> None:
         """SB3's constructor says that there is none yet."""
 
     @property

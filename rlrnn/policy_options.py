@@ -63,8 +63,8 @@ def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Wi
         net_arch = [] if issubclass(extractor, NatureCNN) else [64, 64]
     if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
         warn(
-            "net_arch is a list with a dict inside, the form of Stable-Baselines3 before 1.8, which is deprecated: "
-            "give the dict alone, net_arch=dict(pi=..., vf=...)."
+            "net_arch is a list with a dict inside, the form of Stable-Baselines3 before 1.8, which is "
+            "deprecated: give the dict alone, net_arch=dict(pi=..., vf=...)."
         )
         net_arch = net_arch[0]
     if isinstance(net_arch, Mapping):
@@ -83,14 +83,14 @@ def _widths(listed: Any, net_arch: Any) -> Widths:
     )
     if not units:
         raise UserError(
-            f"net_arch is {net_arch!r}: give a list of the units of each layer, such as [64, 64], or a dict of such "
-            "lists for pi (actor) and vf (critic); layers that both share are no longer known."
+            f"net_arch is {net_arch!r}: give a list of the units of each layer, such as [64, 64], or a dict "
+            "of such lists for pi (actor) and vf (critic); layers that both share are no longer known."
         )
     return tuple(listed)
 
 
 def check_policy_kwargs(policy_class: type[Any], named: Mapping[str, Any], given: Sequence[str]) -> None:
-    """Refuse names and values of policy_kwargs that the policy does not take; ``given`` are the learner's own."""
+    """Refuse policy_kwargs that the policy does not take; ``given`` are the learner's own."""
     check_known("policy_kwargs", named, policy_class, given)
     check_options("policy_kwargs", policy_class.__init__, named)
     extractor = named.get("features_extractor_class") or getattr(policy_class, "default_extractor", None)

@@ -306,9 +306,9 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         """Said before such a gradient moves any weight."""
         rewards = self.rollout_buffer.rewards
         return UserError(
-            f"learning broke down after {self.num_timesteps} steps (the loss is {loss:g}, the gradient's norm "
-            f"{norm:g}, with rewards from {rewards.min():g} to {rewards.max():g}): try a smaller learning_rate "
-            "or max_grad_norm, or normalise observations and rewards."
+            f"learning broke down after {self.num_timesteps} steps (the loss is {loss:g}, the gradient's "
+            f"norm {norm:g}, with rewards from {rewards.min():g} to {rewards.max():g}): try a smaller "
+            "learning_rate or max_grad_norm, or normalise observations and rewards."
         )
 
     def _cut(self) -> Cut:

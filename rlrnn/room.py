@@ -30,7 +30,8 @@ def check_fits(what: str, needed: int, lower: str) -> None:
     there = memory()
     if there is not None and needed > there:
         raise UserError(
-            f"{what} would need {shown(needed)} of memory, but this machine has {shown(there)}: lower {lower}."
+            f"{what} would need {shown(needed)} of memory, but this machine has {shown(there)}: lower "
+            f"{lower}."
         )
 
 

@@ -161,7 +161,7 @@ def _axis(value: Tensor) -> Tensor:
 
 
 def module_names(wanted: Mapping[Any, Any]) -> dict[Any, str]:
-    """For each key the name of a module: what is wanted where torch takes it, else one like it; all differ."""
+    """For each key the name of a module, all different: what is wanted, or one like it that torch takes."""
     names: dict[Any, str] = {}
     for plain in (True, False):  # those that torch takes come first, so that none loses its name
         for key, name in wanted.items():
@@ -205,8 +205,8 @@ def _check_images(
             height, width = _sides(part)
             raise UserError(
                 f"the images{'' if one else f' {key!r}'} are {width} x {height} pixels, but "
-                f"{extractor_class.__name__} needs at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE}: enlarge them "
-                "(gymnasium.wrappers.ResizeObservation), give a features_extractor_class of your own, or "
+                f"{extractor_class.__name__} needs at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE}: "
+                "enlarge them (gymnasium.wrappers.ResizeObservation), give a features_extractor_class of your own, or "
                 + ("take an Mlp policy" if one else "the wrapper flatten")
                 + ", which reads pixels as plain numbers."
             )
@@ -219,8 +219,8 @@ def check_supported(space: spaces.Space[Any]) -> None:
         _check_part(part)
     if not parts or any(0 in (part.shape or ()) for part in parts):
         raise UserError(
-            f"the observation space {space} has {'a part without' if parts else 'no'} numbers, so that there is "
-            "nothing to see: leave such a part out, or show a Box of shape (1,) that is always 0."
+            f"the observation space {space} has {'a part without' if parts else 'no'} numbers, so that there "
+            "is nothing to see: leave such a part out, or show a Box of shape (1,) that is always 0."
         )
 
 

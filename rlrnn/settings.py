@@ -1,4 +1,4 @@
-"""Settings where they come in: numpy's scalars, as every tuner gives them, become plain numbers; names are known ones."""
+"""Settings where they come in: numpy's scalars, as tuners give them, become plain; names are known ones."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def takes_plain(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def given(*arguments: P.args, **named: P.kwargs) -> R:
         plain_named: dict[str, Any] = {name: plain(value) for name, value in named.items()}
-        return function(*map(plain, arguments), **plain_named)  # type: ignore[arg-type]
+        return function(*map(plain, arguments), **plain_named)
 
     return given
 
 
 def plain(value: Any) -> Any:
-    """The value with every scalar that is not Python's own as one that is, within lists, tuples and dicts too."""
+    """The value with Python's own scalars for all others, within lists, tuples and dicts too."""
     if value is None or isinstance(value, bool | str):
         return str(value) if isinstance(value, np.str_) else value
     if isinstance(value, np.bool_):
@@ -75,7 +75,7 @@ def unknown(what: str, name: object, known: Iterable[str], among: str = "") -> s
 def check_known(
     what: str, named: Mapping[str, Any], function: Callable[..., Any], given: Sequence[str] = ()
 ) -> None:
-    """Refuse keyword arguments that a function or constructor does not have, or that are ``given`` already."""
+    """Refuse keyword arguments that a function does not have, or that are ``given`` already."""
     takes = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
         return  # it may hand them on

@@ -24,9 +24,7 @@ LARGE = 10_000  # units that are worth being asked for
 STAND_IN = "none"  # in the place of a user's cell
 
 
-def check_policy(
-    policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]
-) -> None:
+def check_policy(policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]) -> None:
     """Refuse arguments of a policy far larger than the weights that were stored of it."""
     policy = without_room(policy_class, arguments)
     if policy is not None:

@@ -1,4 +1,4 @@
-"""A memory as SB3's users hold it, tuples of parts such as LSTM's ``(h, c)``, and as the network does: [B, S].
+"""A memory as SB3's users hold it, in parts such as LSTM's ``(h, c)``, and as the network does: [B, S].
 
 Each part is (layers, environments, units); a cell that is not made of units shows ``(state,)`` of shape
 (1, environments, S). A critic with a memory of its own has as many parts as the actor.
@@ -77,7 +77,7 @@ class StateParts:
         return self.join(getattr(given, "pi", given), n_envs)
 
     def whole(self, given: Any, begins: Tensor) -> Tensor:
-        """The state [B, S] of actor and critic; ``begins`` [B]: where an episode does, so that none is needed.
+        """The state [B, S] of actor and critic; ``begins`` [B]: where an episode does and none is needed.
 
         The parts of one of the two alone serve where the other begins, too, or is not asked.
         """
@@ -89,8 +89,8 @@ class StateParts:
         memory = self.actor(given, n_envs)
         if critic and not begins.all():
             raise UserError(
-                "the state is the actor's memory alone (as predict() returns it), but this agent's critic has "
-                "one of its own: hand in both, as agent._last_lstm_states, as RNNStates(pi, vf) or as "
+                "the state is the actor's memory alone (as predict() returns it), but this agent's critic "
+                "has one of its own: hand in both, as agent._last_lstm_states, as RNNStates(pi, vf) or as "
                 f"one tensor of shape ({n_envs}, {own + critic}), or ask where episodes begin."
             )
         return torch.cat((memory, memory.new_zeros(n_envs, critic)), dim=-1)

@@ -294,7 +294,9 @@ class SequenceLearner:
         settings["cell_options"] = dict(settings["cell_options"] or {})
         if isinstance(self.hidden_size, int) and self.hidden_size >= sizing.LARGE:
             network = self._without_room(features, deviation.outputs)
-            sizing.check_bytes(network, 4, "hidden_size or n_layers")  # with the gradient and Adam's two means
+            sizing.check_bytes(
+                network, 4, "hidden_size or n_layers"
+            )  # with the gradient and Adam's two means
         torch.manual_seed(settings["seed"])
         sizes = settings["hidden_size"], settings["n_layers"]
         self.network_ = SequenceNetwork(

@@ -73,7 +73,17 @@ KNOWS = {
     "games": {"games"},
 }
 LATE = {"surface": {"catalogue"}}  # makes a game that is given by its name
-ANYBODY = {"errors", "processes", "announcing", "compilation", "arrays", "registration", "room", "settings", "texts"}
+ANYBODY = {
+    "errors",
+    "processes",
+    "announcing",
+    "compilation",
+    "arrays",
+    "registration",
+    "room",
+    "settings",
+    "texts",
+}
 ROOM_OF = {module: room for room, modules in ROOMS.items() for module in modules}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,6 +1,7 @@
 """SB3's protocol: states go round, a wrong one raises, contradictory options are refused."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,11 +213,10 @@ def test_the_warning_points_at_the_callers_line_whatever_lies_between() -> None:
     for way in ("agent", "policy", "sb3"):
         agent = RecurrentPPO("MlpGruPolicy", clocks(2), policy_kwargs={"hidden_size": 4})
         agent.predict(np.zeros((2, 3), np.float32))
+        ways = {"agent": agent.predict, "policy": agent.policy.predict}
+        predict: Any = ways.get(way, partial(BaseAlgorithm.predict, agent))
         with pytest.warns(UserWarning, match="state=None") as caught:
-            if way == "sb3":
-                BaseAlgorithm.predict(agent, np.zeros((2, 3), np.float32))
-            else:
-                (agent if way == "agent" else agent.policy).predict(np.zeros((2, 3), np.float32))
+            predict(np.zeros((2, 3), np.float32))
         assert caught[0].filename == __file__
 
 

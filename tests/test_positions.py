@@ -1,4 +1,4 @@
-"""Where the play stands is true at every moment: within a rollout, after an interrupt, after a broken game."""
+"""Where the play stands is true at every moment: in a rollout, after an interrupt or a broken game."""
 
 from typing import Any
 

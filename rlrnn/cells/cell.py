@@ -85,7 +85,7 @@ class Cell(nn.Module, ABC):
 
 @torch.no_grad()
 def check_steps(name: str, cell: Cell) -> None:
-    """Refuse a user's cell whose step changes the shape or type of the state, or gives other outputs than it says.
+    """Refuse a user's cell whose step changes the state's shape or type, or gives other outputs than it says.
 
     A copy of it is asked, and what it draws is given back: nothing of the cell or of what follows changes.
     """

@@ -28,7 +28,10 @@ def check_number(
 
 def check_room(wrapper: str, venv: VecEnv, kept: int, lower: str) -> None:
     """Refuse to keep more observations of every copy than there is memory for."""
-    one = sum(np.prod(part.shape or (), dtype=float) * part.dtype.itemsize for part in spaces_of(venv).values())
+    one = sum(
+        np.prod(part.shape or (), dtype=float) * np.dtype(part.dtype).itemsize
+        for part in spaces_of(venv).values()
+    )
     what = f"the wrapper {wrapper} with {kept:,} observations of {venv.num_envs:,} copies"
     check_fits(what, int(venv.num_envs * kept * one), lower)
 
@@ -59,7 +62,8 @@ def encode(space: Space[Any], values: Array) -> NDArray[np.float32]:
     if found is not None:  # a number below the first would be taken for one of the last
         _, number, rule = found
         raise EnvironmentFault(
-            f"a wrapper was given {number} to write one-hot: {rule}, so the game or a wrapper beneath needs mending."
+            f"a wrapper was given {number} to write one-hot: {rule}, so the game or a wrapper beneath needs "
+            "mending."
         )
     columns = (flat - np.ravel(space.start)).T  # [numbers, N] from 0
     hot = [np.eye(n, dtype=np.float32)[column] for n, column in zip(_sizes(space), columns, strict=True)]

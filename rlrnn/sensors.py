@@ -206,7 +206,8 @@ def _check_images(
             raise UserError(
                 f"the images{'' if one else f' {key!r}'} are {width} x {height} pixels, but "
                 f"{extractor_class.__name__} needs at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE}: "
-                "enlarge them (gymnasium.wrappers.ResizeObservation), give a features_extractor_class of your own, or "
+                "enlarge them (gymnasium.wrappers.ResizeObservation), "
+                "give a features_extractor_class of your own, or "
                 + ("take an Mlp policy" if one else "the wrapper flatten")
                 + ", which reads pixels as plain numbers."
             )

@@ -71,7 +71,7 @@ def _warnings_in_a_line() -> Iterator[None]:
             usual(message, category, *place)
 
     with warnings.catch_warnings():
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]
         yield
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 from tiny_games import Clock
 
@@ -172,7 +172,9 @@ def scribblers(kind: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["sb3", "ours"])
-def test_a_game_that_writes_into_its_actions_changes_no_record(kind: str) -> None:
+def test_a_game_that_writes_into_its_actions_changes_no_record(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each observation but the first of an episode is the action before it: so must be what was kept."""
     mine = np.full((2, 2), 0.5, np.float32)
     for episode in record(lambda seen: mine, scribblers(kind), 4):
@@ -182,6 +184,13 @@ def test_a_game_that_writes_into_its_actions_changes_no_record(kind: str) -> Non
     agent.learn(6)
     kept = agent.rollout_buffer.actions.clip(-1, 1)
     assert kept.any() and (kept[:-1] == agent.rollout_buffer.observations[1:]).all()
+    monkeypatch.setattr(
+        Scribbler, "action_space", MultiBinary(2)
+    )  # whose actions are played as they are drawn
+    agent = RecurrentPPO("MlpPolicy", scribblers(kind), n_steps=3, seed=0, policy_kwargs=TINY).learn(6)
+    rollout = agent.rollout_buffer
+    assert rollout.actions[:-1].any() and (rollout.actions[:-1] == rollout.observations[1:]).all()
+    monkeypatch.undo()
     env = wrap(scribblers(kind), [{"name": "previous", "reward": False}])
     env.reset()
     assert env.step(np.full((2, 2), 0.5, np.float32))[0].tolist() == [[0.5] * 4] * 2

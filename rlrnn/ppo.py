@@ -142,7 +142,12 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
         if self.verbose >= 1:
             cut = self._cut()
-            print(f"A minibatch is {cut.rows} row(s) of {cut.length} steps (batch_size={self.batch_size})")
+            steps = self.n_steps * self.n_envs
+            whole = self.batch_size is not None and self.batch_size > steps
+            more = f", but a rollout has {steps} steps: a minibatch is all of it" if whole else ""
+            print(
+                f"A minibatch is {cut.rows} row(s) of {cut.length} steps (batch_size={self.batch_size}{more})"
+            )
 
     def _empty_rollout(self) -> Rollout:
         actuators = self.policy.network.actuators

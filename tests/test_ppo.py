@@ -465,6 +465,9 @@ def test_what_batch_size_became_is_said_once(capsys: pytest.CaptureFixture[str])
     learner(clocks(4), n_steps=32, batch_size=20, seq_len=8, verbose=1).learn(256)
     text = capsys.readouterr().out
     assert text.count("A minibatch is 2 row(s) of 8 steps (batch_size=20)") == 1
+    learner(clocks(2), n_steps=8, batch_size=64, verbose=1)
+    said = "(batch_size=64, but a rollout has 16 steps: a minibatch is all of it)"
+    assert said in capsys.readouterr().out
 
 
 def test_torch_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,9 +184,7 @@ def _count(player: Player, env: VecEnv, episodes: int, game: Game, progress: Pro
         observations, _, starts, infos = env.step(player.act(observations, starts))
         steps += 1
         for b in np.flatnonzero(starts & (quota > 0)):
-            if (
-                "episode" not in infos[b]
-            ):  # a lost life, after which the game goes on: SB3's Monitor is inside
+            if "episode" not in infos[b]:  # a lost life: SB3's Monitor, inside, has not seen the game end
                 continue
             quota[b], begun[b] = quota[b] - 1, steps
             played[b].append((float(infos[b]["episode"]["r"]), int(infos[b]["episode"]["l"])))

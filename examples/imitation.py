@@ -77,9 +77,8 @@ def main() -> dict[str, list[int | None]]:
             said = "not solved" if watch.steps is None else f"solved after {solved[name][-1]:,} steps"
             print(f"{name}, seed {seed}: {said}, {time.process_time() - began:.0f} s", flush=True)
         known = [steps for steps in solved[name] if steps is not None]
-        print(
-            f"{name}: {len(known)} of {seeds} solved, after {[f'{steps:,}' for steps in sorted(known)]} steps"
-        )
+        after = f", after {', '.join(f'{steps:,}' for steps in sorted(known))} steps" if known else ""
+        print(f"{name}: {len(known)} of {seeds} solved{after}")
     return solved
 
 

@@ -7,7 +7,7 @@ Letters: T time, B environments, H units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,15 @@ from torch import Tensor
 from rlrnn.actuators import Categorical, Distribution
 from rlrnn.catalogue import Game
 from rlrnn.evaluation import copies_for
+from rlrnn.showing import Pixels, rgb
 from rlrnn.threads import one_thread
 
 if TYPE_CHECKING:
     from rlrnn.learners import Agent
     from rlrnn.player import Player
+    from rlrnn.watching import Look, Moment
 
 Array = NDArray[Any]
-Pixels = NDArray[np.uint8]
 
 FRAME_WIDTH = 320  # pixels, at most
 COLUMNS, GAP, SHADES = 48, 2, 16  # of a strip: steps that it shows, or not; colours but one
@@ -94,7 +95,7 @@ def live(agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, d
         while len(units) < steps and not ended:
             image = env.get_images()[0] if draw else None
             if image is not None:
-                picture = Image.fromarray(np.asarray(image, np.uint8))
+                picture = Image.fromarray(rgb(image))
                 picture.thumbnail((FRAME_WIDTH, picture.height), Image.Resampling.LANCZOS)
                 pictures.append(np.asarray(picture))
             actions.append(player.act(observations, starts)[0])
@@ -146,20 +147,24 @@ class Strip:
         self.order, self.top = order(units), float(np.abs(units).max()) or 1.0
         self.pixels = np.full((units.shape[1], COLUMNS, 3), 255, np.uint8)
 
-    def follow(self, played: Iterable[int], player: Overheard) -> Iterator[int]:
+    def follow(self, played: Iterable[Moment], player: Overheard) -> Iterator[Moment]:
         """The steps played, each noted before it is passed on."""
-        for count in played:
+        for moment in played:
+            if moment.last is not None:  # nothing was decided
+                yield moment
+                continue
+            count = moment.step
             units = player.units[0, self.order].cpu().numpy() / self.top  # -1 to 1, but for what is new
             shades = np.round((units + 1) / 2 * SHADES) / SHADES
             self.pixels[:, count % COLUMNS] = colormaps[DIVERGING](shades, bytes=True)[:, :3]
             self.pixels[:, np.arange(count + 1, count + 1 + GAP) % COLUMNS] = 255
-            yield count
+            yield moment
 
-    def beside(self, look: Callable[[], Pixels]) -> Callable[[], Pixels]:
+    def beside(self, look: Look) -> Look:
         """What ``look`` shows [height, width, 3] with the strip at its right, on white."""
 
-        def both() -> Pixels:
-            picture = look()
+        def both(moment: Moment) -> Pixels:
+            picture = look(moment)
             tall = max(1, round(max(len(picture), LEAST_HEIGHT) / len(self.pixels)))  # of a unit
             strip = self.pixels.repeat(tall, axis=0).repeat(COLUMN_WIDTH, axis=1)
             height, width = max(len(picture), len(strip)), picture.shape[1] + MARGIN

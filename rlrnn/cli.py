@@ -227,7 +227,12 @@ def _watch(arguments: Namespace) -> None:
     folder = Path(arguments.run) if Path(arguments.run).is_dir() else Path()
     path = Path(arguments.out) if arguments.out else folder / "play.gif"
     deterministic = _deterministic(arguments, how)
-    tell(watch(agent, game, path, arguments.episodes or 1, deterministic, activations=arguments.activations))
+    film = watch(agent, game, path, arguments.episodes or 1, deterministic, activations=arguments.activations)
+    tell(
+        f"{film}: {', '.join(f'{points:g}' for points in film.points)} {game.points.unit}"
+        if film.points
+        else film
+    )
 
 
 def _inspect(arguments: Namespace) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+    from rlrnn.showing import Picture
+
 
 @dataclass(frozen=True)
 class Row:
@@ -206,7 +208,7 @@ def _grid(first: str, *others: str) -> Table:
     return grid
 
 
-def draw(comparison: Comparison, path: str | Path = "compare.png") -> Path:
+def draw(comparison: Comparison, path: str | Path = "compare.png") -> Picture:
     """Draw the comparison into a picture; its format follows the suffix of ``path``.
 
     An agent's mark is filled with its memory in use, hollow with its memory wiped.

@@ -193,6 +193,8 @@ class Copies:
                     final = empty_batch(self._space, 1)  # a copy: reset may write into the same array
                     put_checked(final, 0, observation)
                     finals.append(final)
+                    if env.render_mode == "rgb_array":
+                        infos[i]["terminal_picture"] = env.render()  # a reset wipes it
                     where = "reset()"
                     observation, info = env.reset()
                     begun.append(dict(info))

@@ -16,6 +16,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Polygon
 from rlrnn.diagrams import diagram_of
 from rlrnn.layout import BOX, RADIUS, Array, Arrow, Diagram, Node, curve
 from rlrnn.plotting import COLOURS, SMALL, TITLE, save
+from rlrnn.showing import Picture
 from rlrnn.wiring import INPUTS, MEMORY, wiring
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ TITLES = {INPUTS: "inputs x", MEMORY: "hidden y"}
 FILLS = {"input": "#e6e6e6", "hidden": "#ffffff", "output": "#fbeecb"}
 THIN, THICK, PALE = 0.5, 3.0, 0.22  # widths of lines in points; how much of its colour the weakest has
 FEW = 12  # arrows of two steps and more that have their delay written beside them
+LINES, WIDE = 3, 19  # lines of a block, and letters of one, that fit at full size
 PROFILE = 1.0  # height of the bars that show many delays
 PAPER = {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.6}}
 DASH, GAP, DOT, MOST_DOTS = 4.5, 1.8, 1.0, 5  # points; steps that the dots of a line count
 
 
-def draw_network(agent: Any, path: str | Path, title: str = "") -> Path:
+def draw_network(agent: Any, path: str | Path, title: str = "") -> Picture:
     """Draw the network of an agent or a policy, trained or not, as .png, .svg or .pdf.
 
     Up to 40 units and 300 connections all are drawn, else its blocks of units. A critic is drawn where it
@@ -211,7 +213,9 @@ def _draw_block(axes: Axes, node: Node) -> None:
         else f"{node.size:,} unit{'s' if node.size > 1 else ''}"
     )
     lines = [TITLES.get(node.name, node.name), *filter(None, (units, node.label))]
-    axes.text(*node.place, "\n".join(lines), fontsize=SMALL, ha="center", va="center", zorder=6)
+    lines = "\n".join(lines).split("\n")
+    small = min(1.0, LINES / len(lines), WIDE / max(map(len, lines)))  # so that they fit into the box
+    axes.text(*node.place, "\n".join(lines), fontsize=SMALL * small, ha="center", va="center", zorder=6)
 
 
 def _write_headings(axes: Axes, diagram: Diagram) -> None:

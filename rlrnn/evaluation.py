@@ -86,6 +86,14 @@ class Score:
         """95 % interval of the mean over other episodes: percentile bootstrap (Efron 1979)."""
         return statistics.bootstrap([self.points])
 
+    def __repr__(self) -> str:
+        low, high = self.interval
+        won = "" if self.won is None else f", {self.won:.0%} won"
+        return (
+            f"{self.mean:.2f} points (95 % interval {low:.2f} to {high:.2f}), "
+            f"{self.episodes} episode{'s' * (self.episodes > 1)}{won}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data: the summary for readers, the episodes for ``from_json``."""
         low, high = self.interval

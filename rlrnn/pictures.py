@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,12 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rlrnn import catalogue
-from rlrnn.activations import DIVERGING, Array, Episode, Pixels, live, order
+from rlrnn.activations import DIVERGING, Array, Episode, live, order
 from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
-from rlrnn.evaluation import EVALUATION_SEED, copies_for
+from rlrnn.evaluation import EVALUATION_SEED
 from rlrnn.inspecting import MEASURES, SHARE, Profile, mean
 from rlrnn.plotting import COLOURS, key, save
+from rlrnn.showing import Picture, Pixels
+from rlrnn.watching import draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from rlrnn.learners import Agent
 
 FRAMES = 6  # pictures of the game above the units
+NUMBERS = 8  # of an action, that have names beside their lines
 FEATURES = 32  # that are shown; of more (an image's), none are
 WON, LOST = COLOURS[:2]
 
 
-def draw_profile(profiles: Mapping[str, Profile], path: str | Path) -> Path:
+def draw_profile(profiles: Mapping[str, Profile], path: str | Path) -> Picture:
     """Draw memory profiles by the names of their agents: means, and quartiles over episodes.
 
     The format follows the suffix of ``path``.
@@ -40,6 +42,8 @@ def draw_profile(profiles: Mapping[str, Profile], path: str | Path) -> Path:
     figure = Figure(figsize=(8, 5.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, sharex=True)
+    lower.set_ylim(SHARE / 10, 1.5)  # before anything is drawn: a gradient of 0 has no place of its own
+    lower.set_yscale("log")
     for number, (name, one) in enumerate(profiles.items()):
         whole = np.nanmax(mean(one.gradient)) or 1.0
         tables = one.replacement, one.gradient / whole
@@ -52,13 +56,11 @@ def draw_profile(profiles: Mapping[str, Profile], path: str | Path) -> Path:
     upper.set_ylabel("share of actions that change when\nan observation is replaced", fontsize=9)
     upper.set_ylim(bottom=0)
     lower.set_ylabel("gradient, as a\nshare of its peak", fontsize=9)
-    lower.set_yscale("log")
-    lower.set_ylim(SHARE / 10, 1.5)
     lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     lower.axhline(SHARE, color="0.35", linewidth=0.8, dashes=(4, 3))
     lower.set_xlabel("how many steps before the action it was seen (0: what it sees now)")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-    end = max(min(one.lags, 1.2 * one.reach(m) + 4) for one in profiles.values() for m in MEASURES)
+    end = max(1.0, *(min(one.lags, 1.2 * one.reach(m) + 4) for one in profiles.values() for m in MEASURES))
     lower.set_xlim(-0.02 * end, end)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
@@ -80,7 +82,7 @@ def draw_activations(
     steps: int = 200,
     deterministic: bool = True,
     seed: int = EVALUATION_SEED,
-) -> Path:
+) -> Picture:
     """Draw the first steps of one episode: the game, the hidden units, the actions and the points in time.
 
     The format follows the suffix of ``path``; a game that draws no pictures is left out.
@@ -88,9 +90,8 @@ def draw_activations(
     if steps < 2:
         raise UserError(f"steps is {steps}; a picture of activations needs at least 2.")
     chosen = catalogue.game(game)
-    with closing(copies_for(agent, chosen, 1, seed)) as env:
-        draws = "rgb_array" in env.get_attr("metadata")[0].get("render_modes", ())
-    return save(_panels(live(agent, chosen, steps, deterministic, seed, draws), chosen), path)
+    drawn = draws(agent, chosen, seed)
+    return save(_panels(live(agent, chosen, steps, deterministic, seed, drawn), chosen), path)
 
 
 def _panels(episode: Episode, game: Game) -> Figure:
@@ -126,7 +127,11 @@ def _panels(episode: Episode, game: Game) -> Figure:
     if episode.pictures:
         _draw_frames(axes.pop("frames"), episode.pictures, wide * steps, list(axes.values()))
     end = "the whole episode" if episode.ended else f"the first {steps} steps of an episode"
-    figure.text(left / size[0], 1 - 0.25 / size[1], f"{game.title or game.name}: {end}", fontsize=11)
+    if not few:
+        end += f" (the {episode.features.shape[1]:,} numbers that it sees are too many to be shown)"
+    title = f"{game.title or game.name}: {end}"
+    letters = 11 * min(1.0, 105 / len(title))  # so that it fits
+    figure.text(left / size[0], 1 - 0.25 / size[1], title, fontsize=letters)
     return figure
 
 
@@ -152,8 +157,12 @@ def _draw_actions(axes: Axes, episode: Episode) -> None:
     """The chance of each choice as grey and the one that was taken as a dot, or every number as a line."""
     actions = episode.actions.reshape(len(episode.actions), -1)
     if episode.chances is None:
-        axes.step(range(len(actions)), actions, where="mid", linewidth=1.0)
+        lines = axes.step(range(len(actions)), actions, where="mid", linewidth=1.0)
         axes.set_ylabel("action", fontsize=9)
+        if 1 < len(lines) <= NUMBERS:
+            names = [f"number {k}" for k in range(len(lines))]
+            place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
+            axes.legend(lines, names, fontsize=6, handlelength=1.0, labelspacing=0.1, **place)
         return
     low, high = episode.first - 0.5, episode.first + episode.chances.shape[1] - 0.5
     axes.imshow(
@@ -181,10 +190,12 @@ def _draw_points(axes: Axes, points: Array) -> None:
 
 
 def _draw_frames(axes: Axes, pictures: list[Pixels], width: float, below: list[Axes]) -> None:
-    """Some pictures, each over the step that it shows; ``width`` is in steps."""
+    """Some pictures side by side, each over the step that it shows; ``width`` is in steps."""
     axes.set_axis_off()
     axes.set_ylim(0, 1)
-    for step in np.unique(((np.arange(FRAMES) + 0.5) * len(pictures) / FRAMES).astype(int)):
-        axes.imshow(pictures[step], extent=(step - width / 2, step + width / 2, 0, 1), aspect="auto")
+    count = min(FRAMES, len(pictures))
+    for place in (np.arange(count) + 0.5) * len(pictures) / count - 0.5:
+        step = int(place + 0.5)
+        axes.imshow(pictures[step], extent=(place - width / 2, place + width / 2, 0, 1), aspect="auto")
         for panel in below:
             panel.axvline(step, color="0.1", linewidth=0.7, dashes=(2, 3), ymax=1.1, clip_on=False)

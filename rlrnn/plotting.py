@@ -18,6 +18,7 @@ from rlrnn.catalogue import Game
 from rlrnn.curves import Curve, on_common_steps, read_curves
 from rlrnn.errors import UserError
 from rlrnn.runs import Run
+from rlrnn.showing import Picture
 from rlrnn.texts import printable
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ DASHES = {"random": (1, 3), "memoryless": (1, 1.5), "best": (5, 2), "ceiling": (
 BAND = 3  # seeds from which they are summed up by median and quartiles
 DOTTED = 3  # agents beyond which dots of episodes would hide each other
 TITLE, SMALL = 11, 8  # sizes of letters
-LETTERS = 60  # of a title, and of a line beside the axis
+RIGHT = 1.015  # of the last step, where the axis ends: what was reached there is seen whole
+WIDE = 80  # letters of a title
+LETTERS = 60  # of a line beside the axis
 FAR = 2.0  # times the height of everything else: a line further below would flatten it
 
 
-def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.png") -> Path:
+def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.png") -> Picture:
     """Draw learning curves into one picture; its format follows the suffix of ``path``.
 
     A source is a run, a run's folder, the folder of an agent (all of its seeds), or what an SB3 script
@@ -54,7 +57,7 @@ def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.
     return save(draw(curves), path)
 
 
-def save(figure: Figure, path: str | Path) -> Path:
+def save(figure: Figure, path: str | Path) -> Picture:
     """Write a picture whole or not at all; the same picture always gives the same bytes.
 
     Whatever it says is shown letter by letter: a $ begins no formula, and control characters are escapes.
@@ -69,11 +72,11 @@ def save(figure: Figure, path: str | Path) -> Path:
         "pdf": {"CreationDate": None},
     }
     for text in figure.findobj(Text):
-        text.set(text=printable(text.get_text()), parse_math=False, usetex=False)  # type: ignore[attr-defined]
+        text.set(text=printable(text.get_text()), parse_math=False, usetex=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with runs.replacing(path) as part, matplotlib.rc_context({"svg.hashsalt": "rlrnn"}):
         figure.savefig(part, metadata=dates.get(suffix))
-    return path
+    return Picture(path)
 
 
 def draw(curves: list[Curve]) -> Figure:
@@ -93,32 +96,37 @@ def draw(curves: list[Curve]) -> Figure:
         if len(steps):
             marked = marks and marks | {"markevery": marked_steps(number, steps)}
             _draw_band(axes, steps, points, style | marked, key(f"{name} ({len(seeds)} seeds)"))
-            ways.append("lines: median of seeds, bands: quartiles")
+            ways.append("lines with bands: median and quartiles of seeds")
         else:
             dots = "dots: episodes, " if len(agents) <= DOTTED else ""
             for seed, curve in enumerate(seeds):
                 if dots:
                     _draw_dots(axes, curve, style["color"])
                 steps, points = curve.smoothed()
+                lone: dict[str, Any] = {"marker": "o"} if len(steps) == 1 and not marks else {}
                 marked = marks and marks | {"markevery": marked_steps(number, steps)}
-                axes.plot(steps, points, label=key(name) if seed == 0 else None, **style, **marked)
+                axes.plot(steps, points, label=key(name) if seed == 0 else None, **style, **marked, **lone)
             ways += [f"{dots}lines: running means"] * any(not curve.smooth for curve in seeds)
     played = {
         (curve.game.name, repr(curve.game.kwargs)): curve.game for curve in curves if curve.game is not None
     }
     if len(played) == 1:
         game = next(iter(played.values()))
-        title = shorten(game.title or game.name, LETTERS, placeholder=" ...")
-        axes.set_title(title, loc="left", fontsize=TITLE)
+        title = game.title or game.name
         axes.set_ylabel(fill(game.points.unit, LETTERS))
         _draw_references(axes, game)
     else:
-        axes.set_ylabel("points per episode")
+        names = "; ".join(game.title or game.name for game in played.values())
+        title = f"{len(played)} games: {names}" if played else ""
+        axes.set_ylabel("points per episode, of different games" if played else "points per episode")
+    title = shorten(title, WIDE, placeholder=" ...")
+    # The titles of a picture share a line: the left one has an empty one under it, where the other stands.
+    axes.set_title(f"{title}\n" if title and ways else title, loc="left", fontsize=TITLE)
     axes.set_title("; ".join(dict.fromkeys(ways)), loc="right", fontsize=SMALL, color="0.35")
     axes.set_xlabel("steps of the game")
-    axes.set_xlim(0, max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
+    axes.set_xlim(0, RIGHT * max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    axes.legend(framealpha=0.9, edgecolor="none", loc="best")
+    figure.legend(loc="outside lower center", ncols=min(3, len(agents)), frameon=False)
     return figure
 
 

@@ -5,30 +5,34 @@ Nothing in it comes from a network: pictures stand in the file itself, and there
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rlrnn import comparing, runs, statistics
+from rlrnn.catalogue import Game
 from rlrnn.comparing import Comparison, Row
 from rlrnn.curves import read_runs
+from rlrnn.drawing import draw_network
 from rlrnn.errors import UserError
-from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY
+from rlrnn.evaluation import EVALUATION_SEED, RANDOM, WIPED, WITH_MEMORY
 from rlrnn.inspecting import Profile, profile
 from rlrnn.pictures import draw_activations, draw_profile
 from rlrnn.plotting import plot
 from rlrnn.recipes import to_toml
 from rlrnn.runs import FINISHED, Run
+from rlrnn.showing import embedded
 from rlrnn.texts import printable
-from rlrnn.watching import watch
+from rlrnn.watching import draws, watch
 
-TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif"}
 STYLE = """
-:root { color-scheme: light; --ink: #1b1b1b; --soft: #6a6a6a; --rule: #d9d9d9; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: #fff; max-width: 62rem;
+:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #6a6a6a; --rule: #d9d9d9;
+        --ground: #fff; --code: #f5f5f5; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e4e4; --soft: #a0a0a0; --rule: #444; --ground: #16181b; --code: #22252a; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 62rem;
        margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.9rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
 p { max-width: 46rem; } .soft, figcaption, caption { color: var(--soft); }
@@ -38,9 +42,13 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--rule); }
 th:first-child, td:first-child { text-align: left; white-space: nowrap; }
 thead th { border-bottom: 2px solid var(--ink); }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { font-size: .9rem; }
-pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; background: #fff; }
+figcaption { font-size: .9rem; }
+pre { background: var(--code); padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; }
 .scroll { overflow-x: auto; }
+@media (max-width: 40rem) { body { margin: 1rem auto; padding: 0 .7rem; } .numbers { gap: 1.1rem; }
+  table { font-size: .85rem; } th, td { padding-right: .5rem; }
+  th:first-child, td:first-child { white-space: normal; } }
 @media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; }
                figure { break-inside: avoid; } }
 """
@@ -75,26 +83,29 @@ def _page(judged: list[Run], comparison: Comparison) -> str:
     run, agent = judged[0], judged[0].agent()
     name, game, how = run.recipe.name, run.game, run.recipe.evaluation.deterministic
     with TemporaryDirectory() as folder:
-        curves = _picture(plot(judged, Path(folder, "curves.svg")), f"Learning curves of {name}")
-        scores = _picture(comparing.draw(comparison, Path(folder, "scores.svg")), f"Scores of {name}")
+        curves = embedded(plot(judged, Path(folder, "curves.svg")), f"Learning curves of {name}")
+        scores = embedded(comparing.draw(comparison, Path(folder, "scores.svg")), f"Scores of {name}")
         memory = profile(agent, game, deterministic=how)
-        lags = _picture(draw_profile({name: memory}, Path(folder, "memory.svg")), f"Memory profile of {name}")
-        units = _picture(
+        lags = embedded(draw_profile({name: memory}, Path(folder, "memory.svg")), f"Memory profile of {name}")
+        units = embedded(
             draw_activations(agent, game, Path(folder, "units.png"), deterministic=how), f"Units of {name}"
         )
-        film = watch(agent, game, Path(folder, "play.gif"), deterministic=how, activations=True)
-        played = _picture(film, f"{name} at play")
+        played = ""
+        if draws(agent, game, EVALUATION_SEED):
+            film = watch(agent, game, Path(folder, "play.gif"), deterministic=how, activations=True)
+            words = f"Seed {run.seed} at play, its hidden units beside it."
+            played = f"<figure>{embedded(film, f'{name} at play')}<figcaption>{words}</figcaption></figure>"
+        wires = embedded(draw_network(agent, Path(folder, "network.svg")), f"The network of {name}")
     title = escape(name)
     return "\n".join([
         '<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}: report</title>\n<style>{STYLE}</style>",
         f"<h1>{title}</h1>",
         f"<p>{escape(run.recipe.description)} <span class=soft>{escape(game.title or game.name)}: "
-        f"{escape(game.remember)}</span></p>",
+        f"{_remembered(game)}</span></p>",
         _numbers(comparison, memory),
-        f"<figure>{played}<figcaption>Seed {run.seed} at play, its hidden units beside it.</figcaption>"
-        "</figure>",
+        played,
         "<h2>How it learned</h2>",
         f"<figure>{curves}</figure>",
         "<h2>What it wins</h2>",
@@ -104,12 +115,19 @@ def _page(judged: list[Run], comparison: Comparison) -> str:
         f"<p>{escape(memory.summary())}</p><figure>{lags}</figure>",
         f"<figure>{units}<figcaption>The hidden units of seed {run.seed} over the first steps of an "
         "episode.</figcaption></figure>",
+        "<h2>How it is wired</h2>",
+        f"<figure>{wires}</figure>",
         "<h2>How to train it again</h2>",
         f"<p>{_trained(judged)}</p><pre>{escape(run.facts.get('command') or f'rlrnn train {name}')}</pre>",
         f"<pre>{escape(to_toml(run.recipe))}</pre>",
         f'<p class="soft">{escape(_versions(run))}</p>',
         "</html>\n",
     ])  # fmt: skip
+
+
+def _remembered(game: Game) -> str:
+    told = game.remember.strip().removesuffix(".")
+    return escape(f"must be remembered: {told}." if told else "")
 
 
 def _numbers(comparison: Comparison, memory: Profile) -> str:
@@ -169,8 +187,3 @@ def _trained(judged: list[Run]) -> str:
 def _versions(run: Run) -> str:
     names = ("rlrnn", "torch", "numpy", "gymnasium", "stable_baselines3", "python", "platform", "device")
     return ", ".join(f"{name} {run.facts[name]}" for name in (*names, "recurrence") if name in run.facts)
-
-
-def _picture(path: Path, words: Any) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="{escape(words)}" src="data:{TYPES[path.suffix]};base64,{data}">'

@@ -62,6 +62,9 @@ class Run:
     status: str  # training (or broken off without a word), interrupted, trained, finished (judged, too)
     facts: Mapping[str, Any]  # the rest of versions.json
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {self.recipe.name}, seed {self.seed}, {self.status})"
+
     @property
     def game(self) -> Game:
         """The game as the agent played it."""

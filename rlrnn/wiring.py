@@ -28,6 +28,7 @@ from rlrnn.sensors import Sensors
 from rlrnn.sequence import Memory
 
 SEEN, INPUTS, MEMORY, ACTIONS, VALUE = "seen", "x", "y", "actions", "value"  # blocks, beside the cells' own
+KEYS = 4  # of a Dict that are named
 LONGEST = 6  # of circles that are named whole
 
 
@@ -78,10 +79,12 @@ def wiring(agent: Any) -> Wiring:
     )
     links += _head("actor", network.actor_head, output, ACTIONS)
     parts: list[nn.Module] = [sensors, network.memory, network.actor_head, output]
+    valued: list[nn.Module] = []
     if network.critic_memory is None and not isinstance(agent, Evolution):  # whose value nobody asks for
         blocks.append(Block(VALUE, "output", 1, ("value",)))
         links += _head("critic", network.critic_head, network.value, VALUE)
-        parts += [network.critic_head, network.value]
+        valued = [network.critic_head, network.value]
+        parts += valued
     if blocks[0].name == SEEN:
         links.insert(0, Link(SEEN, INPUTS))
     links = _without_names(links)
@@ -89,6 +92,8 @@ def wiring(agent: Any) -> Wiring:
     weights = (
         f"{sum(n for _, n in named):,} weights{' and biases' * any('bias' in name for name, _ in named)}"
     )
+    if known_value := sum(p.numel() for part in valued for p in part.parameters()):
+        weights += f", {known_value:,} of them the value's"
     known = {block.name: block for block in blocks}
     for link in links:
         for end, axis in ((link.source, 0), (link.target, 1)):
@@ -201,7 +206,9 @@ def _labels(space: spaces.Space[Any], acting: bool = False) -> Iterator[str]:
 def _words(space: spaces.Space[Any], acting: bool = False) -> str:
     """The space in a few words, one line per key."""
     if isinstance(space, spaces.Dict):
-        return "\n".join(f"{key}: {_words(part, acting)}" for key, part in space.spaces.items())
+        words = [f"{key}: {_words(part, acting)}" for key, part in space.spaces.items()]
+        more = [f"and {len(words) - KEYS + 1} more"] if len(words) > KEYS else []
+        return "\n".join([*words[: KEYS - len(more)], *more])
     size = int(np.prod(space.shape or (1,)))
     many = "" if size == 1 else "s"
     if is_image_space(space):

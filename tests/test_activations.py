@@ -10,6 +10,7 @@ from rlrnn.activations import Overheard, Strip, live, order
 from rlrnn.catalogue import Game
 from rlrnn.evaluation import evaluate
 from rlrnn.ppo import RecurrentPPO
+from rlrnn.watching import Moment
 
 RECALL = Game("recall", "rlrnn/Recall-v0", title="Recall", kwargs={"lag": 2, "length": 30})
 PONG = Game("pong", "rlrnn/Pong-v0")
@@ -92,12 +93,12 @@ def test_a_strip_shows_the_last_steps_beside_the_picture():
         observations, starts = env.reset(), np.ones(1, np.bool_)
         for count in range(30):
             actions = heard.act(observations, starts)
-            yield count
+            yield Moment(count)
             observations, _, starts, _ = env.step(actions)
 
-    for count in strip.follow(steps(), heard):
-        assert (strip.pixels[:, count + 1 : count + 3] == 255).all()  # the gap
-    whole = strip.beside(lambda: picture)()
+    for moment in strip.follow(steps(), heard):
+        assert (strip.pixels[:, moment.step + 1 : moment.step + 3] == 255).all()  # the gap
+    whole = strip.beside(lambda moment: picture)(moment)
     tall = round(activations.LEAST_HEIGHT / 6)
     assert whole.shape == (6 * tall, 80 + activations.MARGIN + activations.COLUMNS * 4, 3)
     top = (6 * tall - 100) // 2
@@ -118,7 +119,7 @@ def test_colours_are_few():
     observations = env.reset()
     for count in range(100):
         actions = heard.act(observations)
-        assert list(strip.follow([count], heard)) == [count]
+        assert list(strip.follow([Moment(count)], heard)) == [Moment(count)]
         observations, *_ = env.step(actions)
     colours = np.unique(strip.pixels.reshape(-1, 3), axis=0)
     assert 4 < len(colours) <= activations.SHADES + 2  # and white

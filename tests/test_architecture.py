@@ -58,6 +58,7 @@ ROOMS = {
             "imports",
             "verifying",
             "reporting",
+            "showing",
             "recording",
             "loading",
             "__main__",

@@ -86,7 +86,7 @@ def test_inputs_outputs_delays_and_the_caption_are_written():
     texts = words(draw(diagram_of(wiring(net)), "a title"))
     for text in ("a title", "number 2", "action 2", "value", "h0", "4", "4 steps later", "inputs x"):
         assert text in texts
-    assert "graph, 2 units; 14 weights and biases; finite impulse: 5 steps" in texts
+    assert "graph, 2 units; 14 weights and biases, 2 of them the value's; finite impulse: 5 steps" in texts
     large = words(draw(diagram_of(wiring(network(cell="fir", hidden_size=64)))))
     for text in ("inputs x\n3 numbers", "hidden y\n64 units", "actions\n2 actions"):
         assert text in large

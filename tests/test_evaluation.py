@@ -321,3 +321,8 @@ def test_what_is_judged_is_told_without_a_terminal(monkeypatch, capsys):
         "judging mine[1]: memory wiped, 2 of 100 episodes, 10,000 steps of each copy",
         "judging mine[1]: memory wiped, 4 of 100 episodes, 20,000 steps of each copy",
     ]
+
+
+def test_a_score_says_what_was_won_rather_than_every_episode():
+    assert repr(Score((1.0, 1.0, 1.0), (2, 2, 2))) == "1.00 points (95 % interval 1.00 to 1.00), 3 episodes"
+    assert repr(Score((4.0,), (2,), 4.0)) == "4.00 points (95 % interval 4.00 to 4.00), 1 episode, 100% won"

@@ -1,5 +1,6 @@
 """Pictures of a memory: that they are drawn whole, of anything, and show what was measured."""
 
+import itertools
 import math
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ from gymnasium import spaces
 from PIL import Image
 
 from rlrnn import catalogue, pictures
-from rlrnn.activations import live, order
+from rlrnn.activations import Episode, live, order
 from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
 from rlrnn.inspecting import Profile
@@ -110,8 +111,9 @@ def test_the_picture_shows_the_units_in_their_order_and_every_panel_in_time():
     assert [bar.get_height() for bar in points.patches] == lived.points.tolist()
     for axes in (points, actions, units, seen, frames):
         assert axes.get_xlim() == (-0.5, 59.5)
-    steps = [int(np.mean(image.get_extent()[:2])) for image in frames.images]
-    assert steps == [5, 15, 25, 35, 45, 55]
+    places = [np.mean(image.get_extent()[:2]) for image in frames.images]
+    np.testing.assert_allclose(places, [4.5, 14.5, 24.5, 34.5, 44.5, 54.5])
+    steps = [5, 15, 25, 35, 45, 55]
     for step, image in zip(steps, frames.images, strict=True):
         np.testing.assert_array_equal(image.get_array(), lived.pictures[step])
     assert sum(line.get_xdata()[0] in steps for line in units.lines) == 6
@@ -135,3 +137,27 @@ def test_pictures_of_nothing_or_of_an_unknown_kind_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"a\.txt should end in"):
         draw_profile({"a": made([[1.0, 0.0]])}, tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("table", [np.zeros((2, 5)), np.zeros((2, 1)), np.ones((2, 1))])
+def test_a_profile_of_nothing_is_drawn_without_a_warning(tmp_path, table):
+    assert draw_profile({"a": Profile("g", table, table)}, tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 11, 60])
+def test_thumbnails_do_not_overlap_and_stay_in_the_picture(steps):
+    few = np.zeros((max(steps, 2), 3))[:steps]
+    picture = np.zeros((4, 6, 3), np.uint8)
+    episode = Episode(few, few, few, None, 0, few[:, 0], [picture] * steps, True)
+    frames = pictures._panels(episode, PONG).axes[4]
+    ends = sorted(image.get_extent()[:2] for image in frames.images)
+    assert len(ends) == min(steps, 6) and ends[0][0] >= -0.5 and ends[-1][1] <= steps - 0.5 + 1e-9
+    assert all(left <= right + 1e-9 for (_, left), (right, _) in itertools.pairwise(ends))
+
+
+def test_numbers_of_an_action_are_named_and_features_that_are_left_out_are_told():
+    few, many = np.zeros((9, 3)), np.zeros((9, 33))
+    figure = pictures._panels(Episode(many, few, few, None, 0, few[:, 0], [], True), PONG)
+    (legend,) = (axes.get_legend() for axes in figure.axes if axes.get_legend())
+    assert [text.get_text() for text in legend.get_texts()] == ["number 0", "number 1", "number 2"]
+    assert "(the 33 numbers that it sees are too many to be shown)" in figure.texts[0].get_text()

@@ -168,7 +168,7 @@ def test_one_colour_per_agent_one_line_per_seed_one_label_per_reference():
     assert [text.get_text() for text in axes.texts] == ["random -11", "ceiling 11"]
     levels = [line.get_ydata()[0] for line in axes.lines if line.get_linewidth() == 1]
     assert sorted(levels) == [-11, 11]
-    assert axes.get_ylabel() == "points won" and axes.get_title("left") == "Pong in fog"
+    assert axes.get_ylabel() == "points won" and axes.get_title("left") == "Pong in fog\n"
     assert axes.get_title("right") == "dots: episodes, lines: running means"
 
 
@@ -198,8 +198,9 @@ def test_games_with_other_arguments_share_no_title_and_no_references():
     other = replace(GAME, title="Pong, other", kwargs={"fog": 3})
     for games in ((GAME, other), (other, GAME)):
         axes = draw([curve("a", game=games[0]), curve("b", game=games[1])]).axes[0]
-        assert axes.get_title("left") == "" and not axes.texts
-        assert axes.get_ylabel() == "points per episode"
+        titles = "; ".join(game.title for game in games)
+        assert axes.get_title("left") == f"2 games: {titles}\n" and not axes.texts
+        assert axes.get_ylabel() == "points per episode, of different games"
 
 
 def test_a_long_unit_takes_several_lines():
@@ -250,7 +251,7 @@ def test_three_seeds_become_their_median_and_quartiles():
     (band,) = axes.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert set(heights) == {0.75, 5.5, 100.75, 105.5}  # quartiles between two seeds, as numpy has them
-    assert axes.get_title("right") == "lines: median of seeds, bands: quartiles"
+    assert axes.get_title("right") == "lines with bands: median and quartiles of seeds"
     two = draw(seeds[:2]).axes[0]
     assert len(strong(two)) == 2 and not two.collections
 
@@ -284,7 +285,16 @@ def test_labels_of_close_references_keep_their_distance():
 
 def test_different_games_share_no_references():
     axes = draw([curve("a"), curve("b", game=Game("other", "y"))]).axes[0]
-    assert not axes.texts and axes.get_ylabel() == "points per episode"
+    assert not axes.texts and axes.get_ylabel() == "points per episode, of different games"
+    alone = draw([curve("a", game=None)]).axes[0]
+    assert alone.get_ylabel() == "points per episode" and alone.get_title("left") == ""
+
+
+def test_a_single_value_is_a_mark_and_what_was_reached_last_is_seen_whole():
+    figure = draw([replace(smooth((1000, 200.0)), game=GAME)])
+    (line, *_) = figure.axes[0].lines
+    assert line.get_marker() == "o" and figure.axes[0].get_xlim()[1] > 1010
+    assert figure.axes[0].get_legend() is None and len(figure.legends) == 1  # apart from the curves
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg", "SVG", "jpg"])

@@ -47,7 +47,7 @@ def page(agent):
 
 def test_nothing_comes_from_elsewhere_and_nothing_runs(page):
     assert {"script", "link", "iframe", "object"}.isdisjoint(page.tags)
-    assert len(page.sources) == page.tags.count("img") == 5
+    assert len(page.sources) == page.tags.count("img") == 6
     for source in page.sources:
         kind, data = re.fullmatch(r"data:(image/[a-z+]+);base64,(.+)", source).groups()
         begins = {"image/png": b"\x89PNG", "image/gif": b"GIF8", "image/svg+xml": b"<?xml"}[kind]

@@ -119,6 +119,10 @@ def test_all_pictures_show_it_letter_by_letter(seeds, tmp_path):
     assert f"title {SHOWN}" in written(save(_panels(episode, GAME), path))
 
 
+def test_a_run_is_named_in_a_line(seeds):
+    assert repr(seeds[1]) == f"Run({str(seeds[1].folder)!r}: {NAME}, seed 1, training)"
+
+
 def test_a_page_is_written_whatever_it_holds(tmp_path, monkeypatch, seeds):
     monkeypatch.setattr(reporting, "_page", lambda *_: EVIL)
     seeds = [run.end(runs.FINISHED) for run in seeds]

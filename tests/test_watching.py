@@ -11,8 +11,9 @@ from PIL import Image
 
 from rlrnn import catalogue, watching
 from rlrnn.activations import COLUMN_WIDTH, COLUMNS, LEAST_HEIGHT, MARGIN
-from rlrnn.errors import MissingExtraError, UserError
+from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
 from rlrnn.ppo import RecurrentPPO
+from rlrnn.showing import rgb
 from rlrnn.watching import watch
 
 
@@ -44,6 +45,28 @@ class Invisible(Painting):
         return None
 
 
+class Glass(Painting):
+    """Draws with transparency, small, and says no speed."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 0}  # noqa: RUF012
+
+    def render(self):
+        return np.dstack(
+            [np.zeros((9, 12, 3), np.uint8), np.full((9, 12), 0 if self.step_now else 255, np.uint8)]
+        )
+
+
+class Blind(Painting):
+    """Draws nothing: its constructor knows no render_mode."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+
+
+gym.register("test_watching/Glass-v0", entry_point=Glass)
+gym.register("test_watching/Blind-v0", entry_point=Blind)
 gym.register("test_watching/Painting-v0", entry_point=Painting)
 gym.register("test_watching/Invisible-v0", entry_point=Invisible)
 
@@ -79,16 +102,17 @@ def test_a_gif_moves_at_the_games_speed_with_fewer_pictures(tmp_path):
     size, pictures = read_gif(watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.gif"))
     assert size == (400, 24)
     # 30 steps per second are shown as every second picture; 30 steps last a second.
-    assert [brightness for brightness, _ in pictures] == list(range(0, 240, 16))
-    assert sum(length for _, length in pictures) == 1000
-    assert {length for _, length in pictures} <= {60, 70}
+    # What came of the last one is held for another.
+    assert [brightness for brightness, _ in pictures] == list(range(0, 241, 16))
+    assert sum(length for _, length in pictures) == 2000 and pictures[-1] == (240, 1000)
+    assert {length for _, length in pictures[:-1]} <= {60, 70}
 
 
 def test_a_long_game_is_thinned_at_the_same_speed(tmp_path, monkeypatch):
     monkeypatch.setattr(watching, "GIF_FRAMES", 5)
     _, pictures = read_gif(watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.gif"))
-    assert [brightness for brightness, _ in pictures] == [0, 64, 128, 192]
-    assert sum(length for _, length in pictures) == pytest.approx(1000 * 32 / 30, abs=10)
+    assert [brightness for brightness, _ in pictures] == [0, 64, 128, 192, 240]
+    assert sum(length for _, length in pictures) == 2000
 
 
 def test_a_gif_ends_in_time(tmp_path, monkeypatch):
@@ -103,7 +127,7 @@ def test_episodes_follow_each_other_and_repeat(tmp_path):
         for i, n in enumerate((1, 2, 2))
     )
     assert two == again != one
-    assert len(read_gif(tmp_path / "1.gif")[1]) == 30
+    assert len(read_gif(tmp_path / "1.gif")[1]) == 32
 
 
 def test_activations_stand_beside_the_same_film(tmp_path):
@@ -124,7 +148,9 @@ def test_activations_stand_beside_the_same_film(tmp_path):
             assert abs(int(picture[height // 2, 200, 0]) - brightness) <= 8  # of a palette of 64 colours
             columns = picture[:, 400 + MARGIN :: COLUMN_WIDTH]
             filled = (columns < 255).any(axis=(0, 2))
-            assert filled.tolist() == [column <= 2 * i for column in range(COLUMNS)]  # every second step
+            assert filled.tolist() == [
+                column <= min(2 * i, 29) for column in range(COLUMNS)
+            ]  # every second step
     again = watch(agent, game, tmp_path / "again.gif", activations=True)
     assert again.read_bytes() == both.read_bytes()
 
@@ -134,7 +160,7 @@ def test_an_mp4_shows_every_step(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     path = watch(Agent(), "test_watching/Painting-v0", tmp_path / "a.mp4")
     with imageio.get_reader(path) as film:
-        assert film.count_frames() == 30 and film.get_meta_data()["fps"] == 30
+        assert film.count_frames() == 30 + 30 and film.get_meta_data()["fps"] == 30
 
 
 def test_a_missing_extra_is_named_and_the_old_film_stays(tmp_path, monkeypatch):
@@ -154,9 +180,55 @@ def test_a_missing_extra_is_named_and_the_old_film_stays(tmp_path, monkeypatch):
         ("Painting", "a.avi", 1, r"a\.avi should end in \.gif or \.mp4"),
         ("Painting", "a.gif", 0, "episodes is 0; it must be at least 1"),
         ("Invisible", "a.gif", 1, "draws no pictures"),
+        ("Blind", "a.gif", 1, "Blind-v0 draws no pictures: its metadata name no render_mode rgb_array"),
     ],
 )
 def test_what_cannot_be_watched_is_refused(tmp_path, game, name, episodes, words):
     with pytest.raises(UserError, match=words):
         watch(Agent(), f"test_watching/{game}-v0", tmp_path / name, episodes)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_games_draw_is_brought_to_three_colours():
+    grey = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for given in (grey, grey[:, :, None], np.dstack([grey] * 3), np.dstack([grey] * 3).tolist()):
+        np.testing.assert_array_equal(rgb(given), np.dstack([grey] * 3))
+    seen = np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)  # the second one is transparent
+    assert rgb(seen).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+    for shape in ((3,), (2, 3, 2), (0, 4, 3), (1, 2, 3, 3)):
+        with pytest.raises(EnvironmentFault, match=r"draws a picture of shape .*: render\(\) should return"):
+            rgb(np.zeros(shape))
+
+
+def test_a_small_transparent_game_of_no_speed_is_enlarged_at_the_usual_one(tmp_path):
+    film = watch(Agent(), "test_watching/Glass-v0", tmp_path / "a.gif")
+    size, pictures = read_gif(film)
+    assert size == (33 * 12, 33 * 9) and sum(length for _, length in pictures) == 2000
+    assert [brightness for brightness, _ in pictures][:2] == [0, 255]  # 30 steps a second; white is white
+    assert film.points == (0.0,) and film._repr_html_().startswith(
+        '<img alt="a.gif" src="data:image/gif;base64,'
+    )
+
+
+def test_our_games_hand_out_the_picture_of_an_episodes_last_step():
+    env = catalogue.make_vec("t-maze-20", 2, seed=0, render_mode="rgb_array")
+    env.reset()
+    for _ in range(200):
+        before = env.get_images()
+        _, _, starts, infos = env.step(np.zeros(2, int))
+        if starts[0]:
+            break
+    assert starts[0] and infos[0]["terminal_picture"].shape == before[0].shape
+    assert (infos[0]["terminal_picture"] != env.get_images()[0]).any()
+    assert ("terminal_picture" in infos[1]) == starts[1]
+
+
+def test_the_grounds_colours_are_kept():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)  # many colours
+    pixels[10:] = [255, 255, 255]
+    image = Image.fromarray(pixels)
+    shown = np.asarray(
+        image.quantize(palette=watching._palette([image]), dither=Image.Dither.NONE).convert("RGB")
+    )
+    assert (shown[10:] == 255).all()

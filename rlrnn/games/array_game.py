@@ -94,8 +94,11 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         ended = terminated | truncated
         if not ended.any() or self.draws is None:
             return observations, rewards, terminated, truncated, {}
+        infos: dict[str, Any] = {"final_obs": observations, "_final_obs": ended}
+        if self.render_mode is not None:
+            last = tuple(self.draw(copy) if ended[copy] else None for copy in range(self.num_envs))
+            infos["final_info"] = {"terminal_picture": last, "_terminal_picture": ended}
         self._begin(np.flatnonzero(ended), self.draws)
-        infos = {"final_obs": observations, "_final_obs": ended}
         return self.observe(), rewards, terminated, truncated, infos
 
     def play(self, actions: Array) -> tuple[Array, Array, Array, Array]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
-
-import numpy as np
 
 from rlrnn.errors import UserError
 
@@ -32,10 +31,8 @@ def takes_plain(function: Callable[P, R]) -> Callable[P, R]:
 
 def plain(value: Any) -> Any:
     """The value with Python's own scalars for all others, within lists, tuples and dicts too."""
-    if value is None or isinstance(value, bool | str):
-        return str(value) if isinstance(value, np.str_) else value
-    if isinstance(value, np.bool_):
-        return bool(value)
+    if value is None or type(value) in (bool, str):
+        return value
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
@@ -44,8 +41,9 @@ def plain(value: Any) -> Any:
         return {key: plain(inner) for key, inner in value.items()}
     if type(value) in (list, tuple):
         return type(value)(plain(inner) for inner in value)
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        return plain(value[()])
+    numpy = sys.modules.get("numpy")  # which whoever only asks for help does not wait for
+    if numpy and isinstance(value, numpy.bool | numpy.str_ | numpy.ndarray) and value.ndim == 0:
+        return plain(value.item())
     return value
 
 

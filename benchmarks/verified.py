@@ -40,7 +40,11 @@ def main() -> None:
             keep(control(recipe, kind))
         path = ROOT / "agents" / f"{name}.toml"
         text = re.sub(r"\n*\[verified\].*", "", path.read_text(encoding="utf-8"), flags=re.DOTALL).rstrip()
-        lines = [f"{key} = {_toml(value)}" for key, value in to_mapping(claim(name)).items() if value not in ([], "")]
+        lines = [
+            f"{key} = {_toml(value)}"
+            for key, value in to_mapping(claim(name)).items()
+            if value not in ([], "")
+        ]
         path.write_text(text + "\n\n[verified]\n" + "\n".join(lines) + "\n", encoding="utf-8")
         print(f"{path.name}: {catalogue.agent(name).verified}")
 

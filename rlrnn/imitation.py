@@ -176,8 +176,8 @@ def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Obs
         raise UserError(f"the rewards of episode {number} are not finite numbers: record it anew.")
     if not batched:
         raise UserError(
-            f"the observations of episode {number} are not of {policy.observation_space} for each step: record "
-            "the agent's own game."
+            f"the observations of episode {number} are not of {policy.observation_space} for each step: "
+            "record the agent's own game."
         )
     return tensors
 

@@ -19,6 +19,7 @@ from statistics import median
 
 from rlrnn import catalogue, runs
 from rlrnn.evaluation import WIPED, WITH_MEMORY
+from rlrnn.facts import FINISHED
 from rlrnn.recipes import CONTROLS, Recipe, Verified, control, to_mapping
 from rlrnn.runs import Run
 from rlrnn.verifying import DIGITS
@@ -53,7 +54,7 @@ def keep(recipe: Recipe, weights: int = 0) -> None:
     """Keep the evidence of new runs of a recipe, if there are any, in place of the older."""
     found = seeds(ROOT / "runs" / recipe.name)
     for run in found:
-        if run.status != runs.FINISHED:
+        if run.status != FINISHED:
             raise SystemExit(f"{run.folder} is not finished but {run.status}: every seed counts.")
         if settings(run.recipe) != settings(recipe):
             raise SystemExit(f"{run.folder} was trained by another recipe than {recipe.name} is now.")

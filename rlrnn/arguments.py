@@ -172,6 +172,7 @@ def _count(text: str) -> int:
 
 
 def _at_least(text: str, least: int) -> int:
-    if not text.replace("_", "").isdigit() or int(text) < least:
+    number = int(text) if re.fullmatch("[0-9]{1,18}(_[0-9]{1,18})*", text) else -1
+    if number < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-    return int(text)
+    return number

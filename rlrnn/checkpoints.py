@@ -3,11 +3,13 @@
     runs/<agent>/seed<k>/checkpoints/<steps>.zip
 
 A checkpoint is an agent's file (``saving``) with more in it: random states, the games as they stand, and how
-long the logs were. Two are kept, so that one of them is whole whatever happens to the other.
+long the logs were. Two are kept, so that one of them is whole whatever happens to the other. Between two of
+them the newest state waits in memory, to be written when the training is stopped.
 """
 
 from __future__ import annotations
 
+import io
 import random
 import sys
 import time
@@ -22,17 +24,20 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
-from rlrnn import agent_file, saving
-from rlrnn.errors import FileFault
+from rlrnn import agent_file, learners, saving
+from rlrnn.errors import FileFault, UserError
 from rlrnn.evolution import Evolution
+from rlrnn.facts import is_count, is_number
+from rlrnn.files import sentence
 from rlrnn.learners import LEARNERS, Agent
-from rlrnn.logs import Log, rows_of
+from rlrnn.logs import Log
 from rlrnn.runs import EPISODES, PROGRESS
 
 FOLDER = "checkpoints"
 KEPT = 2
 SECONDS = 30.0  # between two checkpoints
 SHARE = 0.02  # of the time that writing them may take; longer pauses if need be
+SPOILED = ".damaged"  # is added to the name of one that cannot be read
 EXTRAS = "checkpoint"  # the setting under which the file holds what an agent alone does not need
 
 
@@ -61,28 +66,51 @@ class Checkpoint:
         return float(self.extras["seconds"])
 
     @property
+    def iterations(self) -> int:
+        """Rollouts until then, of a learner that counts them."""
+        data = self.agent.data
+        return self.steps // (int(data["n_envs"]) * int(data["n_steps"])) if "n_steps" in data else 0
+
+    @property
     def games(self) -> dict[str, Any] | None:
         """The games as they stood, if they could tell."""
         state: dict[str, Any] | None = self.extras["games"]
         return state
 
 
-def write(folder: Path, agent: Agent, logs: Iterable[Log], seconds: float) -> Path:
-    """Keep how a training stands between two rollouts; older checkpoints go."""
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint in memory."""
+
+    steps: int
+    content: bytes  # of the file
+
+
+def take(agent: Agent, logs: Iterable[Log], seconds: float) -> Snapshot:
+    """How a training stands between two rollouts, after so many seconds of it."""
     extras = {
         "random": _random_states(agent),
         "games": _games(agent),
         "episodes": [dict(episode) for episode in agent.ep_info_buffer or ()],
         "successes": list(agent.ep_success_buffer or ()),
         "pending": {name: dict(getattr(agent.logger, name)) for name in _PENDING},
-        "logs": {log.path.name: log.sync() for log in logs},
+        "logs": {log.path.name: log.rows for log in logs},
         "seconds": seconds,
     }
     data, states = agent_file.contents(agent)
-    path = folder / FOLDER / f"{agent.num_timesteps}.zip"
-    saving.write_agent(path, {**data, EXTRAS: extras}, states, kind=type(agent).__name__)
+    buffer = io.BytesIO()
+    saving.write_agent(buffer, {**data, EXTRAS: extras}, states, kind=type(agent).__name__)
+    return Snapshot(agent.num_timesteps, buffer.getvalue())
+
+
+def write(folder: Path, snapshot: Snapshot, logs: Iterable[Log]) -> Path:
+    """Bring a snapshot to the disk, after the rows of the logs that it counts; older checkpoints go."""
+    for log in logs:
+        log.sync()
+    path = folder / FOLDER / f"{snapshot.steps}.zip"
+    saving.write_whole(path, snapshot.content)
     for old in _paths(folder)[KEPT:]:
-        old.unlink()
+        old.unlink(missing_ok=True)
     return path
 
 
@@ -91,21 +119,37 @@ def any_in(folder: Path) -> bool:
     return bool(_paths(folder))
 
 
-def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint of a run that is whole, and a sentence on each newer one that is not."""
-    complaints: list[str] = []
+def latest(folder: Path) -> tuple[Checkpoint | None, dict[Path, str]]:
+    """The newest checkpoint of a run that is whole, and of each newer one a sentence why it is not."""
+    complaints: dict[Path, str] = {}
     for path in _paths(folder):
         try:
-            agent = saving.read_agent(path)
-            extras = agent.data.pop(EXTRAS, None)
-            rows = extras["logs"] if isinstance(extras, dict) and extras.keys() >= _FIELDS else None
-            if agent.missing or not _are_rows(rows):
-                raise FileFault(f"{path} is not a checkpoint, or lacks a part of it.")
-            _check_logs(folder, path, rows)
-            return Checkpoint(path, agent, extras), complaints
+            return read(path), complaints
         except FileFault as fault:
-            complaints.append(str(fault))
+            complaints[path] = str(fault)
     return None, complaints
+
+
+def read(file: saving.File) -> Checkpoint:
+    """The checkpoint in a file; one that is not whole is a ``FileFault``."""
+    agent = saving.read_agent(file)
+    extras, path = agent.data.pop(EXTRAS, None), Path(file) if isinstance(file, str | Path) else Path()
+    if agent.missing or agent.kind not in LEARNERS or not _are_extras(extras):
+        raise FileFault(f"{path} is not a checkpoint, or lacks a part of it.")
+    return Checkpoint(path, agent, extras)
+
+
+def set_aside(paths: Iterable[Path]) -> None:
+    """Keep what cannot be read by another name, where it counts as no checkpoint."""
+    for path in paths:
+        path.rename(path.with_name(path.name + SPOILED))
+
+
+def agent_of(checkpoint: Checkpoint, device: str) -> Agent:
+    """The agent alone, to be played with."""
+    learner = LEARNERS[checkpoint.agent.kind]
+    agent: Agent = agent_file.build(learner, checkpoint.agent, None, device, force_reset=True)
+    return agent
 
 
 def restore(checkpoint: Checkpoint, env: VecEnv, device: str) -> Agent:
@@ -120,6 +164,8 @@ def restore(checkpoint: Checkpoint, env: VecEnv, device: str) -> Agent:
         _set_random_states(agent, extras["random"])
         agent.ep_info_buffer = deque(extras["episodes"], maxlen=agent._stats_window_size)
         agent.ep_success_buffer = deque(extras["successes"], maxlen=agent._stats_window_size)
+    except UserError:
+        raise
     except Exception as error:  # what a whole zip holds may still be anything
         raise saving.corrupted(str(checkpoint.path), "agent.json", error) from error
     return agent
@@ -133,32 +179,58 @@ def go_on_logging(checkpoint: Checkpoint, agent: Agent) -> None:
 
 def discard(folder: Path) -> None:
     """Remove all checkpoints: their training is over."""
-    for path in _paths(folder):
-        path.unlink()
-    if (folder / FOLDER).is_dir() and not any((folder / FOLDER).iterdir()):
-        (folder / FOLDER).rmdir()
+    try:
+        for path in (*_paths(folder), *(folder / FOLDER).glob(f"*.zip{SPOILED}")):
+            path.unlink()
+        if (folder / FOLDER).is_dir() and not any((folder / FOLDER).iterdir()):
+            (folder / FOLDER).rmdir()
+    except OSError as error:  # the run is as good with them
+        print(f"rlrnn: checkpoints could not be removed: {sentence(error)}", file=sys.stderr)
 
 
 class Checkpoints(BaseCallback):
-    """Writes one from time to time, where a rollout is about to begin; ``seconds`` 0: every time."""
+    """Takes a snapshot from time to time, where a rollout is about to begin, and writes some of them.
+
+    ``seconds`` between two that are written; 0: every time. Where weights are no numbers any more, the last
+    snapshot of good ones stays.
+    """
 
     model: Agent
 
     def __init__(self, folder: Path, logs: Iterable[Log], began: float, seconds: float = SECONDS) -> None:
         super().__init__()
         self.folder, self.logs, self.began, self.seconds = folder, logs, began, seconds
-        self.last, self.cost = time.perf_counter(), 0.0
+        self.snapshot: Snapshot | None = None
+        self.taken = self.written = time.perf_counter()
+        self.taking = self.writing = 0.0  # seconds that the last one took
 
     def _on_rollout_start(self) -> None:
         now = time.perf_counter()
-        pause = max(self.seconds, self.cost / SHARE) if self.seconds > 0.0 else 0.0
-        if self.num_timesteps > 0 and now - self.last >= pause:
-            try:
-                write(self.folder, self.model, self.logs, now - self.began)
-            except FileFault as fault:  # the older ones are still there, and room may come
-                print(f"rlrnn: no checkpoint after {self.num_timesteps} steps: {fault}", file=sys.stderr)
-            self.last = time.perf_counter()
-            self.cost = self.last - now
+        pause = max(self.seconds, self.writing / SHARE) if self.seconds > 0.0 else 0.0
+        due = self.num_timesteps > 0 and now - self.written >= pause
+        if not (due or self.snapshot is None or now - self.taken >= self.taking / SHARE):
+            return
+        if learners.spoiled(self.model):
+            return
+        self.snapshot = take(self.model, self.logs, now - self.began)
+        self.taken = time.perf_counter()
+        self.taking = self.taken - now
+        if due:
+            self.write()
+            self.written = time.perf_counter()
+            self.writing = self.written - now
+
+    def write(self) -> str | None:
+        """Bring the newest snapshot to the disk; a sentence where that fails: older ones are still there."""
+        if self.snapshot is None:
+            return None
+        try:
+            write(self.folder, self.snapshot, self.logs)
+        except OSError as error:
+            told = f"no checkpoint after {self.snapshot.steps:,} steps: {sentence(error)}"
+            print(f"rlrnn: {told}", file=sys.stderr)
+            return told
+        return None
 
     def _on_step(self) -> bool:
         return True
@@ -208,14 +280,10 @@ def _set_random_states(agent: Agent, states: Mapping[str, Any]) -> None:
     random.setstate(states["python"])
 
 
-def _are_rows(rows: Any) -> TypeGuard[dict[str, int]]:
-    """The logs by name, never any other path, and how many rows each had."""
+def _are_extras(extras: Any) -> TypeGuard[dict[str, Any]]:
+    """All fields, and the logs by name, never any other path, with how many rows each had."""
+    if not (isinstance(extras, dict) and extras.keys() >= _FIELDS):
+        return False
+    rows, seconds = extras["logs"], extras["seconds"]
     named = isinstance(rows, dict) and rows.keys() == {EPISODES, PROGRESS}
-    return named and all(type(n) is int and n >= 0 for n in rows.values())
-
-
-def _check_logs(folder: Path, checkpoint: Path, rows: Mapping[str, int]) -> None:
-    """A log with fewer rows than it had has lost what it held."""
-    for name, kept in rows.items():
-        if len(rows_of(folder / name)) - 1 < kept:
-            raise FileFault(f"{checkpoint} cannot be used: {folder / name} has lost some of its {kept} rows.")
+    return named and all(map(is_count, rows.values())) and is_number(seconds)

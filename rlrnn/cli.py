@@ -53,10 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         system = system or isinstance(error, GameExit)
         return _fail(error, str(error), 1 if system else 2)
     except OSError as error:
-        about = f" ({error.filename})" if error.filename else ""
-        return _fail(
-            error, f"{error.strerror or error}{about}: make room, or choose another place with --out.", 1
-        )
+        from rlrnn.files import sentence
+
+        return _fail(error, sentence(error), 1)
 
 
 @contextmanager
@@ -117,6 +116,12 @@ def _train(arguments: Namespace) -> None:
     from rlrnn.training import resume, train
 
     if arguments.resume:
+        for name in ("settings", "steps", "seed", "seeds", "jobs", "out", "overwrite"):
+            if getattr(arguments, name):
+                option = "--set" if name == "settings" else f"--{name}"
+                raise UserError(
+                    f"--resume goes on with a run as it is: leave {option} away, or --resume for another run."
+                )
         begun = runs.read_run(arguments.agent).recipe.name
         if arguments.control and not begun.endswith(f"-{arguments.control}"):
             raise UserError(
@@ -236,7 +241,7 @@ def _watch(arguments: Namespace) -> None:
 
 
 def _inspect(arguments: Namespace) -> None:
-    from rlrnn import runs
+    from rlrnn.files import write_json
     from rlrnn.impulse import impulse_response
     from rlrnn.inspecting import profile
     from rlrnn.pictures import draw_activations, draw_profile
@@ -248,7 +253,7 @@ def _inspect(arguments: Namespace) -> None:
     tell(memory.summary())
     tell(f"Impulse response: {impulse_response(agent)}.")
     folder.mkdir(parents=True, exist_ok=True)
-    runs.write_json(folder / "memory.json", memory.to_json())
+    write_json(folder / "memory.json", memory.to_json())
     name = " ".join(given.resolve().parts[-2:]) if given.is_dir() else given.stem
     tell(draw_profile({name: memory}, folder / "memory.png"))
     tell(draw_activations(agent, game, folder / "activations.png", deterministic=deterministic))

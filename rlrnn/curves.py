@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from rlrnn import runs
 from rlrnn.catalogue import Game
 from rlrnn.errors import FileFault
-from rlrnn.recipes import to_toml
+from rlrnn.facts import decides
+from rlrnn.files import read_text
+from rlrnn.logs import read_episodes
 from rlrnn.runs import Run
 
 Array = NDArray[np.float64]
@@ -71,17 +74,41 @@ def on_common_steps(curves: Sequence[Curve]) -> tuple[Array, Array]:
 
 
 def read_curves(sources: Iterable[Run | Curve | str | Path]) -> list[Curve]:
-    """The learning curves of sources (see ``plotting.plot``), every run's once."""
-    found: dict[Any, Run | Curve] = {}
+    """The learning curves of sources (see ``plotting.plot``), every run's once.
+
+    Monitor files of one folder that are numbered (0.monitor.csv, 1.monitor.csv...) are the copies of one game
+    in one training. A folder that holds no run stands for its monitor files.
+    """
+    found: dict[Any, Run | Curve | list[Path]] = {}
     for source in sources:
-        if isinstance(source, str | Path) and Path(source).suffix in (".csv", ".npz"):
-            source = _read_file(Path(source))
-        if isinstance(source, Curve):
-            found[id(source)] = source
-        else:
-            found.update((run.folder.resolve(), run) for run in read_runs([source]))
+        for one in _meant(source):
+            if isinstance(one, Run):
+                found[one.folder.resolve()] = one
+            elif isinstance(one, Curve):
+                found[id(one)] = one
+            else:
+                copy = one.name.removesuffix(".monitor.csv").isdecimal()
+                files = found.setdefault(one.resolve().parent if copy else one.resolve(), [])
+                assert isinstance(files, list)
+                files += [one] * (one not in files)
     names = iter(agent_names([run for run in found.values() if isinstance(run, Run)]))
-    return [_read_run(one, next(names)) if isinstance(one, Run) else one for one in found.values()]
+    curves = []
+    for what in found.values():
+        if isinstance(what, Run):
+            curves.append(_read_run(what, next(names)))
+        else:
+            curves.append(what if isinstance(what, Curve) else _read_files(what))
+    return curves
+
+
+def _meant(source: Run | Curve | str | Path) -> Sequence[Run | Curve | Path]:
+    if isinstance(source, Run | Curve):
+        return [source]
+    path = Path(source)
+    if path.suffix in (".csv", ".npz"):
+        return [path]
+    monitors = sorted(path.glob("*monitor.csv")) if not (path / runs.VERSIONS).exists() else []
+    return monitors or read_runs([path])
 
 
 def read_runs(sources: Iterable[Run | str | Path]) -> list[Run]:
@@ -98,7 +125,7 @@ def agent_names(found: Sequence[Run]) -> list[str]:
 
     An agent is called by its recipe's name; those that share it, by their folders.
     """
-    plain = [to_toml(replace(run.recipe, description="", verified=None)) for run in found]
+    plain = [(run.recipe.name, repr(decides(run.recipe, run.game))) for run in found]
     agents = [(run.folder.resolve().parent, recipe) for run, recipe in zip(found, plain, strict=True)]
     first = {agent: found[agents.index(agent)] for agent in agents}
     names = {agent: run.recipe.name for agent, run in first.items()}
@@ -121,33 +148,56 @@ def _home(run: Run) -> Path:
 
 
 def _read_run(run: Run, name: str) -> Curve:
-    episodes = runs.read_episodes(run.folder / runs.EPISODES)
+    episodes = read_episodes(run.folder / runs.EPISODES)
     return Curve(name, episodes[:, 0], episodes[:, 1], game=run.game)
 
 
-def _read_file(path: Path) -> Curve:
-    if not path.exists():
-        raise FileFault(f"there is no file {path}; check the path.")
+def _read_files(paths: Sequence[Path]) -> Curve:
+    """One file of SB3's, or the monitor files of the copies of one training."""
     try:
-        if path.suffix == ".npz":
-            return _evaluations(path)
-        return _monitor(path) if path.name.endswith("monitor.csv") else _progress(path)
-    except (KeyError, ValueError, OSError, EOFError) as error:
+        for path in paths:
+            if not path.exists():
+                raise FileFault(f"there is no file {path}; check the path.")
+        if path.name.endswith("monitor.csv"):
+            curve = _monitors(paths)
+        else:
+            curve = _evaluations(path) if path.suffix == ".npz" else _progress(path)
+        if not (np.isfinite(curve.steps).all() and np.isfinite(curve.points).all()):
+            raise ValueError("not all of its numbers are finite")
+        if curve.steps.shape != curve.points.shape or (np.diff(curve.steps) < 0).any():
+            raise ValueError("its steps do not rise")
+        return curve
+    except FileFault:
+        raise
+    except Exception as error:  # a file from elsewhere may hold anything
         raise FileFault(
             f"{path} is not what SB3 writes into monitor.csv, progress.csv or evaluations.npz: {error}."
         ) from None
 
 
-def _monitor(path: Path) -> Curve:
-    """SB3's Monitor: a comment line, then reward r, length l and seconds t of every episode."""
-    table = _columns(path.read_text(encoding="utf-8").splitlines()[1:], "l", "r")
-    return Curve(_name(path), np.cumsum(table["l"]), table["r"])
+def _monitors(paths: Sequence[Path]) -> Curve:
+    """SB3's Monitor: a comment with the time of its start, then reward r, length l, time t of every episode.
+
+    The steps of a training are those of all its copies; episodes count in the order in which they ended.
+    """
+    ended, tables = [], []
+    for path in paths:
+        text = read_text(path)
+        first, *lines = text[: text.rfind("\n") + 1].splitlines()  # without a last line that was cut short
+        tables.append(_columns(lines, "l", "r", *(["t"] if len(paths) > 1 else [])))
+        if len(paths) > 1:
+            ended.append(float(json.loads(first.removeprefix("#"))["t_start"]) + tables[-1]["t"])
+    lengths, rewards = (np.concatenate([table[name] for table in tables]) for name in ("l", "r"))
+    if len(paths) == 1:
+        return Curve(_name(paths[0]), np.cumsum(lengths), rewards)
+    order = np.argsort(np.concatenate(ended), kind="stable")
+    return Curve(paths[0].resolve().parent.name, np.cumsum(lengths[order]), rewards[order])
 
 
 def _progress(path: Path) -> Curve:
     """SB3's CSV logger, from rlrnn, SB3 or sb3-contrib alike."""
     steps, points = "time/total_timesteps", "rollout/ep_rew_mean"
-    table = _columns(path.read_text(encoding="utf-8").splitlines(), steps, points)
+    table = _columns(read_text(path).splitlines(), steps, points)
     return Curve(_name(path), table[steps], table[points], smooth=True)
 
 

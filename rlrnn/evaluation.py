@@ -226,10 +226,16 @@ def copies_for(
 ) -> VecEnv:
     """Copies of a game for an agent of ours or SB3's to play, normalised as those it learned in.
 
-    Refused if it was made for other observations or actions.
+    Refused if it was made for other observations or actions, or if its weights are no numbers any more.
     """
+    from rlrnn.learners import spoiled
     from rlrnn.surroundings import as_in_training, warn_of_others
 
+    if (name := spoiled(agent)) is not None:
+        raise UserError(
+            f"the agent cannot play, as its learning broke down (not all numbers of {name} are finite): give "
+            "one that was saved before, or train it again with a smaller learning_rate."
+        )
     env = catalogue.make_vec(game, n_envs, seed, render_mode=render_mode)
     try:
         env = as_in_training(agent, env)

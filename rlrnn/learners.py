@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -120,6 +121,15 @@ def load(path: saving.File, device: str = "auto") -> Agent:
         raise UserError(f"{path} holds a {agent.kind}, not an agent: load it by that class.")
     learned: Agent = agent_file.build(LEARNERS[agent.kind], agent, None, device, force_reset=True)
     return learned
+
+
+def spoiled(agent: BaseAlgorithm) -> str | None:
+    """The name of a weight that is no number any more, if there is one."""
+    policy = agent.policy
+    for name, weights in policy.named_parameters():
+        if not torch.isfinite(weights).all():
+            return name
+    return next((name for name, values in policy.named_buffers() if torch.isnan(values).any()), None)
 
 
 def policy_name(observations: spaces.Space[Any]) -> str:

@@ -13,10 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from rlrnn import runs
 from rlrnn.catalogue import Game
 from rlrnn.curves import Curve, on_common_steps, read_curves
 from rlrnn.errors import UserError
+from rlrnn.files import replacing
 from rlrnn.runs import Run
 from rlrnn.showing import Picture
 from rlrnn.texts import printable
@@ -74,7 +74,7 @@ def save(figure: Figure, path: str | Path) -> Picture:
     for text in figure.findobj(Text):
         text.set(text=printable(text.get_text()), parse_math=False, usetex=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with runs.replacing(path) as part, matplotlib.rc_context({"svg.hashsalt": "rlrnn"}):
+    with replacing(path) as part, matplotlib.rc_context({"svg.hashsalt": "rlrnn"}):
         figure.savefig(part, metadata=dates.get(suffix))
     return Picture(path)
 

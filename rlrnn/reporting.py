@@ -10,18 +10,20 @@ from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rlrnn import comparing, runs, statistics
+from rlrnn import comparing, statistics
 from rlrnn.catalogue import Game
 from rlrnn.comparing import Comparison, Row
 from rlrnn.curves import read_runs
 from rlrnn.drawing import draw_network
 from rlrnn.errors import UserError
 from rlrnn.evaluation import EVALUATION_SEED, RANDOM, WIPED, WITH_MEMORY
+from rlrnn.facts import FINISHED
+from rlrnn.files import replacing
 from rlrnn.inspecting import Profile, profile
 from rlrnn.pictures import draw_activations, draw_profile
 from rlrnn.plotting import plot
 from rlrnn.recipes import to_toml
-from rlrnn.runs import FINISHED, Run
+from rlrnn.runs import Run
 from rlrnn.showing import embedded
 from rlrnn.texts import printable
 from rlrnn.watching import draws, watch
@@ -74,7 +76,7 @@ def report(source: str | Path | Sequence[Run], path: str | Path = "report.html")
         raise UserError(f"a report is on one agent, not on {', '.join(sorted(names))}: see rlrnn compare.")
     page = _page(judged, comparison)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with runs.replacing(path) as part:
+    with replacing(path) as part:
         part.write_text(printable(page), encoding="utf-8")
     return path
 

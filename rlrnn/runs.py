@@ -13,29 +13,29 @@ runs/<agent>/seed<k>/
 
 from __future__ import annotations
 
-import csv
 import errno
+import glob
 import itertools
-import json
 import os
 import platform
 import re
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rlrnn import catalogue
 from rlrnn.catalogue import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import Score
+from rlrnn.facts import FINISHED, FORMAT, TRAINING, read_facts, read_scores
+from rlrnn.files import sentence, write_json
 from rlrnn.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
 from rlrnn.texts import is_name
 
@@ -45,11 +45,9 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from rlrnn.learners import Agent
 
-FORMAT = 1  # of a run folder; raised when an older rlrnn could misread a newer one
-VERSIONS, SCORE, AGENT = "versions.json", "score.json", "agent.zip"
+RECIPE, GAME, VERSIONS, SCORE, AGENT = "recipe.toml", "game.toml", "versions.json", "score.json", "agent.zip"
 EPISODES, PROGRESS, CURVE = "episodes.csv", "progress.csv", "curve.png"
 EPISODE_FIELDS = ("step", "points", "length")  # step of the training at which the episode ended
-TRAINING, INTERRUPTED, TRAINED, FINISHED = "training", "interrupted", "trained", "finished"
 
 
 @dataclass(frozen=True)
@@ -68,25 +66,34 @@ class Run:
     @property
     def game(self) -> Game:
         """The game as the agent played it."""
-        own = self.folder / "game.toml"
+        own = self.folder / GAME
         return catalogue.game_of(replace(self.recipe, game=str(own)) if own.exists() else self.recipe)
 
     def agent(self, device: str = "cpu") -> Agent:
-        """The trained agent."""
-        from rlrnn import learners
+        """The agent as it was saved; of a training that goes on, or was killed, its last checkpoint's."""
+        from rlrnn import checkpoints, learners
 
-        path = self._file(AGENT, "its training was broken off before the agent was saved: train it again")
-        return learners.load(path, device)
+        path = self.folder / AGENT
+        last = None if path.exists() and self.status != TRAINING else checkpoints.latest(self.folder)[0]
+        if last is not None:
+            how = "is being trained" if is_held(self.folder) else "was broken off"
+            print(
+                f"rlrnn: {self.folder} {how}: this is its agent after {last.steps:,} steps.", file=sys.stderr
+            )
+            return checkpoints.agent_of(last, device)
+        if is_held(self.folder):
+            remedy = f"it is being trained: its first checkpoint comes after {checkpoints.SECONDS:.0f} s"
+        else:
+            remedy = f"its training was broken off: to go on, rlrnn train --resume {self.folder}"
+        return learners.load(self._file(AGENT, remedy), device)
 
     def scores(self) -> dict[str, Score]:
         """The evaluation: with memory, with the memory wiped, and a random player."""
-        path = self._file(
-            SCORE, f"judge the agent with: rlrnn evaluate {self.folder} --out {self.folder / SCORE}"
+        return read_scores(
+            self._file(
+                SCORE, f"judge the agent with: rlrnn evaluate {self.folder} --out {self.folder / SCORE}"
+            )
         )
-        try:
-            return {name: Score.from_json(score) for name, score in read_json(path)["scores"].items()}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise FileFault(f"{path} is not a score file of rlrnn ({error!r} is amiss in it).") from None
 
     def end(self, status: str, **facts: Any) -> Run:
         """Note how the training ended."""
@@ -101,6 +108,14 @@ class Run:
         return path
 
 
+def place(folder: str | Path) -> Path:
+    """Where a run goes: in the place of a link, what it points to."""
+    folder = Path(folder)
+    if folder.resolve() == Path.cwd():
+        raise FileFault(f"{folder} is the folder that you are in: give --out a folder that a run may make.")
+    return folder.resolve() if folder.is_symlink() else folder
+
+
 def open_run(
     folder: str | Path,
     recipe: Recipe,
@@ -110,7 +125,7 @@ def open_run(
     device: str = "cpu",
 ) -> Run:
     """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
-    folder = Path(folder)
+    folder = place(folder)
     facts = {"format": FORMAT, "command": command, **versions(recipe.network, device)}
     aside = None
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -123,45 +138,82 @@ def open_run(
             )
         names = (folder.with_name(f"old{n}-{folder.name}") for n in itertools.count(1))
         aside = next(path for path in names if not path.exists())
-        with held(folder):
-            folder.rename(aside)
-    if aside is not None:
         facts["replaces"] = aside.name
     run = Run(folder, recipe, seed, TRAINING, facts)
     try:
-        _make(run)
+        _make(run, aside)
+    except FileFault:
+        raise
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and folder.is_dir():
+        begun = error.errno in (errno.ENOTEMPTY, errno.EEXIST) and folder.is_dir()
+        if begun or (error.errno == errno.ENOENT and folder.parent.is_dir()):
             raise FileFault(
                 f"another process has just begun the run {folder}: choose another --seed."
             ) from None
         error.filename = str(folder)
         raise
+    if (folder / GAME).exists():
+        run = replace(run, recipe=replace(recipe, game=str(folder / GAME)))
     return run
 
 
-def _make(run: Run) -> None:
+def _make(run: Run, aside: Path | None) -> None:
     """All of it or nothing: a process killed in between leaves no half of a run."""
     folder = run.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parts:
-        made = Path(parts, folder.name)
-        made.mkdir()
-        (made / "recipe.toml").write_text(to_toml(run.recipe), encoding="utf-8")
-        if run.recipe.game.endswith(".toml"):
-            (made / "game.toml").write_text(to_toml(catalogue.game(run.recipe.game)), encoding="utf-8")
-        replace(run, folder=made).end(TRAINING)
-        made.rename(folder)
+    _clear_beside(folder)
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    part.mkdir()
+    try:
+        with held(part):
+            recipe = run.recipe
+            if recipe.game.endswith(".toml"):  # the game travels along, and the recipe names it there
+                (part / GAME).write_text(to_toml(catalogue.game(recipe.game)), encoding="utf-8")
+                recipe = replace(recipe, game=GAME)
+            (part / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+            replace(run, folder=part).end(TRAINING)
+            if aside is not None:
+                with held(folder):
+                    folder.rename(aside)
+            try:
+                part.rename(folder)
+            except OSError:
+                if aside is not None:
+                    aside.rename(folder)
+                raise
+    except BaseException:
+        _remove_part(part)
+        raise
+
+
+def _clear_beside(folder: Path) -> None:
+    """Remove what a process that was killed while it made this run left beside it."""
+    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        if re.fullmatch(r"\.[0-9a-f]{8}", part.name.removeprefix(f".{folder.name}")) and not is_held(part):
+            _remove_part(part)
+
+
+def _remove_part(part: Path) -> None:
+    """A folder of a run that was being made, and nothing else than a run's first files in it."""
+    with suppress(OSError):
+        for name in (RECIPE, GAME, VERSIONS, f".{Path(VERSIONS).stem}.part{Path(VERSIONS).suffix}"):
+            (part / name).unlink(missing_ok=True)
+        part.rmdir()
 
 
 def finish(run: Run, **facts: Any) -> Run:
-    """Mark a run as finished and drop the older one that it replaces."""
+    """Drop the older run that a run replaces, and mark this one as finished."""
     facts = {**run.facts, **facts}
     replaced = facts.pop("replaces", None)
-    run = replace(run, facts=facts).end(FINISHED)
-    if replaced is not None:
-        shutil.rmtree(run.folder.with_name(replaced))
-    return run
+    # Only what ``open_run`` moved aside: a name in a file may be anybody's, and must not be the run's own.
+    if replaced and re.fullmatch(rf"old\d+-{re.escape(run.folder.name)}", replaced):
+        older = run.folder.with_name(replaced)
+        try:
+            if older.exists():  # else it was removed by hand
+                shutil.rmtree(older)
+        except OSError as error:
+            print(f"rlrnn: the older run {older} could not be removed: {sentence(error)}", file=sys.stderr)
+    return replace(run, facts=facts).end(FINISHED)
 
 
 @contextmanager
@@ -184,8 +236,18 @@ def held(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether some process trains in a run's folder, where the system knows such locks."""
+    try:
+        with held(folder):
+            return False
+    except FileFault:
+        return True
+
+
 def tidy(folder: Path) -> None:
     """Remove what a process that was killed left half written."""
+    _clear_beside(folder)
     for part in (*folder.glob(".*.part*"), *folder.glob("*/.*.part")):
         part.unlink()
 
@@ -196,22 +258,10 @@ def read_run(folder: str | Path) -> Run:
     if len(found) > 1:
         raise UserError(f"{folder} holds {len(found)} runs; give one of {', '.join(map(str, found))}.")
     folder = found[0]
-    facts = read_json(folder / VERSIONS)
-    told = isinstance(facts, dict) and {"format", "seed", "status"} <= facts.keys()
-    if not (told and isinstance(facts["format"], int)):
-        raise FileFault(f"{folder / VERSIONS} is damaged: it should tell format, seed and status.")
-    if not is_name(facts.get("replaces", "old")):  # a folder beside it, which is removed in the end
-        raise FileFault(
-            f"{folder / VERSIONS} is damaged: replaces is {facts['replaces']!r}, which is no folder's name."
-        )
-    if facts["format"] > FORMAT:
-        raise FileFault(
-            f"the run {folder} was written by rlrnn {facts.get('rlrnn')} (format {facts['format']}), but "
-            f"this version reads up to format {FORMAT}: pip install --upgrade rlrnn."
-        )
-    if not (folder / "recipe.toml").exists():
-        raise FileFault(f"the run {folder} is incomplete: it holds no recipe.toml.")
-    return Run(folder, read_recipe(folder / "recipe.toml"), facts.pop("seed"), facts.pop("status"), facts)
+    facts = read_facts(folder / VERSIONS)
+    if not (folder / RECIPE).exists():
+        raise FileFault(f"the run {folder} is incomplete: it holds no {RECIPE}.")
+    return Run(folder, read_recipe(folder / RECIPE), facts.pop("seed"), facts.pop("status"), facts)
 
 
 def write_scores(path: Path, scores: Mapping[str, Score]) -> None:
@@ -233,59 +283,6 @@ def find_runs(folder: str | Path) -> list[Path]:
     if not found:
         raise FileFault(f"{folder} is not a run folder: it holds no {VERSIONS}; give runs/<agent>/seed<k>.")
     return found
-
-
-def read_episodes(path: Path) -> NDArray[np.float64]:
-    """episodes.csv as [episodes, 3]: step at its end, points, length. A last line cut short is left out."""
-    if not path.exists():
-        raise FileFault(f"there is no {path}; the run is incomplete.")
-    text = path.read_text(encoding="utf-8")
-    rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))[1:]
-    episodes = []
-    for number, row in enumerate(rows, 2):
-        try:
-            step, points, length = map(float, row)
-            episodes.append((step, points, length))
-        except ValueError:
-            raise FileFault(
-                f"{path} is damaged: line {number} is {','.join(row)!r}, but should be step,points,length."
-            ) from None
-    return np.array(episodes, dtype=np.float64).reshape(-1, 3)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write to; it takes its place when the block ends well, else it goes."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        if error.errno is not None:
-            error.filename = str(path)  # a full disk names none, other failures the part
-        raise
-    finally:
-        with suppress(OSError):
-            part.unlink()
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON at once or not at all, lists of numbers on one line each."""
-    text = re.sub(r"\[\n[^]{[]*\]", lambda found: " ".join(found[0].split()), json.dumps(data, indent=1))
-    with replacing(path) as part:
-        part.write_text(text + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """The data in a JSON file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileFault(f"there is no {path}.") from None
-    except ValueError as error:
-        raise FileFault(f"{path} is damaged: {error}.") from None
 
 
 def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:

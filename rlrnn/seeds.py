@@ -6,15 +6,18 @@ result of a seed does not depend on how many run beside it.
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,10 +26,14 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rlrnn import runs
-from rlrnn.errors import UserError, sentences, show_traceback
+from rlrnn import catalogue, runs
+from rlrnn.errors import FileFault, UserError, sentences, show_traceback
+from rlrnn.facts import FINISHED, decides, difference
+from rlrnn.files import sentence
+from rlrnn.progress import Pace, points
 from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
+from rlrnn.stopping import undisturbed
 from rlrnn.texts import terminal
 
 PAUSE = 0.5  # seconds between two messages of a run, and between two looks of a stopped parent
@@ -64,22 +71,22 @@ class Outcome:
 def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
     """Train the seeds, ``jobs`` at a time: finished ones are skipped, broken-off ones gone on with.
 
-    Ctrl-C stops all of them, each with its agent saved, before it is raised here.
+    Those must be of the task's recipe. Ctrl-C stops all, each with its agent saved, before it is raised here.
     """
     if jobs < 1:
         raise UserError(f"jobs is {jobs}; it must be at least 1.")
     outcome, waiting = Outcome(), []
     for task in tasks:
-        run = _run_in(task.folder)
-        if run is not None and run.status == runs.FINISHED and not task.overwrite:
+        run = None if task.overwrite else _run_in(task)
+        if run is not None and run.status == FINISHED:
             outcome.skipped.append(task.seed)
         else:
             waiting.append(task)
     threads = max(1, cores() // min(jobs, max(1, len(waiting))))
-    display = Display(tasks, progress)
+    display = Display(tasks, outcome.skipped, progress)
     with display.bar if display.terminal else nullcontext():
         _work([replace(task, threads=threads) for task in waiting], jobs, outcome, display)
-    finished = (_run_in(task.folder) for task in tasks if task.seed not in outcome.failed)
+    finished = (_run_in(task) for task in tasks if task.seed not in outcome.failed)
     outcome.finished = [run for run in finished if run is not None]
     return outcome
 
@@ -89,8 +96,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run_in(folder: Path) -> Run | None:
-    return runs.read_run(folder) if (folder / runs.VERSIONS).exists() else None
+def _run_in(task: Task) -> Run | None:
+    """The run in a task's folder, if there is one; one of another recipe is refused."""
+    if not (task.folder / runs.VERSIONS).exists():
+        return None
+    run = runs.read_run(task.folder)
+    there = {"seed": run.seed, **decides(run.recipe, run.game)}
+    asked = {"seed": task.seed, **decides(task.recipe, catalogue.game_of(task.recipe))}
+    if (what := difference(there, asked)) is not None:
+        raise FileFault(
+            f"{task.folder} holds a run of another recipe ({what}): choose another folder with --out, or say "
+            "--overwrite."
+        )
+    return run
 
 
 def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: Display) -> None:
@@ -118,16 +136,20 @@ def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: Display) ->
                 else:
                     display.show(task, *what)
     except KeyboardInterrupt as stop:
-        stop.add_note(_stop(running))
+        seeds = ", ".join(str(task.seed) for task, _ in running.values())
+        with undisturbed(f"Stopping: saving the agents of seeds {seeds}." if seeds else None):
+            stop.add_note(_stop(running))
         raise
 
 
 def _stop(running: dict[Connection, tuple[Task, BaseProcess]]) -> str:
     """Ask all to stop, wait until they have saved what there is, and tell what they said."""
     told = []
+    for pipe in running:
+        with suppress(OSError):
+            pipe.send("stop")
     for pipe, (task, process) in running.items():
         try:
-            pipe.send("stop")
             while True:
                 kind, *what = pipe.recv()
                 if kind == "failed":
@@ -146,65 +168,100 @@ def _start(task: Task) -> tuple[Connection, tuple[Task, BaseProcess]]:
     context = multiprocessing.get_context("spawn")  # forking a process with threads is asking for trouble
     ours, theirs = context.Pipe()
     process = context.Process(target=_child, args=(task, theirs), daemon=True)
-    process.start()
+    with _interrupts_blocked():
+        process.start()
     theirs.close()  # so that its end is seen here
     return ours, (task, process)
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started within is deaf to Ctrl-C until it says otherwise; here it waits."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which else, the first time, unblocks it again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _child(task: Task, pipe: Connection) -> None:
     """What the process of a seed does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    told_to_stop = threading.Event()
+
+    def interrupted(*_: Any) -> None:  # Ctrl-C is for the parent, which says when to stop
+        if told_to_stop.is_set():
+            raise KeyboardInterrupt
+
+    def listen() -> None:
+        with suppress(EOFError, OSError):  # the parent is gone
+            pipe.recv()
+        told_to_stop.set()
+        _thread.interrupt_main()
+
+    try:
+        signal.signal(signal.SIGINT, interrupted)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        threading.Thread(target=listen, daemon=True).start()
+        _train(task, Messenger(pipe, task.recipe.steps))
+    except BaseException as error:
+        with undisturbed(None):
+            show_traceback(error)
+            said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
+            if isinstance(error, OSError):
+                said = sentence(error)
+            elif not isinstance(error, UserError | KeyboardInterrupt):
+                said = f"{type(error).__name__}: {error}"
+            with suppress(OSError):  # the parent is gone
+                pipe.send(("failed", " ".join([said, *sentences(error)])))
+            sys.exit(1)
+
+
+def _train(task: Task, messenger: Messenger) -> None:
     import torch
 
     from rlrnn import training
     from rlrnn.imports import import_module
 
     torch.set_num_threads(task.threads)
-    try:
-        for module in task.imports:
-            import_module(module)
-        how: dict[str, Any] = {"device": task.device, "progress": False, "callback": Messenger(pipe)}
-        if task.overwrite or _run_in(task.folder) is None:
-            start = partial(training.train, task.recipe, task.seed, task.folder)
-            start(overwrite=task.overwrite, command=task.command, **how)
-        else:
-            training.resume(task.folder, **how)
-    except BaseException as error:
-        said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
-        if not isinstance(error, UserError | OSError | KeyboardInterrupt):
-            said = f"{type(error).__name__}: {error}"
-        show_traceback(error)
-        pipe.send(("failed", " ".join([said, *sentences(error)])))
-        sys.exit(1)
+    for module in task.imports:
+        import_module(module)
+    how: dict[str, Any] = {"device": task.device, "progress": False, "callback": messenger}
+    if task.overwrite or not (task.folder / runs.VERSIONS).exists():
+        start = partial(training.train, task.recipe, task.seed, task.folder)
+        start(overwrite=task.overwrite, command=task.command, **how)
+    else:
+        training.resume(task.folder, **how)
 
 
 class Messenger(BaseCallback):
-    """Tells the parent how far a training is, and hears when it shall stop."""
+    """Tells the parent how far a training is."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Connection, steps: int) -> None:
         super().__init__()
-        self.pipe, self.told = pipe, 0.0
+        self.pipe, self.pace, self.told = pipe, Pace(steps), 0.0
+
+    def _on_rollout_start(self) -> None:
+        self.pace.rollout(self.num_timesteps)
 
     def _on_step(self) -> bool:
         now = time.monotonic()
         if now - self.told >= PAUSE:
             self.told = now
-            recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-            points = sum(recent) / len(recent) if recent else None
-            try:
-                self.pipe.send(("at", self.num_timesteps, points))
-                stop = self.pipe.poll()
-            except OSError:  # the parent is gone
-                stop = True
-            if stop:
-                raise KeyboardInterrupt
+            words = ", ".join(filter(None, (points(self.model), self.pace.words(self.num_timesteps))))
+            with suppress(OSError):  # the parent is gone, as the thread that listens hears
+                self.pipe.send(("at", self.num_timesteps, words))
         return True
 
 
 class Display:
     """A bar for every seed on a terminal; elsewhere a line for all of them from time to time."""
 
-    def __init__(self, tasks: Sequence[Task], progress: bool) -> None:
+    def __init__(self, tasks: Sequence[Task], skipped: Sequence[int], progress: bool) -> None:
         console = terminal(stderr=True, quiet=not progress)
         self.terminal = console.is_terminal
         columns = [TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[state]")]
@@ -213,8 +270,7 @@ class Display:
         self.states: dict[int, str] = {}
         self.spoken = time.monotonic()
         for task in tasks:
-            run = _run_in(task.folder)
-            done = run is not None and run.status == runs.FINISHED and not task.overwrite
+            done = task.seed in skipped
             state = "finished before" if done else "waiting"
             total = task.recipe.steps
             self.rows[task.seed] = self.bar.add_task(
@@ -226,10 +282,9 @@ class Display:
         """A run's process is being started."""
         self._state(task.seed, "starting", None)
 
-    def show(self, task: Task, steps: int, points: float | None) -> None:
+    def show(self, task: Task, steps: int, words: str) -> None:
         """A run is so far."""
-        won = "no episode yet" if points is None else f"{points:.2f} points"
-        self._state(task.seed, f"{steps:,} of {task.recipe.steps:,} steps, {won}", steps)
+        self._state(task.seed, f"{steps:,} of {task.recipe.steps:,} steps, {words}", steps)
 
     def ended(self, task: Task, well: bool) -> None:
         """A run is over."""

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import io
+import shlex
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 
-import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from rlrnn import catalogue, checkpoints, learners, runs
-from rlrnn.checkpoints import Checkpoint
-from rlrnn.curves import WINDOW, running_mean
-from rlrnn.errors import FileFault, UserError
+from rlrnn.checkpoints import Checkpoint, Checkpoints
+from rlrnn.curves import WINDOW, read_curves, running_mean
+from rlrnn.errors import FileFault, UserError, sentences
 from rlrnn.evaluation import judge
+from rlrnn.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
+from rlrnn.files import sentence
 from rlrnn.judging import Judging
 from rlrnn.learners import FIRST_SEED, Agent
-from rlrnn.logs import EpisodeLog, ProgressLog
+from rlrnn.logs import EpisodeLog, ProgressLog, check_log, read_episodes
 from rlrnn.plotting import plot
+from rlrnn.progress import Display
 from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
 from rlrnn.settings import check_seed, takes_plain
+from rlrnn.stopping import undisturbed
 from rlrnn.texts import terminal
 
 
@@ -55,7 +57,7 @@ def train(
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
     check_seed(seed)
-    folder = Path("runs", recipe.name, f"seed{seed}") if out is None else Path(out)
+    folder = runs.place(Path("runs", recipe.name, f"seed{seed}") if out is None else out)
     game = catalogue.game_of(recipe)
     with closing(learners.games(recipe, game, seed)) as env:
         agent = learners.learner(recipe, env, seed, device)
@@ -86,17 +88,22 @@ def resume(
     than the run began with.
     """
     run = runs.read_run(folder)
-    if run.status == runs.FINISHED:
+    if run.status == FINISHED:
         raise UserError(
             f"the run {run.folder} is finished: train longer by a new run with --steps and --out."
         )
     with runs.held(run.folder):
         runs.tidy(run.folder)
-        if run.status == runs.TRAINED:
-            return finish(run.agent(device), run, progress)
+        if run.status == TRAINED and (run.folder / runs.AGENT).exists():
+            return finish(learners.load(run.folder / runs.AGENT, device), run, progress)
         checkpoint, complaints = checkpoints.latest(run.folder)
-        for sentence in (*complaints, *_differences(run, device)):
-            _say(sentence)
+        for told in (*complaints.values(), *_differences(run, device)):
+            _say(told)
+        if checkpoint is None:
+            _refuse_to_begin_again(run)
+        else:
+            checkpoints.set_aside(complaints)
+            run = _set_logs_aside(run, checkpoint)
         with closing(learners.games(run.recipe, run.game, run.seed)) as env:
             if checkpoint is None:
                 agent = learners.learner(run.recipe, env, run.seed, device)
@@ -108,19 +115,50 @@ def resume(
                     _say("This game cannot be saved: all copies begin fresh episodes.")
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
             learners.share(agent, run.game, workers, imports)
-            run = run.end(runs.TRAINING)
+            run = run.end(TRAINING)
             run = learn(agent, run, checkpoint, callback, progress=progress, pause=checkpoint_seconds)
             return finish(agent, run, progress)
 
 
+def _refuse_to_begin_again(run: Run) -> None:
+    """Nothing that was trained is written over: neither an agent, nor checkpoints that others may read."""
+    agent = (run.folder / runs.AGENT).exists() and run.facts.get("steps", 0) > 0
+    if agent or checkpoints.any_in(run.folder):
+        there = f"an agent of {run.facts['steps']:,} steps" if agent else "checkpoints that cannot be read"
+        again = ["rlrnn", "train", run.folder / runs.RECIPE, "--seed", run.seed, "--out", run.folder]
+        raise FileFault(
+            f"the run {run.folder} holds no checkpoint to go on from, but {there}, which would be lost: to "
+            f"begin again, {shlex.join(map(str, again))} --overwrite keeps it until the new run is finished."
+        )
+
+
+def _set_logs_aside(run: Run, checkpoint: Checkpoint) -> Run:
+    """A log without the rows that a checkpoint counts is kept by another name, and begins anew."""
+    for name, rows in checkpoint.rows.items():
+        path = run.folder / name
+        try:
+            check_log(path, rows, checkpoint.steps)
+        except FileFault as fault:
+            aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+            if path.exists():
+                path.replace(aside)
+            _say(f"{fault} It begins anew at step {checkpoint.steps:,}; what is left of it lies in {aside}.")
+            run = run.end(run.status, lost=sorted({name, *run.facts.get("lost", ())}))
+            checkpoint.rows[name] = 0
+    return run
+
+
 def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
-    """Judge a trained agent and mark its run as finished."""
+    """Judge a trained agent, draw its curve, and mark its run as finished when all else is done."""
     how = run.recipe.evaluation
     try:
         with Judging(run.recipe.name) if progress else nullcontext() as told:
             scores = judge(agent, run.game, how.episodes, how.deterministic, progress=told)
         runs.write_scores(run.folder / runs.SCORE, scores)
-        return runs.finish(run, best_training=best_training(run.folder))
+        best = None if runs.EPISODES in run.facts.get("lost", ()) else best_training(run.folder)
+        draw_curve(run)
+        checkpoints.discard(run.folder)
+        return runs.finish(run, best_training=best)
     except BaseException as reason:
         reason.add_note(
             f"The trained agent lies in {run.folder}; to judge it: rlrnn train --resume {run.folder}."
@@ -128,12 +166,27 @@ def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
         raise
 
 
+def draw_curve(run: Run) -> None:
+    """Draw a run's learning curve into its folder; a log that tells of none is named."""
+    try:
+        curves = read_curves([run])
+    except FileFault as fault:
+        _say(f"{str(fault).removesuffix('.')}: the run has no curve.")
+        return
+    plot(curves, run.folder / runs.CURVE)
+
+
 def best_training(folder: Path) -> float | None:
     """The best mean of 100 training episodes in a row, as they were played; None if there were fewer.
 
-    Beside published maxima over a training; a score is the final agent's (see ``evaluation``).
+    Beside published maxima over a training; a score is the final agent's (see ``evaluation``). A log that
+    cannot be read tells of none.
     """
-    means = running_mean(runs.read_episodes(folder / runs.EPISODES)[:, 1], WINDOW)[WINDOW - 1 :]
+    try:
+        points = read_episodes(folder / runs.EPISODES)[:, 1]
+    except FileFault:
+        return None
+    means = running_mean(points, WINDOW)[WINDOW - 1 :]
     return round(float(means.max()), 4) if len(means) else None
 
 
@@ -148,15 +201,17 @@ def learn(
 ) -> Run:
     """Let the agent learn, from a checkpoint if there is one, while its run is written."""
     kept, spent = ({}, 0.0) if checkpoint is None else (checkpoint.rows, checkpoint.seconds)
-    episodes = EpisodeLog(run.folder / runs.EPISODES, kept.get(runs.EPISODES))
-    updates = ProgressLog(run.folder / runs.PROGRESS, kept.get(runs.PROGRESS))
+    iterations = 0 if checkpoint is None else checkpoint.iterations
+    episodes = EpisodeLog(run.folder / runs.EPISODES, kept.get(runs.EPISODES, 0))
+    updates = ProgressLog(run.folder / runs.PROGRESS, kept.get(runs.PROGRESS, 0), iterations)
     logs = episodes, updates
     agent.set_logger(Logger(None, [updates]))
     if checkpoint is not None:
         checkpoints.go_on_logging(checkpoint, agent)
     began, steps = time.perf_counter() - spent, run.recipe.steps
     display = Display(steps)
-    watchers: list[BaseCallback] = [episodes, checkpoints.Checkpoints(run.folder, logs, began, pause)]
+    saved = Checkpoints(run.folder, logs, began, pause)
+    watchers: list[BaseCallback] = [episodes, Clock(spent), saved]
     watchers += [display] * progress + ([] if callback is None else [callback])
     try:
         agent.learn(
@@ -166,115 +221,83 @@ def learn(
             **learners.budgets(run.recipe, spent),
         )
         agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
+        if (name := learners.spoiled(agent)) is not None:
+            raise UserError(
+                f"learning broke down in its last update (not all numbers of {name} are finite): try a "
+                "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
+            )
     except BaseException as reason:
-        reason.add_note(rescue(agent, run, began))
+        with undisturbed(f"Stopping: saving the agent to {run.folder}." if progress else None):
+            reason.add_note(rescue(agent, run, saved))
         raise
     finally:
         display.close()
         for log in logs:
             log.close()
     try:
-        run = keep(agent, run, runs.TRAINED, began)
+        return keep(agent, run, TRAINED, began)
     except FileFault as reason:
         reason.add_note(f"To go on from the last checkpoint: rlrnn train --resume {run.folder}.")
         raise
-    checkpoints.discard(run.folder)
-    return run
 
 
 def keep(agent: Agent, run: Run, status: str, began: float) -> Run:
-    """Save the agent and its curve, and note how far it came."""
+    """Save the agent and note how far it came."""
     agent.save(run.folder / runs.AGENT)
     try:
-        run = run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
-        plot([run], run.folder / runs.CURVE)
+        return run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
     except OSError as reason:
         reason.add_note(f"The agent lies in {run.folder}; to judge it: rlrnn evaluate {run.folder}.")
         raise
-    return run
 
 
-def rescue(agent: Agent, run: Run, began: float) -> str:
+def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
     """Save what there is after a training that was stopped, and say where."""
+    for log in saved.logs:
+        log.flush()
+    steps, told = agent.num_timesteps, saved.write()
+    words = [f"Stopped after {steps:,} steps;"]
+    spoiled = learners.spoiled(agent)
+    if spoiled is not None and saved.snapshot is not None:
+        agent = checkpoints.agent_of(checkpoints.read(io.BytesIO(saved.snapshot.content)), "cpu")
+    before = run.facts.get("steps", 0) if (run.folder / runs.AGENT).exists() else 0
     try:
-        with undisturbed():
-            keep(agent, run, runs.INTERRUPTED, began)
+        if before > agent.num_timesteps:
+            run.end(INTERRUPTED)
+            words.append(f"the agent of {before:,} steps in {run.folder} is left as it was.")
+        else:
+            run = keep(agent, run, INTERRUPTED, saved.began)
+            how = "as it is" if spoiled is None else f"as it was after {agent.num_timesteps:,}, still sound,"
+            words.append(f"the agent {how} lies in {run.folder}.")
+        draw_curve(run)
     except OSError as error:
-        saved = getattr(error, "__notes__", [])
-        failed = "Not everything could" if saved else "The agent could not"
-        return " ".join([f"{failed} be saved: {str(error).removesuffix('.')}.", *saved])
-    known = checkpoints.any_in(run.folder)
-    how = "goes on from the last checkpoint" if known else "begins again, as there is no checkpoint yet"
-    return (
-        f"Stopped after {agent.num_timesteps} steps; the agent as it is lies in {run.folder}. "
-        f"rlrnn train --resume {run.folder} {how}."
-    )
+        notes = sentences(error)
+        failed = "Not everything could" if notes else "The agent could not"
+        return " ".join([f"{failed} be saved: {sentence(error)}", *notes])
+    resume = f"rlrnn train --resume {run.folder}"
+    if told is None and saved.snapshot is not None:
+        words.append(f"{resume} goes on after {saved.snapshot.steps:,} steps.")
+    elif checkpoints.any_in(run.folder):
+        words.append(f"{resume} goes on from the last checkpoint.")
+    else:
+        words.append(f"{resume} begins again, as there is no checkpoint yet.")
+    return " ".join(words)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Whoever presses Ctrl-C twice still finds everything saved."""
-    if threading.current_thread() is not threading.main_thread():  # no other may say what a signal does
-        yield
-        return
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
+class Clock(BaseCallback):
+    """Lets SB3's log count the time of the whole run, not of what was resumed."""
 
-
-class Display(BaseCallback):
-    """Points, speed and time left: a bar on a terminal, elsewhere a line every ten seconds."""
-
-    def __init__(self, steps: int) -> None:
+    def __init__(self, spent: float) -> None:
         super().__init__()
-        self.steps = steps
-        console = terminal(stderr=True)
-        columns = "{task.description}", "{task.fields[points]}", "{task.fields[speed]}"
-        time_left = TimeRemainingColumn(), TextColumn("left")
-        self.bar = Progress(BarColumn(None), *columns, *time_left, console=console)
-        self.task = self.bar.add_task("", total=steps, points="", speed="")
-        self.pause = 0.2 if console.is_terminal else 10.0  # seconds between two looks
+        self.spent = spent
 
     def _on_training_start(self) -> None:
-        self.began = self.shown = time.perf_counter()
-        if self.bar.console.is_terminal:
-            self.bar.start()
+        self.model.start_time -= int(self.spent * 1e9)
+        if self.spent:
+            self.model._num_timesteps_at_start = 0
 
     def _on_step(self) -> bool:
-        if time.perf_counter() - self.shown >= self.pause:
-            self.show()
         return True
-
-    def _on_training_end(self) -> None:
-        self.show()
-
-    def show(self) -> None:
-        """Tell how far the training is."""
-        self.shown = time.perf_counter()
-        speed = self.num_timesteps / (self.shown - self.began)  # steps per second
-        recent = [episode["r"] for episode in self.model.ep_info_buffer or []]
-        count = f"{self.num_timesteps:,} of {self.steps:,} steps"
-        points = f"{np.mean(recent):.2f} points" if recent else "no episode yet"
-        if self.bar.console.is_terminal:
-            self.bar.update(
-                self.task,
-                completed=self.num_timesteps,
-                description=count,
-                points=points,
-                speed=f"{speed:,.0f} steps/s",
-            )
-        else:
-            left = max(0.0, (self.steps - self.num_timesteps) / speed)
-            self.bar.console.print(
-                f"{count}   {points}   {speed:,.0f} steps/s   {left:.0f} s left", highlight=False
-            )
-
-    def close(self) -> None:
-        """Give the terminal back."""
-        if self.bar.console.is_terminal:
-            self.bar.stop()
 
 
 def _differences(run: Run, device: str) -> list[str]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image
 
-from rlrnn import arrays, catalogue, runs
+from rlrnn import arrays, catalogue
 from rlrnn.catalogue import Game
 from rlrnn.errors import MissingExtraError, UserError
 from rlrnn.evaluation import EVALUATION_SEED, Player, copies_for
+from rlrnn.files import replacing
 from rlrnn.settings import takes_plain
 from rlrnn.showing import Picture, Pixels, rgb
 
@@ -90,7 +91,7 @@ def watch(
         if path.suffix == ".gif":
             played = islice(played, int(GIF_SECONDS * rate))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with runs.replacing(path) as part:
+        with replacing(path) as part:
             (write_gif if path.suffix == ".gif" else write_mp4)(part, look, played, rate)
     film = Picture(path)
     film.points = tuple(points)

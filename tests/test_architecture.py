@@ -35,6 +35,9 @@ ROOMS = {
             "catalogue",
             "runs",
             "logs",
+            "facts",
+            "progress",
+            "stopping",
             "checkpoints",
             "seeds",
             "training",
@@ -76,6 +79,7 @@ KNOWS = {
 LATE = {"surface": {"catalogue"}}  # makes a game that is given by its name
 ANYBODY = {
     "errors",
+    "files",
     "processes",
     "announcing",
     "compilation",

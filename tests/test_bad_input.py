@@ -18,6 +18,8 @@ from rlrnn import RecurrentPPO, catalogue, learners, runs, training
 from rlrnn.cli import main
 from rlrnn.errors import UserError
 from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, table
+from rlrnn.facts import INTERRUPTED
+from rlrnn.logs import read_episodes
 
 RECIPE = """
 game = "cartpole-no-velocity"
@@ -85,7 +87,7 @@ def test_a_game_that_raises_keeps_the_agent(
     game = ("--set", "game=test_bad_input/Odd-v0", "--set", f"kwargs.fault={fault}")
     status, line = fails(capsys, "train", "tiny.toml", *game, "--out", "run")
     assert status == 2 and words in line and "the agent as it is lies in run" in line
-    assert runs.read_run("run").status == runs.INTERRUPTED and runs.read_run("run").agent()
+    assert runs.read_run("run").status == INTERRUPTED and runs.read_run("run").agent()
 
 
 def test_an_exception_in_sb3s_own_vecenv_is_the_games_and_learning_can_go_on() -> None:
@@ -192,7 +194,7 @@ def test_ctrl_c_twice_still_saves(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt) as stopped:
         training.train("tiny.toml", out="run", progress=False)
     assert "the agent as it is lies in run" in stopped.value.__notes__[0]
-    assert runs.read_run("run").status == runs.INTERRUPTED and Path("run/curve.png").exists()
+    assert runs.read_run("run").status == INTERRUPTED and Path("run/curve.png").exists()
     with pytest.raises(KeyboardInterrupt):  # heard again from here on
         signal.raise_signal(signal.SIGINT)
 
@@ -200,7 +202,7 @@ def test_ctrl_c_twice_still_saves(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_line_of_episodes_is_named() -> None:
     Path("episodes.csv").write_text("step,points,length\n10,1.0,10\n20,x,10\n")
     with pytest.raises(UserError, match="line 3 is '20,x,10', but should be step,points,length"):
-        runs.read_episodes(Path("episodes.csv"))
+        read_episodes(Path("episodes.csv"))
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

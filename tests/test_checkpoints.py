@@ -1,5 +1,6 @@
 """A training that is killed, wherever, and resumed ends with the bytes of one that was not."""
 
+import csv
 import dataclasses
 import os
 import shutil
@@ -17,9 +18,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlrnn import checkpoints, runs, saving, training
+from rlrnn import checkpoints, files, learners, runs, saving, training
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evolution import Evolution
+from rlrnn.facts import INTERRUPTED
 from rlrnn.recipes import (
     EvaluationRecipe,
     EvolutionRecipe,
@@ -113,7 +115,7 @@ def whole(tmp_path_factory):
 def assert_same(folder: Path, whole: Path) -> None:
     for name in SAME:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
-    clock = {"time/fps", "time/time_elapsed", "time/iterations"}
+    clock = {"time/fps", "time/time_elapsed"}
     ours, theirs = (
         [line.split(",") for line in (f / "progress.csv").read_text().splitlines()] for f in (folder, whole)
     )
@@ -188,23 +190,70 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, tmp_pat
     assert_same(folder, whole(CARTPOLE))
 
 
-def test_without_a_whole_checkpoint_it_begins_again(whole, tmp_path, capsys):
+def files_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_without_a_whole_checkpoint_nothing_trained_is_written_over(whole, tmp_path, capsys):
     folder = tmp_path / "seed1"
     broken_off(CARTPOLE, folder, 2)
     for path in (folder / "checkpoints").iterdir():
         path.write_bytes(b"PK" + path.read_bytes()[2:][::-1])
-    training.resume(folder, progress=False)
-    assert "holds no checkpoint" in capsys.readouterr().err
+    before = files_in(folder)
+    with pytest.raises(FileFault, match="holds no checkpoint to go on from, but checkpoints that cannot be"):
+        training.resume(folder, progress=False)
+    assert capsys.readouterr().err.count("is not a zip file or is damaged") == 2
+    shutil.rmtree(folder / "checkpoints")
+    shutil.copy(whole(CARTPOLE) / "agent.zip", folder)
+    runs.read_run(folder).end(INTERRUPTED, steps=384, seconds=1.0)
+    with pytest.raises(FileFault, match="but an agent of 384 steps, which would be lost") as refused:
+        training.resume(folder, progress=False)
+    again = str(refused.value).partition("begin again, rlrnn ")[2].split(" keeps it")[0]
+    assert again == f"train {folder / 'recipe.toml'} --seed 1 --out {folder} --overwrite"
+    for path, content in before.items():
+        assert (
+            path.parent.name == "checkpoints" or path.name == "versions.json" or path.read_bytes() == content
+        )
+    (folder / "agent.zip").unlink()
+    training.resume(folder, progress=False)  # there was nothing to lose
+    assert "holds no checkpoint: its training begins again" in capsys.readouterr().err
     assert_same(folder, whole(CARTPOLE))
 
 
-def test_a_log_that_lost_rows_is_named(whole, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("progress.csv", b"", "progress.csv has lost 4 of its 4 rows."),
+        ("progress.csv", b"\xff\n\n\n\n\n", "progress.csv is damaged: its first line"),
+        ("episodes.csv", b"step,points,length\n1,1,1\n", "episodes.csv has lost "),
+        (
+            "episodes.csv",
+            b"step,points,length\n" + b"nan,1,1\n" * 99,
+            "episodes.csv is damaged: line 2 is 'nan,1",
+        ),
+        (
+            "episodes.csv",
+            b"step,points,length\n" + b"999,1,1\n" * 99,
+            "tells of 999 steps, after 256 of them",
+        ),
+        ("episodes.csv", None, "there is no "),
+    ],
+)
+def test_a_damaged_log_costs_the_log_and_not_the_training(name, content, words, whole, tmp_path, capsys):
     folder = tmp_path / "seed1"
     broken_off(CARTPOLE, folder, 4)
-    (folder / "progress.csv").write_text("")
-    training.resume(folder, progress=False)
-    assert "progress.csv has lost some of its 4 rows" in capsys.readouterr().err
-    assert_same(folder, whole(CARTPOLE))
+    (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    run = training.resume(folder, progress=False)
+    told = capsys.readouterr().err
+    assert words in told and "It begins anew at step 256" in told
+    for kept in ("agent.zip", "score.json"):
+        assert (folder / kept).read_bytes() == (whole(CARTPOLE) / kept).read_bytes()
+    assert run.status == "finished" and run.facts["lost"] == [name] and run.facts["best_training"] is None
+    if content is not None:
+        assert (folder / name.replace(".", ".damaged.")).read_bytes() == content
+    with (folder / "progress.csv").open() as log:
+        iterations = [row["time/iterations"] for row in csv.DictReader(log)]
+    assert iterations == [str(k) for k in range(5 if name == "progress.csv" else 1, 7)]
 
 
 def test_logs_go_back_to_the_checkpoint(whole, tmp_path):
@@ -221,7 +270,7 @@ def test_logs_go_back_to_the_checkpoint(whole, tmp_path):
 def test_a_trained_agent_that_was_not_judged_is_judged(whole, tmp_path, monkeypatch):
     folder = tmp_path / "seed1"
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
@@ -290,19 +339,20 @@ def test_whoever_stops_a_training_is_told_from_where_it_would_go_on(tmp_path, mo
     def write(*arguments):
         real(*arguments)
         count.append(1)
-        raise KeyboardInterrupt
+        if len(count) == 1:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoints, "write", write)
     with pytest.raises(KeyboardInterrupt) as stopped:
         training.train(CARTPOLE, 1, tmp_path / "seed1", progress=False, checkpoint_seconds=0.0)
-    assert count and stopped.value.__notes__[0].endswith("goes on from the last checkpoint.")
+    assert count and stopped.value.__notes__[0].endswith("goes on after 64 steps.")
 
 
 def test_other_versions_are_told(tmp_path, capsys):
     folder = tmp_path / "seed1"
     broken_off(CARTPOLE, folder, 1)
-    facts = runs.read_json(folder / "versions.json")
-    runs.write_json(folder / "versions.json", {**facts, "torch": "1.0"})
+    facts = files.read_json(folder / "versions.json")
+    files.write_json(folder / "versions.json", {**facts, "torch": "1.0"})
     training.resume(folder, progress=False)
     assert "torch was 1.0 when this run began and is" in capsys.readouterr().err
 
@@ -312,8 +362,8 @@ def test_a_checkpoint_of_something_else_is_refused_cleanly(whole, tmp_path):
     broken_off(CARTPOLE, folder, 1)
     (path,) = (folder / "checkpoints").iterdir()
     shutil.copy(whole(CARTPOLE) / "agent.zip", path)
-    checkpoint, (complaint,) = checkpoints.latest(folder)
-    assert checkpoint is None and complaint.endswith("is not a checkpoint, or lacks a part of it.")
+    checkpoint, complaints = checkpoints.latest(folder)
+    assert checkpoint is None and complaints[path].endswith("is not a checkpoint, or lacks a part of it.")
 
 
 def test_pauses_grow_with_what_a_checkpoint_costs(monkeypatch, tmp_path):
@@ -321,18 +371,30 @@ def test_pauses_grow_with_what_a_checkpoint_costs(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: clock[0])
     written: list[float] = []
 
+    taken: list[float] = []
+
     def write(*_):
         written.append(clock[0])
-        clock[0] += 4.0
+        clock[0] += 3.0
+
+    def take(*_):
+        taken.append(clock[0])
+        clock[0] += 1.0
+        return checkpoints.Snapshot(1, b"")
 
     monkeypatch.setattr(checkpoints, "write", write)
+    monkeypatch.setattr(checkpoints, "take", take)
+    monkeypatch.setattr(learners, "spoiled", lambda _: None)
     callback = checkpoints.Checkpoints(tmp_path, (), 0.0)
     callback.num_timesteps, callback.model = 1, None
     while clock[0] < 1000.0:
         callback.on_rollout_start()
         clock[0] += 1.0
     pauses = np.diff(written)
-    assert 30.0 <= written[0] < 32.0 and np.all((pauses >= 200.0) & (pauses < 210.0))
+    assert 30.0 <= written[0] < 60.0 and np.all((pauses >= 200.0) & (pauses < 260.0))
+    assert (
+        taken[0] == 0.0 and np.all(np.diff(taken)[1:] >= 50.0) and set(written) <= {time + 1.0 for time in taken}
+    )
 
 
 TRAIN = """

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlrnn import compiled, runs
+from rlrnn import compiled, files, runs
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import Score
+from rlrnn.logs import read_episodes
 from rlrnn.recipes import Recipe
 
 RECIPE = Recipe("tiny", "CartPole-v1", 1000)
@@ -20,7 +21,7 @@ def new_run(folder, overwrite=False):
 
 
 def test_a_run_reads_back(tmp_path):
-    made = new_run(tmp_path / "tiny" / "seed3").end("interrupted", steps=7)
+    made = new_run(tmp_path / "tiny" / "seed3").end("interrupted", steps=7, seconds=1.5)
     read = runs.read_run(tmp_path / "tiny" / "seed3")
     assert read == made
     assert (read.recipe, read.seed, read.status) == (RECIPE, 3, "interrupted")
@@ -82,9 +83,9 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_is_finished(tmp_path):
     (new_run(tmp_path / "seed0").folder / "agent.zip").write_text("old")
     new = new_run(tmp_path / "seed0", overwrite=True)
     assert (tmp_path / "old1-seed0" / "agent.zip").read_text() == "old"
-    new.end("interrupted")
+    new.end("interrupted", steps=7, seconds=1.5)
     newer = new_run(tmp_path / "seed0", overwrite=True)
-    runs.finish(newer)
+    runs.finish(newer, steps=9, seconds=2.0)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old1-seed0", "seed0"]
     assert runs.read_run(tmp_path / "seed0").status == "finished"
     assert runs.find_runs(tmp_path) == [tmp_path / "seed0"]
@@ -100,17 +101,17 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path, overwrite):
 
 def test_a_failing_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.json"
-    runs.write_json(path, {"old": 1})
+    files.write_json(path, {"old": 1})
 
     def half():
-        with runs.replacing(path) as part:
+        with files.replacing(path) as part:
             part.write_text("half")
             raise OSError(28, "disk full")
 
     with pytest.raises(OSError, match="disk full"):
         half()
     with pytest.raises(TypeError):
-        runs.write_json(path, {"new": object()})
+        files.write_json(path, {"new": object()})
     assert json.loads(path.read_text()) == {"old": 1}
     assert os.listdir(tmp_path) == ["a.json"]
 
@@ -154,7 +155,7 @@ def test_what_a_run_does_not_hold_is_named(tmp_path):
     with pytest.raises(FileFault, match=r"holds no score\.json; judge the agent with: rlrnn evaluate"):
         run.scores()
     with pytest.raises(FileFault, match=r"there is no .*episodes\.csv"):
-        runs.read_episodes(run.folder / "episodes.csv")
+        read_episodes(run.folder / "episodes.csv")
     with pytest.raises(FileFault, match=r"there is no run .*none"):
         runs.read_run(tmp_path / "none")
 
@@ -170,9 +171,9 @@ def test_several_seeds_are_all_named(tmp_path):
 def test_episodes_read_back_without_a_line_cut_short(tmp_path):
     path = tmp_path / "episodes.csv"
     path.write_text("step,points,length\n10,1.5,10\n30,-2.0,20\n45,7")
-    np.testing.assert_array_equal(runs.read_episodes(path), [[10, 1.5, 10], [30, -2, 20]])
+    np.testing.assert_array_equal(read_episodes(path), [[10, 1.5, 10], [30, -2, 20]])
     path.write_text("step,points,length\n")
-    assert runs.read_episodes(path).shape == (0, 3)
+    assert read_episodes(path).shape == (0, 3)
     path.write_text("step,points,length\n1,x,2\n")
     with pytest.raises(FileFault, match=r"episodes\.csv is damaged"):
-        runs.read_episodes(path)
+        read_episodes(path)

@@ -1,0 +1,106 @@
+"""Files as all of us read and write them: whole or not at all, and with one sentence where that fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rlrnn.errors import FileFault
+
+_ROOM = "make room, or choose another place with --out"
+_REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: "check its permissions, or choose another place with --out",
+    errno.EPERM: "check its permissions, or choose another place with --out",
+    errno.EROFS: "nothing can be written there; choose another place with --out",
+    errno.ENAMETOOLONG: "choose a shorter name with --out",
+    errno.ENOENT: "was it moved or removed meanwhile? check the path",
+    errno.ENOTDIR: "a part of the path is no folder; check it, or choose another place with --out",
+    errno.EISDIR: "it is a folder; give the path of a file",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open; close other programs",
+    errno.EIO: "the disk does not answer as it should; check it, then try again",
+    errno.ESTALE: "the network folder was lost; check its connection, then try again",
+    errno.ETIMEDOUT: "the network folder does not answer; check its connection, then try again",
+}
+
+
+def remedy(error: OSError) -> str:
+    """What the user can do about a failure of the operating system."""
+    return _REMEDIES.get(error.errno or 0, "try again, or choose another place with --out")
+
+
+def sentence(error: OSError) -> str:
+    """What failed, on which file, and what to do about it; a ``FileFault`` says so by itself."""
+    if isinstance(error, FileFault):
+        return str(error)
+    about = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    return f"{error.strerror or error}{about}: {remedy(error)}."
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Failures of the operating system in the block name this file: a full disk names none by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and not isinstance(error, FileFault):
+            error.filename = str(path)
+        raise
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; one that is missing, cannot be read or is no UTF-8 is a ``FileFault``."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileFault(f"there is no {path}.") from None
+    except UnicodeDecodeError as error:
+        raise FileFault(
+            f"{path} is damaged: it is not UTF-8 text ({error.reason} at byte {error.start})."
+        ) from None
+    except OSError as error:
+        raise FileFault(f"cannot read {path} ({error.strerror or error}): {remedy(error)}.") from error
+
+
+def read_json(path: Path) -> Any:
+    """The data in a JSON file."""
+    try:
+        return json.loads(read_text(path), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, FileFault):
+            raise
+        raise FileFault(f"{path} is damaged: {error}.") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON at once or not at all, lists of numbers on one line each."""
+    text = re.sub(r"\[\n[^]{[]*\]", lambda found: " ".join(found[0].split()), json.dumps(data, indent=1))
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to; it takes its place when the block ends well, else it goes."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        with naming(path):
+            yield part
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

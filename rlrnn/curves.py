@@ -203,7 +203,7 @@ def _progress(path: Path) -> Curve:
 
 def _evaluations(path: Path) -> Curve:
     """SB3's EvalCallback: timesteps [N], results [N, episodes]."""
-    with np.load(path) as data:
+    with path.open("rb") as file, np.load(file) as data:
         return Curve(_name(path), data["timesteps"].astype(float), data["results"].mean(axis=1), smooth=True)
 
 

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,8 @@ def read_episodes(path: Path, rows: int | None = None) -> NDArray[np.float64]:
         return np.zeros((0, 3))
     how: dict[str, Any] = {"delimiter": ",", "comments": None, "skiprows": 1, "ndmin": 2}
     try:
-        table = np.loadtxt(path, max_rows=whole, encoding="latin-1", **how)  # whatever the bytes are
+        with warnings.catch_warnings(action="ignore"):  # of empty lines, which are told of below
+            table = np.loadtxt(path, max_rows=whole, encoding="latin-1", **how)  # whatever the bytes are
         if table.shape == (whole, 3) and np.isfinite(table).all() and (np.diff(table[:, 0]) >= 0).all():
             return table
     except ValueError:

@@ -30,6 +30,7 @@ from rlrnn import catalogue, runs
 from rlrnn.errors import FileFault, UserError, sentences, show_traceback
 from rlrnn.facts import FINISHED, decides, difference
 from rlrnn.files import sentence
+from rlrnn.imports import import_module
 from rlrnn.progress import Pace, points
 from rlrnn.recipes import Recipe
 from rlrnn.runs import Run
@@ -86,8 +87,7 @@ def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outc
     display = Display(tasks, outcome.skipped, progress)
     with display.bar if display.terminal else nullcontext():
         _work([replace(task, threads=threads) for task in waiting], jobs, outcome, display)
-    finished = (_run_in(task) for task in tasks if task.seed not in outcome.failed)
-    outcome.finished = [run for run in finished if run is not None]
+    outcome.finished = [runs.read_run(task.folder) for task in tasks if task.seed not in outcome.failed]
     return outcome
 
 
@@ -100,6 +100,8 @@ def _run_in(task: Task) -> Run | None:
     """The run in a task's folder, if there is one; one of another recipe is refused."""
     if not (task.folder / runs.VERSIONS).exists():
         return None
+    for module in task.imports:
+        import_module(module)
     run = runs.read_run(task.folder)
     there = {"seed": run.seed, **decides(run.recipe, run.game)}
     asked = {"seed": task.seed, **decides(task.recipe, catalogue.game_of(task.recipe))}
@@ -225,7 +227,6 @@ def _train(task: Task, messenger: Messenger) -> None:
     import torch
 
     from rlrnn import training
-    from rlrnn.imports import import_module
 
     torch.set_num_threads(task.threads)
     for module in task.imports:

@@ -227,7 +227,8 @@ def learn(
                 "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
             )
     except BaseException as reason:
-        with undisturbed(f"Stopping: saving the agent to {run.folder}." if progress else None):
+        waits = progress and isinstance(reason, KeyboardInterrupt)
+        with undisturbed(f"Stopping: saving the agent to {run.folder}." if waits else None):
             reason.add_note(rescue(agent, run, saved))
         raise
     finally:

@@ -165,7 +165,7 @@ def test_a_full_disk_after_the_agent_was_saved_says_where_it_is(
         patch.setattr("matplotlib.figure.Figure.savefig", full)
         status, line = fails(capsys, "train", "tiny.toml", "--out", "run")
     assert status == 1 and "No space left on device (run/curve.png)" in line
-    assert "The agent lies in run; to judge it: rlrnn evaluate run." in line
+    assert "The trained agent lies in run; to judge it: rlrnn train --resume run." in line
     assert main(["evaluate", "run", "--out", "scores/of/run.json"]) == 0  # the folders are made
     assert Path("scores/of/run.json").exists()
 

@@ -1,6 +1,7 @@
 """The shell: every command end to end, and for every mistake one sentence and the right exit status."""
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -333,9 +334,10 @@ def test_ctrl_c_is_status_130_and_says_what_was_kept(trained, capsys, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(learners.RecurrentPPO, "learn", stopped)
         assert main(["train", "tiny.toml", "--out", "runs/stopped"]) == 130
-    assert capsys.readouterr().err.endswith(
+    assert re.search(
         "rlrnn: interrupted. Stopped after 256 steps; the agent as it is lies in runs/stopped. "
-        "rlrnn train --resume runs/stopped begins again, as there is no checkpoint yet.\n"
+        r"rlrnn train --resume runs/stopped goes on after (0|128) steps\.\n$",
+        capsys.readouterr().err,
     )
     assert main(["evaluate", "runs/stopped", "--episodes", "1"]) == 0
     assert main(["train", "--resume", "runs/stopped"]) == 0

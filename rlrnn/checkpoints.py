@@ -32,6 +32,7 @@ from rlrnn.files import sentence
 from rlrnn.learners import LEARNERS, Agent
 from rlrnn.logs import Log
 from rlrnn.runs import EPISODES, PROGRESS
+from rlrnn.texts import tell
 
 FOLDER = "checkpoints"
 KEPT = 2
@@ -185,7 +186,7 @@ def discard(folder: Path) -> None:
         if (folder / FOLDER).is_dir() and not any((folder / FOLDER).iterdir()):
             (folder / FOLDER).rmdir()
     except OSError as error:  # the run is as good with them
-        print(f"rlrnn: checkpoints could not be removed: {sentence(error)}", file=sys.stderr)
+        tell(f"rlrnn: checkpoints could not be removed: {sentence(error)}", file=sys.stderr)
 
 
 class Checkpoints(BaseCallback):
@@ -228,7 +229,7 @@ class Checkpoints(BaseCallback):
             write(self.folder, self.snapshot, self.logs)
         except OSError as error:
             told = f"no checkpoint after {self.snapshot.steps:,} steps: {sentence(error)}"
-            print(f"rlrnn: {told}", file=sys.stderr)
+            tell(f"rlrnn: {told}", file=sys.stderr)
             return told
         return None
 

@@ -12,6 +12,7 @@ from rlrnn.errors import FileFault
 from rlrnn.evaluation import Score
 from rlrnn.files import read_json
 from rlrnn.recipes import Recipe, to_mapping
+from rlrnn.texts import is_name
 
 FORMAT = 1  # of a run folder; raised when an older rlrnn could misread a newer one
 TRAINING, INTERRUPTED, TRAINED, FINISHED = "training", "interrupted", "trained", "finished"
@@ -34,7 +35,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         "seed": (is_count, "a whole number"),
         "status": (lambda status: status in STATUSES, f"one of {', '.join(STATUSES)}"),
         "command": (lambda text: text is None or isinstance(text, str), "text"),
-        "replaces": (lambda text: text is None or isinstance(text, str), "text"),
+        "replaces": (lambda text: text is None or is_name(text), "a folder's name"),
         "lost": (lambda names: names is None or isinstance(names, list), "a list"),
     }
     if facts["status"] != TRAINING:

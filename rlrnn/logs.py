@@ -20,6 +20,7 @@ from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 from rlrnn.errors import FileFault
 from rlrnn.files import naming, read_text, replacing, sentence
 from rlrnn.runs import EPISODE_FIELDS, EPISODES
+from rlrnn.texts import tell
 
 CHUNK = 1 << 20  # bytes that are read at once
 STEPS = "time/total_timesteps"  # the column of SB3's log that says how far the training was
@@ -69,7 +70,7 @@ class Log:
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
-            print(f"rlrnn: rows of a log wait to be written: {sentence(error)}", file=sys.stderr)
+            tell(f"rlrnn: rows of a log wait to be written: {sentence(error)}", file=sys.stderr)
         self._complained = True
 
     def _write(self) -> None:

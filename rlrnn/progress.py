@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, Progress
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+
+from rlrnn.texts import terminal
 
 
 class Pace:
@@ -60,7 +61,7 @@ class Display(BaseCallback):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        console = Console(stderr=True)
+        console = terminal(stderr=True)
         columns = "{task.description}", "{task.fields[points]}", "{task.fields[pace]}"
         self.bar = Progress(BarColumn(None), *columns, console=console)
         self.task = self.bar.add_task("", total=steps, points="", pace="")
@@ -94,7 +95,7 @@ class Display(BaseCallback):
             )
         else:
             line = "   ".join(filter(None, (count, told, pace)))
-            self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Give the terminal back."""

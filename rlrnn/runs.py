@@ -37,7 +37,7 @@ from rlrnn.evaluation import Score
 from rlrnn.facts import FINISHED, FORMAT, TRAINING, read_facts, read_scores
 from rlrnn.files import sentence, write_json
 from rlrnn.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
-from rlrnn.texts import is_name
+from rlrnn.texts import tell
 
 if sys.platform != "win32":
     import fcntl
@@ -77,7 +77,7 @@ class Run:
         last = None if path.exists() and self.status != TRAINING else checkpoints.latest(self.folder)[0]
         if last is not None:
             how = "is being trained" if is_held(self.folder) else "was broken off"
-            print(
+            tell(
                 f"rlrnn: {self.folder} {how}: this is its agent after {last.steps:,} steps.", file=sys.stderr
             )
             return checkpoints.agent_of(last, device)
@@ -212,7 +212,7 @@ def finish(run: Run, **facts: Any) -> Run:
             if older.exists():  # else it was removed by hand
                 shutil.rmtree(older)
         except OSError as error:
-            print(f"rlrnn: the older run {older} could not be removed: {sentence(error)}", file=sys.stderr)
+            tell(f"rlrnn: the older run {older} could not be removed: {sentence(error)}", file=sys.stderr)
     return replace(run, facts=facts).end(FINISHED)
 
 

@@ -265,8 +265,10 @@ class Display:
     def __init__(self, tasks: Sequence[Task], skipped: Sequence[int], progress: bool) -> None:
         console = terminal(stderr=True, quiet=not progress)
         self.terminal = console.is_terminal
-        columns = [TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[state]")]
-        self.bar = Progress(columns[0], BarColumn(None), columns[1], console=console)
+        name, how = (
+            TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[state]")
+        )
+        self.bar = Progress(name, BarColumn(None), how, console=console)
         self.rows: dict[int, TaskID] = {}
         self.states: dict[int, str] = {}
         self.spoken = time.monotonic()

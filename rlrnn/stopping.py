@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rlrnn.texts import tell
+
 PATIENCE = 2  # presses while something is saved: the first waits, the second ends it
 
 
@@ -43,4 +45,4 @@ def undisturbed(what: str | None) -> Iterator[None]:
 
 def _tell(what: str | None) -> None:
     if what is not None:
-        print(f"rlrnn: {what}", file=sys.stderr, flush=True)
+        tell(f"rlrnn: {what}", file=sys.stderr)

@@ -77,7 +77,7 @@ def test_episodes_are_read_in_little_more_memory_than_they_are(tmp_path: Path) -
         ({"seed": "0"}, "its seed is '0', and not a whole number"),
         ({"status": FINISHED}, "its steps is None, and not a whole number"),
         ({"status": FINISHED, "steps": 5, "seconds": "1"}, "its seconds is '1', and not a number"),
-        ({"replaces": 3}, "its replaces is 3, and not text"),
+        ({"replaces": 3}, "its replaces is 3, and not a folder's name"),
     ],
 )
 def test_what_versions_json_tells_is_checked(facts: dict, words: str, tmp_path: Path) -> None:
@@ -89,8 +89,9 @@ def test_what_versions_json_tells_is_checked(facts: dict, words: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "score",  # noqa: E501
-    ['{"points": [NaN]}', '{"points": [], "lengths": [], "win": null}', '{"points": ["1"], "lengths": [1], "win": null}',
+    "score",
+    ['{"points": [NaN]}',
+     '{"points": [], "lengths": [], "win": null}', '{"points": ["1"], "lengths": [1], "win": null}',
      '{"points": [1], "lengths": [1, 2], "win": null}', '{"points": [1], "lengths": [1.5], "win": null}',
      '{"points": [1], "lengths": [1], "win": "x"}', "[" * 100_000, "\xff"],
 )  # fmt: skip
@@ -274,6 +275,8 @@ def test_a_run_in_training_or_killed_is_played_as_its_last_checkpoint(
     agent.set_logger(training.Logger(None, []))
     kept = [logs.EpisodeLog(run.folder / "episodes.csv"), logs.ProgressLog(run.folder / "progress.csv")]
     checkpoints.write(run.folder, checkpoints.take(agent, kept, 1.0), kept)
+    for log in kept:
+        log.close()
     agent.save(run.folder / "agent.zip")  # of an earlier part, as it was interrupted
     for held, words in ((True, "is being trained"), (False, "was broken off")):
         lock = runs.held(run.folder) if held else None

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import rlrnn
-from rlrnn import comparing, evaluation, plotting, reporting, runs, texts, verifying
+from rlrnn import comparing, evaluation, facts, plotting, reporting, runs, texts, verifying
 from rlrnn.activations import Episode
 from rlrnn.catalogue import Game, Points, Reference, References
 from rlrnn.cli import main
@@ -125,7 +125,7 @@ def test_a_run_is_named_in_a_line(seeds):
 
 def test_a_page_is_written_whatever_it_holds(tmp_path, monkeypatch, seeds):
     monkeypatch.setattr(reporting, "_page", lambda *_: EVIL)
-    seeds = [run.end(runs.FINISHED) for run in seeds]
+    seeds = [run.end(facts.FINISHED, steps=1, seconds=1.0) for run in seeds]
     assert reporting.report(seeds, tmp_path / "a.html").read_text() == SHOWN
 
 
@@ -176,8 +176,8 @@ def test_other_names_are_as_they_are(name):
 def test_a_run_that_would_remove_another_folder_is_not_read(name, tmp_path):
     """``replaces`` names the run beside it that is removed when this one is finished."""
     run = runs.open_run(tmp_path / "seed0", Recipe("a", "CartPole-v1", 1), 0, None, False)
-    run.end(runs.TRAINED, replaces=name)
-    with pytest.raises(FileFault, match=r"is damaged: replaces is .*, which is no folder's name\."):
+    run.end(facts.TRAINED, replaces=name)
+    with pytest.raises(FileFault, match=r"is damaged: its replaces is .*, and not a folder's name\."):
         runs.read_run(tmp_path / "seed0")
 
 

@@ -39,7 +39,7 @@ CRASHING = """
                 {how}
             return np.zeros(1, np.float32), 1.0, self.steps == 5, False, {{}}
 
-    gym.register("test_seeds/Crashing-v0", entry_point=Crashing)
+    gym.register("test_seeds/{name}-v0", entry_point=Crashing)
 """
 
 
@@ -68,36 +68,31 @@ def test_each_seed_ends_as_it_would_alone_and_broken_off_ones_go_on(alone, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("name", "how", "told"),
     [
-        ("os.kill(os.getpid(), 9)", "its process ended by SIGKILL. To go on: rlrnn train --resume"),
+        ("killed", "os.kill(os.getpid(), 9)", "its process ended by SIGKILL. To go on: rlrnn train --resume"),
         pytest.param(
+            "broken",
             "return np.zeros(1, np.float32), np.nan, False, False, {}",
             "gave the reward nan",
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["killed", "NaN"],
 )
-def test_a_seed_that_fails_takes_no_other_down(how, told, tmp_path):
-    module = tmp_path / "crashing.py"
-    module.write_text(textwrap.dedent(CRASHING).format(how=how))
-    recipe = dataclasses.replace(RECIPE, game="test_seeds/Crashing-v0", wrappers=())
-    outcome = train_seeds(tasks(tmp_path, 2, recipe, imports=(str(module),)), jobs=1, progress=False)
-    assert [run.seed for run in outcome.finished] == [0]
-    assert list(outcome.failed) == [1] and told in outcome.failed[1]
-    assert runs.read_run(tmp_path / "seed1").status in ("training", "interrupted")
-
-
-def test_the_shell_reports_failures_at_the_end(tmp_path, monkeypatch, capsys):
+def test_a_seed_that_fails_takes_no_other_down_and_is_reported_at_the_end(
+    name, how, told, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "crashing.py").write_text(textwrap.dedent(CRASHING).format(how="raise RuntimeError('no')"))
-    recipe = dataclasses.replace(RECIPE, game="test_seeds/Crashing-v0", wrappers=())
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(CRASHING).format(name=name, how=how))
+    recipe = dataclasses.replace(RECIPE, game=f"test_seeds/{name}-v0", wrappers=())
     (tmp_path / "tiny.toml").write_text(runs.to_toml(recipe))
-    assert main(["train", "tiny.toml", "--seeds", "2", "--jobs", "2", "--import", "crashing.py"]) == 2
+    assert main(["train", "tiny.toml", "--seeds", "2", "--jobs", "2", "--import", f"{name}.py"]) == 2
     said = capsys.readouterr()
     assert "1 of 2 seeds are finished, in runs/tiny" in said.out
-    assert said.err.splitlines()[-1].startswith("rlrnn: Seed 1 failed: ")
+    last = said.err.splitlines()[-1]
+    assert last.startswith("rlrnn: Seed 1 failed: ") and told in last
+    found = [runs.read_run(tmp_path / "runs" / "tiny" / f"seed{k}").status for k in range(2)]
+    assert found[0] == "finished" and found[1] in ("training", "interrupted")
 
 
 def test_jobs_must_be_a_number():

@@ -30,7 +30,11 @@ def parser() -> argparse.ArgumentParser:
         )
         return added
 
-    command("list", manual.LIST, "the games and agents of the catalogue")
+    listing = command("list", manual.LIST, "the games and agents of the catalogue")
+    listing.add_argument("word", nargs="?", metavar="WORD", help="only those with this word in a column")
+
+    show = command("show", manual.SHOW, "print the file of a game or an agent")
+    show.add_argument("name", metavar="NAME", help="a game or an agent of the catalogue (see: rlrnn list)")
 
     train = command("train", manual.TRAIN, "train an agent by its recipe")
     train.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")

@@ -101,6 +101,14 @@ def agent(name: str | Path) -> Recipe:
 read_recipe = agent  # as the package offers it
 
 
+def file(name: str) -> Path:
+    """Where the file of a game or of a recipe of the catalogue lies."""
+    files = {**_files("envs"), **_files("agents")}
+    if name not in files:
+        raise UserError(unknown("game or agent", name, files, "games and agents"))
+    return files[name]
+
+
 def game_of(recipe: Recipe) -> Game:
     """The game as a recipe plays it: with the recipe's keyword arguments and wrappers added."""
     plain = game(recipe.game)

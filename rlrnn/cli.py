@@ -1,4 +1,4 @@
-"""The shell: rlrnn list, train, verify, evaluate, compare, plot, inspect, draw, watch, report."""
+"""The shell: rlrnn list, show, train, verify, evaluate, compare, plot, inspect, draw, watch, report."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv:
+        parser().print_help()
+        return 0
+    if (name := next((word for word in argv if not word.startswith("-")), None)) not in (None, *COMMANDS):
+        from rlrnn.settings import unknown  # which imports numpy: help is instant without
+
+        return _fail(UserError(), unknown("command", name, COMMANDS), 2)
     arguments = parser().parse_args(argv)
     arguments.line = shlex.join(["rlrnn", *argv])
     if arguments.traceback:
@@ -91,13 +98,17 @@ def _list(arguments: Namespace) -> None:
 
     def column(heading: str, names: Iterable[str]) -> Column:
         # Names are typed again by whoever reads them: never cut short.
-        return Column(heading, no_wrap=True, min_width=max(map(len, names)))
+        return Column(heading, no_wrap=True, min_width=max(map(len, names), default=0))
 
-    known = catalogue.games()
+    known, recipes = catalogue.games(), catalogue.agents()
+    if arguments.word:
+        known = {name: game for name, game in known.items() if _has(arguments.word, name, game.remember)}
+        recipes = {name: recipe for name, recipe in recipes.items() if _has(arguments.word, name, recipe.game)}
+    if not known and not recipes:
+        raise UserError(f"no row of the list has {arguments.word!r} in it: see all of them with rlrnn list.")
     games = Table(column("game", known), "what must be remembered", box=SIMPLE, pad_edge=False)
     for name, game in known.items():
         games.add_row(name, game.remember)
-    recipes = catalogue.agents()
     agents = Table(column("agent", recipes), column("game", [r.game for r in recipes.values()]), box=SIMPLE)
     agents.pad_edge, agents.padding = False, (0, 1, 0, 0)
     agents.caption = "verified points: the mean over seeds, and the worst seed"
@@ -108,7 +119,18 @@ def _list(arguments: Namespace) -> None:
         shown = (statistics.mean([points]), min(points)) if points else ()
         scores = [f"{number:.{statistics.decimals(*points)}f}" for number in shown] or ["not yet", ""]
         agents.add_row(name, recipe.game, statistics.short(recipe.steps), *scores)
-    terminal().print(games, agents)
+    terminal().print(*([games] if known else []), *([agents] if recipes else []))
+
+
+def _has(word: str, *texts: str) -> bool:
+    return any(word.lower() in text.lower() for text in texts)
+
+
+def _show(arguments: Namespace) -> None:
+    from rlrnn import catalogue
+
+    path = catalogue.file(arguments.name)
+    tell(f"# {path}", path.read_text(encoding="utf-8").rstrip("\n"), sep="\n")
 
 
 def _train(arguments: Namespace) -> None:
@@ -311,6 +333,7 @@ def _deterministic(arguments: Namespace, how: EvaluationRecipe) -> bool:
 
 COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "list": _list,
+    "show": _show,
     "train": _train,
     "verify": _verify,
     "evaluate": _evaluate,

@@ -12,6 +12,18 @@ first steps:
 
 LIST = """
 Shows the games and the agents of the catalogue. An agent's points are those it was measured to win.
+
+examples:
+  rlrnn list
+  rlrnn list pong        those with this word in their name, their game or what must be remembered
+"""
+
+SHOW = """
+Prints the file of a game or of an agent's recipe, and in its first line where it lies: a beginning for your own.
+
+examples:
+  rlrnn show pong                          the game
+  rlrnn show pong-gru > my-agent.toml      the recipe, to be changed and trained: rlrnn train my-agent.toml
 """
 
 TRAIN = """

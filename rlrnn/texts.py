@@ -41,9 +41,9 @@ def check_name(name: str, what: str) -> None:
         )
 
 
-def tell(*texts: object, file: TextIO | None = None) -> None:
+def tell(*texts: object, sep: str = " ", file: TextIO | None = None) -> None:
     """Print a line."""
-    print(*map(printable, texts), file=file)
+    print(*map(printable, texts), sep=sep, file=file)
 
 
 def terminal(stderr: bool = False, **how: Any) -> Console:

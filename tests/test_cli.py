@@ -102,6 +102,33 @@ def test_list_shows_the_catalogue(capsys):
         assert name in text
 
 
+def test_list_shows_the_rows_with_a_word(capsys):
+    assert main(["list", "POSITION"]) == 0
+    text = capsys.readouterr().out
+    firsts = {line.split()[0] for line in text.splitlines() if line.strip()}
+    for name, game in catalogue.games().items():
+        assert (name in firsts) == ("position" in name or "position" in game.remember)
+    for name in catalogue.agents():
+        assert (name in firsts) == ("position" in name)
+    assert main(["list", "seaquest"]) == 0  # a game without an agent
+    text = capsys.readouterr().out
+    assert "atari-seaquest" in text and "verified points" not in text
+
+
+@pytest.mark.parametrize(("name", "folder"), [("pong", "envs"), ("pong-gru", "agents")])
+def test_show_prints_a_file_and_where_it_lies(name, folder, capsys):
+    assert main(["show", name]) == 0
+    first, rest = capsys.readouterr().out.split("\n", 1)
+    path = Path(first.removeprefix("# "))
+    assert path.parts[-2:] == (folder, f"{name}.toml") and rest == path.read_text(encoding="utf-8")
+
+
+def test_the_name_alone_prints_the_help(capsys):
+    assert main([]) == 0
+    output = capsys.readouterr()
+    assert "first steps:" in output.out and not output.err
+
+
 def test_training_leaves_a_run_that_the_other_commands_take(trained, capsys):
     run = "runs/tiny/seed2"
     versions = json.loads((trained / run / "versions.json").read_text())
@@ -248,6 +275,9 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ("trian tiny.toml", ["unknown command 'trian'; did you mean 'train'?", "known commands: compare,"]),
+        ("list nothing-so-called", ["no row of the list has 'nothing-so-called' in it"]),
+        ("show pong-gur", ["unknown game or agent 'pong-gur'; did you mean 'pong-gru'?"]),
         ("train tinny", ["unknown agent 'tinny'", "TOML file"]),
         ("train none.toml", ["there is no file none.toml"]),
         ("train tiny.toml --out x --set ppo.gama=1", ["unknown key 'gama'", "did you mean 'gamma'?"]),
@@ -287,8 +317,6 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsy
 @pytest.mark.parametrize(
     "arguments",
     [
-        "",
-        "trian tiny.toml",
         "train",
         "train tiny.toml --seed -1",
         "train tiny.toml --device gpu",

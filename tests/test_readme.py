@@ -42,6 +42,18 @@ def test_the_example_runs(
     assert float(told.split()[0]) > 0.9
 
 
+def test_the_recipe_of_two_lines_is_one(tmp_path: Path) -> None:
+    (code,) = blocks(README, "toml")
+    (tmp_path / "mine.toml").write_text(code, encoding="utf-8")
+    recipe = rlrnn.read_recipe(tmp_path / "mine.toml")
+    assert (recipe.name, recipe.game, recipe.steps) == ("mine", "cartpole-no-velocity", 100_000)
+
+
+def test_the_contents_lead_to_headings() -> None:
+    headings = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", README, re.M)}
+    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= headings
+
+
 def test_the_cell_of_the_contributing_guide_runs() -> None:
     (code,) = blocks(CONTRIBUTING, "python")
     scope: dict[str, object] = {}

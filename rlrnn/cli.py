@@ -103,7 +103,9 @@ def _list(arguments: Namespace) -> None:
     known, recipes = catalogue.games(), catalogue.agents()
     if arguments.word:
         known = {name: game for name, game in known.items() if _has(arguments.word, name, game.remember)}
-        recipes = {name: recipe for name, recipe in recipes.items() if _has(arguments.word, name, recipe.game)}
+        recipes = {
+            name: recipe for name, recipe in recipes.items() if _has(arguments.word, name, recipe.game)
+        }
     if not known and not recipes:
         raise UserError(f"no row of the list has {arguments.word!r} in it: see all of them with rlrnn list.")
     games = Table(column("game", known), "what must be remembered", box=SIMPLE, pad_edge=False)

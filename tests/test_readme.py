@@ -50,7 +50,9 @@ def test_the_recipe_of_two_lines_is_one(tmp_path: Path) -> None:
 
 
 def test_the_contents_lead_to_headings() -> None:
-    headings = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", README, re.M)}
+    headings = {
+        re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", README, re.M)
+    }
     assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= headings
 
 

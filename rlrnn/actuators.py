@@ -326,6 +326,10 @@ def check_supported(space: spaces.Space[Any]) -> None:
             f"the action space {space} is not supported: use Discrete, Box, MultiDiscrete or MultiBinary "
             "(gymnasium.spaces.flatten_space turns many others into one of these)."
         )
+    if 0 in (space.shape or ()):
+        raise UserError(
+            f"the action space {space} is empty, so that there is nothing to do: give it a number."
+        )
     if isinstance(space, spaces.Box) and not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise UserError(
             f"the action space {space} has an infinite bound: give every action a finite low and high "

@@ -70,8 +70,21 @@ def stepped(
         observed(answer[0], space, n, when),
         rewards.astype(np.float32) if rewards.dtype == np.bool_ else rewards,
         dones,
-        infos,
+        [_understood(info) if "episode" in info or "is_success" in info else info for info in infos],
     )
+
+
+def _understood(info: dict[str, Any]) -> dict[str, Any]:
+    """The info without what is not SB3's under its names: the points and steps of an episode, and success."""
+    episode, success = info.get("episode"), info.get("is_success")
+    counted = isinstance(episode, Mapping) and all(_is_number(episode.get(key)) for key in "rl")
+    odd = {"episode": not counted, "is_success": not _is_number(success)}
+    return {key: value for key, value in info.items() if not odd.get(key, False)}
+
+
+def _is_number(value: Any) -> bool:
+    array = np.asarray(value) if isinstance(value, bool | int | float | np.generic | np.ndarray) else None
+    return array is not None and array.size == 1 and array.dtype.kind in "biuf"
 
 
 def flaw(array: Array, space: Space[Any]) -> tuple[int, Any, str] | None:

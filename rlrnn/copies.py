@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from numpy.typing import NDArray
 
 from rlrnn import texts
+from rlrnn.answers import RESET, STEP, facts, parts, points, truth
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, Flaw, UserError, game_fault
 from rlrnn.processes import beat
 
@@ -88,19 +89,14 @@ def put_checked(batch: Observations, rows: Any, observations: Any) -> None:
             put_checked(part, rows, observations[key])
         return
     given, room = np.asarray(observations), batch[rows]
+    if given.dtype.kind not in "biufO":  # numpy would make numbers of texts and dates
+        raise Flaw(f"an observation of type {given.dtype}, which is no number's,")
     if given.size != room.size:  # numpy would repeat it
         raise Flaw(f"an observation of shape {given.shape}, where its space has {room.shape},")
     batch[rows] = given
     if batch.dtype.kind in "biu" and given.dtype != batch.dtype and (batch[rows] != given).any():
         odd = given[batch[rows] != given].flat[0]
         raise Flaw(f"an observation with {odd}, which its space's type {batch.dtype} cannot hold,")
-
-
-def points(reward: Any) -> float:
-    """The reward of a step as a number; a `Flaw` is raised of texts and whatever else is none."""
-    if isinstance(reward, str | bytes) or not hasattr(reward, "__float__"):
-        raise Flaw(f"the reward {reward!r}, which is no number,")
-    return float(reward)
 
 
 def take(batch: Observations, rows: Any) -> Observations:
@@ -159,9 +155,10 @@ class Copies:
         observations, infos = empty_batch(self._space, len(self.envs)), []
         for i, (env, seed, option) in enumerate(zip(self.envs, seeds, options, strict=True)):
             try:
-                first, info = env.reset(seed=seed, **({"options": option} if option else {}))
+                answer = env.reset(seed=seed, **({"options": option} if option else {}))
+                first, info = parts(answer, RESET, 2)
                 put_checked(observations, i, first)
-                infos.append(dict(info))
+                infos.append(facts(info))
             except GAME_ERRORS as error:
                 raise self._fault(i, "reset()", error) from error
             beat()
@@ -186,9 +183,10 @@ class Copies:
         for i, env in enumerate(self.envs):
             where = "step()"
             try:
-                observation, reward, over, cut, info = env.step(actions[i])
+                observation, reward, over, cut, info = parts(env.step(actions[i]), STEP, 5)
+                over, cut = truth(over, "terminated"), truth(cut, "truncated")
                 rewards[i], terminated[i], truncated[i] = points(reward), over, cut
-                infos.append(dict(info))
+                infos.append(facts(info))
                 if over or cut:
                     final = empty_batch(self._space, 1)  # a copy: reset may write into the same array
                     put_checked(final, 0, observation)
@@ -196,8 +194,8 @@ class Copies:
                     if env.render_mode == "rgb_array":
                         infos[i]["terminal_picture"] = env.render()  # a reset wipes it
                     where = "reset()"
-                    observation, info = env.reset()
-                    begun.append(dict(info))
+                    observation, info = parts(env.reset(), RESET, 2)
+                    begun.append(facts(info))
                 put_checked(observations, i, observation)
             except GAME_ERRORS as error:
                 raise self._fault(i, where, error) from error
@@ -211,8 +209,9 @@ class Copies:
         ended = np.empty(len(copies), np.bool_)
         for row, i in enumerate(copies):
             try:
-                observation, reward, over, cut, _ = self.envs[i].step(actions[row])
-                rewards[row], ended[row] = points(reward), over or cut
+                observation, reward, over, cut, _ = parts(self.envs[i].step(actions[row]), STEP, 5)
+                rewards[row] = points(reward)
+                ended[row] = truth(over, "terminated") or truth(cut, "truncated")
                 put_checked(observations, row, observation)
             except GAME_ERRORS as error:
                 raise self._fault(i, "step()", error) from error

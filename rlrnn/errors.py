@@ -1,6 +1,7 @@
 """Mistakes that a user can mend: the shell prints their one sentence and no traceback."""
 
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -20,6 +21,9 @@ _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 
 class UserError(ValueError):
     """Names the offending value, the allowed ones and the remedy."""
+
+    def __str__(self) -> str:
+        return re.sub(r"\s*\n\s*", " ", super().__str__())  # spaces and others' errors have lines
 
 
 class OptionsError(UserError, AssertionError):
@@ -80,7 +84,12 @@ def game_fault(who: str, where: str, error: BaseException) -> EnvironmentFault:
         )
     if isinstance(error, Flaw):
         return EnvironmentFault(f"{who} gave {error} in {where}")
-    return EnvironmentFault(f"{who} raised {type(error).__name__} in {where}: {error}{place(error)}")
+    try:
+        words = str(error).strip()
+    except Exception:  # some cannot say what they are
+        words = ""
+    told = f": {words}" if words else ""
+    return EnvironmentFault(f"{who} raised {type(error).__name__} in {where}{told}{place(error)}")
 
 
 def sentences(error: BaseException) -> list[str]:

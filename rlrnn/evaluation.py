@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rlrnn import arrays, catalogue, statistics
 from rlrnn.catalogue import Game
 from rlrnn.errors import UserError
-from rlrnn.settings import check_whole, takes_plain
+from rlrnn.settings import check_seed, check_whole, takes_plain
 
 if TYPE_CHECKING:
     from gymnasium import Space
@@ -134,6 +134,11 @@ def evaluate(
     """
     from rlrnn.threads import one_thread
 
+    if not hasattr(agent, "player"):
+        raise UserError(
+            f"agent is {agent!r}: give one of rlrnn's; rlrnn.evaluation.play lets any player play."
+        )
+    check_seed(seed)
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
     with closing(copies_for(agent, chosen, n_envs, seed)) as env, one_thread(agent.device):
         player = agent.player(n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
@@ -285,7 +290,7 @@ def table(scores: Mapping[str, Score], game: Game) -> Table:
 def _sizes(game: str | Path | Game, episodes: int | None, n_envs: int | None) -> tuple[Game, int, int]:
     chosen = catalogue.game(game)
     episodes = chosen.episodes if episodes is None else episodes
+    check_whole("episodes", episodes, 1)
     n_envs = min(episodes, BATCH) if n_envs is None else n_envs
-    for name, number in (("episodes", episodes), ("n_envs", n_envs)):
-        check_whole(name, number, 1)
+    check_whole("n_envs", n_envs, 1)
     return chosen, episodes, n_envs

@@ -21,13 +21,14 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import compiled, population
+from rlrnn.cells.options import check_options
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics, set_statistics, statistics
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.room import check_fits
 from rlrnn.settings import check_seed, check_whole, plain, takes_plain
 from rlrnn.strategies import State, make_strategy
-from rlrnn.surface import Surface
+from rlrnn.surface import Surface, check_learning
 from rlrnn.threads import keep_freed_memory
 
 KEPT = ("center", "best")
@@ -80,6 +81,8 @@ class Evolution(Surface):
         device: torch.device | str = "cpu",
         _init_setup_model: bool = True,
     ) -> None:
+        kinds = {"strategy_kwargs": strategy_kwargs, "policy_kwargs": policy_kwargs, "from_zero": from_zero}
+        check_options("Evolution", Evolution.__init__, kinds)
         check_seed(seed)  # before any game is made
         super().__init__(
             policy,
@@ -177,6 +180,7 @@ class Evolution(Surface):
         """
         if self.env is None:
             raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
+        check_learning(total_timesteps, callback, log_interval)
         keep_freed_memory()
         began = time.perf_counter()
         if reset_num_timesteps:

@@ -8,7 +8,7 @@ certainty would end exploration.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,11 @@ def imitate(
             f"the agent has searched for {agent.generations} generation(s), which would overwrite what it "
             "imitates: imitate first, then learn."
         )
+    given = list(episodes) if isinstance(episodes, Iterable) else [episodes]
+    for each in given:
+        if not isinstance(each, Episode):
+            raise UserError(f"{each!r} is no Episode: give a list of them, as rlrnn.record makes it.")
+    episodes = given
     if not episodes:
         raise UserError("there are no episodes to imitate: record at least one.")
     check_seed(seed)
@@ -151,8 +156,13 @@ def _returns(agent: RecurrentPPO, episodes: Sequence[Episode]) -> list[Array]:
 
 def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Observation:
     """The observations of an episode as the network takes them, checked."""
-    sizes = {len(episode.actions), len(episode.rewards)}
-    map_arrays(lambda part: sizes.add(len(part)), episode.observations)
+    sizes: set[int] = set()
+    for whole in (episode.actions, episode.rewards, episode.observations):
+        map_arrays(lambda part: sizes.add(len(part) if np.ndim(part) else -1), whole)
+    if -1 in sizes:
+        raise UserError(
+            f"episode {number} lacks observations, actions or rewards of its steps: record it anew."
+        )
     if sizes == {0}:
         raise UserError(f"episode {number} is empty: leave it out.")
     if len(sizes) > 1:
@@ -172,8 +182,10 @@ def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Obs
             f"({str(error).splitlines()[0]}): record its own game."
         ) from error
     rewards = np.asarray(episode.rewards)
-    if rewards.dtype.kind not in "biuf" or not np.isfinite(rewards).all():
-        raise UserError(f"the rewards of episode {number} are not finite numbers: record it anew.")
+    if rewards.dtype.kind not in "biuf" or rewards.ndim != 1 or not np.isfinite(rewards).all():
+        raise UserError(
+            f"the rewards of episode {number} are not finite numbers, one for each step: record it anew."
+        )
     if not batched:
         raise UserError(
             f"the observations of episode {number} are not of {policy.observation_space} for each step: "

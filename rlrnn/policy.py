@@ -135,7 +135,7 @@ class RecurrentPolicy(BasePolicy):
             "squash_output": squash_output,
         }
         self.description = NetworkDescription(
-            cell=cell or self.default_cell,
+            cell=self.default_cell if cell is None else cell,
             hidden_size=one_of("hidden_size", hidden_size, "lstm_hidden_size", lstm_hidden_size, 256),
             n_layers=one_of("n_layers", n_layers, "n_lstm_layers", n_lstm_layers, 1),
             cell_options=cell_options_of(cell_options, lstm_kwargs),
@@ -202,7 +202,10 @@ class RecurrentPolicy(BasePolicy):
 
     def obs_to_tensor(self, observation: np.ndarray | dict[str, np.ndarray]) -> tuple[PyTorchObs, bool]:
         """As SB3 does, and refused where numbers lie outside of the observation space."""
-        tensor, batched = super().obs_to_tensor(observation)
+        try:
+            tensor, batched = super().obs_to_tensor(observation)
+        except (AssertionError, TypeError, ValueError) as error:
+            raise UserError(f"an observation is not of {self.observation_space}: {error}") from error
         for key, part in tensor.items() if isinstance(tensor, dict) else (("", tensor),):
             space = self.observation_space[key] if isinstance(tensor, dict) else self.observation_space  # type: ignore[index]
             found = arrays.flaw(part.cpu().numpy(), space)

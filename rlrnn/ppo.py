@@ -23,6 +23,7 @@ from torch import Tensor
 
 from rlrnn import compiled
 from rlrnn.buffers import Rollout, bytes_of_a_step, map_arrays, to_tensors
+from rlrnn.cells.options import check_options
 from rlrnn.cutting import Cut
 from rlrnn.descent import Descent
 from rlrnn.errors import OptionsError, UserError
@@ -31,12 +32,17 @@ from rlrnn.rollouts import Position, RewardScaler, collect
 from rlrnn.room import check_fits
 from rlrnn.settings import check_seed, plain, takes_plain
 from rlrnn.states import RNNStates
-from rlrnn.surface import Surface
+from rlrnn.surface import Surface, check_learning
 from rlrnn.surrogate import FIGURES, Objective, normalized
 from rlrnn.threads import keep_freed_memory, one_thread
 
 KL, LOSS = FIGURES.index("approx_kl"), FIGURES.index("loss")
 FIRST_STATES = ("stored", "zero", "recomputed")
+SETTINGS = (  # that learning reads, of the kinds that the constructor says
+    *("learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range"),
+    *("clip_range_vf", "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "use_sde"),
+    *("sde_sample_freq", "target_kl", "policy_kwargs", "seq_len", "normalize_rewards"),
+)
 
 
 class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
@@ -198,6 +204,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     ) -> RecurrentPPO:
         if self.env is None:
             raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
+        check_learning(total_timesteps, callback, log_interval)
         keep_freed_memory()
         with one_thread(self.device), compiled.one_blas_thread():
             return super().learn(
@@ -343,6 +350,9 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     def _check_settings(self) -> None:
         if not hasattr(self, "observation_space"):
             raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        finite = {name: value for name, value in settings.items() if value != math.inf}  # no bound at all
+        check_options("RecurrentPPO", RecurrentPPO.__init__, finite)
         if self.seq_len is not None and not 1 <= self.seq_len <= self.n_steps:
             raise UserError(
                 f"seq_len is {self.seq_len}, but a row lies within one rollout: choose 1 to n_steps="

@@ -24,7 +24,7 @@ from stable_baselines3.common.torch_layers import (
 )
 from torch import Tensor, nn
 
-from rlrnn.errors import UserError
+from rlrnn.errors import OptionsError, UserError
 
 Observation: TypeAlias = Tensor | dict[str, Tensor]
 
@@ -196,9 +196,18 @@ def _check_images(
     extractor_class: type[BaseFeaturesExtractor],
     normalize_images: bool,
 ) -> None:
-    """Refuse images that are too small for SB3's convolutions."""
+    """Refuse what SB3's convolutions do not fit: no image, or one that is too small."""
     if not issubclass(extractor_class, NatureCNN | CombinedExtractor):
         return
+    if issubclass(extractor_class, NatureCNN):
+        for part in parts.values():
+            if not is_image_space(part, check_channels=False, normalized_image=not normalize_images):
+                kind = "uint8 from 0 to 255" if normalize_images else "any numbers"
+                raise OptionsError(
+                    f"{extractor_class.__name__} reads images, which the observation space {part} is not: "
+                    f"take an Mlp policy, or show a Box of {kind} with height, width and channels"
+                    + (", or set normalize_images=False." if normalize_images else ".")
+                )
     for key, part in parts.items():
         if is_image_space(part, normalized_image=not normalize_images) and min(_sides(part)) < SMALLEST_IMAGE:
             one = issubclass(extractor_class, NatureCNN)

@@ -61,6 +61,18 @@ def check_seed(seed: Any) -> None:
         check_whole("seed", seed, 0, LARGEST_SEED)
 
 
+def check_device(device: Any) -> None:
+    """Refuse what torch knows no device by; one that is missing here is named by torch or SB3."""
+    import torch
+
+    try:
+        known = device == "auto" or torch.device(device).type != "meta"  # where nothing is computed
+    except (RuntimeError, TypeError):
+        known = False
+    if not known:
+        raise UserError(f"device is {device!r}: choose one of auto, cpu, cuda, mps, or such as cuda:0.")
+
+
 def unknown(what: str, name: object, known: Iterable[str], among: str = "") -> str:
     """The sentence for an unknown name: the closest known one, then all of them unless they are many."""
     names = sorted(known)

@@ -73,7 +73,7 @@ def without_room(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:
     if policy_class.__init__ is not RecurrentPolicy.__init__:
         return None
     extractor = arguments.get("features_extractor_class") or policy_class.default_extractor
-    named = arguments.get("cell") or policy_class.default_cell
+    named = policy_class.default_cell if arguments.get("cell") is None else arguments["cell"]
     cell, options = known_cell(named, arguments.get("cell_options"))
     asked = {**arguments, "features_extractor_class": extractor, "cell": cell, "cell_options": options}
     if cell == STAND_IN:

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from rlrnn import compiled, saving, sizing
 from rlrnn.cells import cell_named
+from rlrnn.cells.options import check_options
 from rlrnn.checking import inputs_of, paired
 from rlrnn.deviations import CrossEntropy, Ctc, Deviation, Squared, Target
 from rlrnn.errors import FileFault, UserError
 from rlrnn.layers import Affine
 from rlrnn.packing import Packing, pack
 from rlrnn.sequence import Memory
-from rlrnn.settings import check_seed, plain
+from rlrnn.settings import check_device, check_seed, plain
 from rlrnn.teaching import REAL, check, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
@@ -142,12 +143,14 @@ class SequenceLearner:
         check(**{name: settings[name] for name in (*REAL, "hidden_size", "n_layers")})
         check_seed(settings["seed"])
         cell_named(settings["cell"])
+        check_options("SequenceLearner", SequenceLearner.__init__, {"cell_options": settings["cell_options"]})
         cell, options = sizing.known_cell(settings["cell"], settings["cell_options"])
         with torch.device("meta"):
             Memory(cell, 1, settings["hidden_size"], settings["n_layers"], **(options or {}))
 
     @property
     def _place(self) -> torch.device:
+        check_device(self.device)
         return get_device(self.device)
 
     def fit(

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import torch
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import actuators, agent_file, saving, sensors, sizing, surroundings
+from rlrnn.errors import UserError
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.policy_options import check_policy_kwargs
-from rlrnn.settings import takes_plain
+from rlrnn.settings import check_device, check_whole, takes_plain
 from rlrnn.threads import one_thread
 
 Self = TypeVar("Self", bound="Surface")
@@ -30,6 +35,12 @@ class Surface(BaseAlgorithm):
     copies_of_weights: ClassVar[int] = 1  # that learning holds
 
     def __init__(self, policy: Any, env: GymEnv | str | None, **settings: Any) -> None:
+        check_device(settings["device"])
+        check_whole("stats_window_size", settings["stats_window_size"], 0)
+        if not isinstance(policy, str | type):
+            raise UserError(
+                f'policy is {policy!r}: give a name, such as "MlpGruPolicy", or a class of rlrnn\'s.'
+            )
         super().__init__(policy, _named(env), **settings)
         self._surroundings = surroundings.of(self.env)
 
@@ -108,9 +119,34 @@ class Surface(BaseAlgorithm):
         return policy_named(policy_name)
 
 
+def check_learning(total_timesteps: Any, callback: Any, log_interval: Any) -> None:
+    """Refuse what ``learn`` would stumble over later, or never notice."""
+    number = isinstance(total_timesteps, Real) and not isinstance(total_timesteps, bool)
+    if not number or math.isnan(total_timesteps):
+        raise UserError(f"total_timesteps is {total_timesteps!r}, but must be a number of steps.")
+    for each in callback if isinstance(callback, list) else [callback]:
+        if not (each is None or callable(each) or isinstance(each, BaseCallback)):
+            raise UserError(
+                f"callback is {each!r}: give an SB3 callback, a list of them, a function or None."
+            )
+    if log_interval is not None:
+        check_whole("log_interval", log_interval, 1)
+
+
 def _named(env: Any) -> Any:
-    """One copy of a game of the catalogue or of a game file; what Gymnasium can make is left to SB3."""
-    if not isinstance(env, str) or ":" in env:  # "module:id" imports the module
+    """An environment, from the name of a game of ours too; what Gymnasium can make is left to SB3."""
+    if isinstance(env, VectorEnv):
+        from rlrnn.vec import from_vector_env
+
+        return from_vector_env(env)
+    if not isinstance(env, str):
+        if env is not None and (isinstance(env, type) or not hasattr(env, "observation_space")):
+            raise UserError(
+                f"env is {env!r}, which is no environment: give a Gymnasium environment, a VecEnv or the "
+                "name of a game; rlrnn.vec.from_envs makes one of functions that make environments."
+            )
+        return env
+    if ":" in env:  # "module:id" imports the module
         return env
     if env in gym.registry or any(known.startswith(f"{env}-v") for known in gym.registry):
         return env

@@ -113,6 +113,7 @@ class GameVecEnv(VecEnv):
         super().__init__(n_envs, described.observation_space, described.action_space)
         self.metadata = described.metadata
         if seed is not None:
+            check_whole("seed", seed, 0)
             self.seed(int(seed))
 
     def reset(self) -> Observations:

@@ -68,7 +68,7 @@ ROOMS = {
             "processor",
         ),
     },
-    "games": {"games", "vec", "wrappers", "view", "copies", "native", "workers", "ids"},
+    "games": {"games", "vec", "wrappers", "view", "copies", "answers", "native", "workers", "ids"},
 }
 KNOWS = {
     "network": {"network"},
@@ -76,7 +76,7 @@ KNOWS = {
     "experiment": {"network", "learners", "experiment", "games"},
     "games": {"games"},
 }
-LATE = {"surface": {"catalogue"}}  # makes a game that is given by its name
+LATE = {"surface": {"catalogue", "vec"}}  # makes games that are given by name or as a vector environment
 ANYBODY = {
     "errors",
     "files",

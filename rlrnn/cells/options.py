@@ -35,9 +35,9 @@ def _fits(hint: Any, value: Any) -> bool:
     if origin is collections.abc.Sequence:
         listed = isinstance(value, list | tuple | np.ndarray)
         return listed and all(_fits(inner[0], each) for each in value)
-    if origin is collections.abc.Mapping:
+    if origin in (collections.abc.Mapping, dict):
         return isinstance(value, Mapping)
-    if origin is type:  # what makes an object of that class will do
+    if origin in (type, collections.abc.Callable):  # what makes an object of that class will do
         return callable(value)
     if hint is bool or isinstance(value, bool | np.bool_):
         return hint not in (int, float, str, type(None)) and isinstance(value, bool | np.bool_)
@@ -56,4 +56,6 @@ def _words(hint: Any) -> str:
         return "a list" if inner[0] is Any else f"a list, each of it {_words(inner[0])}"
     if origin is type:
         return f"a class derived from {getattr(inner[0], '__name__', inner[0])}"
-    return "a table" if origin is collections.abc.Mapping else WORDS.get(hint, str(hint))
+    if origin is collections.abc.Callable:
+        return "a function"
+    return "a table" if origin in (collections.abc.Mapping, dict) else WORDS.get(hint, str(hint))

@@ -29,7 +29,7 @@ def points(reward: Any) -> float:
     if isinstance(reward, float):
         return reward
     if isinstance(reward, np.ndarray) and reward.size == 1:
-        reward = reward.item()
+        reward = reward.reshape(())
     if not isinstance(reward, str | bytes) and hasattr(reward, "__float__"):
         try:
             return float(reward)
@@ -45,7 +45,7 @@ def truth(value: Any, what: str) -> bool:
     if value is True or value is False:
         return value
     if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
+        value = value.reshape(())[()]
     if value is None:
         return False
     if isinstance(value, str | bytes | list | tuple | Mapping) or np.ndim(value) or value not in (0, 1):

@@ -95,6 +95,11 @@ def test_numbers_and_truths_are_taken_in_every_form() -> None:
         assert truth(yes, "terminated") is True
     for no in (False, 0, None, np.bool_(False), np.array([0.0])):
         assert truth(no, "terminated") is False
+    masked: Any = np.ma.masked
+    with pytest.warns(UserWarning, match="masked element"):
+        assert math.isnan(points(masked))  # not the 0 that lies beneath the mask
+    with pytest.raises(Flaw, match="as terminated, which is neither true nor false,"):
+        truth(masked, "terminated")
     info = {1: 2}
     assert facts(info) == info and facts(info) is not info
     assert parts([1, 2], "two", 2) == [1, 2]

@@ -126,6 +126,7 @@ def open_run(
 ) -> Run:
     """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
     folder = place(folder)
+    _clear_beside(folder)
     facts = {"format": FORMAT, "command": command, **versions(recipe.network, device)}
     aside = None
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -161,7 +162,6 @@ def _make(run: Run, aside: Path | None) -> None:
     """All of it or nothing: a process killed in between leaves no half of a run."""
     folder = run.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _clear_beside(folder)
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     part.mkdir()
     try:
@@ -187,10 +187,25 @@ def _make(run: Run, aside: Path | None) -> None:
 
 
 def _clear_beside(folder: Path) -> None:
-    """Remove what a process that was killed while it made this run left beside it."""
+    """Undo what a process that was killed while it made this run left beside it."""
     for part in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
-        if re.fullmatch(r"\.[0-9a-f]{8}", part.name.removeprefix(f".{folder.name}")) and not is_held(part):
-            _remove_part(part)
+        named = re.fullmatch(r"\.[0-9a-f]{8}", part.name.removeprefix(f".{folder.name}"))
+        with suppress(OSError):  # another process makes or removes it just now
+            if named and not is_held(part):
+                if not folder.exists() and (part / VERSIONS).exists():  # killed between the two renames
+                    older = _replaced(folder, read_facts(part / VERSIONS))
+                    if older is not None and older.is_dir():
+                        older.rename(folder)
+                _remove_part(part)
+
+
+def _replaced(folder: Path, facts: Mapping[str, Any]) -> Path | None:
+    """The older run that the run in a folder replaces, by its facts.
+
+    Only what ``open_run`` moved aside: a name in a file may be anybody's, and must not be the run's own.
+    """
+    name = facts.get("replaces") or ""
+    return folder.with_name(name) if re.fullmatch(rf"old\d+-{re.escape(folder.name)}", name) else None
 
 
 def _remove_part(part: Path) -> None:
@@ -204,10 +219,9 @@ def _remove_part(part: Path) -> None:
 def finish(run: Run, **facts: Any) -> Run:
     """Drop the older run that a run replaces, and mark this one as finished."""
     facts = {**run.facts, **facts}
-    replaced = facts.pop("replaces", None)
-    # Only what ``open_run`` moved aside: a name in a file may be anybody's, and must not be the run's own.
-    if replaced and re.fullmatch(rf"old\d+-{re.escape(run.folder.name)}", replaced):
-        older = run.folder.with_name(replaced)
+    older = _replaced(run.folder, facts)
+    facts.pop("replaces", None)
+    if older is not None:
         try:
             if older.exists():  # else it was removed by hand
                 shutil.rmtree(older)

@@ -91,6 +91,19 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_is_finished(tmp_path):
     assert runs.find_runs(tmp_path) == [tmp_path / "seed0"]
 
 
+def test_an_older_run_that_was_moved_aside_for_none_is_put_back(tmp_path):
+    """A process that was killed between moving it and putting the new run in its place left these two."""
+    older, folder = new_run(tmp_path / "seed0").folder, tmp_path / "seed0"
+    (older / "agent.zip").write_text("old")
+    older.rename(tmp_path / "old1-seed0")
+    made = new_run(folder).end("training", replaces="old1-seed0").folder
+    made.rename(tmp_path / ".seed0.0123abcd")
+    with pytest.raises(FileFault, match=r"holds a run already.*--overwrite"):
+        new_run(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["seed0"]
+    assert (folder / "agent.zip").read_text() == "old"
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("precious")

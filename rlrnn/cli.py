@@ -216,7 +216,7 @@ def _verify(arguments: Namespace) -> int:
 def _say_what_came_of_it(run: Run) -> None:
     from rlrnn.evaluation import table
 
-    terminal().print(table(run.scores(), run.game))
+    terminal().print(table(run.scores(), run.game, run.recipe.network.cell != "none"))
     tell(f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; all of the run lies in {run.folder}")
 
 
@@ -229,7 +229,7 @@ def _evaluate(arguments: Namespace) -> None:
     episodes, deterministic = arguments.episodes or how.episodes, _deterministic(arguments, how)
     with Judging(arguments.run) as told:
         scores = judge(agent, game, episodes, deterministic, progress=told)
-    terminal().print(table(scores, game))
+    terminal().print(table(scores, game, agent.policy.description.cell != "none"))
     if arguments.out:
         runs.write_scores(Path(arguments.out), scores)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from rlrnn import statistics
 from rlrnn.catalogue import Game
 from rlrnn.curves import agent_names, read_runs
 from rlrnn.errors import FileFault, UserError
-from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score
+from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score
 from rlrnn.runs import SCORE, Run
 from rlrnn.statistics import Interval
 from rlrnn.texts import printable
@@ -33,6 +34,8 @@ class Row:
     agent: str  # empty for the random player
     playing: str  # with memory, memory wiped, random player
     points: tuple[tuple[float, ...], ...]  # [seeds][episodes]
+    ceiling: float | None = None  # the most that can be won, where the game says so
+    memory: bool = True  # whether its network has any
 
     @property
     def played(self) -> str:
@@ -40,6 +43,11 @@ class Row:
         few, many = min(map(len, self.points)), max(map(len, self.points))
         episodes = str(many) if few == many else f"{few} to {many}"
         return f"{len(self.points)} x {episodes}" if self.agent else episodes
+
+    @property
+    def label(self) -> str:
+        """Its way of playing, as it is shown."""
+        return self.playing if self.memory else WITHOUT
 
     @property
     def lone(self) -> bool:
@@ -61,6 +69,12 @@ class Row:
         """95 % interval of the mean."""
         return statistics.interval(self.points)
 
+    @property
+    def possible(self) -> tuple[float, float]:
+        """The interval as it is shown: its upper end cut at the game's ceiling, where one is stated."""
+        top = math.inf if self.ceiling is None else max(self.ceiling, self.mean)
+        return self.interval.low, min(self.interval.high, top)
+
 
 @dataclass(frozen=True)
 class Duel:
@@ -78,7 +92,10 @@ class Comparison:
     """Agents of one game."""
 
     game: Game
-    rows: tuple[Row, ...]  # of every agent with memory, then with its memory wiped; the random player last
+    rows: tuple[
+        Row, ...
+    ]  # of every agent with memory, then with it wiped if it has one; the random player last
+    steps: Mapping[str, float] = field(default_factory=dict)  # each agent trained for, mean over seeds
 
     @cached_property
     def duels(self) -> list[Duel]:
@@ -110,21 +127,27 @@ def compare(runs: Iterable[Run | str | Path]) -> Comparison:
     for name, run in zip(agent_names(found), found, strict=True):
         agents.setdefault(name, []).append(run)
     game = _one_game(agents)
+    top = game.references.ceiling.points if game.references.ceiling else None
     rows, dice = [], []
     for name, seeds in agents.items():
         _once_each(name, seeds)
         scores = [_scores(run) for run in seeds]
+        memory = seeds[0].recipe.network.cell != "none"  # without one, there is nothing to wipe
         dice += [score[RANDOM].points for score in scores if RANDOM in score]
         rows += [
-            Row(name, playing, tuple(score[playing].points for score in scores))
-            for playing in (WITH_MEMORY, WIPED)
+            Row(name, playing, tuple(score[playing].points for score in scores), top, memory)
+            for playing in (WITH_MEMORY, WIPED)[: 1 + memory]
             if all(playing in score for score in scores)
         ]
     # The random player has no seeds of a training: every run let the same dice play the same episodes.
     longest = max(dict.fromkeys(dice), key=len, default=None)
     if longest is not None:
-        rows.append(Row("", RANDOM, (longest,)))
-    return Comparison(game, tuple(rows))
+        rows.append(Row("", RANDOM, (longest,), top))
+    steps = {
+        name: statistics.mean([[float(run.facts.get("steps", run.recipe.steps)) for run in seeds]])
+        for name, seeds in agents.items()
+    }
+    return Comparison(game, tuple(rows), steps)
 
 
 def _one_game(agents: dict[str, list[Run]]) -> Game:
@@ -165,46 +188,72 @@ def table(comparison: Comparison) -> Group:
 
     game, scale = comparison.game, comparison.scale
     decimals = 1 if max(abs(row.mean) for row in comparison.rows) >= 100 else 2
-    grid = _grid("player", "seeds x\nepisodes", "mean", "95 % interval", "sd", "median", "IQM")
-    if scale:
-        grid.add_column("norm.", justify="right")
+    blocks: dict[str, list[list[str]]] = {}  # an agent's name, or another heading: its rows
     for row in comparison.rows:
-        if row.playing == WITH_MEMORY:
-            grid.add_row(row.agent, style="bold")
-        low, high = (f"{end:.{decimals}f}" for end in (row.interval.low, row.interval.high))
+        low, high = (f"{end:.{decimals}f}" for end in row.possible)
         spread = [f(row.points) for f in (statistics.sd, statistics.median, statistics.iqm)]
         mean, *others = (f"{number:.{decimals}f}" for number in (row.mean, *spread))
-        cells = [row.played, mean, f"{low} to {high}{' *' if row.lone else ''}", *others]
+        cells = [row.played, mean, f"{low} to {high}{'*' * row.lone}", *others]
         if scale:
             cells.append(f"{statistics.normalised(row.mean, *scale):.2f}")
-        grid.add_row(f"  {row.playing}" if row.agent else row.playing, *cells)
-    grid.add_section()
-    grid.add_row("references" if game.references.items() else "", style="dim")
+        blocks.setdefault(row.agent, []).append([f"  {row.label}" if row.agent else row.playing, *cells])
     for name, reference in game.references.items():
-        grid.add_row(f"  {name}", "", f"{reference.points:.{decimals}f}", style="dim")
-    shown: list[Any] = [f"{game.title or game.name}: {game.points.unit}", grid]
+        blocks.setdefault("references", []).append([f"  {name}", "", f"{reference.points:.{decimals}f}"])
+    grids = _blocks(
+        blocks,
+        "player",
+        "seeds x\nepisodes",
+        "mean",
+        "95 % interval",
+        "sd",
+        "median",
+        "IQM",
+        *["norm."] * bool(scale),
+    )
+    shown: list[Any] = [f"{game.title or game.name}: {game.points.unit}", *grids, ""]
+    if comparison.steps and max(comparison.steps.values()) > 1.05 * min(comparison.steps.values()):
+        told = ", ".join(f"{name} {statistics.short(steps)}" for name, steps in comparison.steps.items())
+        shown.append(f"Trained for different numbers of steps (means over seeds): {told}.")
     if any(row.lone for row in comparison.rows):
         shown.append("* The interval speaks of other episodes of this one seed, not of other seeds.")
     if scale:
         shown.append(f"norm.: the random player ({scale[0]:g}) is 0, the ceiling ({scale[1]:g}) is 1.")
     if comparison.duels:
-        pairs = _grid("A", "probability", "95 % interval", "B")
+        pairs = _grid("probability", "95 % interval", "agents")
         for duel in comparison.duels:
-            pairs.add_row(
-                duel.agent, f"{duel.probability:.2f}", f"{duel.low:.2f} to {duel.high:.2f}", duel.other
-            )
-        shown += ["", "How probably a seed of A wins more points than one of B:", pairs]
+            numbers = f"{duel.probability:.2f}", f"{duel.low:.2f} to {duel.high:.2f}"
+            pairs.add_row(*numbers, f"{duel.agent} over {duel.other}")
+        shown += ["", "How probably a seed of the first wins more points than one of the second:", pairs]
     return Group(*shown)
 
 
-def _grid(first: str, *others: str) -> Table:
+def _blocks(blocks: dict[str, list[list[str]]], *headings: str) -> list[Any]:
+    """Rows in equally wide columns under their headings, which may be as long as the terminal is wide."""
+    from rich.text import Text
+
+    rows = [row for block in blocks.values() for row in block]
+    full = [
+        [*row, *[""] * (len(headings) - len(row))] for row in (*rows, [h.split("\n")[-1] for h in headings])
+    ]
+    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
+    shown: list[Any] = [_grid(*headings, widths=widths)]
+    for name, block in blocks.items():
+        grid, dim = _grid(*headings, widths=widths), name == "references"
+        grid.show_header = False
+        for row in block:
+            grid.add_row(*row, style="dim" if dim else None)
+        shown += [Text(printable(name), style="dim" if dim else "bold"), grid] if name else [grid]
+    return shown
+
+
+def _grid(*headings: str, widths: Sequence[int] = ()) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    grid.add_column(first, overflow="fold")
-    for heading in others:
-        grid.add_column(heading, justify="left" if heading == "B" else "right", overflow="fold")
+    grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for heading, width in itertools.zip_longest(headings, widths):
+        side: Any = "left" if heading in ("player", "agents") else "right"
+        grid.add_column(heading, justify=side, overflow="fold", min_width=width)
     return grid
 
 
@@ -223,7 +272,8 @@ def draw(comparison: Comparison, path: str | Path = "compare.png") -> Picture:
         place = agents.index(row.agent)
         colour = COLOURS[place % len(COLOURS)] if row.agent else "0.35"
         whole = row.playing == WITH_MEMORY
-        reach = [[row.mean - row.interval.low], [row.interval.high - row.mean]]
+        low, high = row.possible
+        reach = [[row.mean - low], [high - row.mean]]
         mark: dict[str, Any] = {
             "marker": MARKERS[place % len(MARKERS)],
             "markersize": 7,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 EVALUATION_SEED = 1_000_000  # of the judged episodes; training seeds are small numbers
 BATCH = 100  # episodes played at once
 PLAYERS = WITH_MEMORY, WIPED, RANDOM = "with memory", "memory wiped", "random player"
+WITHOUT = "without memory"  # how a network that has none is listed
 Progress: TypeAlias = Callable[[int, int, int], None]  # episodes that ended, of so many, after so many steps
 
 
@@ -260,8 +261,11 @@ def copies_for(
     return env
 
 
-def table(scores: Mapping[str, Score], game: Game) -> Table:
-    """The scores, the game's reference scores below them and where those come from, for the shell."""
+def table(scores: Mapping[str, Score], game: Game, memory: bool = True) -> Table:
+    """The scores, the game's reference scores below them and where those come from, for the shell.
+
+    A network without ``memory`` has none to be wiped, and one row instead of two.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -276,6 +280,8 @@ def table(scores: Mapping[str, Score], game: Game) -> Table:
     grid.add_column("player", min_width=len("reference:"))
     for heading in ("mean", "sd", "95 % interval", *(["won"] if wins else []), "steps"):
         grid.add_column(heading, justify="right", no_wrap=True)
+    if not memory:
+        scores = {WITHOUT if n == WITH_MEMORY else n: score for n, score in scores.items() if n != WIPED}
     for name, score in scores.items():
         low, high = score.interval
         won = [] if score.won is None else [f"{score.won:.0%}"]

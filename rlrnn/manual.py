@@ -19,7 +19,8 @@ examples:
 """
 
 SHOW = """
-Prints the file of a game or of an agent's recipe, and in its first line where it lies: a beginning for your own.
+Prints the file of a game or of an agent's recipe, and in its first line where it lies: a beginning for
+your own.
 
 examples:
   rlrnn show pong                          the game

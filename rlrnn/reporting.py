@@ -158,7 +158,7 @@ def _table(comparison: Comparison) -> str:
 
 def _cells(row: Row) -> list[str]:
     spread = (statistics.median(row.points), statistics.iqm(row.points), statistics.sd(row.points))
-    interval = f"{row.interval.low:.2f} to {row.interval.high:.2f}"
+    interval = f"{row.possible[0]:.2f} to {row.possible[1]:.2f}"
     return [row.playing, row.played, f"{row.mean:.2f}", interval, *(f"{number:.2f}" for number in spread)]
 
 

@@ -133,7 +133,7 @@ def bootstrap(
     return float(low), float(high)
 
 
-def short(number: int) -> str:
+def short(number: float) -> str:
     """A large count in few letters: 800k, 1.5M, 1B."""
     for letter, unit in (("B", 10**9), ("M", 10**6)):
         if float(f"{number:.3g}") >= unit:  # as it is rounded: 999,900 is 1M

@@ -115,6 +115,10 @@ class SequenceLearner:
         self.seed, self.device = seed, device
         self._check()
 
+    def __repr__(self) -> str:
+        learned = f"{len(self.history_)} epochs learned" if self._learned else "not fitted"
+        return f"SequenceLearner({self.cell}, {self.loss}: {learned})"
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments, as they were given: scikit-learn's ``clone`` makes another learner of them."""
         return {name: getattr(self, name) for name in (*ARGUMENTS, "device")}

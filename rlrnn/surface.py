@@ -44,6 +44,11 @@ class Surface(BaseAlgorithm):
         super().__init__(policy, _named(env), **settings)
         self._surroundings = surroundings.of(self.env)
 
+    def __repr__(self) -> str:
+        cell = self.policy.description.cell if hasattr(self, "policy") else "no network yet"
+        played = "no game" if self.env is None else _name(self.env)
+        return f"{type(self).__name__}({cell}, {played}: {self.num_timesteps:,} steps learned)"
+
     def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
         """Go on in other environments, of the same spaces and as many."""
         super().set_env(_named(env), force_reset)
@@ -153,3 +158,12 @@ def _named(env: Any) -> Any:
     from rlrnn.catalogue import make_vec
 
     return make_vec(env)
+
+
+def _name(env: VecEnv) -> str:
+    """What the environments are called: by us, by Gymnasium, or their class."""
+    if (name := getattr(env, "name", None)) is not None:
+        return str(name)
+    copies = getattr(env, "envs", None)
+    spec = getattr(copies[0], "spec", None) if copies else None
+    return type(env.unwrapped).__name__ if spec is None else str(spec.id)

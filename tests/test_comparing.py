@@ -48,8 +48,7 @@ def test_a_row_per_agent_and_way_of_playing(folder):
     assert [(row.agent, row.playing, row.played) for row in found.rows] == [
         ("gru", WITH_MEMORY, "3 x 3"),
         ("gru", WIPED, "3 x 3"),
-        ("plain", WITH_MEMORY, "2 x 3"),
-        ("plain", WIPED, "2 x 3"),
+        ("plain", WITH_MEMORY, "2 x 3"),  # which has no memory to be wiped
         ("", RANDOM, "3"),  # five runs let the same dice play the same three episodes
     ]
     able, *_, dice = found.rows
@@ -126,8 +125,9 @@ def test_the_shell_shows_every_number(folder):
 
 def test_one_seed_is_said_to_speak_for_itself_alone(folder):
     text = printed(compare([folder / "gru" / "seed0", folder / "plain"]))
-    marked = [line for line in text.splitlines() if " * " in line]
-    assert len(marked) == 2 and all("1 x 3" in line for line in marked)
+    marked = [line for line in text.splitlines() if "*" in line]
+    *rows, note = marked
+    assert len(rows) == 2 and all("1 x 3" in line for line in rows) and note.startswith("* The interval")
     assert "not of other seeds" in text
 
 
@@ -135,6 +135,37 @@ def test_one_seed_is_said_to_speak_for_itself_alone(folder):
 def test_no_number_is_cut_short_on_a_narrow_terminal(folder, width):
     text = printed(compare([folder / "gru", folder / "plain"]), width)
     assert "…" not in text and max(map(len, text.splitlines())) <= width
+
+
+def test_long_names_are_whole_at_80_columns_and_no_mark_stands_alone(tmp_path):
+    names = [f"position-cartpole-medium-gru-of-{number}" for number in ("one", "another-and-longer")]
+    for number, name in enumerate(names):
+        new_run(tmp_path / name / "seed0", replace(GRU, name=name), 0, (100.0 + number, 400.0, 500.0))
+    lines = printed(compare([tmp_path / name for name in names]), 80).splitlines()
+    assert [sum(name in line.split() for line in lines) for name in names] == [2, 2]  # its rows, the duel
+    assert not [line for line in lines if line.split()[:2] == ["*"]]
+    assert sum(line.rstrip().count("*") for line in lines if "1 x 3" in line) == 4
+
+
+def test_a_network_without_memory_is_called_so(folder):
+    text = printed(compare([folder / "plain"]))
+    assert "without memory" in text and "with memory" not in text and "wiped" not in text
+
+
+def test_an_interval_is_shown_up_to_the_ceiling_alone(folder):
+    (row, *_) = compare([folder / "gru"]).rows
+    assert row.possible == (row.interval.low, row.interval.high) and row.interval.high < 11
+    assert replace(row, ceiling=9.4).possible == (row.interval.low, 9.4)
+    assert replace(row, ceiling=1.0).possible == (row.interval.low, row.mean)  # an estimate that was exceeded
+    assert replace(row, ceiling=None).possible[1] == row.interval.high
+
+
+def test_different_numbers_of_steps_are_said(folder):
+    assert "Trained for" not in printed(compare([folder / "gru", folder / "plain"]))
+    new_run(folder / "long" / "seed0", replace(PLAIN, name="long", steps=200_000), 0, (1.0, 2.0, 3.0))
+    new_run(folder / "short" / "seed0", replace(PLAIN, name="short", steps=100_000), 0, (1.0, 2.0, 3.0))
+    text = printed(compare([folder / "long", folder / "short"]))
+    assert "Trained for different numbers of steps (means over seeds): long 200k, short 100k." in text
 
 
 def test_a_scale_needs_a_random_player_below_a_ceiling(folder):
@@ -167,12 +198,11 @@ def test_the_picture_shows_means_intervals_seeds_and_references(folder, monkeypa
         "gru",
         WIPED,
         "plain",
-        WIPED,
         RANDOM,
     ]
     marks = [bar.lines[0] for bar in axes.containers]
     assert [mark.get_xdata()[0] for mark in marks] == [row.mean for row in found.rows]
-    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, True, False, True, True]
+    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, True, False, True]
     for bar, row in zip(axes.containers, found.rows, strict=True):
         ((low, _), (high, _)) = bar.lines[2][0].get_segments()[0]
         assert (low, high) == pytest.approx((row.interval.low, row.interval.high))

@@ -239,6 +239,13 @@ def test_the_table_shows_scores_beside_their_references():
         assert words in text
 
 
+def test_a_network_without_memory_has_one_row() -> None:
+    scores = {name: Score((1.0, 3.0), (5, 7)) for name in (WITH_MEMORY, WIPED, RANDOM)}
+    grid = table(scores, Game("g", "x"), memory=False)
+    assert list(grid.columns[0].cells) == ["without memory", RANDOM]
+    assert list(table(scores, Game("g", "x")).columns[0].cells) == [WITH_MEMORY, WIPED, RANDOM]
+
+
 def test_the_game_says_how_many_episodes():
     score = play(Always(), Game("g", "test_evaluation/Guess-v0", episodes=7))
     assert score.episodes == 7

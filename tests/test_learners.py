@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+import rlrnn
 from rlrnn import catalogue, learners, training
 from rlrnn.cli import main
 from rlrnn.errors import UserError
@@ -102,3 +106,21 @@ def test_workers_are_for_evolution(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["train", evolved, "--workers", "2", "--out", out]) == 0
     assert main(["inspect", out, "--episodes", "2", "--lags", "4"]) == 0
     assert main(["evaluate", out, "--episodes", "3"]) == 0
+
+
+def test_learners_print_as_a_line(tmp_path: Path) -> None:
+    agent = rlrnn.RecurrentPPO("MlpGruPolicy", "cartpole-no-velocity", n_steps=8, batch_size=8, n_epochs=1)
+    agent.learn(8)
+    assert repr(agent) == "RecurrentPPO(gru, rlrnn/CartPole-v1: 8 steps learned)"
+    agent.save(tmp_path / "agent")
+    assert repr(rlrnn.load(tmp_path / "agent.zip")) == "RecurrentPPO(gru, no game: 8 steps learned)"
+    wrapped = VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")] * 2))
+    assert (
+        repr(rlrnn.Evolution("MlpElmanPolicy", wrapped)) == "Evolution(elman, CartPole-v1: 0 steps learned)"
+    )
+    unmade = rlrnn.RecurrentPPO("MlpPolicy", wrapped, _init_setup_model=False)
+    assert repr(unmade) == "RecurrentPPO(no network yet, CartPole-v1: 0 steps learned)"
+    learner = rlrnn.SequenceLearner("lstm", hidden_size=2)
+    assert repr(learner) == "SequenceLearner(lstm, squared: not fitted)"
+    learner.fit(np.zeros((2, 3, 1)), np.zeros(2), epochs=2, progress=False)
+    assert repr(learner) == "SequenceLearner(lstm, squared: 2 epochs learned)"

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
 SCORES = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -61,6 +62,13 @@ def test_the_cell_of_the_contributing_guide_runs() -> None:
     scope: dict[str, object] = {}
     exec(compile(code, "CONTRIBUTING.md", "exec"), scope)
     assert scope["agent"].policy.description.cell == "leaky"  # type: ignore[attr-defined]
+
+
+def test_the_search_of_the_guide_comes_to_its_goal(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks(GUIDE, "python")
+    exec(compile(code, "guide.md", "exec"), {})
+    found = capsys.readouterr().out.strip().strip("[]").split()
+    assert [float(number) for number in found] == pytest.approx([3, -1, 0.5], abs=1e-3)
 
 
 def test_every_command_of_the_readme_is_one_of_the_shells() -> None:

@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # closed window.
         system = isinstance(error.__cause__, OSError) and not isinstance(error, FileNotFoundError)
         system = system or isinstance(error, GameExit)
-        return _fail(error, str(error), 1 if system else 2)
+        unknown_name = "--import" in str(error)  # which a module would have registered
+        remedy = _not_imported(arguments) if unknown_name else ""
+        return _fail(error, f"{error}{remedy}", 1 if system else 2)
     except OSError as error:
         from rlrnn.files import sentence
 
@@ -79,6 +81,19 @@ def _warnings_in_a_line() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+def _not_imported(arguments: Namespace) -> str:
+    """What a run whose game or cell is not known was trained with: never imported without being told to."""
+    from rlrnn.runs import missing_imports
+
+    given = getattr(arguments, "imports", [])
+    named = [getattr(arguments, name, None) for name in ("run", "agent")]
+    for folder in (*getattr(arguments, "runs", []), *(name for name in named if name)):
+        if missing := missing_imports(folder, given):
+            told = " ".join(f"--import {name}" for name in missing)
+            return f" {folder} was trained with {told}: say it again."
+    return ""
 
 
 def _fail(error: BaseException, sentence: str, status: int) -> int:

@@ -22,7 +22,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,11 +123,14 @@ def open_run(
     command: str | None,
     overwrite: bool,
     device: str = "cpu",
+    imports: Sequence[str] = (),
 ) -> Run:
     """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
     folder = place(folder)
     _clear_beside(folder)
     facts = {"format": FORMAT, "command": command, **versions(recipe.network, device)}
+    if imports:
+        facts["imports"] = list(imports)  # the user's modules, to be named where they are missing
     aside = None
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not (folder / VERSIONS).exists():
@@ -228,6 +231,16 @@ def finish(run: Run, **facts: Any) -> Run:
         except OSError as error:
             tell(f"rlrnn: the older run {older} could not be removed: {sentence(error)}", file=sys.stderr)
     return replace(run, facts=facts).end(FINISHED)
+
+
+def missing_imports(folder: str | Path, imports: Sequence[str]) -> list[str]:
+    """The modules that a run, or a folder's runs, were trained with and that are not among ``imports``."""
+    found: dict[str, None] = {}
+    for path in (*Path(folder).glob(VERSIONS), *Path(folder).glob(f"*/{VERSIONS}")):
+        with suppress(UserError, AttributeError, TypeError):
+            found |= dict.fromkeys(map(str, read_facts(path).get("imports", ())))
+    known = {Path(name).stem for name in imports}  # by file or by name
+    return [name for name in found if Path(name).stem not in known]
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def _train(task: Task, messenger: Messenger) -> None:
     how: dict[str, Any] = {"device": task.device, "progress": False, "callback": messenger}
     if task.overwrite or not (task.folder / runs.VERSIONS).exists():
         start = partial(training.train, task.recipe, task.seed, task.folder)
-        start(overwrite=task.overwrite, command=task.command, **how)
+        start(overwrite=task.overwrite, command=task.command, imports=task.imports, **how)
     else:
         training.resume(task.folder, **how)
 

@@ -62,7 +62,7 @@ def train(
     with closing(learners.games(recipe, game, seed)) as env:
         agent = learners.learner(recipe, env, seed, device)
         learners.share(agent, game, workers, imports)
-        run = runs.open_run(folder, recipe, seed, command, overwrite, device=str(agent.device))
+        run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports)
         with runs.held(folder):
             if progress and "replaces" in run.facts:
                 older = folder.with_name(run.facts["replaces"])

@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import gymnasium
 import pytest
 from PIL import Image
 
@@ -259,6 +260,12 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
     assert main([*arguments, "--import", "pole_module.py"]) == 0
     assert main(["evaluate", "runs/mine", "--import", "pole_module"]) == 0
     capsys.readouterr()
+    monkeypatch.delitem(gymnasium.registry, "mine/Pole-v0")  # as in another process
+    for command in ("evaluate", "watch", "inspect"):
+        status, sentence = fails(capsys, *command.split(), "runs/mine")
+        assert status == 2 and "'mine/Pole-v0'" in sentence
+        assert sentence.endswith("runs/mine was trained with --import pole_module.py: say it again.\n")
+    assert runs.missing_imports("runs/mine", ["pole_module"]) == []
     for name, words in (
         ("none.py", "no such file"),
         ("no_such_thing", "no such module"),

@@ -125,7 +125,9 @@ def load(path: saving.File, device: str = "auto") -> Agent:
 
 def spoiled(agent: BaseAlgorithm) -> str | None:
     """The name of a weight that is no number any more, if there is one."""
-    policy = agent.policy
+    policy = getattr(agent, "policy", None)
+    if policy is None:  # a player of another kind
+        return None
     for name, weights in policy.named_parameters():
         if not torch.isfinite(weights).all():
             return name

@@ -105,7 +105,9 @@ def test_how_many_play_at_once_changes_no_bit_by_kernels(copies: int) -> None:
     }
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_how_many_processes_play_changes_no_bit(
     way: str, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +165,7 @@ def test_points_are_those_beneath_what_sb3s_wrappers_make_of_rewards() -> None:
 
 
 @pytest.mark.parametrize("space", [gym.spaces.Discrete(2, start=3), gym.spaces.Box(1, 2, (2,))])
-@pytest.mark.parametrize("vectorize", [DummyVecEnv, partial(from_envs, workers=2)])
+@pytest.mark.parametrize("vectorize", [DummyVecEnv, from_envs, partial(from_envs, workers=1)])
 def test_copies_that_are_not_needed_do_what_the_game_allows(vectorize: Any, space: gym.Space[Any]) -> None:
     with closing(vectorize([partial(Clock, action_space=space)] * 5)) as env:
         net = network(env)

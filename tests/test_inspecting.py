@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from scipy import integrate, stats
 
-from rlrnn import catalogue, inspecting
+from rlrnn import catalogue, inspecting, vec
 from rlrnn.actuators import Bernoulli, Categorical, Gaussian, StateDependentNoise
 from rlrnn.catalogue import Game
 from rlrnn.errors import FileFault, UserError
@@ -276,6 +276,12 @@ OBSERVATIONS = {
     "image": spaces.Box(0, 255, (36, 36, 3), np.uint8),
     "dict": spaces.Dict({"eye": spaces.Box(0, 255, (36, 36, 1), np.uint8), "hand": spaces.Discrete(2)}),
 }
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    """However busy the machine is: worker processes would be started where steps take long."""
+    monkeypatch.setattr(vec, "_step_seconds", lambda maker: 0.0)
 
 
 @pytest.mark.parametrize("observations", OBSERVATIONS.values(), ids=OBSERVATIONS)

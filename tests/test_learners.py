@@ -103,7 +103,7 @@ def test_workers_are_for_evolution(tmp_path: Path, capsys: pytest.CaptureFixture
     evolved = str(tmp_path / "evolved.toml")
     assert main(["train", evolved, "--workers", "2", "--seeds", "2", "--out", out]) == 2
     assert "leave --workers away" in capsys.readouterr().err
-    assert main(["train", evolved, "--workers", "2", "--out", out]) == 0
+    assert main(["train", evolved, "--workers", "1", "--out", out]) == 0
     assert main(["inspect", out, "--episodes", "2", "--lags", "4"]) == 0
     assert main(["evaluate", out, "--episodes", "3"]) == 0
 

@@ -66,7 +66,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     agent().save(folder / "agent.zip")
     (folder / "recipe.toml").write_text('game = "cartpole-no-velocity"\nsteps = 10')
-    (folder / "versions.json").write_text(json.dumps({"format": 1, "seed": 0, "status": "finished"}))
+    facts = {"format": 1, "seed": 0, "status": "finished", "steps": 10, "seconds": 1.0}
+    (folder / "versions.json").write_text(json.dumps(facts))
     return folder
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -125,7 +126,7 @@ def load(path: saving.File, device: str = "auto") -> Agent:
 
 def spoiled(agent: BaseAlgorithm) -> str | None:
     """The name of a weight that is no number any more, if there is one."""
-    policy = getattr(agent, "policy", None)
+    policy: BasePolicy | None = getattr(agent, "policy", None)
     if policy is None:  # a player of another kind
         return None
     for name, weights in policy.named_parameters():

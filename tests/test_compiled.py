@@ -440,8 +440,8 @@ def test_single_precision_sigmoid_keeps_its_relative_precision() -> None:
     start, state = torch.zeros(1, 20, dtype=torch.bool), torch.ones(20, 1000)
     found = forward(cell, torch.cat((nothing, told, nothing), dim=-1), start, state)
     error = (found.double() / told.double().sigmoid() - 1.0).abs()
-    # exp takes multiples of ln 2 off its argument, in two parts; where a processor does not multiply and add in
-    # one step, the compiler takes both off at once, which costs half a unit in the argument's last place.
+    # exp takes multiples of ln 2 off its argument, in two parts; where a processor cannot multiply and add in
+    # one step, the compiler takes both off at once, for half a unit in the argument's last place.
     assert (error <= 5e-7 + told.double().abs() * torch.finfo(torch.float32).eps / 2).all()
     assert error[told.abs() <= 1.0].max() < 5e-7
     assert found.max() <= 1.0 and found[0, -1, -1] == 0.5

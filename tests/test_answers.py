@@ -197,7 +197,12 @@ def test_settings_are_of_their_kinds_when_made_and_when_changed(name: str, value
 
 
 def test_an_infinite_bound_is_none() -> None:
-    ppo(max_grad_norm=math.inf, target_kl=math.inf).learn(16)
+    free, wide = (
+        ppo(max_grad_norm=norm, target_kl=kl, seed=0).learn(16)
+        for norm, kl in ((math.inf, math.inf), (1e30, None))
+    )
+    weights = [agent.policy.state_dict() for agent in (free, wide)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 @pytest.mark.parametrize(

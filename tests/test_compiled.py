@@ -430,6 +430,13 @@ def test_single_precision_tanh_is_within_5e_7_odd_and_never_above_1() -> None:
     assert (found / told)[told.abs() < 1e-4].sub(1.0).abs().max() < 1e-6  # small numbers keep their digits
 
 
+def multiplies_and_adds() -> bool:
+    """Whether kernels are compiled for a processor that does so in one step: all but the oldest of x86."""
+    from llvmlite.binding import get_host_cpu_features
+
+    return os.environ.get("NUMBA_CPU_NAME") != "generic" and get_host_cpu_features().get("fma", True)
+
+
 def test_single_precision_sigmoid_keeps_its_relative_precision() -> None:
     """A GRU with a memory of 1, a candidate of 0 and no weights between its units puts out its z."""
     cell = make("gru", 1000, bias=False)
@@ -440,10 +447,10 @@ def test_single_precision_sigmoid_keeps_its_relative_precision() -> None:
     start, state = torch.zeros(1, 20, dtype=torch.bool), torch.ones(20, 1000)
     found = forward(cell, torch.cat((nothing, told, nothing), dim=-1), start, state)
     error = (found.double() / told.double().sigmoid() - 1.0).abs()
-    # exp takes multiples of ln 2 off its argument, in two parts; where a processor cannot multiply and add in
-    # one step, the compiler takes both off at once, for half a unit in the argument's last place.
-    assert (error <= 5e-7 + told.double().abs() * torch.finfo(torch.float32).eps / 2).all()
-    assert error[told.abs() <= 1.0].max() < 5e-7
+    # exp takes multiples of ln 2 off its argument, in two parts. Where a processor cannot multiply and add in
+    # one step, both go at once, for half a unit in the argument's last place; all others keep every digit.
+    lost = 0.0 if multiplies_and_adds() else torch.finfo(torch.float32).eps / 2
+    assert (error <= 5e-7 + lost * told.double().abs()).all()
     assert found.max() <= 1.0 and found[0, -1, -1] == 0.5
 
 

@@ -14,12 +14,12 @@ show what rows do to a network with memory.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+import lines
 import numpy as np
 import torch
 from stable_baselines3 import PPO
@@ -43,10 +43,10 @@ def run(library: str, policy: str, seed: int, **settings: Any) -> dict[str, Any]
     return {"points": float(np.round(points, 2)), "seconds": round(seconds, 1)}
 
 
-def report(lines: list[dict[str, Any]]) -> None:
+def report(runs: list[dict[str, Any]]) -> None:
     """The scores of every side."""
-    for label in dict.fromkeys(line["label"] for line in lines):
-        found = [line for line in lines if line["label"] == label]
+    for label in dict.fromkeys(line["label"] for line in runs):
+        found = [line for line in runs if line["label"] == label]
         points = [line["points"] for line in sorted(found, key=lambda line: line["seed"])]
         print(
             f"{label:36s} mean {mean(points):.0f}, median {median(points):.0f}, "
@@ -65,21 +65,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memoryless.jsonl"))
     parser.add_argument("--report", action="store_true", help="print what is in --out")
     arguments = parser.parse_args()
-    out: Path = arguments.out
-    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    found = lines.read(arguments.out)
     if arguments.report:
-        report(lines)
+        report(found)
         return
     settings = {} if arguments.seq_len is None else {"seq_len": arguments.seq_len}
     told = [arguments.library, arguments.policy, *(f"seq_len {n}" for n in settings.values())]
     label = arguments.label or ", ".join(told)
-    out.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
-        if any(line["label"] == label and line["seed"] == seed for line in lines):
+        if any(line["label"] == label and line["seed"] == seed for line in found):
             continue
         result = run(arguments.library, arguments.policy, seed, **settings)
-        with out.open("a") as file:
-            file.write(json.dumps({"label": label, "seed": seed, **result}) + "\n")
+        lines.add(arguments.out, {"label": label, "seed": seed, **result})
         print(f"{label}, seed {seed}: {result['points']:.1f} points, {result['seconds']} s", flush=True)
 
 

@@ -12,12 +12,12 @@ One line per run in --out; a run whose line is there is skipped.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
+import lines
 import torch
 
 from rlrnn import RecurrentPPO, catalogue, evaluate
@@ -64,11 +64,11 @@ def run(task: Task, rows: int, seed: int) -> dict[str, Any]:
     return {"points": round(score.mean, 3), "seconds": round(seconds, 1)}
 
 
-def report(lines: list[dict[str, Any]]) -> None:
+def report(runs: list[dict[str, Any]]) -> None:
     """The scores of every game and number of rows."""
-    for game, rows in dict.fromkeys((line["task"], line["rows"]) for line in lines):
+    for game, rows in dict.fromkeys((line["task"], line["rows"]) for line in runs):
         found = sorted(
-            (line for line in lines if (line["task"], line["rows"]) == (game, rows)),
+            (line for line in runs if (line["task"], line["rows"]) == (game, rows)),
             key=lambda line: line["seed"],
         )
         points = [line["points"] for line in found]
@@ -86,20 +86,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rows.jsonl"))
     parser.add_argument("--report", action="store_true", help="print what is in --out")
     arguments = parser.parse_args()
-    out: Path = arguments.out
-    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    unknown = [name for name in arguments.tasks if name not in TASKS]
+    if unknown:
+        parser.error(f"there is no task {unknown[0]!r}: choose among {', '.join(TASKS)}.")
+    found = lines.read(arguments.out)
     if arguments.report:
-        report(lines)
+        report(found)
         return
-    done = {(line["task"], line["rows"], line["seed"]) for line in lines}
+    done = {(line["task"], line["rows"], line["seed"]) for line in found}
     for seed in arguments.seeds:
         for name in arguments.tasks:
             for rows in arguments.rows:
                 if (name, rows, seed) in done:
                     continue
                 result = run(TASKS[name], rows, seed)
-                with out.open("a") as file:
-                    file.write(json.dumps({"task": name, "rows": rows, "seed": seed, **result}) + "\n")
+                lines.add(arguments.out, {"task": name, "rows": rows, "seed": seed, **result})
                 print(f"{name}, {rows} rows, seed {seed}: {result}", flush=True)
 
 

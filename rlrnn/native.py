@@ -53,7 +53,7 @@ def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> Vec
         return Seen(env) if blind and Seen.fits(env.single_observation_space) else env
 
 
-class Seen(VectorWrapper[Any, Any, Any]):
+class Seen(VectorWrapper):  # generic from gymnasium 1.3 on: 1.2 takes no parameters
     """Draws what an agent sees of copies that draw no pictures themselves: the newest grey frame of each."""
 
     render_mode = "rgb_array"

@@ -10,7 +10,7 @@ import numpy as np
 
 from rlrnn import catalogue, processor, runs, statistics
 from rlrnn.errors import UserError
-from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, judge
+from rlrnn.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score, judge
 from rlrnn.judging import Judging
 from rlrnn.recipes import Recipe, Verified
 from rlrnn.seeds import Task, train_seeds
@@ -33,6 +33,7 @@ class Verdict:
     scores: tuple[dict[str, Score], ...]  # of those seeds, now
     retrained: bool  # else judged again from attached weights
     processor: str = ""  # that they were trained on, or judged again on
+    memory: bool = True  # whether the network has one; a control has none, and nothing to wipe
 
     @property
     def points(self) -> tuple[float, ...]:
@@ -59,8 +60,8 @@ class Verdict:
         """Whether every seed wins exactly what it was verified to win, with its memory and with it wiped."""
         return all(
             round(now, DIGITS) == then
-            for means, claimed in ((self.points, self.claim.points), (self.wiped, self.claim.wiped))
-            for now, then in zip(means, self._claimed(claimed), strict=True)
+            for claimed, means in self._compared()
+            for now, then in zip(means, claimed, strict=True)
         )
 
     @property
@@ -94,6 +95,11 @@ class Verdict:
         if self.kept:
             return f"{self.name} keeps its word: {now} lies in {where}."
         return f"{self.name} does not keep its word: {now} lies below {where}."
+
+    def _compared(self) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+        """Points of each seed as verified and now: with the memory, and with it wiped if there is one."""
+        pairs = (self.claim.points, self.points), (self.claim.wiped, self.wiped)
+        return [(self._claimed(claimed), now) for claimed, now in pairs[: 1 + self.memory]]
 
     def _means(self, player: str) -> tuple[float, ...]:
         return tuple(score[player].mean for score in self.scores)
@@ -147,6 +153,7 @@ def verify(
     if count is not None and not 1 <= count <= len(claim.seeds):
         raise UserError(f"{count} seeds are asked for; {recipe.name} was verified on {len(claim.seeds)}.")
     seeds, game = claim.seeds[:count], catalogue.game_of(recipe)
+    memory = recipe.network.cell != "none"
     weights = {} if retrain else attached(recipe)
     if weights.keys() & set(seeds):
         seeds = tuple(seed for seed in seeds if seed in weights)
@@ -154,13 +161,14 @@ def verify(
         for seed in seeds:
             with Judging(f"{recipe.name} seed {seed}") as judging:
                 scores.append(_judged(weights[seed], recipe, device, judging))
-        return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), False, processor.kind())
+        how = False, processor.kind(), memory
+        return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), *how)
     folder = Path(out or Path("runs", f"{recipe.name}-again"))
     tasks = [Task(recipe, k, folder / f"seed{k}", device, True, command, imports) for k in seeds]
     outcome = train_seeds(tasks, jobs, progress)
     outcome.check()
     found = tuple(run.scores() for run in outcome.finished)
-    return Verdict(recipe.name, game.points.unit, claim, seeds, found, True, processor.kind())
+    return Verdict(recipe.name, game.points.unit, claim, seeds, found, True, processor.kind(), memory)
 
 
 def attached(recipe: Recipe) -> dict[int, Path]:
@@ -189,23 +197,28 @@ def _shown(verdict: Verdict, points: float) -> str:
 
 
 def table(verdict: Verdict) -> Table:
-    """Seed by seed, then the mean and the interval that it should lie in, for the shell."""
+    """Seed by seed, then the mean and the interval that it should lie in, for the shell.
+
+    A network without memory, such as a control, is named as that, and has no columns of a wiped one.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     many, how = len(verdict.seeds), "trained again" if verdict.retrained else "attached weights judged again"
+    name = verdict.name if verdict.memory else f"{verdict.name} ({WITHOUT})"
+    title = f"{name}, {how}: {verdict.unit}"
     grid = Table(
-        title=f"{verdict.name}, {how}: {verdict.unit}",
+        title=title,
         caption=f"expected: where the mean of {many} new training{'s' * (many > 1)} falls 19 times in 20,\n"
         f"judged from the {len(verdict.claim.points)} that were verified with rlrnn {verdict.claim.version}",
         caption_justify="left",
         box=SIMPLE_HEAD,
+        min_width=len(title),
     )
     grid.add_column("seed")
-    for heading in ("verified", "now", "wiped, verified", "wiped, now"):
+    for heading in ("verified", "now", *(("wiped, verified", "wiped, now") if verdict.memory else ())):
         grid.add_column(heading, justify="right", no_wrap=True)
-    claimed = [verdict._claimed(points) for points in (verdict.claim.points, verdict.claim.wiped)]
-    columns = np.array([claimed[0], verdict.points, claimed[1], verdict.wiped])  # [4, seeds]
+    columns = np.array([points for pair in verdict._compared() for points in pair])  # [2 or 4, seeds]
     for seed, numbers in zip(verdict.seeds, columns.T, strict=True):
         grid.add_row(str(seed), *(_shown(verdict, number) for number in numbers))
     grid.add_section()

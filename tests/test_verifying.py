@@ -103,6 +103,24 @@ def test_the_table_tells_every_seed(capsys):
     assert ["expected", "-23.9", "to", "47.9"] in lines
 
 
+def test_a_control_is_listed_as_what_has_no_memory_to_wipe(capsys):
+    claim = dataclasses.replace(CLAIM, wiped=())
+    control = dataclasses.replace(verdict(10.0, 14.0, claim=claim), name="tiny-stacked", memory=False)
+    assert control.equal and not dataclasses.replace(control, memory=True).equal
+    Console(width=120).print(table(control))
+    text = capsys.readouterr().out
+    lines = [line.split() for line in text.splitlines()]
+    assert "tiny-stacked (without memory), trained again" in text and "wiped" not in text
+    assert ["4", "10.0", "10.0"] in lines and ["mean", "12.0", "12.0"] in lines
+
+
+@pytest.mark.parametrize(("cell", "memory"), [("gru", True), ("none", False)])
+def test_whether_there_is_a_memory_is_the_recipes_to_say(cell, memory, trained, monkeypatch):
+    monkeypatch.setattr(verifying, "train_seeds", lambda *arguments: Outcome(finished=[trained]))
+    recipe = dataclasses.replace(TINY, verified=CLAIM, network=NetworkRecipe(cell=cell))
+    assert verify(recipe, 1).memory is memory
+
+
 @pytest.mark.parametrize(
     ("recipe", "count", "words"),
     [

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from rlrnn import __version__, manual
 from rlrnn.recipes import CONTROLS
+from rlrnn.settings import unknown
+from rlrnn.texts import tell
 
+DEVICES = ("cpu", "cuda", "cuda:<number>", "mps", "auto")
 RUN_HELP = "a run's folder, or a saved agent (.zip) with --game"
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one sentence, as all else is told in the shell, and the name that was meant."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As usual, but an option that nobody knows is told before anything that is missing."""
+        words = sys.argv[1:] if args is None else list(args)
+        self._check_options(words)
+        return super().parse_known_args(words, namespace)
+
+    def _check_options(self, words: Sequence[str]) -> None:
+        known = [text for action in self._actions for text in action.option_strings if text[:2] == "--"]
+        for word in words:
+            commands = self._subparsers is not None  # whose own options stand behind their names
+            if word == "--" or (commands and word[:1] != "-"):
+                return
+            name = word.partition("=")[0]
+            if name[:2] == "--" and " " not in word and not any(text.startswith(name) for text in known):
+                self.error(unknown("option", name, known))
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        tell("rlrnn:", f"{message.removesuffix('.')}; see: {self.prog} --help.", file=sys.stderr)
+        self.exit(2)
+
+
+def parser() -> Parser:
     """The parser of all commands; ``command`` is the name of the one given."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        "rlrnn", description=manual.DESCRIPTION, epilog=manual.FIRST_STEPS, formatter_class=raw
-    )
+    parser = Parser("rlrnn", description=manual.DESCRIPTION, epilog=manual.FIRST_STEPS, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"rlrnn {__version__}")
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
@@ -41,7 +71,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--resume", action="store_true", help="go on with a run that was killed: AGENT is its folder"
     )
-    train.add_argument("--control", choices=CONTROLS, help="train its control: the same without memory")
+    train.add_argument(
+        "--control",
+        type=_control,
+        metavar=f"{{{','.join(CONTROLS)}}}",
+        help="train its control: the same without memory",
+    )
     train.add_argument("--seed", type=_whole, default=0, help="decides everything random (default: 0)")
     train.add_argument(
         "--seeds", type=_count, metavar="N", help="train N seeds, from --seed on; finished ones are skipped"
@@ -156,9 +191,15 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _control(text: str) -> str:
+    if text not in CONTROLS:
+        raise argparse.ArgumentTypeError(unknown("control", text, CONTROLS))
+    return text
+
+
 def _device(text: str) -> str:
     if not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of cpu, cuda, cuda:<number>, mps, auto")
+        raise argparse.ArgumentTypeError(unknown("device", text, DEVICES))
     if text.startswith("cuda"):
         import torch
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rlrnn.arguments import parser
 from rlrnn.errors import TRACEBACK, GameExit, UserError, sentences, show_traceback
 from rlrnn.imports import import_module
+from rlrnn.settings import unknown
 from rlrnn.texts import tell, terminal
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().print_help()
         return 0
     if (name := next((word for word in argv if not word.startswith("-")), None)) not in (None, *COMMANDS):
-        from rlrnn.settings import unknown  # which imports numpy: help is instant without
-
         return _fail(UserError(), unknown("command", name, COMMANDS), 2)
     arguments = parser().parse_args(argv)
     arguments.line = shlex.join(["rlrnn", *argv])

@@ -26,7 +26,7 @@ from rlrnn.errors import OptionsError, UserError
 from rlrnn.fitness import Fitness, Here, Round, Spread, learn_statistics, set_statistics, statistics
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.room import check_fits
-from rlrnn.settings import check_seed, check_whole, plain, takes_plain
+from rlrnn.settings import check_seed, check_whole, choices, plain, takes_plain
 from rlrnn.strategies import State, make_strategy
 from rlrnn.surface import Surface, check_learning
 from rlrnn.threads import keep_freed_memory
@@ -325,7 +325,7 @@ class Evolution(Surface):
         for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
             check_whole(name, getattr(self, name), least)
         if self.keep not in KEPT:
-            raise UserError(f"keep is {self.keep!r}: choose one of {', '.join(KEPT)}.")
+            raise UserError(f"keep is {self.keep!r}: choose one of {choices(self.keep, KEPT)}.")
         if torch.device(self.device).type != "cpu":
             raise UserError(f"populations play on the CPU, not on {self.device}: leave device out.")
         if self.env is not None and self.episodes > self.env.num_envs:

@@ -24,6 +24,7 @@ from rlrnn.errors import OptionsError, UserError
 from rlrnn.layers import Affine, Mlp
 from rlrnn.sensors import Observation, Sensors
 from rlrnn.sequence import Memory
+from rlrnn.settings import choices
 
 CRITICS = ("own", "shared", "detached", "feedforward")
 
@@ -53,7 +54,7 @@ class NetworkDescription:
 
     def __post_init__(self) -> None:
         if self.critic not in CRITICS:
-            raise UserError(f"critic is {self.critic!r}: choose one of {', '.join(CRITICS)}.")
+            raise UserError(f"critic is {self.critic!r}: choose one of {choices(self.critic, CRITICS)}.")
         if self.critic in ("shared", "detached") and not self.share_extractor:
             raise OptionsError(
                 "a critic that uses the actor's memory uses its sensors too: set share_features_extractor="

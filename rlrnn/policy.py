@@ -31,7 +31,7 @@ from rlrnn.cells import CELLS
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError, warn
 from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.policy_options import cell_options_of, critic_of, one_of, widths_of
-from rlrnn.settings import takes_plain
+from rlrnn.settings import meant, takes_plain
 from rlrnn.states import StateParts
 from rlrnn.threads import one_thread
 
@@ -359,9 +359,11 @@ def policy_named(name: str) -> type[RecurrentPolicy]:
     cell = (match[2].lower() or "none") if match else ""
     if match is None or cell not in CELLS:
         cells = ", ".join(c.capitalize() for c in CELLS if c != "none")
+        names = [f"{s}{'' if c == 'none' else c.capitalize()}Policy" for s in _EXTRACTORS for c in CELLS]
+        near = f" ({meant(name, names)})" if meant(name, names) else ""
         raise UserError(
             f"policy {name!r} is not known: names are Mlp, Cnn or MultiInput, then one of {cells} (or "
-            'nothing for a feed-forward network), then Policy, as in "MlpLstmPolicy".'
+            f'nothing for a feed-forward network), then Policy, as in "MlpLstmPolicy"{near}.'
         )
     if name not in _POLICIES:
         extractor = _EXTRACTORS[match[1]]

@@ -30,7 +30,7 @@ from rlrnn.errors import OptionsError, UserError
 from rlrnn.policy import RecurrentPolicy
 from rlrnn.rollouts import Position, RewardScaler, collect
 from rlrnn.room import check_fits
-from rlrnn.settings import check_seed, plain, takes_plain
+from rlrnn.settings import check_seed, choices, plain, takes_plain
 from rlrnn.states import RNNStates
 from rlrnn.surface import Surface, check_learning
 from rlrnn.surrogate import FIGURES, Objective, normalized
@@ -359,7 +359,8 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
                 f"{self.n_steps}."
             )
         if self.first_state not in FIRST_STATES:
-            raise UserError(f"first_state is {self.first_state!r}: choose one of {', '.join(FIRST_STATES)}.")
+            known = choices(self.first_state, FIRST_STATES)
+            raise UserError(f"first_state is {self.first_state!r}: choose one of {known}.")
         for name in ("n_steps", "n_epochs"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1.")

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import tomli_w
 
 from rlrnn.errors import FileFault, UserError
-from rlrnn.settings import unknown
+from rlrnn.settings import meant, unknown
 from rlrnn.texts import check_name
 
 T = TypeVar("T")
@@ -281,7 +281,8 @@ def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -
 
 def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
-    wrong = UserError(f"{where}: {path} is {value!r}; it takes {_words(hint)}.")
+    near = f" ({meant(value, arguments)})" if origin is Literal and meant(value, arguments) else ""
+    wrong = UserError(f"{where}: {path} is {value!r}; it takes {_words(hint)}{near}.")
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):

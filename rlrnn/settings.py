@@ -76,10 +76,22 @@ def check_device(device: Any) -> None:
 def unknown(what: str, name: object, known: Iterable[str], among: str = "") -> str:
     """The sentence for an unknown name: the closest known one, then all of them unless they are many."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f" did you mean {close[0]!r}?" if close else ""
+    hint = f" {meant(name, names)}".rstrip()
     listed = ", ".join(names) if len(names) <= 40 else f"{len(names)} of them"
     return f"unknown {what} {name!r};{hint} known {among or what + 's'}: {listed or 'none'}."
+
+
+def choices(name: object, known: Iterable[str]) -> str:
+    """What there is to choose from, with the closest one to a name that is none of them."""
+    names = list(known)
+    hint = meant(name, names)
+    return ", ".join(names) + (f" ({hint})" if hint else "")
+
+
+def meant(name: object, names: Sequence[str]) -> str:
+    """The question for the closest of some names; nothing where none is close."""
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def check_known(

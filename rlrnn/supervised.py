@@ -27,7 +27,7 @@ from rlrnn.errors import FileFault, UserError
 from rlrnn.layers import Affine
 from rlrnn.packing import Packing, pack
 from rlrnn.sequence import Memory
-from rlrnn.settings import check_device, check_seed, plain
+from rlrnn.settings import check_device, check_seed, choices, plain
 from rlrnn.teaching import REAL, check, split, teach
 from rlrnn.threads import keep_freed_memory, one_thread
 
@@ -143,7 +143,7 @@ class SequenceLearner:
         """Refuse what could not be built or learned by."""
         settings = plain(self.get_params())
         if settings["loss"] not in LOSSES:
-            raise UserError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}.")
+            raise UserError(f"loss is {self.loss!r}: choose one of {choices(self.loss, LOSSES)}.")
         check(**{name: settings[name] for name in (*REAL, "hidden_size", "n_layers")})
         check_seed(settings["seed"])
         cell_named(settings["cell"])

@@ -13,6 +13,7 @@ from PIL import Image
 
 import rlrnn
 from rlrnn import catalogue, learners, runs, seeds, verifying
+from rlrnn.arguments import parser
 from rlrnn.cli import COMMANDS, main
 from rlrnn.seeds import Outcome
 from rlrnn.training import train
@@ -322,20 +323,38 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsy
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        "train",
-        "train tiny.toml --seed -1",
-        "train tiny.toml --device gpu",
-        "train tiny.toml --control stack",
-        "evaluate runs/tiny --episodes 0",
-        "watch runs/tiny --sampled --deterministic",
+        ("train", "the following arguments are required: AGENT"),
+        ("train tiny.toml --seed -1", "argument --seed: '-1' is not a whole number of at least 0"),
+        ("train tiny.toml --device gpu", "unknown device 'gpu'; did you mean 'cpu'? known devices: auto, "),
+        ("train tiny.toml --control stack", "unknown control 'stack'; did you mean 'stacked'?"),
+        ("train tiny.toml --control stakced", "did you mean 'stacked'? known controls: feedforward, stacked"),
+        ("train tiny.toml --stpes 100", "unknown option '--stpes'; did you mean '--steps'? known options: "),
+        ("train --stpes=100", "unknown option '--stpes'; did you mean '--steps'?"),  # before what is missing
+        ("train tiny.toml --steps", "argument --steps: expected one argument"),
+        ("train tiny.toml --se 1", "ambiguous option: --se could match --seed, --seeds, --set"),
+        ("train tiny.toml pong-gru", "unrecognized arguments: pong-gru"),
+        ("train tiny.toml -s", "unrecognized arguments: -s"),
+        ("evaluate runs/tiny --episode 0", "argument --episodes: '0' is not a whole number of at least 1"),
+        ("evaluate runs/tiny --episdoes 3", "unknown option '--episdoes'; did you mean '--episodes'?"),
+        ("watch runs/tiny --sampled --deterministic", "not allowed with argument --sampled"),
+        ("--verison", "unknown option '--verison'; did you mean '--version'?"),
     ],
 )
-def test_what_argparse_refuses_has_status_2(arguments, capsys):
+def test_what_argparse_refuses_is_one_sentence_and_status_2(arguments, words, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments.split())
-    assert end.value.code == 2 and "usage: rlrnn" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert end.value.code == 2 and output.out == "" and output.err.count("\n") == 1
+    assert output.err.startswith("rlrnn: ") and words in output.err
+    command = " ".join(["rlrnn", *(word for word in arguments.split()[:1] if word in COMMANDS)])
+    assert f"; see: {command} --help." in output.err or output.err.endswith("; see: rlrnn --help.\n")
+
+
+def test_what_looks_like_an_option_may_be_a_value():
+    given = parser().parse_args(["train", "--out", "--my folder", "--set=a=--b", "--", "--agent"])
+    assert (given.out, given.settings, given.agent) == ("--my folder", ["a=--b"], "--agent")
 
 
 def test_a_spoiled_agent_file(trained, capsys):

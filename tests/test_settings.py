@@ -10,17 +10,58 @@ import torch
 from tiny_games import Target, clocks
 
 import rlrnn
-from rlrnn import Evolution, RecurrentPPO, SequenceLearner
+from rlrnn import Evolution, RecurrentPPO, SequenceLearner, recipes
 from rlrnn.cells import make_cell
 from rlrnn.cli import main
 from rlrnn.errors import UserError
 from rlrnn.player import Player
 from rlrnn.sequence import Memory
-from rlrnn.settings import check_seed, plain, takes_plain
+from rlrnn.settings import check_seed, choices, meant, plain, takes_plain
 from rlrnn.strategies import STRATEGIES, Snes, make_strategy
-from rlrnn.vec import from_envs
+from rlrnn.vec import from_envs, vectorize
+from rlrnn.wrappers import wrap
 
 NETWORK = {"hidden_size": 4, "net_arch": [4]}
+
+
+def agent(policy: str = "MlpGruPolicy", **settings: Any) -> RecurrentPPO:
+    return RecurrentPPO(policy, clocks(1), device="cpu", **settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: agent("MlpGurPolicy"), "MlpGruPolicy"),
+        (lambda: agent(first_state="zeor"), "zero"),
+        (lambda: agent(policy_kwargs={"critic": "shraed"}), "shared"),
+        (lambda: agent(policy_kwargs={"cell": "lsmt"}), "lstm"),
+        (lambda: agent(policy_kwargs={"hiden_size": 4}), "hidden_size"),
+        (lambda: make_cell("elman", 1, 1, nonlinearity="rleu"), "relu"),
+        (lambda: make_cell("lru", 1, 2, nonlinearity="thanh"), "tanh"),
+        (lambda: make_cell("graph", 1, 1, nonlinearity="rleu"), "relu"),
+        (lambda: make_cell("gru", 1, 1, init="trorch"), "torch"),
+        (lambda: make_cell("mingru", 1, 1, candidate="liner"), "linear"),
+        (lambda: make_strategy("cma_se"), "cma_es"),
+        (lambda: make_strategy("snes", populaton=4), "population"),
+        (lambda: Evolution("MlpPolicy", clocks(9), "snes", {"population": 8}, keep="bset"), "best"),
+        (lambda: SequenceLearner("gru", loss="sqaured").fit([[[1.0]]], [1.0]), "squared"),
+        (lambda: wrap(vectorize("CartPole-v1", 1), [{"name": "satck"}]), "stack"),
+        (lambda: wrap(vectorize("CartPole-v1", 1), [{"name": "stack", "farmes": 2}]), "frames"),
+        (lambda: recipes.override(rlrnn.read_recipe("pong-gru"), ["ppo.first_state=zeor"]), "zero"),
+        (lambda: recipes.control(rlrnn.read_recipe("pong-gru"), "stakced"), "stacked"),
+        (lambda: rlrnn.make_vec("pogn"), "pong"),
+        (lambda: rlrnn.make_vec("CratPole-v1"), "CartPole-v1"),
+        (lambda: rlrnn.read_recipe("pong-gur"), "pong-gru"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(make: Callable[[], Any], name: str) -> None:
+    with pytest.raises(UserError, match=rf"did you mean '{name}'"):
+        make()
+
+
+def test_a_name_like_none_is_answered_with_all_alone() -> None:
+    assert choices("xyz", ["zero", "stored"]) == "zero, stored" and meant("xyz", ["zero", "stored"]) == ""
+    assert choices("zeor", ["zero", "stored"]) == "zero, stored (did you mean 'zero'?)"
 
 
 @pytest.mark.parametrize(

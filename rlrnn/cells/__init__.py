@@ -23,7 +23,7 @@ from rlrnn.cells.options import check_options
 from rlrnn.cells.reservoir import Reservoir
 from rlrnn.cells.storage import Storage
 from rlrnn.errors import UserError
-from rlrnn.settings import takes_plain
+from rlrnn.settings import choices, takes_plain
 
 CELLS: dict[str, type[Cell]] = {
     "elman": Elman,
@@ -87,7 +87,7 @@ def cell_named(name: str) -> type[Cell]:
     """The registered kind of memory of that name."""
     if name not in CELLS:
         raise UserError(
-            f"cell {name!r} is not known: choose one of {', '.join(CELLS)}, or import the module that "
+            f"cell {name!r} is not known: choose one of {choices(name, CELLS)}, or import the module that "
             "registers it (in the shell: --import MODULE)."
         )
     return CELLS[name]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.errors import UserError, place
+from rlrnn.settings import choices
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def recurrent_weights(
     grows nor fades at first, and the inputs through normal weights of std 1 / sqrt(I).
     """
     if init not in INITIALISATIONS:
-        raise UserError(f"init is {init!r}: choose one of {', '.join(INITIALISATIONS)}.")
+        raise UserError(f"init is {init!r}: choose one of {choices(init, INITIALISATIONS)}.")
     width = gates * hidden_size
     if init == "torch":
         bound = inverse_root(hidden_size)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rlrnn.cells.cell import Cell, Wire, add_product, affine, recurrent_bias, recurrent_weights
 from rlrnn.errors import UserError
+from rlrnn.settings import choices
 
 NONLINEARITIES = {
     "tanh": torch.tanh,
@@ -31,7 +32,7 @@ class Elman(Cell):
         if nonlinearity not in NONLINEARITIES:
             raise UserError(
                 f"nonlinearity {nonlinearity!r} is not known to the elman cell: choose one of "
-                f"{', '.join(NONLINEARITIES)}."
+                f"{choices(nonlinearity, NONLINEARITIES)}."
             )
         self.nonlinearity = nonlinearity
         self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=1)

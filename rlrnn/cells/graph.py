@@ -25,6 +25,7 @@ from rlrnn.cells.edges import (
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.errors import UserError
 from rlrnn.room import check_fits
+from rlrnn.settings import choices
 
 ELMAN = (("x", "h", 0), ("h", "h", 1))
 
@@ -76,7 +77,7 @@ class Graph(Cell):
         if nonlinearity not in NONLINEARITIES:
             raise UserError(
                 f"nonlinearity {nonlinearity!r} is not known to the graph cell: choose one of "
-                f"{', '.join(NONLINEARITIES)}."
+                f"{choices(nonlinearity, NONLINEARITIES)}."
             )
         sizes = input_size, hidden_size
         if edges is None and adjacency is None:

@@ -12,6 +12,7 @@ from rlrnn.cells.cell import Wire, affine, inverse_root
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.cells.linear import LinearCell
 from rlrnn.errors import UserError
+from rlrnn.settings import choices
 
 
 class Lru(LinearCell):
@@ -51,7 +52,7 @@ class Lru(LinearCell):
         if nonlinearity not in NONLINEARITIES:
             raise UserError(
                 f"nonlinearity {nonlinearity!r} is not known to the lru cell: choose one of "
-                f"{', '.join(NONLINEARITIES)}."
+                f"{choices(nonlinearity, NONLINEARITIES)}."
             )
         super().__init__(input_size, hidden_size, 2 * units)
         self.units, self.nonlinearity = units, nonlinearity

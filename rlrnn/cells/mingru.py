@@ -10,6 +10,7 @@ from torch import Tensor
 from rlrnn.cells.cell import Wire, affine, gate_norm, inverse_root, recurrent_bias
 from rlrnn.cells.linear import LinearCell
 from rlrnn.errors import UserError
+from rlrnn.settings import choices
 
 CANDIDATES = ("linear", "positive", "tanh")
 SHORTEST = 0.05  # steps, see tau below
@@ -37,7 +38,7 @@ class MinGru(LinearCell):
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
         if candidate not in CANDIDATES:
-            raise UserError(f"candidate is {candidate!r}: choose one of {', '.join(CANDIDATES)}.")
+            raise UserError(f"candidate is {candidate!r}: choose one of {choices(candidate, CANDIDATES)}.")
         if not 1.0 <= horizon < math.inf:
             raise UserError(f"horizon is {horizon}, but a mingru's is a number of steps, at least 1.")
         self.candidate = candidate

@@ -14,7 +14,7 @@ import inspect
 from typing import Any
 
 from rlrnn.errors import UserError
-from rlrnn.settings import takes_plain
+from rlrnn.settings import choices, takes_plain
 from rlrnn.strategies.cma import CmaEs, SepCmaEs
 from rlrnn.strategies.genetic import Genetic
 from rlrnn.strategies.gradients import OpenAiEs, Pgpe
@@ -55,13 +55,15 @@ def make_strategy(name: str, **settings: Any) -> Strategy:
     """Build a strategy by its registered name; unknown names and settings say which are known."""
     if name not in STRATEGIES:
         raise UserError(
-            f"strategy {name!r} is not known: choose one of {', '.join(STRATEGIES)}, or import the module "
-            "that registers it (in the shell: --import MODULE)."
+            f"strategy {name!r} is not known: choose one of {choices(name, STRATEGIES)}, or import the "
+            "module that registers it (in the shell: --import MODULE)."
         )
     known = [field.name for field in dataclasses.fields(STRATEGIES[name])]
     for setting in settings:
         if setting not in known:
-            raise UserError(f"the strategy {name} has no setting {setting!r}: it knows {', '.join(known)}.")
+            raise UserError(
+                f"the strategy {name} has no setting {setting!r}: it knows {choices(setting, known)}."
+            )
     return STRATEGIES[name](**settings)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.errors import UserError
+from rlrnn.settings import choices
 from rlrnn.view import View
 from rlrnn.wrappers.chance import Flicker, Noise
 from rlrnn.wrappers.fields import Flatten, Hide, OneHot
@@ -30,12 +31,14 @@ def wrap(env: VecEnv, specs: Sequence[Mapping[str, Any]]) -> VecEnv:
         options = dict(spec)
         name = options.pop("name", None)
         if name not in WRAPPERS:
-            raise UserError(f"The wrapper {name!r} is unknown; the known ones are {', '.join(WRAPPERS)}.")
+            raise UserError(f"The wrapper {name!r} is unknown; the known ones are {choices(name, WRAPPERS)}.")
         accepted = [p for p in inspect.signature(WRAPPERS[name]).parameters.values() if p.name != "venv"]
-        known = ", ".join(p.name for p in accepted)
+        known = [p.name for p in accepted]
         for option in options:
-            if option not in [p.name for p in accepted]:
-                raise UserError(f"The wrapper {name} has no option {option!r}; it knows {known}.")
+            if option not in known:
+                raise UserError(
+                    f"The wrapper {name} has no option {option!r}; it knows {choices(option, known)}."
+                )
         for p in accepted:
             if p.default is p.empty and p.name not in options:
                 raise UserError(f"The wrapper {name} needs the option {p.name!r}.")

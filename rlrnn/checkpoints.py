@@ -24,7 +24,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
-from rlrnn import agent_file, learners, saving
+from rlrnn import agent_file, files, learners, saving
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evolution import Evolution
 from rlrnn.facts import is_count, is_number
@@ -109,7 +109,7 @@ def write(folder: Path, snapshot: Snapshot, logs: Iterable[Log]) -> Path:
     for log in logs:
         log.sync()
     path = folder / FOLDER / f"{snapshot.steps}.zip"
-    saving.write_whole(path, snapshot.content)
+    files.write_whole(path, snapshot.content)
     for old in _paths(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path

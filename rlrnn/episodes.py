@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rlrnn.buffers import Arrays
 from rlrnn.errors import FileFault, UserError
-from rlrnn.saving import write_whole
+from rlrnn.files import write_whole
 
 Array = npt.NDArray[Any]
 

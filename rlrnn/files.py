@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,16 +14,16 @@ from typing import Any
 
 from rlrnn.errors import FileFault
 
-_ROOM = "make room, or choose another place with --out"
+_ROOM = "make room, or choose another place{}"
 _REMEDIES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
-    errno.EACCES: "check its permissions, or choose another place with --out",
-    errno.EPERM: "check its permissions, or choose another place with --out",
-    errno.EROFS: "nothing can be written there; choose another place with --out",
-    errno.ENAMETOOLONG: "choose a shorter name with --out",
+    errno.EACCES: "check its permissions, or choose another place{}",
+    errno.EPERM: "check its permissions, or choose another place{}",
+    errno.EROFS: "nothing can be written there; choose another place{}",
+    errno.ENAMETOOLONG: "choose a shorter name{}",
     errno.ENOENT: "was it moved or removed meanwhile? check the path",
-    errno.ENOTDIR: "a part of the path is no folder; check it, or choose another place with --out",
+    errno.ENOTDIR: "a part of the path is no folder; check it, or choose another place{}",
     errno.EISDIR: "it is a folder; give the path of a file",
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open; close other programs",
@@ -32,9 +33,9 @@ _REMEDIES = {
 }
 
 
-def remedy(error: OSError) -> str:
-    """What the user can do about a failure of the operating system."""
-    return _REMEDIES.get(error.errno or 0, "try again, or choose another place with --out")
+def remedy(error: OSError, by: str = " with --out") -> str:
+    """What the user can do about a failure of the operating system; ``by``: how another place is chosen."""
+    return _REMEDIES.get(error.errno or 0, "try again, or choose another place{}").format(by)
 
 
 def sentence(error: OSError) -> str:
@@ -87,16 +88,37 @@ def write_json(path: Path, data: Any) -> None:
         part.write_text(text + "\n", encoding="utf-8")
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and its folders, in one go; where that fails, a ``FileFault`` says so."""
+    try:
+        Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, open(part, "wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise FileFault(
+            f"cannot save {path}: {error.strerror or error} (what was there before is unchanged): "
+            f"{remedy(error, by='')}."
+        ) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write to; it takes its place when the block ends well, else it goes."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    """A file beside ``path`` to write to; it takes its place when the block ends well, else it goes.
+
+    A link stays a link; a pipe or a device, which nothing can take the place of, is written to itself.
+    """
+    goal = Path(os.path.realpath(path))
+    if goal.exists() and not (goal.is_file() or goal.is_dir()):
+        with naming(path):
+            yield goal
+        return
+    part = goal.with_name(f".{goal.stem}.{secrets.token_hex(4)}.part{goal.suffix}")
     try:
         with naming(path):
             yield part
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-            part.replace(path)
+            part.replace(goal)
     finally:
         with suppress(OSError):
             part.unlink()

@@ -214,8 +214,9 @@ def _replaced(folder: Path, facts: Mapping[str, Any]) -> Path | None:
 def _remove_part(part: Path) -> None:
     """A folder of a run that was being made, and nothing else than a run's first files in it."""
     with suppress(OSError):
-        for name in (RECIPE, GAME, VERSIONS, f".{Path(VERSIONS).stem}.part{Path(VERSIONS).suffix}"):
-            (part / name).unlink(missing_ok=True)
+        half = part.glob(f".{Path(VERSIONS).stem}.*part{Path(VERSIONS).suffix}")
+        for path in (part / RECIPE, part / GAME, part / VERSIONS, *half):
+            path.unlink(missing_ok=True)
         part.rmdir()
 
 
@@ -275,7 +276,7 @@ def is_held(folder: Path) -> bool:
 def tidy(folder: Path) -> None:
     """Remove what a process that was killed left half written."""
     _clear_beside(folder)
-    for part in (*folder.glob(".*.part*"), *folder.glob("*/.*.part")):
+    for part in (*folder.glob(".*.part*"), *folder.glob("*/.*.part*")):
         part.unlink()
 
 

@@ -14,7 +14,6 @@ import io
 import json
 import os
 import platform
-import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ import torch
 from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
+from rlrnn import files
 from rlrnn.encoding import REGISTERED, Decoder, encode_dict
 from rlrnn.errors import FileFault, UserError, warn
 
@@ -82,7 +82,7 @@ def write_agent(
             member.create_system, member.external_attr = 3, 0o644 << 16
             archive.writestr(member, content)
     if isinstance(file, str | os.PathLike):
-        write_whole(_target(Path(file)), buffer.getvalue())
+        files.write_whole(_target(Path(file)), buffer.getvalue())
         return
     _check_binary(file)
     try:
@@ -167,30 +167,6 @@ def require(agent: Agent, name: str) -> Any:
     if what.startswith("class "):
         hint = "; to need this no more, call rlrnn.encoding.register(NAME, CLASS) before saving it anew"
     raise UserError(f"the agent's file lacks {path}, which {why}: {give}{hint}.")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file and its folders in one go: it then holds all of the content or what it held before."""
-    path = Path(os.path.realpath(path))  # a link stays a link
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():  # a pipe or a device
-            path.write_bytes(content)
-            return
-        try:
-            with open(part, "xb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise FileFault(
-            f"cannot save {path}: {error.strerror or error} (what was there before is unchanged): make room "
-            "or choose another place."
-        ) from error
 
 
 @dataclass(frozen=True)

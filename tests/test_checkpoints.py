@@ -440,7 +440,8 @@ def test_kill_9_at_any_moment(kills, tmp_path):
 def test_what_a_killed_process_left_half_written_goes(tmp_path):
     folder = tmp_path / "seed1"
     broken_off(CARTPOLE, folder, 1)
-    for name in (".progress.part.csv", ".agent.zip.abcd.part", "checkpoints/.64.zip.1234.part"):
+    older = ".progress.part.csv", ".agent.zip.abcd.part", "checkpoints/.64.zip.1234.part"
+    for name in (*older, ".progress.0123abcd.part.csv", "checkpoints/.64.0123abcd.part.zip"):
         (folder / name).write_text("half")
     training.resume(folder, progress=False)
     assert not [path for path in folder.rglob("*") if "part" in path.name]
@@ -456,7 +457,7 @@ def test_an_agents_file_can_be_read_from_a_checkpoint(tmp_path):
 
 def test_a_full_disk_stops_no_training_and_loses_no_checkpoint(whole, tmp_path, monkeypatch, capsys):
     """Two checkpoints fit, the rest and the agent do not; once there is room, it goes on."""
-    folder, real, count = tmp_path / "seed1", saving.write_whole, []
+    folder, real, count = tmp_path / "seed1", files.write_whole, []
 
     def write(path, content):
         count.append(path)
@@ -465,7 +466,7 @@ def test_a_full_disk_stops_no_training_and_loses_no_checkpoint(whole, tmp_path, 
         real(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(saving, "write_whole", write)
+        patch.setattr(files, "write_whole", write)
         with pytest.raises(FileFault) as fault:
             training.train(CARTPOLE, 1, folder, progress=False, checkpoint_seconds=0.0)
     assert fault.value.__notes__ == [f"To go on from the last checkpoint: rlrnn train --resume {folder}."]

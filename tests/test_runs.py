@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -127,6 +128,28 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
         files.write_json(path, {"new": object()})
     assert json.loads(path.read_text()) == {"old": 1}
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_file_that_is_written_whole_may_be_a_link_or_a_device_or_be_written_twice(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "a.json")
+    files.write_json(tmp_path / "link.json", {"new": 1})
+    assert (tmp_path / "link.json").is_symlink() and json.loads((tmp_path / "a.json").read_text()) == {
+        "new": 1
+    }
+    pipe, heard = tmp_path / "pipe.json", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()), daemon=True)
+    reader.start()
+    files.write_json(pipe, {"new": 2})
+    reader.join(timeout=10)
+    assert json.loads(heard[0]) == {"new": 2} and pipe.is_fifo()
+    with files.replacing(tmp_path / "b.txt") as one, files.replacing(tmp_path / "b.txt") as other:
+        one.write_text("outer")
+        other.write_text("inner")
+    assert (tmp_path / "b.txt").read_text() == "outer"
+    with pytest.raises(IsADirectoryError) as error:
+        files.write_json(tmp_path, {})
+    assert error.value.filename == str(tmp_path) and len(os.listdir(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(

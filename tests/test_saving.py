@@ -380,6 +380,31 @@ def test_a_failed_save_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room, or choose another place."),
+        (errno.EACCES, "check its permissions, or choose another place."),
+        (errno.EROFS, "nothing can be written there; choose another place."),
+        (errno.EIO, "the disk does not answer as it should; check it, then try again."),
+        (errno.ESTALE, "the network folder was lost; check its connection, then try again."),
+        (errno.EBUSY, "try again, or choose another place."),
+    ],
+)
+def test_each_failure_of_saving_has_its_remedy(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(FileFault) as fault:
+        write_agent(tmp_path / "agent.zip", {}, {}, kind="Test")
+    place = tmp_path / "agent.zip"
+    told = f"cannot save {place}: {os.strerror(number)} (what was there before is unchanged): {remedy}"
+    assert str(fault.value) == told and not list(tmp_path.iterdir())
+
+
 def test_unwritable_places(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileFault, match="cannot save"):

@@ -189,6 +189,15 @@ def _make(run: Run, aside: Path | None) -> None:
         raise
 
 
+def put_back(folder: Path) -> None:
+    """Mend what a kill in the moment of an overwriting left of a run, or of those in an agent's folder."""
+    if not folder.exists():
+        _clear_beside(folder)
+    elif not (folder / VERSIONS).exists():
+        for part in folder.glob(".seed*.*"):
+            _clear_beside(folder / part.name[1:].rpartition(".")[0])
+
+
 def _clear_beside(folder: Path) -> None:
     """Undo what a process that was killed while it made this run left beside it."""
     for part in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
@@ -199,6 +208,8 @@ def _clear_beside(folder: Path) -> None:
                     older = _replaced(folder, read_facts(part / VERSIONS))
                     if older is not None and older.is_dir():
                         older.rename(folder)
+                        told = f"{folder} is back in its place: the run that was to replace it never began."
+                        tell(f"rlrnn: {told}", file=sys.stderr)
                 _remove_part(part)
 
 
@@ -211,6 +222,19 @@ def _replaced(folder: Path, facts: Mapping[str, Any]) -> Path | None:
     return folder.with_name(name) if re.fullmatch(rf"old\d+-{re.escape(folder.name)}", name) else None
 
 
+def _all_replaced(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
+    """The older runs that the run in a folder replaces: that one, and what it was itself to replace."""
+    found: list[Path] = []
+    older = _replaced(folder, facts)
+    while older is not None and older.exists() and older not in found:  # else it was removed by hand
+        found.append(older)
+        try:
+            older = _replaced(folder, read_facts(older / VERSIONS))
+        except FileFault:
+            break
+    return found
+
+
 def _remove_part(part: Path) -> None:
     """A folder of a run that was being made, and nothing else than a run's first files in it."""
     with suppress(OSError):
@@ -221,14 +245,13 @@ def _remove_part(part: Path) -> None:
 
 
 def finish(run: Run, **facts: Any) -> Run:
-    """Drop the older run that a run replaces, and mark this one as finished."""
+    """Drop the older runs that a run replaces, and mark this one as finished."""
     facts = {**run.facts, **facts}
-    older = _replaced(run.folder, facts)
+    replaced = _all_replaced(run.folder, facts)
     facts.pop("replaces", None)
-    if older is not None:
+    for older in reversed(replaced):  # so that a kill in between leaves none that nobody names any more
         try:
-            if older.exists():  # else it was removed by hand
-                shutil.rmtree(older)
+            shutil.rmtree(older)
         except OSError as error:
             tell(f"rlrnn: the older run {older} could not be removed: {sentence(error)}", file=sys.stderr)
     return replace(run, facts=facts).end(FINISHED)
@@ -301,6 +324,7 @@ def write_scores(path: Path, scores: Mapping[str, Score]) -> None:
 def find_runs(folder: str | Path) -> list[Path]:
     """The run folders meant by a path: itself, or runs/<agent> for all of its seeds."""
     folder = Path(folder)
+    put_back(folder)
     if not folder.exists():
         raise FileFault(f"there is no run {folder}; train one with: rlrnn train AGENT.")
     found = (

@@ -98,6 +98,7 @@ def cores() -> int:
 
 def _run_in(task: Task) -> Run | None:
     """The run in a task's folder, if there is one; one of another recipe is refused."""
+    runs.put_back(task.folder)
     if not (task.folder / runs.VERSIONS).exists():
         return None
     for module in task.imports:

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlrnn import compiled, files, runs
+from rlrnn import compiled, files, runs, training
 from rlrnn.errors import FileFault, UserError
 from rlrnn.evaluation import Score
 from rlrnn.logs import read_episodes
 from rlrnn.recipes import Recipe
+from rlrnn.seeds import Task, train_seeds
 
 RECIPE = Recipe("tiny", "CartPole-v1", 1000)
 
@@ -80,14 +81,16 @@ def test_a_run_is_not_overwritten_silently(tmp_path):
     assert sorted((p.name, p.read_bytes()) for p in (tmp_path / "r").iterdir()) == before
 
 
-def test_overwriting_keeps_the_old_run_until_the_new_one_is_finished(tmp_path):
+def test_overwriting_keeps_all_older_runs_until_the_new_one_is_finished(tmp_path):
     (new_run(tmp_path / "seed0").folder / "agent.zip").write_text("old")
     new = new_run(tmp_path / "seed0", overwrite=True)
     assert (tmp_path / "old1-seed0" / "agent.zip").read_text() == "old"
     new.end("interrupted", steps=7, seconds=1.5)
     newer = new_run(tmp_path / "seed0", overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["old1-seed0", "old2-seed0", "seed0"]
+    (tmp_path / "old3-seed0").mkdir()  # no run of ours put it there
     runs.finish(newer, steps=9, seconds=2.0)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["old1-seed0", "seed0"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["old3-seed0", "seed0"]
     assert runs.read_run(tmp_path / "seed0").status == "finished"
     assert runs.find_runs(tmp_path) == [tmp_path / "seed0"]
 
@@ -103,6 +106,48 @@ def test_an_older_run_that_was_moved_aside_for_none_is_put_back(tmp_path):
         new_run(folder)
     assert [p.name for p in tmp_path.iterdir()] == ["seed0"]
     assert (folder / "agent.zip").read_text() == "old"
+
+
+def killed_while_overwriting(folder):
+    """Between moving the older run aside and putting the new one in its place."""
+    older = new_run(folder).end("finished", steps=7, seconds=1.5).folder
+    (older / "agent.zip").write_text("old")
+    older.rename(folder.with_name(f"old1-{folder.name}"))
+    new_run(folder).end("training", replaces=f"old1-{folder.name}").folder.rename(
+        folder.with_name(f".{folder.name}.0123abcd")
+    )
+
+
+@pytest.mark.parametrize("asked", ["tiny/seed0", "tiny"])
+def test_who_reads_a_run_finds_the_older_one_that_was_moved_aside_for_none(asked, tmp_path, capsys):
+    folder = tmp_path / "tiny" / "seed0"
+    killed_while_overwriting(folder)
+    found = runs.read_run(tmp_path / asked)
+    assert found.folder == folder and (folder / "agent.zip").read_text() == "old"
+    assert [p.name for p in folder.parent.iterdir()] == ["seed0"]
+    assert (
+        f"{folder} is back in its place: the run that was to replace it never began"
+        in capsys.readouterr().err
+    )
+    assert runs.read_run(tmp_path / asked) == found and not capsys.readouterr().err
+
+
+def test_resume_and_seeds_find_it_too(tmp_path):
+    folder = tmp_path / "tiny" / "seed3"
+    killed_while_overwriting(folder)
+    with pytest.raises(UserError, match=r"seed3 is finished"):
+        training.resume(folder)
+    (tmp_path / "tiny" / "seed3").rename(tmp_path / "tiny" / "gone")
+    killed_while_overwriting(folder)
+    assert train_seeds([Task(RECIPE, 3, folder)], 1, progress=False).skipped == [3]
+
+
+def test_a_run_that_is_just_being_made_is_left_to_its_process(tmp_path):
+    folder = tmp_path / "seed0"
+    killed_while_overwriting(folder)
+    with runs.held(tmp_path / ".seed0.0123abcd"), pytest.raises(FileFault, match="there is no run"):
+        runs.read_run(folder)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".seed0.0123abcd", "old1-seed0"]
 
 
 @pytest.mark.parametrize("overwrite", [True, False])

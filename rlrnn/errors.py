@@ -6,6 +6,8 @@ import sys
 import sysconfig
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -90,6 +92,18 @@ def game_fault(who: str, where: str, error: BaseException) -> EnvironmentFault:
         words = ""
     told = f": {words}" if words else ""
     return EnvironmentFault(f"{who} raised {type(error).__name__} in {where}{told}{place(error)}")
+
+
+@contextmanager
+def games_of(env: object, where: str) -> Iterator[None]:
+    """Where the games of an environment of others are played: one that calls sys.exit ends no program.
+
+    What else they raise is the user's own, as it is under SB3, and goes on as it is.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise game_fault(f"A game of {type(env).__name__}", where, error) from error
 
 
 def sentences(error: BaseException) -> list[str]:

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
 from rlrnn import arrays, population
 from rlrnn.buffers import map_arrays
-from rlrnn.errors import UserError
+from rlrnn.errors import UserError, games_of
 from rlrnn.network import RecurrentNetwork
 from rlrnn.population import BLOCK, Population
 from rlrnn.processes import Process, beat, end, gather
@@ -250,8 +250,10 @@ class Stepped:
         for layer in self._seeded:
             layer._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
         self.playing, self.won, self.steps = np.arange(len(seeds)), np.zeros(self.num_envs), 0
+        with games_of(self.env, "reset()"):
+            first = self.env.reset()
         observation = arrays.observed(
-            self.env.reset(), self.env.observation_space, self.num_envs, "the beginning of a round"
+            first, self.env.observation_space, self.num_envs, "the beginning of a round"
         )
         if self._monitored:
             self._before = self._counted(range(self.num_envs))
@@ -261,7 +263,8 @@ class Stepped:
         """One step of those still playing: what they see [n, ...], win [n], and whether they ended [n]."""
         done = np.repeat(actions[:1], self.num_envs, axis=0)
         done[self.playing] = actions
-        answer = self.env.step(done)
+        with games_of(self.env, "step()"):
+            answer = self.env.step(done)
         self.steps += 1
         when = f"step {self.steps} of a round"
         observation, rewards, dones, infos = arrays.stepped(

@@ -8,6 +8,7 @@ minibatches of whole rows (see ``cutting``). Within a row time is never shuffled
 from __future__ import annotations
 
 import math
+import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -138,6 +139,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
     def _setup_model(self) -> None:
         self._check_settings()
         self._setup_lr_schedule()
+        _now("learning_rate", self.lr_schedule, 1.0)
         self.set_random_seed(self.seed)
         self.policy = self._make_policy(use_sde=self.use_sde)
         self._last_state = self.policy.network.initial_state(self.n_envs)
@@ -221,6 +223,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             rollout_buffer = self.rollout_buffer = self._empty_rollout()
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
+        self._check_settings()  # which callbacks may have changed, as they may within the rollout
 
         def on_step(local: dict[str, Any]) -> bool:
             self._stand_at(position)
@@ -257,6 +260,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             self.policy.network.sample_exploration(0)  # none is left over: whoever plays next draws afresh
         if not complete:
             return False
+        self._check_settings()
         rollout_buffer.finish(self.gamma, self.gae_lambda)
         callback.update_locals({"self": self, "rollout_buffer": rollout_buffer, "env": env})
         callback.on_rollout_end()
@@ -274,16 +278,26 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
 
     def train(self) -> None:
         """Improve the network on the rollout: epochs of minibatches of whole rows."""
-        with one_thread(self.device) as threads, closing(Descent(self.policy.network, threads)) as descent:
+        # A game may have switched gradients off, which torch does for all.
+        with (
+            torch.enable_grad(),
+            one_thread(self.device) as threads,
+            closing(Descent(self.policy.network, threads)) as descent,
+        ):
             self._improve(descent)
 
     def _improve(self, descent: Descent) -> None:
         self.policy.set_training_mode(True)
+        remaining = self._current_progress_remaining
+        _now("learning_rate", self.lr_schedule, remaining)
         self._update_learning_rate(self.policy.optimizer)
         rollout, network, cut = self.rollout_buffer, self.policy.network, self._cut()
-        remaining = self._current_progress_remaining
-        clip_range, ent_coef = (_now(value, remaining) for value in (self.clip_range, self.ent_coef))
-        clip_range_vf = None if self.clip_range_vf is None else _now(self.clip_range_vf, remaining)
+        clip_range, ent_coef = (
+            _now(name, getattr(self, name), remaining) for name in ("clip_range", "ent_coef")
+        )
+        clip_range_vf = None
+        if self.clip_range_vf is not None:
+            clip_range_vf = _now("clip_range_vf", self.clip_range_vf, remaining)
         objective = Objective(clip_range, clip_range_vf, ent_coef, self.vf_coef)
         figures: list[Tensor] = []
         goes_on = True
@@ -385,6 +399,20 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         return [*super()._excluded_save_params(), "_noise", "_order"]
 
 
-def _now(schedule: float | Schedule, remaining: float) -> float:
-    """A number that may be a function of the progress remaining, and may have been set since the start."""
-    return FloatSchedule(plain(schedule))(remaining)
+def _now(name: str, schedule: float | Schedule, remaining: float) -> float:
+    """A setting that may be a function of the progress remaining, and may have been set since the start."""
+    while isinstance(schedule, FloatSchedule):
+        schedule = schedule.value_schedule
+    value = plain(schedule(remaining) if callable(schedule) else schedule)
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    least = -sys.float_info.max if name == "ent_coef" else 0.0
+    if not number >= least:
+        allowed = "a number" if name == "ent_coef" else "a number of at least 0"
+        raise UserError(
+            f"{name} returned {value!r} where {remaining:.3g} of the learning remained: a schedule must "
+            f"return {allowed}, whatever remains from 1 to 0."
+        )
+    return number

@@ -18,7 +18,7 @@ from rlrnn import arrays, catalogue, evaluation
 from rlrnn.buffers import map_arrays
 from rlrnn.catalogue import Game
 from rlrnn.episodes import Episode
-from rlrnn.errors import UserError
+from rlrnn.errors import UserError, games_of
 from rlrnn.settings import check_whole, takes_plain
 from rlrnn.vec import from_envs, from_vector_env
 
@@ -58,12 +58,15 @@ def record(
         player.reset()
         seen, done, won, over, cut = [], [], [], [], []  # of each step, [B, ...]
         space, left, age = env.observation_space, quota.copy(), np.zeros(n, np.int64)
-        observations, starts = arrays.observed(env.reset(), space, n, "the beginning"), np.ones(n, np.bool_)
+        with games_of(env, "reset()"):
+            first = env.reset()
+        observations, starts = arrays.observed(first, space, n, "the beginning"), np.ones(n, np.bool_)
         while (left > 0).any():
             actions = np.array(player.act(observations, starts))  # some tell the next ones in the same array
             seen.append(map_arrays(np.array, observations))
             done.append(actions)
-            answer = env.step(actions.copy())  # a game may write into it
+            with games_of(env, "step()"):
+                answer = env.step(actions.copy())  # a game may write into it
             observations, rewards, starts, infos = arrays.stepped(answer, space, n, f"step {len(seen)}")
             won.append(np.array(rewards))
             over.append(starts.copy())

@@ -15,6 +15,7 @@ from torch import Tensor
 from rlrnn import arrays, encoding
 from rlrnn.acting import acting
 from rlrnn.buffers import Arrays, Rollout, to_tensors
+from rlrnn.errors import games_of
 from rlrnn.network import RecurrentNetwork
 
 
@@ -99,11 +100,14 @@ def collect(
         clipped_actions = network.actuators.to_space(flat_actions)
 
         position.leave()
-        answer = env.step(clipped_actions.copy())  # a game may write into it
+        with games_of(env, "step()"):
+            answer = env.step(clipped_actions.copy())  # a game may write into it
         when = f"step {n_steps} of a rollout"
         new_obs, rewards, dones, infos = arrays.stepped(answer, env.observation_space, env.num_envs, when)
         position.move(new_obs, dones, state)
-        if not on_step(locals()):
+        goes_on = on_step(locals())
+        torch.set_grad_enabled(False)  # whatever a game or a callback has switched: torch does it for all
+        if not goes_on:
             return False
 
         for target, source in _pairs(rollout.observations, last_obs):

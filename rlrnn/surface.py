@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
+import tempfile
 from collections.abc import Iterable
+from datetime import datetime
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import torch
+from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn import actuators, agent_file, saving, sensors, sizing, surroundings
-from rlrnn.errors import UserError
+from rlrnn.errors import UserError, games_of
 from rlrnn.player import Player
 from rlrnn.policy import RecurrentPolicy, policy_named
 from rlrnn.policy_options import check_policy_kwargs
@@ -41,13 +47,41 @@ class Surface(BaseAlgorithm):
             raise UserError(
                 f'policy is {policy!r}: give a name, such as "MlpGruPolicy", or a class of rlrnn\'s.'
             )
-        super().__init__(policy, _named(env), **settings)
+        try:
+            super().__init__(policy, _named(env), **settings)
+        except ValueError as error:
+            played = getattr(self, "action_space", None)
+            if not settings.get("use_sde") or played is None or isinstance(played, spaces.Box):
+                raise
+            raise UserError(
+                f"use_sde is True, which is noise for continuous actions, but the game has {played}: leave "
+                "it out."
+            ) from error
         self._surroundings = surroundings.of(self.env)
 
     def __repr__(self) -> str:
         cell = self.policy.description.cell if hasattr(self, "policy") else "no network yet"
         played = "no game" if self.env is None else _name(self.env)
         return f"{type(self).__name__}({cell}, {played}: {self.num_timesteps:,} steps learned)"
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        """As SB3 does, but a logger that writes no file makes no folder, and no game ends the program."""
+        own = not self._custom_logger and self.tensorboard_log is None and "SB3_LOGDIR" not in os.environ
+        if own:
+            self._logger, self._custom_logger = UnwrittenLogger(self.verbose), True
+        given = total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        try:
+            with games_of(self.env, "reset()"):
+                return super()._setup_learn(*given)
+        finally:
+            self._custom_logger = self._custom_logger and not own
 
     def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
         """Go on in other environments, of the same spaces and as many."""
@@ -122,6 +156,22 @@ class Surface(BaseAlgorithm):
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         return policy_named(policy_name)
+
+
+class UnwrittenLogger(Logger):
+    """SB3's logger where none was given: it prints or is silent, and ``dir`` is made when it is asked for."""
+
+    def __init__(self, verbose: int) -> None:
+        super().__init__(None, [HumanOutputFormat(sys.stdout)] if verbose else [])
+        del self.dir
+
+    def __getattr__(self, name: str) -> str:
+        if name != "dir":
+            raise AttributeError(name)
+        folder = os.path.join(tempfile.gettempdir(), datetime.now().strftime("SB3-%Y-%m-%d-%H-%M-%S-%f"))
+        os.makedirs(folder, exist_ok=True)
+        self.dir = folder  # from now on an attribute like any other
+        return folder
 
 
 def check_learning(total_timesteps: Any, callback: Any, log_interval: Any) -> None:

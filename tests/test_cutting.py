@@ -243,6 +243,54 @@ def test_a_setting_that_cannot_be_is_refused_whenever_it_comes(
         agent.learn(64, reset_num_timesteps=False)
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "clip_range", "clip_range_vf", "ent_coef"])
+@pytest.mark.parametrize("value", ["x", "0.1", None, float("nan"), -1e-3])
+def test_a_schedule_that_returns_no_rate_is_refused_in_one_sentence(name: str, value: Any) -> None:
+    if name == "ent_coef" and value == -1e-3:
+        learner(ent_coef=lambda remaining: value).learn(64)  # which asks for less entropy
+        return
+    remained = 1 if name == "learning_rate" else 0.5  # made, or after the first of two rollouts
+    with pytest.raises(UserError, match=rf"{name} returned {value!r} where {remained} of the learning remai"):
+        learner(**{name: lambda remaining: value}).learn(128)
+    agent = learner(**{name: lambda remaining: value if remaining < 0.5 else 0.1})
+    with pytest.raises(UserError, match=rf"{name} returned {value!r} where 0.25 of the learning remained"):
+        agent.learn(256)
+    assert agent.num_timesteps == 192
+
+
+class SetsWithin(BaseCallback):
+    """Changes settings at the third step of the second rollout."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == 64 + 12:
+            vars(self.model).update(self.settings)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"gamma": "x"}, "gamma is 'x'; RecurrentPPO takes a finite number"),
+        ({"gamma": 2.0}, "gamma is 2.0, but must lie between 0 and 1"),
+        ({"gae_lambda": None}, "gae_lambda is None; RecurrentPPO takes a finite number"),
+        ({"vf_coef": "x"}, "vf_coef is 'x'"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"clip_range": "x"}, "clip_range is 'x'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_if_a_callback_sets_it_within_a_rollout(
+    settings: dict[str, Any], sentence: str
+) -> None:
+    agent = learner()
+    with pytest.raises(UserError, match=sentence):
+        agent.learn(256, SetsWithin(**settings))
+    assert agent.num_timesteps == 128 and agent._n_updates == 1
+
+
 def test_rows_of_a_minibatch_are_as_many_as_batch_size_asks_for() -> None:
     """With memory: rows of min(n_steps, batch_size) steps, max(1, round(batch_size / seq_len)) of them."""
     assert Cut.of(2048, 1, 64, None) == Cut(2048, 1, length=64, rows=1)

@@ -3,6 +3,7 @@
 import copy
 import csv
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ from rlrnn import RecurrentPPO, descent
 from rlrnn.buffers import Rows
 from rlrnn.cutting import Cut
 from rlrnn.descent import Descent
-from rlrnn.errors import EnvironmentFault, OptionsError, UserError
+from rlrnn.errors import EnvironmentFault, GameExit, OptionsError, UserError
 from rlrnn.surrogate import FIGURES, Objective, normalized
 
 SMALL = {"hidden_size": 4, "net_arch": [4]}
@@ -815,10 +816,115 @@ def test_a_fault_of_an_environment_ends_learning_and_leaves_the_agent_usable() -
 
 
 def test_sde_asks_for_continuous_actions() -> None:
-    with pytest.raises(ValueError, match="continuous actions"):
+    with pytest.raises(
+        UserError, match=r"use_sde is True, which is noise for continuous actions, but .* Disc"
+    ):
         learner(use_sde=True)
+    with pytest.raises(UserError, match=r"the game has Discrete\(2\): leave it out"):
+        learner("CartPole-v1", use_sde=True)
+    with pytest.raises(UserError, match="unknown setting 'use_sde'"):
+        learner(policy_kwargs={"use_sde": True})
     with pytest.raises(OptionsError, match="set use_sde=True"):
         learner(clocks(action_space=BOX), policy_kwargs={"squash_output": True})
+
+
+@pytest.mark.parametrize("policy", ["MlpGruPolicy", "MlpPolicy"])
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_game_that_switches_gradients_on_or_off_changes_no_learning(policy: str, mode: bool) -> None:
+    class Switching(Clock):
+        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            torch.set_grad_enabled(mode)
+            return super().step(action)
+
+        def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+            torch.set_grad_enabled(mode)
+            return super().reset(**options)
+
+    try:
+        games = DummyVecEnv([lambda b=b: Monitor(Switching(b)) for b in range(2)])
+        agents = [learner(env, policy).learn(64) for env in (games, None)]
+    finally:
+        torch.set_grad_enabled(True)
+    torch.testing.assert_close(weights(agents[0]), weights(agents[1]), rtol=0, atol=0)
+    assert not agents[0]._last_state.requires_grad
+    assert (weights(agents[0]) != weights(learner(None, policy))).any()
+
+
+@pytest.mark.parametrize("where", ["step", "reset"])
+def test_a_game_of_a_foreign_vecenv_that_exits_ends_no_program(where: str) -> None:
+    class Leaving(Clock):
+        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            if where == "step" and self.total == 20:
+                raise SystemExit(0)
+            return super().step(action)
+
+        def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+            if where == "reset":
+                raise SystemExit(0)
+            return super().reset(**options)
+
+    def games(n: int = 2) -> DummyVecEnv:
+        return DummyVecEnv([lambda b=b: Monitor(Leaving(b)) for b in range(n)])
+
+    words = (
+        rf"A game of DummyVecEnv asked to end the program in {where}\(\) \(.*test_ppo\.py, line \d+\): a game"
+    )
+    agent = learner(games())
+    with pytest.raises(GameExit, match=words):
+        agent.learn(64)
+    assert agent.num_timesteps == (0 if where == "reset" else 40)
+    with pytest.raises(GameExit, match=words):
+        rlrnn.record(agent, games(), 20)
+    evolution = rlrnn.Evolution("MlpPolicy", games(9), "snes", {"population": 8}, seed=0)
+    with pytest.raises(GameExit, match=words):
+        evolution.learn(10_000)
+
+
+def test_what_a_game_of_a_foreign_vecenv_raises_else_is_its_own() -> None:
+    class Own(Exception):
+        pass
+
+    class Raising(Clock):
+        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            raise Own("as under SB3")
+
+    with pytest.raises(Own, match="as under SB3"):
+        learner(DummyVecEnv([Raising])).learn(64)
+
+
+def test_a_learner_without_a_logger_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("SB3_LOGDIR", raising=False)
+    for verbose in (0, 1):
+        agent = learner(verbose=verbose).learn(32)
+        assert ("ep_rew_mean" in capsys.readouterr().out) == (verbose == 1)
+        assert not list(tmp_path.iterdir()) and agent.logger.name_to_value is not None
+    rlrnn.Evolution("MlpPolicy", clocks(9), "snes", {"population": 8}, seed=0).learn(64)
+    assert not list(tmp_path.iterdir())
+    folder = Path(agent.logger.dir)  # who asks for it gets one, and the same again
+    assert folder.is_dir() and folder.parent == tmp_path and folder.name.startswith("SB3-")
+    assert agent.logger.get_dir() == agent.logger.dir == str(folder)
+    agent.learn(32)
+    assert isinstance(agent.logger, sb3_logger.Logger) and list(tmp_path.iterdir()) == [folder]
+    with pytest.raises(AttributeError):
+        _ = agent.logger.nothing_so_called
+
+
+def test_a_folder_of_logs_that_was_asked_for_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SB3_LOGDIR", str(tmp_path / "named"))
+    assert learner().learn(16).logger.dir == str(tmp_path / "named") and (tmp_path / "named").is_dir()
+    given = sb3_logger.configure(str(tmp_path / "given"), ["csv"])
+    agent = learner()
+    agent.set_logger(given)
+    assert agent.learn(32).learn(16).logger is given
+    assert (tmp_path / "given" / "progress.csv").stat().st_size > 0
+    given.close()
+    if sb3_logger.SummaryWriter is not None:
+        agent = learner(tensorboard_log=str(tmp_path / "board")).learn(32)
+        assert [path.name for path in (tmp_path / "board").iterdir()] == ["RecurrentPPO_1"]
+        assert agent.learn(32).logger.dir == str(tmp_path / "board" / "RecurrentPPO_2")
 
 
 def test_one_seed_gives_one_agent_whatever_the_number_of_threads() -> None:

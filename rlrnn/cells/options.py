@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
 import math
 import types
 from collections.abc import Callable, Mapping
@@ -18,14 +19,21 @@ WORDS = {bool: "true or false", int: "a whole number", float: "a finite number",
 
 def check_options(whose: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Refuse a value that is not of the kind its parameter's annotation names; others are not looked at."""
-    try:
-        hints = get_type_hints(make)
-    except Exception:  # annotations of a user's own, which only a type checker can read
-        return
+    hints = _hints(make)
     for name, value in options.items():
         hint = hints.get(name, Any)
         if not _fits(hint, value):
             raise UserError(f"{name} is {value!r}; {whose} takes {_words(hint)}.")
+
+
+@functools.lru_cache(
+    maxsize=256
+)  # evaluating annotations takes milliseconds, and is done before every update
+def _hints(make: Callable[..., Any]) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(make)
+    except Exception:  # annotations of a user's own, which only a type checker can read
+        return {}
 
 
 def _fits(hint: Any, value: Any) -> bool:

@@ -828,7 +828,7 @@ def test_sde_asks_for_continuous_actions() -> None:
         learner(clocks(action_space=BOX), policy_kwargs={"squash_output": True})
 
 
-@pytest.mark.parametrize("policy", ["MlpGruPolicy", "MlpPolicy"])
+@pytest.mark.parametrize("policy", ["MlpGruPolicy", "MlpPolicy", "MlpLegendrePolicy"])
 @pytest.mark.parametrize("mode", [True, False])
 def test_a_game_that_switches_gradients_on_or_off_changes_no_learning(policy: str, mode: bool) -> None:
     class Switching(Clock):

@@ -80,7 +80,11 @@ def test_seeds_and_starts_are_two_crossed_effects(sizes):
     a, b, e = ss_rows / (n - 1), ss_columns / (m - 1), ss_rest / ((n - 1) * (m - 1))
     total = max(a + b - e, a, b)  # never less than seeds alone or starts alone would say
     freedom = total**2 / (a**2 / (n - 1) + b**2 / (m - 1) + e**2 / ((n - 1) * (m - 1)))
-    reach = stats.t.ppf(0.975, max(freedom, n - 1)) * np.sqrt(total / (n * m))
+    reach = max(
+        stats.t.ppf(0.975, max(freedom, n - 1)) * np.sqrt(total / (n * m)),
+        stats.t.ppf(0.975, n - 1) * np.sqrt(a / (n * m)),
+        stats.t.ppf(0.975, m - 1) * np.sqrt(b / (n * m)),
+    )
     assert ends(interval(table)) == pytest.approx((grand - reach, grand + reach), rel=1e-6)
     assert ends(interval(table.T)) == pytest.approx(ends(interval(table)))
     low, high = ends(interval(table))
@@ -193,6 +197,24 @@ def share(hits, trials, chance=0.95):
 def test_the_interval_holds_the_truth_as_often_as_it_says(seeds, sizes):
     found = [interval(draws(trial, (seeds, 100), *sizes)) for trial in range(1000)]
     assert share([one.low <= 0 <= one.high for one in found], 1000)
+
+
+@pytest.mark.parametrize("sizes", [(1, 0, 1), (1, 1.8, 0.1), (0.9, 0.5, 1.7), (13, 111, 46)])
+def test_the_interval_of_two_seeds_holds_the_truth_at_least_as_often_as_it_says(sizes):
+    """Two seeds that are alike by chance tell nothing of how seeds differ: starts must not fill in."""
+    found = [interval(draws(trial, (2, 100), *sizes)) for trial in range(1000)]
+    assert sum(one.low <= 0 <= one.high for one in found) >= stats.binom.ppf(0.001, 1000, 0.95)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 10])
+def test_the_interval_is_never_narrower_than_students_over_seeds(seeds):
+    for trial in range(100):
+        scores = draws(trial, (seeds, 30), 1, 2, 1)
+        low, high = ends(interval(scores))
+        for means in (scores.mean(axis=0), scores.mean(axis=1)):
+            theirs = stats.t.interval(0.95, len(means) - 1, means.mean(), stats.sem(means))
+            slack = 2e-4 * (high - low)  # the four digits of ``student``
+            assert low <= theirs[0] + slack and high >= theirs[1] - slack
 
 
 def test_what_was_not_chosen_holds_it_less_often():

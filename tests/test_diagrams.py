@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from gymnasium import spaces
-from test_wiring import network
+from tiny_networks import network
 
 from rlrnn import layout, learners
 from rlrnn.catalogue import agent as recipe_named

@@ -5,7 +5,7 @@ import re
 import pytest
 from gymnasium import spaces
 from matplotlib.patches import Circle
-from test_wiring import network
+from tiny_networks import network
 
 import rlrnn
 from rlrnn.diagrams import diagram_of

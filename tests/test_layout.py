@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from test_wiring import network
+from tiny_networks import network
 
 from rlrnn.cells import CELLS
 from rlrnn.diagrams import diagram_of

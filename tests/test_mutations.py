@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_checkpoints import CARTPOLE, broken_off
+from tiny_runs import CARTPOLE, broken_off
 
 from rlrnn import catalogue, runs, training
 

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from test_checkpoints import CARTPOLE, broken_off
+from tiny_runs import CARTPOLE, broken_off
 
 from rlrnn import runs, training
 from rlrnn.cli import main

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import TINY
+from tiny_runs import TINY
 
 from rlrnn import (
     arguments,

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_checkpoints import CARTPOLE, SAME, stopped_after
+from tiny_runs import CARTPOLE, SAME, stopped_after
 
 from rlrnn import runs, seeds, training
 from rlrnn.cli import main

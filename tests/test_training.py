@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from tiny_runs import TINY
 
 from rlrnn import catalogue, files, runs, training
 from rlrnn.errors import EnvironmentFault, FileFault, UserError
@@ -19,7 +20,6 @@ from rlrnn.learners import learner, policy_name
 from rlrnn.logs import EpisodeLog, read_episodes
 from rlrnn.plotting import plot
 from rlrnn.recipes import (
-    EvaluationRecipe,
     NetworkRecipe,
     NormalizeRecipe,
     PpoRecipe,
@@ -30,16 +30,6 @@ from rlrnn.recipes import (
 )
 from rlrnn.training import train
 from rlrnn.watching import watch
-
-TINY = Recipe(
-    name="tiny",
-    game="rlrnn/CartPole-v1",
-    steps=512,
-    wrappers=({"name": "hide", "drop": [1, 3]},),
-    network=NetworkRecipe(hidden_size=8, net_arch=(8,)),
-    ppo=PpoRecipe(n_envs=4, n_steps=32, batch_size=64, n_epochs=2),
-    evaluation=EvaluationRecipe(episodes=6),
-)
 
 
 class Broken(gym.Env):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from playing import play, same
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -26,36 +27,6 @@ def dummy(id: str, n_envs: int, **kwargs: Any) -> DummyVecEnv:  # noqa: A002
     return DummyVecEnv(
         [lambda: Monitor(gym.make(id, disable_env_checker=True, **kwargs)) for _ in range(n_envs)]
     )
-
-
-def play(env: Any, steps: int, seed: int = 3) -> list[Any]:
-    """What a fixed sequence of random actions gives, step by step."""
-    env.seed(seed)
-    log = [(env.reset(), list(env.reset_infos))]
-    rng = np.random.default_rng(0)
-    for _ in range(steps):
-        if isinstance(env.action_space, Discrete):
-            actions = rng.integers(env.action_space.n, size=env.num_envs)
-        else:
-            actions = rng.uniform(-1, 1, (env.num_envs, *env.action_space.shape)).astype(np.float32)
-        log.append((*env.step(actions), list(env.reset_infos)))
-    env.close()
-    return log
-
-
-def same(left: Any, right: Any) -> None:
-    """Equal to the last bit, types included."""
-    if isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            same(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            same(one, other)
-    else:
-        assert np.asarray(left).dtype == np.asarray(right).dtype
-        np.testing.assert_array_equal(left, right)
 
 
 def assert_like_dummy(ours: list[Any], theirs: list[Any]) -> int:

@@ -7,21 +7,13 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+from tiny_networks import BOX, network
 
 from rlrnn import learners
 from rlrnn.catalogue import agent as recipe_named
 from rlrnn.errors import UserError
-from rlrnn.network import NetworkDescription, RecurrentNetwork
 from rlrnn.recipes import override
 from rlrnn.wiring import wiring
-
-BOX, TWO = spaces.Box(-1, 1, (3,)), spaces.Discrete(2)
-
-
-def network(seen=BOX, acts=TWO, **how):
-    torch.manual_seed(0)
-    given = {"cell": "elman", "hidden_size": 4, "critic": "shared", "actor_widths": (), "critic_widths": ()}
-    return RecurrentNetwork(NetworkDescription(**{**given, **how}), seen, acts)
 
 
 def ends(wired):

@@ -12,8 +12,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from playing import play, same
 from stable_baselines3.common.monitor import Monitor
-from test_vec import play, same
 from toy_envs import Echo, Stubborn, Talker, Walk, thing
 
 from rlrnn import RecurrentPPO, copies, processes

@@ -15,8 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One process a core; tests that share a training stay on the worker that made it where that costs no waiting.
 ALL_CORES := -n auto --maxprocesses 8 --dist worksteal
 # What computes: everything in which a product, a sum or a nonlinearity may round otherwise.
-ROUNDING := $(addprefix tests/test_,$(addsuffix .py,acting actuators cells compiled contrib_zip descent evolution \
-	fitness gated graph impulse network population ppo returns scans sensors sequence storage strategies supervised twin))
+ROUNDING := tests/cells tests/network tests/learners
 GENERIC := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem NUMBA_CPU_NAME=generic
 HASWELL := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell NUMBA_CPU_NAME=haswell
 
@@ -41,7 +40,7 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 games: $(VENV)/.games
-	$(BIN)/python -m pytest tests/test_games.py tests/test_ids.py tests/test_memory.py tests/test_popgym.py tests/test_third_party.py tests/test_examples.py $(ARGS)
+	$(BIN)/python -m pytest tests/games tests/envs/test_ids.py tests/test_examples.py $(ARGS)
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .

@@ -10,13 +10,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrnn import population
+from rlrnn.cells.kernels.gated import elman_members
+from rlrnn.cells.kernels.recurrences import NUMBER_OF
 from rlrnn.games import wieland
 from rlrnn.games.double_pole import FORCE, LIMITS, DoublePole
-from rlrnn.games.wieland_kernel import look, step
-from rlrnn.kernels import elman_members
-from rlrnn.network import RecurrentNetwork
-from rlrnn.recurrences import NUMBER_OF
+from rlrnn.games.kernels.wieland import look, step
+from rlrnn.network import population
+from rlrnn.network.network import RecurrentNetwork
 
 Array = NDArray[np.float64]
 

@@ -25,13 +25,13 @@ from typing import Any
 import gymnasium
 import torch
 
-from rlrnn import catalogue, learners
-from rlrnn.evaluation import WIPED, WITH_MEMORY, evaluate
-from rlrnn.games import recall_players, tmaze_players
-from rlrnn.imitation import imitate
-from rlrnn.recipes import EvolutionRecipe, NetworkRecipe, NormalizeRecipe, Recipe
-from rlrnn.recording import record
-from rlrnn.training import train
+from rlrnn.experiment import agents, catalogue
+from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY, evaluate
+from rlrnn.experiment.recipes import EvolutionRecipe, NetworkRecipe, NormalizeRecipe, Recipe
+from rlrnn.experiment.recording import record
+from rlrnn.experiment.training.training import train
+from rlrnn.games.players import recall, tmaze
+from rlrnn.learners.sequences.imitation import imitate
 
 RESULTS = Path(__file__).parent / "results" / "cells"
 RUNS = Path(__file__).parents[1] / "runs" / "long"
@@ -141,11 +141,11 @@ def by_fitness(row: Row, task: str) -> Recipe:
 def play(recipe: Recipe, seed: int, imitated: list[Any] | None = None) -> dict[str, Any]:
     """Train by the recipe, or by imitation alone, judge, and tell what it took."""
     game = catalogue.game_of(recipe)
-    with closing(learners.games(recipe, game, seed)) as env:
-        agent = learners.learner(recipe, env, seed)
+    with closing(agents.games(recipe, game, seed)) as env:
+        agent = agents.learner(recipe, env, seed)
         begun = time.perf_counter()
         if imitated is None:
-            agent.learn(recipe.steps, **learners.budgets(recipe, 0.0))
+            agent.learn(recipe.steps, **agents.budgets(recipe, 0.0))
             steps = agent.num_timesteps
         else:
             how = {"epochs": EPOCHS, "patience": PATIENCE[recipe.game], "seed": seed}
@@ -183,11 +183,11 @@ def at_length(row: str, task: str, seed: int) -> dict[str, Any]:
 def watched(task: str) -> list[Any]:
     """Episodes of who knows the game."""
     if task == "cartpole-no-velocity":
-        agent = learners.load(TEACHER, "cpu")
+        agent = agents.load(TEACHER, "cpu")
         return record(agent, task, WATCHED[task], seed=FIRST_WATCHED)
     game = catalogue.game(task)
     copies = gymnasium.make_vec(game.id, num_envs=WATCHED[task], **game.kwargs)
-    players = recall_players if task == "recall-4" else tmaze_players
+    players = recall if task == "recall-4" else tmaze
     return record(players.PLAYERS["perfect"](copies), copies, WATCHED[task], seed=FIRST_WATCHED)
 
 
@@ -237,7 +237,7 @@ def weights(row: Row, task: str, units: int) -> int:
     recipe = by_reward(row, task, units)
     game = catalogue.game_of(recipe)
     with closing(catalogue.make_vec(game, 1, workers=0)) as env:
-        agent = learners.learner(recipe, env, 0)
+        agent = agents.learner(recipe, env, 0)
     return sum(p.numel() for p in agent.policy.network.parameters())
 
 

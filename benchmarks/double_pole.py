@@ -28,13 +28,14 @@ from balancing import balance
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rlrnn import population, statistics
-from rlrnn.evolution import Evolution
+from rlrnn.envs.vec import GameVecEnv, vectorize
+from rlrnn.experiment import statistics
 from rlrnn.games.double_pole import START, STARTS
 from rlrnn.games.double_pole_criterion import ENOUGH, SHORT_STEPS, STEPS
-from rlrnn.network import RecurrentNetwork
-from rlrnn.strategies import make_strategy
-from rlrnn.vec import GameVecEnv, vectorize
+from rlrnn.learners.evolution.evolution import Evolution
+from rlrnn.learners.evolution.strategies import make_strategy
+from rlrnn.network import population
+from rlrnn.network.network import RecurrentNetwork
 
 RESULTS = Path(__file__).parent / "results" / "double_pole"
 BUDGET = 10_000  # evaluations

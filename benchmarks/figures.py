@@ -11,12 +11,14 @@ from statistics import mean, median
 
 from verified import EVIDENCE, ROOT, seeds
 
-from rlrnn import catalogue, learners, population
-from rlrnn.catalogue import Game
-from rlrnn.evaluation import WIPED, WITH_MEMORY
-from rlrnn.recipes import CONTROLS
-from rlrnn.runs import Run
-from rlrnn.statistics import decimals, short
+from rlrnn.experiment import agents as learners
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
+from rlrnn.experiment.recipes import CONTROLS
+from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.statistics import decimals, short
+from rlrnn.network import population
 
 BEGIN, END = "<!-- begin: python benchmarks/figures.py -->", "<!-- end -->"
 NOTHING = "–"

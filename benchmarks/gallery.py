@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from references import PLAYERS
 
-from rlrnn import catalogue
+from rlrnn.experiment import catalogue
 from rlrnn.games.array_game import ArrayGame
 
 SCENES = {  # game: (script, seed, steps)

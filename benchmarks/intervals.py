@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from rlrnn import statistics
+from rlrnn.experiment import statistics
 
 Array = NDArray[np.float64]
 Bounds = tuple[float, float]
@@ -65,7 +65,7 @@ def t_over_seeds(scores: Array) -> Bounds:
 
 
 def ours(scores: Array) -> Bounds:
-    """``rlrnn.statistics.interval``."""
+    """``rlrnn.experiment.statistics.interval``."""
     found = statistics.interval(scores)
     return found.low, found.high
 

@@ -55,9 +55,9 @@ class Ours:
     """rlrnn in this process, or in as many more."""
 
     def __init__(self, work: Work, workers: int = 0) -> None:
-        from rlrnn.fitness import Here, Spread
-        from rlrnn.network import NetworkDescription, RecurrentNetwork
-        from rlrnn.population import genome
+        from rlrnn.learners.evolution.fitness import Here, Spread
+        from rlrnn.network.network import NetworkDescription, RecurrentNetwork
+        from rlrnn.network.population import genome
 
         self.members = work["members"]
         env = our_games(work)
@@ -84,8 +84,8 @@ class Ours:
 
 def our_games(work: Work) -> Any:
     """As many copies as there are members."""
+    from rlrnn.envs.vec import from_envs, from_vector_env
     from rlrnn.games.cartpole import CartPole
-    from rlrnn.vec import from_envs, from_vector_env
 
     class Endless(CartPole):
         def advance(self, actions: Any, draws: Any) -> Any:

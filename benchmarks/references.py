@@ -14,34 +14,25 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrnn import catalogue, evaluation
-from rlrnn.catalogue import Game
 from rlrnn.errors import MissingExtraError
-from rlrnn.games import (
-    bandit_players,
-    cards_players,
-    double_pole_players,
-    memory_players,
-    pong_players,
-    recall_players,
-    simon_players,
-    tmaze_players,
-)
+from rlrnn.experiment import catalogue, evaluation
+from rlrnn.experiment.catalogue import Game
 from rlrnn.games.array_game import ArrayGame
-from rlrnn.games.pong_players import Player, play_once, random_player
+from rlrnn.games.players import bandit, cards, double_pole, memory, pong, recall, simon, tmaze
+from rlrnn.games.players.pong import Player, play_once, random_player
 
 PLAYERS: dict[str, dict[str, Callable[..., Player]]] = {
-    "rlrnn/Autoencode-v0": cards_players.AUTOENCODE,
-    "rlrnn/CountRecall-v0": cards_players.COUNT_RECALL,
-    "rlrnn/DoublePole-v0": double_pole_players.PLAYERS,
-    "rlrnn/MiniGridMemory-v0": memory_players.PLAYERS,
-    "rlrnn/MultiarmedBandit-v0": bandit_players.PLAYERS,
-    "rlrnn/Pong-v0": pong_players.PLAYERS,
-    "rlrnn/Recall-v0": recall_players.PLAYERS,
-    "rlrnn/RepeatPrevious-v0": cards_players.REPEAT_PREVIOUS,
-    "rlrnn/Simon-v0": simon_players.PLAYERS,
-    "rlrnn/SinglePole-v0": double_pole_players.PLAYERS,
-    "rlrnn/TMaze-v0": tmaze_players.PLAYERS,
+    "rlrnn/Autoencode-v0": cards.AUTOENCODE,
+    "rlrnn/CountRecall-v0": cards.COUNT_RECALL,
+    "rlrnn/DoublePole-v0": double_pole.PLAYERS,
+    "rlrnn/MiniGridMemory-v0": memory.PLAYERS,
+    "rlrnn/MultiarmedBandit-v0": bandit.PLAYERS,
+    "rlrnn/Pong-v0": pong.PLAYERS,
+    "rlrnn/Recall-v0": recall.PLAYERS,
+    "rlrnn/RepeatPrevious-v0": cards.REPEAT_PREVIOUS,
+    "rlrnn/Simon-v0": simon.PLAYERS,
+    "rlrnn/SinglePole-v0": double_pole.PLAYERS,
+    "rlrnn/TMaze-v0": tmaze.PLAYERS,
 }
 
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import lines
 import torch
 
-from rlrnn import RecurrentPPO, catalogue, evaluate
+from rlrnn import RecurrentPPO, evaluate
+from rlrnn.experiment import catalogue
 
 
 class Task(NamedTuple):

@@ -18,9 +18,9 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from rlrnn import compiled, delays, fused, scans
 from rlrnn.cells import Cell, Graph, Legendre, Matrix, Reservoir, Storage, make_cell
-from rlrnn.sequence import unroll
+from rlrnn.network.paths import delay_line, fused, gated, scan
+from rlrnn.network.sequence import unroll
 
 # T, B, H
 SHAPES = [
@@ -85,8 +85,8 @@ def ways_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Calla
     """What can run the cell there and back, by its column."""
     outputs = outputs_of(name, cell, x, *given)
     runs = {way: lambda y=y: y().sum().backward() for way, y in outputs.items()}
-    if scans.fits(cell):
-        runs["torch"] = mock.patch.object(scans, "_kernels_know", _nothing)(runs["torch"])
+    if scan.fits(cell):
+        runs["torch"] = mock.patch.object(scan, "_kernels_know", _nothing)(runs["torch"])
     return runs
 
 
@@ -96,20 +96,20 @@ def _nothing(_: Tensor) -> bool:
 
 def outputs_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Callable[[], Tensor]]:
     runs = {"loop": lambda: unroll(cell, x, *given)[0]}
-    if scans.fits(cell):
-        runs["torch"] = lambda: scans.unroll(cell, x, *given)[0]
-        if compiled.installed():
-            runs["compiled"] = lambda: scans.unroll(cell, x, *given)[0]
+    if scan.fits(cell):
+        runs["torch"] = lambda: scan.unroll(cell, x, *given)[0]
+        if gated.installed():
+            runs["compiled"] = lambda: scan.unroll(cell, x, *given)[0]
         return runs
-    if delays.fits(cell, x):
-        return {**runs, "torch": lambda: delays.unroll(cell, x, *given)[0]}
+    if delay_line.fits(cell, x):
+        return {**runs, "torch": lambda: delay_line.unroll(cell, x, *given)[0]}
     if name in KERNELS:
         kernel = KERNELS[name](x.shape[2], cell.output_size)
         runs["no resets"] = lambda: kernel(x)[0]
         if name != "elman":
             runs["torch"] = lambda: fused.outputs(cell, x, *given)
-    if compiled.fits(cell, x):
-        runs["compiled"] = lambda: compiled.unroll(cell, x, *given)[0]
+    if gated.fits(cell, x):
+        runs["compiled"] = lambda: gated.unroll(cell, x, *given)[0]
     return runs
 
 

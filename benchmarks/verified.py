@@ -17,12 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from rlrnn import catalogue, runs
-from rlrnn.evaluation import WIPED, WITH_MEMORY
-from rlrnn.facts import FINISHED
-from rlrnn.recipes import CONTROLS, Recipe, Verified, control, to_mapping
-from rlrnn.runs import Run
-from rlrnn.verifying import DIGITS
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
+from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, to_mapping
+from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs.facts import FINISHED
+from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.training.verifying import DIGITS
 
 ROOT = Path(__file__).parent.parent
 EVIDENCE = ROOT / "runs" / "verified"

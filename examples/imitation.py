@@ -16,7 +16,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 import rlrnn
-from rlrnn.games import tmaze_players
+from rlrnn.games.players import tmaze
 from rlrnn.games.tmaze import GOAL
 
 WATCHED = 50  # episodes
@@ -46,7 +46,7 @@ def main() -> dict[str, list[int | None]]:
     length, watched, budget = (3, 20, 50_000) if small else (100, WATCHED, 3_000_000)
 
     mazes = gymnasium.make_vec("rlrnn/TMaze-v0", num_envs=watched, length=length)
-    episodes = rlrnn.record(tmaze_players.perfect(mazes), mazes, watched, seed=1_000_000)
+    episodes = rlrnn.record(tmaze.perfect(mazes), mazes, watched, seed=1_000_000)
     shown = sum(map(len, episodes))
     points = np.mean([episode.points for episode in episodes])
     print(f"watched {watched} episodes, {shown} steps, {points:.2f} points each")

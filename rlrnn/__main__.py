@@ -1,5 +1,5 @@
 """``python -m rlrnn`` does what ``rlrnn`` does."""
 
-from rlrnn.cli import main
+from rlrnn.shell.cli import main
 
 raise SystemExit(main())

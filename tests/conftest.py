@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from rlrnn import compiled, population
 from rlrnn.cells import CELLS, make_cell
+from rlrnn.network import population
+from rlrnn.network.paths import gated
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
@@ -20,10 +21,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 @pytest.fixture(autouse=True, scope="session")
 def _compiled() -> None:
     """What is announced once on stderr has been said before a test looks there."""
-    if compiled.installed():
+    if gated.installed():
         for name, options in (("elman", {}), ("gru", {}), ("lstm", {}), ("lstm", {"coupled": True})):
             cell = make_cell(name, 2, 2, **options)
-            compiled.unroll(
+            gated.unroll(
                 cell,
                 torch.zeros(2, 2, 2),
                 torch.zeros(2, 2, dtype=torch.bool),
@@ -50,6 +51,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a population plays."""
     if request.param == "torch":
         monkeypatch.setattr(population, "fits", lambda network: False)
-    elif not compiled.installed():
+    elif not gated.installed():
         pytest.skip("the extra [fast] is not installed")
     return str(request.param)

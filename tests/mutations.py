@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.logger import Logger
 
-from rlrnn import catalogue, checkpoints
 from rlrnn.errors import UserError
-from rlrnn.ppo import RecurrentPPO
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.runs import checkpoints
+from rlrnn.learners.ppo.ppo import RecurrentPPO
 
 SECONDS = 20  # that opening a file may take
 MEMORY = 2 * 2**30  # bytes that it may claim beyond what the process holds

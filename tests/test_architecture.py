@@ -10,91 +10,38 @@ from pathlib import Path
 import pytest
 
 import rlrnn
-from rlrnn import registration
+from rlrnn.common import registration
 
 PACKAGE = Path(rlrnn.__file__).parent
 
-ROOMS = {
-    "network": {
-        *("sensors", "cells", "sequence", "fused", "delays", "compiled", "kernels", "losses", "recurrences"),
-        *("scans", "scan_kernels", "addressing", "matrix_kernels"),
-        *("layers", "actuators", "network", "population", "acting", "saving", "encoding", "threads"),
-        *("impulse",),
-    },
-    "learners": {
-        *("returns", "buffers", "rollouts", "surrogate", "backprop", "descent", "ppo", "policy"),
-        *("policy_options", "states", "player", "agent_file", "contrib", "contrib_settings", "strategies"),
-        *("fitness", "evolution", "surface"),
-        *("surroundings", "sizing", "contrib_tensors", "cutting"),
-        *("packing", "deviations", "teaching", "supervised", "checking", "episodes", "imitation"),
-    },
-    "experiment": {
-        *(
-            "recipes",
-            "learners",
-            "catalogue",
-            "runs",
-            "logs",
-            "facts",
-            "progress",
-            "stopping",
-            "checkpoints",
-            "seeds",
-            "training",
-            "evaluation",
-            "judging",
-            "statistics",
-            "comparing",
-            "curves",
-            "plotting",
-            "watching",
-            "inspecting",
-            "activations",
-            "pictures",
-            "wiring",
-            "layout",
-            "diagrams",
-            "drawing",
-            "cli",
-            "manual",
-            "arguments",
-            "imports",
-            "verifying",
-            "reporting",
-            "showing",
-            "recording",
-            "loading",
-            "__main__",
-            "processor",
-        ),
-    },
-    "games": {"games", "vec", "wrappers", "view", "copies", "answers", "native", "workers", "ids"},
-}
+# Who may know whom: a room is a folder of the package, read off a module's path.
+GROUND = {"errors", "common"}
 KNOWS = {
-    "network": {"network"},
-    "learners": {"network", "learners"},
-    "experiment": {"network", "learners", "experiment", "games"},
-    "games": {"games"},
+    "errors": set(),
+    "common": {"errors"},
+    "storage": GROUND,
+    "cells": GROUND,
+    "games": GROUND,
+    "network": GROUND | {"cells", "storage"},
+    "envs": GROUND | {"games"},
+    "learners": GROUND | {"storage", "cells", "network"},
+    "experiment": GROUND | {"storage", "cells", "games", "network", "envs", "learners"},
+    "shell": GROUND | {"storage", "cells", "games", "network", "envs", "learners", "experiment"},
 }
-LATE = {"surface": {"catalogue", "vec"}}  # makes games that are given by name or as a vector environment
-ANYBODY = {
-    "errors",
-    "files",
-    "processes",
-    "announcing",
-    "compilation",
-    "arrays",
-    "registration",
-    "room",
-    "settings",
-    "texts",
-}
-ROOM_OF = {module: room for room, modules in ROOMS.items() for module in modules}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+MODULES = [path for path in SOURCES if path.parent != PACKAGE or path.stem == "errors"]
+# Still to be turned round.
+BACKWARDS = {
+    ("cells/addressing.py", "network"),
+    ("common/processor.py", "network"),
+    ("learners/base.py", "envs"),
+    ("learners/base.py", "experiment"),
+    ("network/paths/gated.py", "learners"),
+}
 
 
-def module_of(path: Path) -> str:
-    """The name beneath the package: games/pong.py belongs to games."""
+def room_of(path: Path) -> str:
+    """games/kernels/pong.py belongs to games."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -110,33 +57,34 @@ def imported(path: Path) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("rlrnn.")}
 
 
-def test_every_module_has_its_room() -> None:
-    modules = {module_of(path) for path in SOURCES} - ANYBODY - {"__init__"}
-    assert modules == set(ROOM_OF)
-    assert sum(len(room) for room in ROOMS.values()) == len(ROOM_OF)
+def test_every_module_lies_in_a_room() -> None:
+    assert {room_of(path) for path in MODULES} == set(KNOWS)
+    assert {path.name for path in SOURCES if path not in MODULES} == {"__init__.py", "__main__.py"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_arrows_run_one_way(path: Path) -> None:
-    module = module_of(path)
-    known = imported(path) & (set(ROOM_OF) | ANYBODY)
-    if module in ANYBODY:
-        assert known <= {"errors"}
-    elif module != "__init__":
-        rooms = {ROOM_OF[name] for name in known - ANYBODY - LATE.get(module, set())}
-        assert rooms <= KNOWS[ROOM_OF[module]], f"{path.name} knows {known}"
+    here = path.relative_to(PACKAGE).as_posix()
+    known = {room for room in imported(path) & set(KNOWS) if (here, room) not in BACKWARDS}
+    assert known <= KNOWS[room_of(path)] | {room_of(path)}, f"{here} knows {known}"
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=lambda path: path.name)
+def test_a_folder_is_seen_at_a_glance(folder: Path) -> None:
+    assert len([path for path in folder.iterdir() if path.suffix == ".py"]) <= 22
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), "a folder says what it holds"
 
 
 def test_an_arrow_that_runs_backwards_is_seen(tmp_path: Path) -> None:
     source = """
-import rlrnn.ppo
+import rlrnn.learners.ppo.ppo
 def f():
-    from rlrnn import vec, __version__
+    from rlrnn import envs, __version__
     from rlrnn.cells.gru import Gru
 """
     path = tmp_path / "sequence.py"
     path.write_text(source)
-    assert imported(path) == {"ppo", "vec", "__version__", "cells"}
+    assert imported(path) == {"learners", "envs", "__version__", "cells"}
 
 
 def test_everything_on_offer_is_there() -> None:
@@ -150,7 +98,7 @@ def test_everything_on_offer_is_there() -> None:
 
 def test_no_module_has_the_name_of_something_on_offer() -> None:
     """Importing such a module would replace what ``rlrnn.<name>`` is."""
-    assert not set(rlrnn.__all__) & {module_of(path) for path in SOURCES}
+    assert not set(rlrnn.__all__) & {room_of(path) for path in SOURCES}
 
 
 def test_what_type_checkers_see_is_what_is_imported() -> None:
@@ -167,7 +115,7 @@ def test_what_type_checkers_see_is_what_is_imported() -> None:
     assert seen == rlrnn._HOMES
 
 
-@pytest.mark.parametrize("first", ["rlrnn", "rlrnn.cli"])
+@pytest.mark.parametrize("first", ["rlrnn", "rlrnn.shell.cli"])
 def test_help_does_not_wait_for_torch(first: str) -> None:
     heavy = "{'torch', 'gymnasium', 'stable_baselines3', 'matplotlib', 'numba', 'scipy'}"
     code = f"import sys, {first}; late = {heavy} & set(sys.modules); sys.exit(str(late) if late else 0)"
@@ -204,8 +152,8 @@ def test_what_waits_for_gymnasium_leaves_no_trace(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_module_is_reached_by_its_dotted_name() -> None:
-    vars(rlrnn).pop("encoding", None)
-    assert rlrnn.encoding.register is not None
+    vars(rlrnn).pop("storage", None)
+    assert rlrnn.storage.encoding.register is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         rlrnn.nothing  # noqa: B018
 

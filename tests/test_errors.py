@@ -8,9 +8,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rlrnn import cli, errors
+from rlrnn import errors
+from rlrnn.envs.vec import from_envs
 from rlrnn.errors import EnvironmentFault, GameExit, place
-from rlrnn.vec import from_envs
+from rlrnn.shell import cli
 
 GAME = """
 import gymnasium as gym, numpy as np

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rlrnn
-from rlrnn.arguments import parser
-from rlrnn.cli import COMMANDS
+from rlrnn.shell.arguments import parser
+from rlrnn.shell.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -107,7 +109,7 @@ def test_what_is_public_is_documented(name: str) -> None:
 
 
 def test_every_dotted_name_that_is_written_is_there() -> None:
-    """In README, the documents, docstrings and errors: ``rlrnn.encoding.register`` and the like."""
+    """In README, the documents, docstrings and errors: ``rlrnn.storage.encoding.register`` and the like."""
     package = ROOT / "rlrnn"
     texts = [path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))]
     for path in package.rglob("*.py"):
@@ -116,16 +118,20 @@ def test_every_dotted_name_that_is_written_is_there() -> None:
             node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
     written = {name for text in texts for name in re.findall(r"(?<![\w/.])rlrnn((?:\.\w+)+)", text)}
-    assert ".encoding.register" in written
+    assert ".storage.encoding.register" in written
     for name in written:
         found: Any = rlrnn
+        path = "rlrnn"
         for part in name.split(".")[1:]:
-            if not part.isupper() or hasattr(found, part):  # NAME stands for any
+            path = f"{path}.{part}"
+            if hasattr(found, "__path__") and find_spec(path):
+                found = importlib.import_module(path)
+            elif not part.isupper() or hasattr(found, part):  # NAME stands for any
                 found = getattr(found, part)
 
 
 def test_a_games_players_are_reached_by_their_dotted_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(rlrnn.games, "tmaze_players", raising=False)
-    assert rlrnn.games.tmaze_players.perfect is not None
+    monkeypatch.delattr(rlrnn.games, "players", raising=False)
+    assert rlrnn.games.players.tmaze.perfect is not None
     with pytest.raises(AttributeError, match=r"'rlrnn\.games' has no attribute 'nothing'"):
         rlrnn.games.nothing  # noqa: B018

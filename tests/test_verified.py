@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rlrnn import catalogue
-from rlrnn.evaluation import WIPED, WITH_MEMORY
-from rlrnn.recipes import CONTROLS, Recipe, Verified, control, read_recipe
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
+from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, read_recipe
 
 ROOT = Path(__file__).parent.parent
 EVIDENCE = ROOT / "runs" / "verified"

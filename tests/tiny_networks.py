@@ -3,7 +3,7 @@
 import torch
 from gymnasium import spaces
 
-from rlrnn.network import NetworkDescription, RecurrentNetwork
+from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 
 BOX, TWO = spaces.Box(-1, 1, (3,)), spaces.Discrete(2)
 

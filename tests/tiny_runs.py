@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlrnn import checkpoints, training
-from rlrnn.recipes import (
+from rlrnn.experiment.recipes import (
     EvaluationRecipe,
     EvolutionRecipe,
     NetworkRecipe,
@@ -17,6 +16,8 @@ from rlrnn.recipes import (
     Recipe,
     Schedule,
 )
+from rlrnn.experiment.runs import checkpoints
+from rlrnn.experiment.training import training
 
 TINY = Recipe(
     name="tiny",

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlrnn import processes
+from rlrnn.common import processes
 
 TROUBLES = {"nan": np.nan, "inf": np.inf, "huge": 1e39}
 

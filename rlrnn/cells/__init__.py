@@ -22,8 +22,8 @@ from rlrnn.cells.none import FeedForward
 from rlrnn.cells.options import check_options
 from rlrnn.cells.reservoir import Reservoir
 from rlrnn.cells.storage import Storage
+from rlrnn.common.settings import choices, takes_plain
 from rlrnn.errors import UserError
-from rlrnn.settings import choices, takes_plain
 
 CELLS: dict[str, type[Cell]] = {
     "elman": Elman,

@@ -12,8 +12,8 @@ from typing import ClassVar, TypeGuard, TypeVar
 import torch
 from torch import Tensor, nn
 
+from rlrnn.common.settings import choices
 from rlrnn.errors import UserError, place
-from rlrnn.settings import choices
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells.cell import Cell, Wire, add_product, affine, recurrent_bias, recurrent_weights
+from rlrnn.common.settings import choices
 from rlrnn.errors import UserError
-from rlrnn.settings import choices
 
 NONLINEARITIES = {
     "tanh": torch.tanh,

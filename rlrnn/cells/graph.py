@@ -23,9 +23,9 @@ from rlrnn.cells.edges import (
     stages,
 )
 from rlrnn.cells.elman import NONLINEARITIES
+from rlrnn.common.capacity import check_fits
+from rlrnn.common.settings import choices
 from rlrnn.errors import UserError
-from rlrnn.room import check_fits
-from rlrnn.settings import choices
 
 ELMAN = (("x", "h", 0), ("h", "h", 1))
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from rlrnn.cells.cell import Wire, affine, inverse_root
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.cells.linear import LinearCell
+from rlrnn.common.settings import choices
 from rlrnn.errors import UserError
-from rlrnn.settings import choices
 
 
 class Lru(LinearCell):

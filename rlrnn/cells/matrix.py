@@ -60,7 +60,7 @@ class Matrix(Cell):
         return torch.cat((torch.cat((aimed, *ways), dim=-1).flatten(-2), torch.relu(erase), add), dim=-1)
 
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        from rlrnn import addressing  # late: it knows the kernels, and they the cells
+        from rlrnn.cells import addressing  # late: it knows the kernels, and they the cells
 
         if addressing.fits(projected, state):
             return addressing.step(projected, state, self.slots, self.output_size, SHORT)

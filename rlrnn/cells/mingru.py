@@ -9,8 +9,8 @@ from torch import Tensor
 
 from rlrnn.cells.cell import Wire, affine, gate_norm, inverse_root, recurrent_bias
 from rlrnn.cells.linear import LinearCell
+from rlrnn.common.settings import choices
 from rlrnn.errors import UserError
-from rlrnn.settings import choices
 
 CANDIDATES = ("linear", "positive", "tanh")
 SHORTEST = 0.05  # steps, see tau below

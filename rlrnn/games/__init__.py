@@ -18,7 +18,7 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/CountRecall-v0": ("cards", "CountRecall", None),
     "rlrnn/Autoencode-v0": ("cards", "Autoencode", None),
     "rlrnn/MultiarmedBandit-v0": ("bandit", "MultiarmedBandit", 200),
-    "rlrnn/MiniGridMemory-v0": ("memory", "MiniGridMemory", None),  # 5 size^2, as its keyword `size` says
+    "rlrnn/MiniGridMemory-v0": ("minigrid_memory", "MiniGridMemory", None),  # 5 size^2 by its keyword `size`
     "rlrnn/DoublePole-v0": ("double_pole", "DoublePole", None),  # its keyword `fitness` says
     "rlrnn/SinglePole-v0": ("double_pole", "SinglePole", None),
 }
@@ -37,7 +37,7 @@ def register() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):  # a module, such as tmaze_players
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):  # a module, such as tmaze
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from rlrnn.errors import UserError
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
-from rlrnn.games.compiling import kernel
 from rlrnn.games.drawing import Canvas
+from rlrnn.games.kernels.compiling import kernel
 from rlrnn.games.randomness import Randomness
 
 GRAVITY = 9.8  # m/s^2
@@ -47,7 +47,7 @@ class CartPole(ArrayGame):
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         theta = self.state[2]
-        kernels = kernel("rlrnn.games.cartpole_kernel")
+        kernels = kernel("rlrnn.games.kernels.cartpole")
         step = kernels.step if kernels else step_arrays  # both with numpy's sine and cosine, as Gymnasium
         fallen = step(self.state, np.cos(theta), np.sin(theta), actions == 1, CONSTANTS)
         return np.full(self.num_envs, 1.0 / self.steps_per_point), fallen

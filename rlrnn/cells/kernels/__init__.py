@@ -1,0 +1,1 @@
+"""Cells' equations compiled by numba: arrays in, arrays out, no autograd."""

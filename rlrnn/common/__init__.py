@@ -1,0 +1,1 @@
+"""The ground that all stand on: files, settings, arrays, processes, compiling; knows errors alone."""

@@ -1,0 +1,305 @@
+"""An object that lives in another process: commands go there, answers come back.
+
+A process is a fresh interpreter that reads commands from standard input and answers on standard output. Every
+message has a number and says how long it is, and an answer has the number of its command: an exchange that an
+exception broke off, or an answer that cannot be read, puts nothing out of step. A process that works says so
+from time to time (``beat``), so that only a game that is stuck is silent. It is
+started by `subprocess` rather than `multiprocessing` because it then inherits no threads, never runs the
+user's script again (which so needs no `if __name__ == "__main__"`), and leaves no helper process behind.
+"""
+
+import os
+import pickle
+import selectors
+import signal
+import struct
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]
+
+from rlrnn import errors
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
+
+# The parent's search path comes first, so that the process finds the same modules.
+_BOOT = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "import rlrnn.common.processes as p; p.serve()"
+)
+_PATIENCE = 10.0  # seconds that all objects together get to close
+_SILENCE, _HANGING = 60.0, 900.0  # seconds without a word until that is told, and until the process is ended
+_BEAT = 1.0  # seconds at least between two signs of life
+_HEAD = struct.Struct("<QQ")  # before every message: its number (0: a sign of life), the bytes that follow
+_CHUNK = 1 << 20  # bytes read at once
+# Unlike select(), it takes descriptors above 1,023. Windows cannot wait for pipes at all.
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+_WAITS = os.name == "posix"
+
+
+def sendable(maker: Callable[[], Any], name: str) -> bytes:
+    """What makes an object, as bytes that a process can read."""
+    try:
+        return bytes(cloudpickle.dumps(maker))
+    except Exception as error:
+        raise UserError(
+            f"What makes {name} cannot be sent to a worker process"
+            f" ({type(error).__name__}: {error}); use workers=0, or register it as 'module:Class'."
+        ) from error
+
+
+class Process:
+    """The parent's end of a process that holds one object; ``holds`` says what that is, for errors."""
+
+    def __init__(self, maker: Callable[[], Any], name: str, holds: str) -> None:
+        self.holds = holds
+        self._sent = self._answered = 0  # numbers of the last command and of the last answer
+        self._torn = False  # while a message is being written or taken in
+        self._taken = bytearray()  # of answers that are not complete
+        self._answer: bytearray | Exception = bytearray()  # the last one
+        self._last_sign, self._warned = 0.0, False
+        payload = sendable(maker, name)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self.stdout = self._process.stdin, self._process.stdout
+        self._process.stdin = None  # it is closed here
+        self._write(pickle.dumps(sys.path))
+        self.send("make", payload)
+
+    @property
+    def owes(self) -> bool:
+        """Whether the last command has not been answered yet."""
+        return self._answered < self._sent
+
+    def send(self, verb: str, *arguments: Any) -> None:
+        """Send a command; answers to those before it, which nobody waited for, are dropped."""
+        message = _pickled((verb, arguments))
+        _listen([self])
+        self._torn = True
+        self._sent += 1
+        self._write(_HEAD.pack(self._sent, len(message)), message)
+        self._last_sign, self._warned = time.monotonic(), False
+        self._torn = False
+
+    def check_whole(self) -> None:
+        """Refuse to go on where an exception came in the middle of a message: what follows it is unknown."""
+        if self._torn:
+            raise EnvironmentFault(
+                f"A message of the worker process with {self.holds} was broken off by an interrupt: make the "
+                "environment anew."
+            )
+
+    def hear(self) -> None:
+        """Take in what has come; waits where nothing has."""
+        self._torn = True
+        try:
+            chunk = os.read(self.stdout.fileno(), _CHUNK)
+        except OSError:
+            chunk = b""
+        self._last_sign = time.monotonic()
+        self._taken += chunk
+        while len(self._taken) >= _HEAD.size:
+            number, size = _HEAD.unpack_from(self._taken)
+            end = _HEAD.size + size
+            if len(self._taken) < end:
+                break
+            if number:
+                self._answer, self._answered = self._taken[_HEAD.size : end], number
+            del self._taken[:end]
+        if not chunk and self.owes:
+            code = self._process.wait()
+            self._fail(f"The worker process with {self.holds} died (exit code {code}).")
+        self._torn = False
+
+    def answer(self) -> tuple[bool, Any]:
+        """(True, the answer to the last command) or (False, the error), once it has come."""
+        answer, self._answer = self._answer, bytearray()
+        if isinstance(answer, Exception):
+            return False, answer
+        try:
+            good, value = pickle.loads(answer)
+        except Exception as error:
+            return False, EnvironmentFault(
+                f"The worker process with {self.holds} answered what cannot be read here "
+                f"({type(error).__name__}: {error}): what a game hands out must be of classes that this "
+                "process can import, too."
+            )
+        return good, value
+
+    def patience(self) -> float:
+        """Seconds that may still pass in silence; at their ends it is told, and later the process ended."""
+        silent = time.monotonic() - self._last_sign
+        if silent >= _HANGING:
+            self._process.kill()
+            self._process.wait()
+            self._fail(
+                f"The worker process with {self.holds} has not answered for {_HANGING:.0f} s: it was ended, "
+                "as its game seems to hang."
+            )
+            return 0.0
+        if silent >= _SILENCE and not self._warned:
+            self._warned = True
+            print(
+                f"rlrnn: the worker process with {self.holds} has been silent for {_SILENCE:.0f} s. Is its "
+                "game stuck? Ctrl-C stops everything and keeps the agent.",
+                file=sys.stderr,
+            )
+        return (_HANGING if self._warned else _SILENCE) - silent
+
+    def dismiss(self) -> None:
+        """Tell the process to close its object and stop: it reads to the end of its commands."""
+        if not self._stdin.closed:
+            self._stdin.close()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the process has stopped; one that does not is killed."""
+        try:
+            self._process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.stdout.close()
+
+    def _fail(self, sentence: str) -> None:
+        self._answer, self._answered = EnvironmentFault(sentence), self._sent
+
+    def _write(self, *parts: bytes) -> None:
+        with suppress(OSError):  # it died, as its answer will say
+            _write(self._stdin.fileno(), *parts)
+
+
+def gather(processes: Sequence[Process]) -> list[Any]:
+    """The answer of every process to its last command; all are there before the first error is raised."""
+    _listen(processes)
+    answers = [process.answer() for process in processes]
+    for good, answer in answers:
+        if not good:
+            raise answer
+    return [answer for _, answer in answers]
+
+
+def end(processes: Sequence[Process]) -> None:
+    """Close all objects and end their processes; doing it again does nothing."""
+    for process in processes:
+        process.dismiss()
+    left, until = (
+        [process for process in processes if not process.stdout.closed],
+        time.monotonic() + _PATIENCE,
+    )
+    if _WAITS:
+        with _Selector() as selector:  # what they still say is read, so that none is stuck in an answer
+            for process in left:
+                selector.register(process.stdout, selectors.EVENT_READ)
+            while selector.get_map() and time.monotonic() < until:
+                for key, _ in selector.select(max(0.0, until - time.monotonic())):
+                    if not os.read(key.fd, _CHUNK):
+                        selector.unregister(key.fileobj)
+    for process in left:
+        process.wait(until - time.monotonic())
+
+
+def _listen(processes: Sequence[Process]) -> None:
+    """Wait until all have answered their last commands; whoever is silent for too long is ended."""
+    for process in processes:
+        process.check_whole()
+    waiting = [process for process in processes if process.owes]
+    if not _WAITS:
+        for process in waiting:
+            while process.owes:
+                process.hear()
+    elif waiting:
+        with _Selector() as selector:
+            for process in waiting:
+                selector.register(process.stdout, selectors.EVENT_READ, process)
+            while waiting:
+                for key, _ in selector.select(max(0.0, min(process.patience() for process in waiting))):
+                    key.data.hear()
+                for process in [process for process in waiting if not process.owes]:
+                    selector.unregister(process.stdout)
+                    waiting.remove(process)
+
+
+_answers: int | None = None  # in a worker process, the descriptor that answers go to
+_last_beat = 0.0
+
+
+def beat() -> None:
+    """Tell the parent, not too often, that this process is at work; nothing in one that is no worker."""
+    global _last_beat
+    if _answers is not None and time.monotonic() - _last_beat >= _BEAT:
+        _last_beat = time.monotonic()
+        with suppress(OSError):  # the parent is gone
+            _write(_answers, _HEAD.pack(0, 0))
+
+
+def serve() -> None:
+    """What a process does: hold its object and answer commands until they end or it is left alone."""
+    global _answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes them
+    commands = sys.stdin.buffer
+    _answers = os.dup(1)
+    os.dup2(2, 1)  # what an environment prints must not mix with the answers
+    held: Any = None
+    while len(head := commands.read(_HEAD.size)) == _HEAD.size:
+        number, size = _HEAD.unpack(head)
+        body = commands.read(size)
+        if len(body) < size:
+            break
+        try:
+            verb, arguments = pickle.loads(body)
+            if verb == "make":
+                held = cloudpickle.loads(*arguments)()
+                answer = None
+            else:
+                answer = getattr(held, verb)(*arguments)
+            message = _pickled((True, answer))
+        except GAME_ERRORS as error:
+            message = _pickled((False, _plain(error)))
+        try:
+            _write(_answers, _HEAD.pack(number, len(message)), message)
+        except OSError:  # the parent is gone
+            break
+    if held is not None:
+        try:
+            held.close()
+        except GAME_ERRORS as error:
+            print(f"rlrnn: {errors.game_fault('A worker process', 'close()', error)}", file=sys.stderr)
+    os.close(_answers)
+
+
+def _write(descriptor: int, *parts: bytes) -> None:
+    for part in parts:
+        rest = memoryview(part)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+def _plain(error: BaseException) -> Exception:
+    """An error that any process can read, with the worker's traceback as a note."""
+    told: Exception
+    if isinstance(error, AttributeError):
+        told = AttributeError(str(error))  # how SB3 asks whether there is such an attribute
+    elif isinstance(error, UserError):  # as the nearest class of ours, since another may not be known there
+        ours = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+        told = ours(str(error))
+    elif isinstance(error, SystemExit):
+        told = errors.game_fault("A worker process", "its work", error)
+    else:
+        told = EnvironmentFault(
+            f"A worker process raised {type(error).__name__}: {error}{errors.place(error)}"
+        )
+    told.add_note(traceback.format_exc())
+    return told
+
+
+def _pickled(message: Any) -> bytes:
+    try:
+        return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # holds something defined in a script, which only cloudpickle takes along
+        return bytes(cloudpickle.dumps(message))

@@ -1,0 +1,1 @@
+"""What steps the copies: in this process, in workers, or by an environment's own vector form."""

@@ -1,0 +1,304 @@
+"""A Gymnasium vector environment that resets finished copies within the step, as a batch of copies."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.spaces import Box, Space
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from rlrnn.common.arrays import numbers
+from rlrnn.envs.engines.serial import (
+    Description,
+    Observations,
+    Step,
+    check_spaces,
+    empty_batch,
+    put,
+    put_checked,
+    take,
+    tell,
+)
+from rlrnn.envs.ids import clear_errors
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError, game_fault
+from rlrnn.games.array_game import ArrayGame
+
+USABLE = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
+
+
+def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> VectorEnv[Any, Any, Any] | None:
+    """The vector environment registered with the id, if it can be made in a mode that `Native` can use."""
+    entry_point = spec.vector_entry_point
+    if entry_point is None or spec.additional_wrappers:
+        return None
+    with clear_errors(spec, entry_point, kwargs):
+        creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
+        options, taken = dict(kwargs), inspect.signature(creator).parameters
+        declared = getattr(creator, "metadata", None)
+        if declared is VectorEnv.metadata:  # shared by all that declare nothing; ale-py writes into it
+            declared = None
+        if "autoreset_mode" in taken:
+            options.setdefault("autoreset_mode", AutoresetMode.SAME_STEP)
+        elif not isinstance(declared, dict) or declared.get("autoreset_mode") not in USABLE:
+            return None
+        blind = "render_mode" not in taken and not any(p.kind == p.VAR_KEYWORD for p in taken.values())
+        if blind and options.get("render_mode") == "rgb_array":
+            del options["render_mode"]
+        env = gym.make_vec(spec, n_envs, vectorization_mode="vector_entry_point", **options)
+        return Seen(env) if blind and Seen.fits(env.single_observation_space) else env
+
+
+class Seen(VectorWrapper):  # generic from gymnasium 1.3 on: 1.2 takes no parameters
+    """Draws what an agent sees of copies that draw no pictures themselves: the newest grey frame of each."""
+
+    render_mode = "rgb_array"
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env)
+        self.metadata = {**env.metadata, "render_modes": ["rgb_array"], "render_fps": 15}  # 60 Hz / 4
+        self._frames: Any = None
+
+    @staticmethod
+    def fits(space: Space[Any]) -> bool:
+        """Whether observations are stacks of grey frames [frames, height, width]."""
+        return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the copies and keep what they show."""
+        self._frames, infos = self.env.reset(seed=seed, options=options)
+        return self._frames, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the copies and keep what they show."""
+        self._frames, *rest = self.env.step(actions)
+        return self._frames, *rest
+
+    def render(self) -> tuple[Any, ...]:
+        """One picture per copy, four times as wide and five times as tall: near what the screen shows."""
+        pictures = self._frames[:, -1].repeat(5, axis=1).repeat(4, axis=2)
+        return tuple(np.repeat(picture[..., None], 3, axis=2) for picture in pictures)
+
+
+def forms(seeds: list[int | None]) -> Iterator[Any]:
+    """What a vector environment may be asked to reset with, so that copy b has seed b of these.
+
+    Neighbouring seeds are one int, to which every vector environment adds the copy itself. Others are a list
+    for Gymnasium's own and an array for ale-py, which seeds its games by 31 bits: where larger numbers are
+    refused, their lower 31 bits stand for them.
+    """
+    known = [seed for seed in seeds if seed is not None]
+    if len(known) < len(seeds):
+        yield seeds if known else None
+        return
+    small = [seed % 2**31 for seed in known]
+    for chosen in (known, small) if small != known else (known,):
+        if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
+            yield chosen[0]
+        else:
+            yield chosen
+            yield np.array(chosen)
+
+
+class Native:
+    """B copies that one vector environment steps as arrays.
+
+    In mode SAME_STEP it hands out the last observations itself, as `infos["final_obs"]`; in mode DISABLED the
+    finished copies are reset here, by `options={"reset_mask": ...}`.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        mode = env.metadata.get("autoreset_mode")
+        if mode not in USABLE:
+            raise UserError(
+                f"{name} has the mode {mode}, in which a finished copy does not begin its next episode"
+                " within the step; make it with autoreset_mode=AutoresetMode.SAME_STEP (or DISABLED, if its"
+                " reset takes a reset_mask)."
+            )
+        check_spaces(name, env.single_observation_space, env.single_action_space)
+        self.env, self.name = env, name
+        self._masked = mode == AutoresetMode.DISABLED
+        self._space: Space[Any] = env.single_observation_space
+        self._actions: Any = None
+
+    def describe(self) -> Description:
+        """What all copies have in common."""
+        metadata = dict(self.env.metadata)
+        return Description(self.name, self._space, self.env.single_action_space, metadata, False)
+
+    def reset(
+        self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
+    ) -> tuple[Observations, list[dict[str, Any]]]:
+        """Begin an episode in every copy; returns (observations [B, ...], infos [B])."""
+        if any(option != options[0] for option in options):
+            raise UserError(f"{self.name} steps its copies as one; give all of them the same reset options.")
+        try:
+            observations, infos = self._reset(list(seeds), dict(options[0]) or None)
+            return self._copy(observations), split(infos, self.env.num_envs)
+        except UserError:
+            raise
+        except GAME_ERRORS as error:
+            raise self._fault("reset()", error) from error
+
+    def _reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        """Reset with the seeds in the first form that the environment takes."""
+        refused: Exception | None = None
+        for seed in forms(seeds):
+            try:
+                return self.env.reset(seed=seed, options=options)
+            except (TypeError, ValueError, OverflowError) as error:
+                if isinstance(error, UserError) or seed is None:
+                    raise
+                refused = refused or error
+        assert refused is not None
+        if isinstance(seed, int):
+            raise refused
+        raise EnvironmentFault(
+            f"{self.name} takes no seed for each copy ({type(refused).__name__} in reset(): {refused}), "
+            "which evolution's rounds need: play single environments instead (rlrnn.envs.vec.from_envs)."
+        ) from refused
+
+    def get_state(self) -> dict[str, Any] | None:
+        """What the environment says everything depends on, if it is one of ours."""
+        return self.env.get_state() if isinstance(self.env, ArrayGame) else None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        assert isinstance(self.env, ArrayGame)
+        self.env.set_state(state)
+
+    def start(self, actions: Any) -> None:
+        """Take the actions [B, ...] of the next step."""
+        self._actions = actions
+
+    def finish(self) -> Step:
+        """Play one step with the actions that `start` took."""
+        try:
+            seen, rewards, terminated, truncated, infos = self.env.step(self._actions)
+            shape = (self.env.num_envs,)
+            rewards = numbers(rewards, shape, "reward", "a step").astype(np.float64)
+            terminated = numbers(terminated, shape, "terminated flag", "a step").astype(np.bool_)
+            truncated = numbers(truncated, shape, "truncated flag", "a step").astype(np.bool_)
+            ended = np.flatnonzero(terminated | truncated)
+            observations = self._copy(seen)
+            told, finals, begun = self._ends(observations, ended, infos)
+            return Step(observations, rewards, terminated, truncated, told, finals, begun)
+        except UserError:
+            raise
+        except GAME_ERRORS as error:
+            raise self._fault("step()", error) from error
+
+    def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
+        """The attribute, copy by copy where it is a list or an array of B values, else the same for all."""
+        single = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
+        if hasattr(self.env, "get_attr"):
+            return self._each(self.env.get_attr(attribute), copies)
+        return self._each(getattr(self.env, single.get(attribute, attribute)), copies)
+
+    def has(self, copies: Sequence[int], attribute: str) -> list[bool]:
+        """Whether the copies have the attribute."""
+        try:
+            self.read(copies, attribute)
+        except AttributeError:
+            return [False] * len(copies)
+        return [True] * len(copies)
+
+    def write(self, copies: Sequence[int], attribute: str, value: Any) -> list[bool]:
+        """Set the attribute of all copies; of some only where it is an array of B values."""
+        n = self.env.num_envs
+        if len(set(copies)) == n:
+            setter = getattr(self.env, "set_attr", None) or partial(setattr, self.env)
+            setter(attribute, value)
+            return [True] * n
+        values = getattr(self.env, attribute, None)
+        if not isinstance(values, np.ndarray) or values.shape[:1] != (n,):
+            raise UserError(f"The {n} copies of {self.name} share {attribute!r}; set it for all of them.")
+        values[list(copies)] = value
+        return [True] * len(copies)
+
+    def call(self, copies: Sequence[int], method: str, args: Any, kwargs: Any) -> list[Any]:
+        """What the method returns, copy by copy where it returns B values, else the same for all."""
+        if hasattr(self.env, "call") and method != "render":
+            return self._each(self.env.call(method, *args, **kwargs), copies)
+        return self._each(getattr(self.env, method)(*args, **kwargs), copies)
+
+    def wrapped(self, copies: Sequence[int], wrapper: type) -> list[bool]:
+        """A single environment's wrapper is never around these copies."""
+        return [False] * len(copies)
+
+    def close(self) -> None:
+        """Close the vector environment; what it raises is told, and keeps no results."""
+        try:
+            self.env.close()
+        except GAME_ERRORS as error:
+            tell(self._fault("close()", error))
+
+    def _each(self, values: Any, copies: Sequence[int]) -> list[Any]:
+        dealt = isinstance(values, list | tuple | np.ndarray) and len(values) == self.env.num_envs
+        return [values[i] if dealt else values for i in copies]
+
+    def _ends(
+        self, observations: Observations, ended: NDArray[np.intp], infos: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], Observations, list[dict[str, Any]]]:
+        """(infos [B], last observations [N], infos of the resets [N]) where N copies ended an episode."""
+        n = self.env.num_envs
+        if not len(ended):
+            return split(infos, n), empty_batch(self._space, 0), []
+        ends = ended.tolist()
+        if self._masked:
+            finals = take(observations, ended)
+            mask = np.zeros(n, np.bool_)
+            mask[ended] = True
+            first, reset_infos = self.env.reset(options={"reset_mask": mask})
+            put(observations, ended, take(first, ended))
+            started = split(reset_infos, n)
+            return split(infos, n), finals, [started[i] for i in ends]
+        if "final_obs" not in infos:
+            raise EnvironmentFault(f"{self.name} ended an episode without handing out its final_obs.")
+        # Where an episode ended, the infos are those of the reset and `final_info` holds those of the step.
+        told = split(
+            {key: value for key, value in infos.items() if not key.lstrip("_").startswith("final_")}, n
+        )
+        begun = [told[i] for i in ends]
+        last = split(infos["final_info"], n) if "final_info" in infos else None
+        for i in ends:
+            told[i] = last[i] if last else {}
+        finals = infos["final_obs"]  # arrays [B, ...], or an array of B observations and None
+        if isinstance(finals, np.ndarray) and finals.dtype == object:
+            rows = empty_batch(self._space, len(ended))
+            for row, i in enumerate(ends):
+                put_checked(rows, row, finals[i])
+            return told, rows, begun
+        return told, self._copy(take(finals, ended)), begun
+
+    def _copy(self, batch: Observations) -> Observations:
+        """A new batch of the space's own types; the environment may use its arrays again."""
+        rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+        fresh = empty_batch(self._space, rows)
+        put_checked(fresh, slice(None), batch)
+        return fresh
+
+    def _fault(self, where: str, error: BaseException) -> EnvironmentFault:
+        return game_fault(self.name, where, error)
+
+
+def split(infos: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+    """One dict per copy from a vector environment's dict of arrays [B], valid where `_key` is true."""
+    dealt: list[dict[str, Any]] = [{} for _ in range(n)]
+    for key, values in infos.items():
+        if key.startswith("_"):
+            continue
+        mask = infos.get(f"_{key}")
+        valid = range(n) if mask is None else np.flatnonzero(mask).tolist()
+        each = split(values, n) if isinstance(values, Mapping) else values
+        if isinstance(each, list | tuple | np.ndarray) and len(each) == n:
+            for i in valid:
+                dealt[i][key] = each[i]
+    return dealt

@@ -1,0 +1,46 @@
+"""What an agent may see, by name: wrappers over any VecEnv."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.common.settings import choices
+from rlrnn.envs.wrappers.base import View
+from rlrnn.envs.wrappers.chance import Flicker, Noise
+from rlrnn.envs.wrappers.fields import Flatten, Hide, OneHot
+from rlrnn.envs.wrappers.past import Delay, Previous, Stack
+from rlrnn.errors import UserError
+
+WRAPPERS: dict[str, type[View]] = {
+    "delay": Delay,
+    "flatten": Flatten,
+    "flicker": Flicker,
+    "hide": Hide,
+    "noise": Noise,
+    "one_hot": OneHot,
+    "previous": Previous,
+    "stack": Stack,
+}
+
+
+def wrap(env: VecEnv, specs: Sequence[Mapping[str, Any]]) -> VecEnv:
+    """The environment in its wrappers, innermost first: {"name": "delay", "steps": 2}."""
+    for spec in specs:
+        options = dict(spec)
+        name = options.pop("name", None)
+        if name not in WRAPPERS:
+            raise UserError(f"The wrapper {name!r} is unknown; the known ones are {choices(name, WRAPPERS)}.")
+        accepted = [p for p in inspect.signature(WRAPPERS[name]).parameters.values() if p.name != "venv"]
+        known = [p.name for p in accepted]
+        for option in options:
+            if option not in known:
+                raise UserError(
+                    f"The wrapper {name} has no option {option!r}; it knows {choices(option, known)}."
+                )
+        for p in accepted:
+            if p.default is p.empty and p.name not in options:
+                raise UserError(f"The wrapper {name} needs the option {p.name!r}.")
+        env = WRAPPERS[name](env, **options)
+    return env

@@ -1,0 +1,66 @@
+"""What is seen is seen by chance: flicker and noise."""
+
+from math import inf
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
+from rlrnn.envs.wrappers.vectors import check_number, with_zero
+from rlrnn.errors import UserError
+
+
+class Flicker(View):
+    """Replaces the whole observation by zeros with a probability, at each step of each copy anew."""
+
+    def __init__(self, venv: VecEnv, *, probability: float) -> None:
+        check_number("flicker", "probability", probability, 0, 1)
+        self._probability = probability
+        super().__init__(venv, {key: with_zero("flicker", space) for key, space in spaces_of(venv).items()})
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        dark = self.chance.uniform(copies, 1)[0] < self._probability  # [N]
+        view = {key: part.copy() for key, part in seen.items()}
+        for part in view.values():
+            part[dark] = 0
+        return view
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(seen, self.everyone)
+
+
+class Noise(View):
+    """Adds Gaussian noise of mean 0 and standard deviation `std` to every number of every float Box."""
+
+    def __init__(self, venv: VecEnv, *, std: float) -> None:
+        check_number("noise", "std", std, 0)
+        self._std = std
+        spaces = spaces_of(venv)
+        self._noisy = [
+            key for key, space in spaces.items() if isinstance(space, Box) and space.dtype.kind == "f"
+        ]
+        if not self._noisy:
+            raise UserError(f"noise needs a Box of floats to add to, but the observations are {spaces}.")
+        for key in self._noisy:
+            spaces[key] = Box(-inf, inf, spaces[key].shape, spaces[key].dtype.type)  # type: ignore[union-attr]
+        super().__init__(venv, spaces)
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        view = {key: part.copy() for key, part in seen.items()}
+        for key in self._noisy:
+            view[key] += (self._std * self._gauss(copies, view[key].shape)).astype(view[key].dtype)
+        return view
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(seen, self.everyone)
+
+    def _gauss(self, copies: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Numbers ~ N(0, 1), [N, ...], by Box & Muller (1958): two normal ones from two uniform ones."""
+        size = int(np.prod(shape[1:]))
+        half = (size + 1) // 2
+        uniform = self.chance.uniform(copies, 2 * half)  # [2 half, N] in [0, 1)
+        radius, angle = np.sqrt(-2 * np.log1p(-uniform[:half])), 2 * np.pi * uniform[half:]
+        pairs = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])  # [2 half, N]
+        return pairs[:size].T.reshape(shape)

@@ -1,0 +1,111 @@
+"""Which of what there is to see is seen, and how it is written: hide, flatten, one-hot."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Dict, MultiBinary, MultiDiscrete, Space
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
+from rlrnn.envs.wrappers.vectors import bounds, check_number, encode
+from rlrnn.errors import UserError
+
+
+class Hide(View):
+    """Drops fields of a vector, or keys of a Dict; the rest keeps its order."""
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        *,
+        drop: Sequence[int | str] | None = None,
+        keep: Sequence[int | str] | None = None,
+    ) -> None:
+        space = venv.observation_space
+        if isinstance(space, Dict):
+            known: list[Any] = list(space.keys())
+        elif isinstance(space, Box | MultiDiscrete | MultiBinary) and len(space.shape) == 1:
+            known = list(range(space.shape[0]))
+        else:
+            raise UserError(f"hide cannot drop fields of {space}; it needs a vector or a Dict.")
+        named = keep if drop is None else drop
+        if named is None or (drop is not None and keep is not None):
+            raise UserError(f"hide needs either drop=[...] or keep=[...], out of {known}.")
+        listed = isinstance(named, Sequence) and not isinstance(named, str)
+        if not listed or len(named) != sum(field in named for field in known):
+            raise UserError(f"hide cannot find {named!r}; give a list that names each once, out of {known}.")
+        self._kept = [field for field in known if (field in named) == (drop is None)]
+        if not self._kept:
+            raise UserError(f"hide would leave nothing to see; keep at least one of {known}.")
+        fields = (
+            {key: space[key] for key in self._kept} if isinstance(space, Dict) else {"": self._rest(space)}
+        )
+        super().__init__(venv, fields)
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        if "" in seen:
+            return {"": seen[""][:, self._kept]}
+        return {key: seen[key].copy() for key in self._kept}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(seen, self.everyone)
+
+    def _rest(self, space: Box | MultiDiscrete | MultiBinary) -> Space[Any]:
+        if isinstance(space, Box):
+            return Box(space.low[self._kept], space.high[self._kept], dtype=space.dtype.type)
+        if isinstance(space, MultiDiscrete):
+            return MultiDiscrete(space.nvec[self._kept], space.dtype.type, start=space.start[self._kept])
+        return MultiBinary(len(self._kept))
+
+
+class Flatten(View):
+    """Writes all there is to see as one float32 vector, whole numbers one-hot, in Gymnasium's order."""
+
+    def __init__(self, venv: VecEnv) -> None:
+        self._spaces = spaces_of(venv)
+        limits = [bounds(space) for space in self._spaces.values()]
+        low, high = (np.concatenate(limit).astype(np.float32) for limit in zip(*limits, strict=True))
+        super().__init__(venv, {"": Box(low, high)})
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        columns = [encode(space, seen[key]) for key, space in self._spaces.items()]
+        return {"": np.concatenate(columns, axis=1)}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(seen, self.everyone)
+
+
+class OneHot(View):
+    """Writes each number of a vector or an image as zeros with a one at its place in `values`, as one vector.
+
+    `key` takes one part of a Dict and `channel` one of an image; the rest is dropped. A number that is none
+    of the `values` is all zeros. Most of MiniGrid fits: key "image", channel 0, the objects that occur.
+    """
+
+    def __init__(
+        self, venv: VecEnv, *, values: Sequence[int], key: str | None = None, channel: int | None = None
+    ) -> None:
+        self._key, self._channel = key or "", slice(None) if channel is None else channel
+        space = spaces_of(venv).get(self._key)
+        if not isinstance(space, Box | MultiDiscrete) or not space.shape:
+            raise UserError(
+                f"one_hot needs a Box or a MultiDiscrete, named by key=... if it is in a Dict; key={key!r} "
+                f"names none in {venv.observation_space}."
+            )
+        if channel is not None:
+            check_number("one_hot", "channel", channel, 0, space.shape[-1] - 1, whole=True)
+        whole = isinstance(values, Sequence) and all(type(value) is int for value in values)
+        if not whole or not 0 < len(set(values)) == len(values):
+            raise UserError(f"one_hot has values={values!r}; give a list of whole numbers, each once.")
+        self._values = np.array(values)
+        size = int(np.prod(space.shape)) // (1 if channel is None else space.shape[-1])
+        super().__init__(venv, {"": Box(0.0, 1.0, (size * len(values),))})
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        numbers = seen[self._key][..., self._channel].reshape(len(copies), -1, 1)
+        return {"": (numbers == self._values).reshape(len(copies), -1).astype(np.float32)}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(seen, self.everyone)

@@ -1,0 +1,131 @@
+"""What was is seen late, again or beside what is: delay, stack, previous action and reward."""
+
+from math import inf
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from numpy.typing import NDArray
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
+from rlrnn.envs.wrappers.vectors import bounds, check_number, check_room, encode, with_zero
+from rlrnn.errors import UserError
+
+
+class Delay(View):
+    """Shows what there was to see `steps` steps ago; until then the first observation of the episode."""
+
+    def __init__(self, venv: VecEnv, *, steps: int) -> None:
+        check_number("delay", "steps", steps, 0, whole=True)
+        spaces = spaces_of(venv)
+        check_room("delay", venv, steps + 1, "its steps, or n_envs")
+        self._size = steps + 1
+        self._now = 0  # where the newest observations are
+        self._past = {  # [B, steps + 1, ...] in turn
+            key: np.zeros((venv.num_envs, self._size, *(space.shape or ())), space.dtype)
+            for key, space in spaces.items()
+        }
+        super().__init__(venv, spaces)
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        for key, part in seen.items():
+            self._past[key][copies] = part[:, None]
+        return {key: part.copy() for key, part in seen.items()}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        self._now = (self._now + 1) % self._size
+        for key, part in seen.items():
+            self._past[key][:, self._now] = part
+        oldest = (self._now + 1) % self._size
+        return {key: past[:, oldest].copy() for key, past in self._past.items()}
+
+    def remembered(self) -> dict[str, Any]:
+        return {"_past": self._past, "_now": self._now}
+
+
+class Stack(View):
+    """Shows the last `frames` observations at once, oldest first, zeros where the episode was not yet.
+
+    Vectors are joined along the last axis and images along their channels, as by SB3's VecFrameStack.
+    """
+
+    def __init__(self, venv: VecEnv, *, frames: int) -> None:
+        check_number("stack", "frames", frames, 1, whole=True)
+        check_room("stack", venv, frames, "its frames, or n_envs")
+        self._memory: Parts = {}
+        self._where: dict[str, tuple[int, Any, Any]] = {}  # axis, index of all but the oldest, of the newest
+        stacked: dict[str, Space[Any]] = {}
+        for key, space in spaces_of(venv).items():
+            if not isinstance(space, Box) or not space.shape:
+                raise UserError(f"stack needs a Box of at least one axis, but an observation is {space}.")
+            first = is_image_space(space) and is_image_space_channels_first(space)
+            axis, width = (0, space.shape[0]) if first else (-1, space.shape[-1])
+            before: tuple[Any, ...] = (slice(None),) if first else (...,)
+            low, high = (np.concatenate([bound] * frames, axis) for bound in (space.low, space.high))
+            box = Box(low, high, dtype=space.dtype.type)
+            stacked[key] = with_zero("stack", box) if frames > 1 else box
+            self._memory[key] = np.zeros((venv.num_envs, *box.shape), box.dtype)
+            newest, later = slice(-width, None), slice(width, None)
+            self._where[key] = (1 if first else -1, (*before, later), (*before, newest))
+        super().__init__(venv, stacked)
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        for key, part in seen.items():
+            *_, newest = self._where[key]
+            self._memory[key][copies] = 0
+            self._memory[key][newest][copies] = part
+        return {key: memory[copies] for key, memory in self._memory.items()}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        for key, part in seen.items():
+            axis, later, _ = self._where[key]
+            self._memory[key] = np.concatenate([self._memory[key][later], part], axis)
+        return {key: memory.copy() for key, memory in self._memory.items()}
+
+    def remembered(self) -> dict[str, Any]:
+        return {"_memory": self._memory}
+
+
+class Previous(View):
+    """Adds the previous action and reward to a vector; both are zeros at the start of an episode.
+
+    The result is one float32 vector: the observation, the action, the reward. What is Discrete or
+    MultiDiscrete is written one-hot, anything else as it is.
+    """
+
+    def __init__(self, venv: VecEnv, *, action: bool = True, reward: bool = True) -> None:
+        if not (isinstance(action, bool) and isinstance(reward, bool) and (action or reward)):
+            raise UserError(
+                f"previous has action={action!r} and reward={reward!r}; one of them must be true."
+            )
+        space = venv.observation_space
+        if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary) or len(space.shape or ()) > 1:
+            raise UserError(
+                f"previous needs a vector or one number to add to, but the observations are {space}."
+            )
+        self._action, self._reward = action, reward
+        self._seen_space, self._done_space = space, venv.action_space
+        low, high = bounds(space)
+        if action:
+            # Zeros stand for "no action yet".
+            low = np.concatenate([low, np.minimum(bounds(venv.action_space)[0], 0)])
+            high = np.concatenate([high, np.maximum(bounds(venv.action_space)[1], 0)])
+        if reward:
+            low, high = np.append(low, -inf), np.append(high, inf)
+        super().__init__(venv, {"": Box(low.astype(np.float32), high.astype(np.float32))})
+
+    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
+        known = encode(self._seen_space, seen[""])
+        view = np.zeros((len(copies), *(self.observation_space.shape or ())), np.float32)
+        view[:, : known.shape[1]] = known
+        return {"": view}
+
+    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+        columns = [encode(self._seen_space, seen[""])]
+        if self._action:
+            columns.append(encode(self._done_space, actions))
+        if self._reward:
+            columns.append(rewards[:, None].astype(np.float32))
+        return {"": np.concatenate(columns, axis=1)}

@@ -1,0 +1,77 @@
+"""What the wrappers share: options that must be numbers, and spaces written as plain vectors."""
+
+from math import inf
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.common.arrays import flaw
+from rlrnn.common.capacity import check_fits
+from rlrnn.envs.wrappers.base import Array, spaces_of
+from rlrnn.errors import EnvironmentFault, UserError
+
+
+def check_number(
+    wrapper: str, option: str, value: Any, low: float, high: float = inf, whole: bool = False
+) -> None:
+    """Refuse what is not a (whole) number from low to high."""
+    kinds: Any = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    # Written so that NaN does not fit.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == inf:
+        kind = "a whole number" if whole else "a number"
+        limit = f"of at least {low}" if high == inf else f"from {low} to {high}"
+        raise UserError(f"{wrapper} has {option}={value!r}; give {kind} {limit}.")
+
+
+def check_room(wrapper: str, venv: VecEnv, kept: int, lower: str) -> None:
+    """Refuse to keep more observations of every copy than there is memory for."""
+    one = sum(
+        np.prod(part.shape or (), dtype=float) * np.dtype(part.dtype).itemsize
+        for part in spaces_of(venv).values()
+    )
+    what = f"the wrapper {wrapper} with {kept:,} observations of {venv.num_envs:,} copies"
+    check_fits(what, int(venv.num_envs * kept * one), lower)
+
+
+def with_zero(wrapper: str, space: Space[Any]) -> Space[Any]:
+    """The space, made large enough to hold zeros."""
+    if space.contains(np.zeros(space.shape or (), space.dtype)):
+        return space
+    if isinstance(space, Box):
+        return Box(np.minimum(space.low, 0), np.maximum(space.high, 0), dtype=space.dtype.type)
+    raise UserError(f"{wrapper} shows zeros, which are not in {space}; use a space that contains 0.")
+
+
+def bounds(space: Space[Any]) -> tuple[Array, Array]:
+    """The least and greatest numbers that `encode` gives, [width] each."""
+    if isinstance(space, Box):
+        return space.low.ravel(), space.high.ravel()
+    width = int(_sizes(space).sum()) or int(np.prod(space.shape or ()))
+    return np.zeros(width), np.ones(width)
+
+
+def encode(space: Space[Any], values: Array) -> NDArray[np.float32]:
+    """[N, ...] as [N, width]: one-hot for Discrete and MultiDiscrete, flat for the rest."""
+    flat = values.reshape(len(values), -1)
+    if not isinstance(space, Discrete | MultiDiscrete):
+        return flat.astype(np.float32)
+    found = flaw(values, space)
+    if found is not None:  # a number below the first would be taken for one of the last
+        _, number, rule = found
+        raise EnvironmentFault(
+            f"a wrapper was given {number} to write one-hot: {rule}, so the game or a wrapper beneath needs "
+            "mending."
+        )
+    columns = (flat - np.ravel(space.start)).T  # [numbers, N] from 0
+    hot = [np.eye(n, dtype=np.float32)[column] for n, column in zip(_sizes(space), columns, strict=True)]
+    return np.concatenate(hot, axis=1)
+
+
+def _sizes(space: Space[Any]) -> Array:
+    """How many values each number of the space has that is written one-hot."""
+    if isinstance(space, Discrete):
+        return np.array([space.n])
+    return space.nvec.ravel() if isinstance(space, MultiDiscrete) else np.array([], np.int64)

@@ -1,0 +1,169 @@
+"""From a recipe to its learner and its games, and from a saved agent's file to an agent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.errors import UserError
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment.imports import import_module
+from rlrnn.experiment.recipes import PpoRecipe, Recipe, Schedule, to_mapping
+from rlrnn.learners.evolution.evolution import Evolution
+from rlrnn.learners.files import agent as agent_file
+from rlrnn.learners.files import contrib
+from rlrnn.learners.ppo.ppo import RecurrentPPO
+from rlrnn.network.sensors import is_convolvable
+from rlrnn.storage import archive
+
+Agent: TypeAlias = RecurrentPPO | Evolution
+LEARNERS: dict[str, type[RecurrentPPO] | type[Evolution]] = {
+    "RecurrentPPO": RecurrentPPO,
+    "Evolution": Evolution,
+    contrib.KIND: RecurrentPPO,
+}
+ACTIVATIONS = {
+    "tanh": torch.nn.Tanh,
+    "relu": torch.nn.ReLU,
+    "elu": torch.nn.ELU,
+    "gelu": torch.nn.GELU,
+    "silu": torch.nn.SiLU,
+}
+FIRST_SEED = 10_000_000  # of the games of run 0, then so far apart: each run has its own, evaluation others
+MOST_COPIES = 512  # played at once where a recipe does not say; more are hardly faster
+OF_RUNS = ("n_envs", "evaluations", "seconds", "target")  # settings of [evolution] that are not its learner's
+
+
+def games(recipe: Recipe, game: Game, seed: int) -> VecEnv:
+    """As many copies of the game as the recipe's learner plays at once."""
+    return catalogue.make_vec(game, _copies(recipe, game), seed)
+
+
+def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agent:
+    """The untrained agent of a recipe."""
+    network = {
+        **to_mapping(recipe.network),
+        "activation_fn": ACTIVATIONS[recipe.network.activation_fn],
+        "normalize_observations": recipe.normalize.observations,
+    }
+    policy = policy_name(env.observation_space)
+    if recipe.evolution is not None:
+        how = {name: value for name, value in vars(recipe.evolution).items() if name not in OF_RUNS}
+        network["critic"] = "shared"  # nobody asks it
+        return Evolution(
+            policy,
+            env,
+            strategy_kwargs=how.pop("settings"),
+            policy_kwargs=network,
+            seed=seed,
+            device=device,
+            **how,
+        )
+    settings = {name: _setting(value) for name, value in vars(recipe.ppo).items() if name != "n_envs"}
+    if recipe.ppo.use_sde and not isinstance(env.action_space, spaces.Box):
+        raise UserError(
+            f"ppo.use_sde is true, which is noise for continuous actions, but {recipe.game} has "
+            f"{env.action_space}: set it to false."
+        )
+    agent = RecurrentPPO(
+        policy,
+        env,
+        policy_kwargs=network,
+        normalize_rewards=recipe.normalize.rewards,
+        seed=seed,
+        device=device,
+        **settings,
+    )
+    # SB3 seeds copy b with seed + b, so that the runs of neighbouring seeds would play the same episodes.
+    env.seed(FIRST_SEED * (seed + 1))
+    return agent
+
+
+def untrained(recipe: Recipe) -> Agent:
+    """The agent of a recipe at its beginning, to be looked at: with as few games as there can be."""
+    episodes = recipe.evolution.episodes if recipe.evolution else 1
+    with closing(catalogue.make_vec(catalogue.game_of(recipe), episodes, workers=0)) as env:
+        return learner(dataclasses.replace(recipe, ppo=PpoRecipe()), env, seed=0)
+
+
+def share(agent: Agent, game: Game, workers: int, imports: Sequence[str] = ()) -> None:
+    """Let worker processes, with games of their own, do an evolution's playing."""
+    if not workers:
+        return
+    if not isinstance(agent, Evolution):
+        raise UserError(
+            f"{workers} workers are asked for, but only an agent that learns from fitness shares its work: "
+            "leave --workers away (--seeds trains several seeds side by side)."
+        )
+    agent.workers, agent.make_env = workers, partial(_worker_games, game, agent.n_envs, tuple(imports))
+
+
+def budgets(recipe: Recipe, spent: float) -> dict[str, Any]:
+    """What else than steps may end the training, after so many seconds of it, as keywords of ``learn``."""
+    how = recipe.evolution
+    if how is None:
+        return {}
+    seconds = None if how.seconds is None else how.seconds - spent
+    return {"evaluations": how.evaluations, "seconds": seconds, "target": how.target}
+
+
+def load(path: archive.File, device: str = "auto") -> Agent:
+    """The agent in a file, whichever way it learned; sb3-contrib's, too."""
+    agent = agent_file.read(path, device)
+    if agent.kind not in LEARNERS:
+        raise UserError(f"{path} holds a {agent.kind}, not an agent: load it by that class.")
+    learned: Agent = agent_file.build(LEARNERS[agent.kind], agent, None, device, force_reset=True)
+    return learned
+
+
+def spoiled(agent: BaseAlgorithm) -> str | None:
+    """The name of a weight that is no number any more, if there is one."""
+    policy: BasePolicy | None = getattr(agent, "policy", None)
+    if policy is None:  # a player of another kind
+        return None
+    for name, weights in policy.named_parameters():
+        if not torch.isfinite(weights).all():
+            return name
+    return next((name for name, values in policy.named_buffers() if torch.isnan(values).any()), None)
+
+
+def policy_name(observations: spaces.Space[Any]) -> str:
+    """The policy that fits an observation space; ``cell`` says what memory it has."""
+    if isinstance(observations, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_convolvable(observations) else "MlpPolicy"
+
+
+def _copies(recipe: Recipe, game: Game) -> int:
+    how = recipe.evolution
+    if how is None:
+        return recipe.ppo.n_envs
+    if how.n_envs is not None:
+        return how.n_envs
+    with closing(catalogue.make_vec(game, how.episodes, workers=0)) as env:
+        trial = learner(recipe, env, 0)
+    assert isinstance(trial, Evolution)
+    members = trial.population + 1  # the center plays, too
+    goes = -(-members * how.episodes // MOST_COPIES)
+    return -(-members // goes) * how.episodes
+
+
+def _worker_games(game: Game, n_envs: int, imports: tuple[str, ...]) -> VecEnv:
+    for module in imports:
+        import_module(module)
+    return catalogue.make_vec(game, n_envs, workers=0)
+
+
+def _setting(value: Any) -> Any:
+    return LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Schedule) else value

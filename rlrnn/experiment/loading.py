@@ -1,0 +1,27 @@
+"""Whatever a learner saved, opened by its path alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rlrnn.experiment import agents
+from rlrnn.experiment.runs import runs
+from rlrnn.learners.sequences.supervised import SequenceLearner
+from rlrnn.storage import archive
+
+
+def load(path: archive.File, device: str = "auto") -> Any:
+    """A saved learner of whichever kind: its ``.zip``, or the folder of a run that the shell trained.
+
+        agent = rlrnn.load("runs/cartpole-gru/seed1")
+
+    A RecurrentPPO (also sb3-contrib's), an Evolution or a SequenceLearner, as the file says; no code in the
+    file is run.
+    """
+    if isinstance(path, str | os.PathLike) and (Path(path) / runs.VERSIONS).exists():
+        return runs.read_run(Path(path)).agent(device)
+    if archive.kind_of(path) == SequenceLearner.__name__:
+        return SequenceLearner.load(path, device)
+    return agents.load(path, device)

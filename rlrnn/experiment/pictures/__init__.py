@@ -1,0 +1,1 @@
+"""Curves, scores, memories and games as pictures, films and pages."""

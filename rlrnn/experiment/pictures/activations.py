@@ -1,0 +1,177 @@
+"""What hidden units do while an agent plays: over one episode, and as a strip beside a film.
+
+Hidden units are the outputs of the top layer of memory, which are all that the actuators hear.
+
+Letters: T time, B environments, H units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from rlrnn.common.threads import one_thread
+from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment.evaluation import copies_for
+from rlrnn.experiment.pictures.showing import Pixels, rgb
+from rlrnn.network.actuators import Categorical, Distribution
+
+if TYPE_CHECKING:
+    from rlrnn.experiment.agents import Agent
+    from rlrnn.experiment.pictures.film import Look, Moment
+    from rlrnn.learners.player import Player
+
+Array = NDArray[Any]
+
+FRAME_WIDTH = 320  # pixels, at most
+COLUMNS, GAP, SHADES = 48, 2, 16  # of a strip: steps that it shows, or not; colours but one
+COLUMN_WIDTH, LEAST_HEIGHT, MARGIN = 4, 250, 8  # pixels: of a step, of a strip, between it and the picture
+PREVIEW = 300  # steps that are played to see which units are alike
+DIVERGING = "RdBu_r"  # colours of activities: blue below 0, red above
+
+
+class Overheard:
+    """A player, and what its network made of the last observation [B, ...] that it was shown."""
+
+    def __init__(self, player: Player) -> None:
+        self.player, self.network = player, player.policy.network
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.player.reset()
+
+    @torch.no_grad()
+    def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> Array:
+        """The player's actions [B, ...]."""
+        policy = self.player.policy
+        if policy.training:
+            policy.set_training_mode(False)
+        observation, _ = policy.obs_to_tensor(observations)
+        start = None if starts is None else torch.as_tensor(starts, device=policy.device)
+        self.state = self.player.state  # [B, S] before the step
+        self.features: Tensor = self.network.sensors(observation)  # [B, F]
+        self.units, _ = self.network.memory.step(self.features, start, self.state)  # [B, H]
+        self.distribution: Distribution = self.network.actuators(self.network.actor_head(self.units))
+        return self.player.act(observations, starts)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode as the agent's network lived it."""
+
+    features: Array  # [T, F] what the sensors made of the observations
+    units: Array  # [T, H]
+    actions: Array  # [T, ...]
+    chances: Array | None  # [T, n] of each choice, where the action is one choice
+    first: int  # number of the first choice
+    points: Array  # [T]
+    pictures: list[Pixels]  # T of them, or none if the game draws none
+    ended: bool  # rather than cut short by a number of steps
+
+
+def live(agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, draw: bool = True) -> Episode:
+    """Play the first steps of one episode."""
+    features: list[Array] = []
+    units: list[Array] = []
+    actions: list[Array] = []
+    chances: list[Array] = []
+    points: list[float] = []
+    pictures: list[Pixels] = []
+    mode = "rgb_array" if draw else None
+    with closing(copies_for(agent, game, 1, seed, mode)) as env, one_thread(agent.device):
+        player = Overheard(agent.player(1, deterministic=deterministic, seed=seed))
+        observations, starts, ended = env.reset(), np.ones(1, np.bool_), False
+        while len(units) < steps and not ended:
+            image = env.get_images()[0] if draw else None
+            if image is not None:
+                picture = Image.fromarray(rgb(image))
+                picture.thumbnail((FRAME_WIDTH, picture.height), Image.Resampling.LANCZOS)
+                pictures.append(np.asarray(picture))
+            actions.append(player.act(observations, starts)[0])
+            features.append(player.features[0].cpu().numpy())
+            units.append(player.units[0].cpu().numpy())
+            choice = player.distribution
+            if isinstance(choice, Categorical) and len(choice.groups) == 1:
+                chances.append(choice.log_p[0][0].exp().cpu().numpy())
+            observations, reward, starts, _ = env.step(actions[-1][None])
+            points.append(float(reward[0]))
+            ended = bool(starts[0])
+    return Episode(
+        np.stack(features),
+        np.stack(units),
+        np.stack(actions),
+        np.stack(chances) if chances else None,
+        int(agent.action_space.start) if isinstance(agent.action_space, Discrete) else 0,
+        np.array(points),
+        pictures,
+        ended,
+    )
+
+
+def order(units: Array) -> NDArray[np.intp]:
+    """The units [T, H] so that those that move alike stand together, [H].
+
+    From the liveliest on, each is followed by the one left that correlates with it most.
+    """
+    moved = units - units.mean(axis=0)
+    size = np.sqrt(np.square(moved).sum(axis=0))
+    moved /= np.where(size > 0, size, 1.0)
+    alike = moved.T @ moved  # [H, H] correlations
+    chain = [int(size.argmax())]
+    while len(chain) < len(size):
+        alike[:, chain[-1]] = -np.inf
+        chain.append(int(alike[chain[-1]].argmax()))
+    return np.array(chain)
+
+
+class Strip:
+    """The hidden units over the last steps as pixels, drawn as an oscilloscope does.
+
+    A column is a step. The newest stands left of the gap and overwrites the oldest, so that from picture to
+    picture little changes and films stay small.
+    """
+
+    def __init__(self, agent: Agent, game: Game, deterministic: bool, seed: int) -> None:
+        units = live(agent, game, PREVIEW, deterministic, seed, draw=False).units
+        self.order, self.top = order(units), float(np.abs(units).max()) or 1.0
+        self.pixels = np.full((units.shape[1], COLUMNS, 3), 255, np.uint8)
+
+    def follow(self, played: Iterable[Moment], player: Overheard) -> Iterator[Moment]:
+        """The steps played, each noted before it is passed on."""
+        for moment in played:
+            if moment.last is not None:  # nothing was decided
+                yield moment
+                continue
+            count = moment.step
+            units = player.units[0, self.order].cpu().numpy() / self.top  # -1 to 1, but for what is new
+            shades = np.round((units + 1) / 2 * SHADES) / SHADES
+            self.pixels[:, count % COLUMNS] = colormaps[DIVERGING](shades, bytes=True)[:, :3]
+            self.pixels[:, np.arange(count + 1, count + 1 + GAP) % COLUMNS] = 255
+            yield moment
+
+    def beside(self, look: Look) -> Look:
+        """What ``look`` shows [height, width, 3] with the strip at its right, on white."""
+
+        def both(moment: Moment) -> Pixels:
+            picture = look(moment)
+            tall = max(1, round(max(len(picture), LEAST_HEIGHT) / len(self.pixels)))  # of a unit
+            strip = self.pixels.repeat(tall, axis=0).repeat(COLUMN_WIDTH, axis=1)
+            height, width = max(len(picture), len(strip)), picture.shape[1] + MARGIN
+            whole = np.full((height, width + strip.shape[1], 3), 255, np.uint8)
+            for part, left in ((picture, 0), (strip, width)):
+                top = (height - len(part)) // 2
+                whole[top : top + len(part), left : left + part.shape[1]] = part
+            return whole
+
+        return both

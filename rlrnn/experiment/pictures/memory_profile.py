@@ -1,0 +1,255 @@
+"""How far back an agent remembers: how much its action depends on what it saw k steps before.
+
+Two measures, taken along episodes that the agent plays, for k from 0 (what it sees now) to ``lags``:
+
+gradient     how fast the numbers that decide the action at step t (log-probabilities of choices, log-odds of
+             switches, means in units of their standard deviation) move with the features seen at step t - k,
+             through the memory, each feature in units of its standard deviation in play: the root of the sum
+             of squares over numbers and features, averaged over t;
+replacement  the features seen at step s are replaced by others that were really seen, and the episode goes on
+             as it did: the total variation between what the agent would do at step s + k and what it did
+             then, averaged over s. That is the least share of actions that come out differently, 0 to 1.
+
+Features are what the sensors hand to the memory: a vector, normalised if the agent does so; one unit for each
+value of a whole number; what a convolution makes of an image. Where an agent is sure of its choice, gradients
+show influences that change no action; what does change one is what replacement shows.
+
+Letters: T time, B episodes, N steps looked from, K lags, F features, S state, A numbers behind an action.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlrnn.common.threads import one_thread
+from rlrnn.errors import FileFault, UserError
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment.evaluation import EVALUATION_SEED, copies_for
+from rlrnn.experiment.pictures.activations import Overheard
+from rlrnn.network.actuators import Bernoulli, Categorical, Distribution, Gaussian
+from rlrnn.network.network import RecurrentNetwork
+
+if TYPE_CHECKING:
+    from rlrnn.experiment.agents import Agent
+
+Array = NDArray[np.float64]
+
+STEPS = 1000  # of an episode that are played, at most
+LOOKS = 64  # steps of an episode that are looked from, at most
+ROWS = 1024  # that go through the network at once
+TRIES = 8  # draws of other features, to find some that differ
+SHARE = 0.01  # of the peak, below which a dependence counts as none
+MEASURES = ("replacement", "gradient")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much actions depend on what was seen k steps before, episode by episode."""
+
+    game: str  # its title
+    gradient: Array  # [B, K + 1]; NaN where no such pair of steps of the episode was looked at
+    replacement: Array  # [B, K + 1] likewise, 0 to 1
+
+    @property
+    def lags(self) -> int:
+        """The largest lag."""
+        return int(self.gradient.shape[1]) - 1
+
+    def peak(self, measure: str = "replacement") -> int:
+        """The lag on which actions depend most."""
+        return int(np.nanargmax(mean(getattr(self, measure))))
+
+    def reach(self, measure: str = "replacement", share: float = SHARE) -> int:
+        """The largest lag at which the dependence is at least this share of its peak; 0 if there is none."""
+        means = mean(getattr(self, measure))
+        lags = np.flatnonzero((means > 0) & (means >= share * np.nanmax(means)))
+        return int(lags[-1]) if len(lags) else 0
+
+    def summary(self) -> str:
+        """One line: by replacement, and in brackets by gradient."""
+        (peak, reach), (peak_g, reach_g) = ((self.peak(m), self.reach(m)) for m in MEASURES)
+        if not np.nanmax(self.replacement):
+            return f"{self.game}: actions depend on nothing that was seen."
+        beyond = "at least " if reach == self.lags else ""
+        return (
+            f"{self.game}: actions depend most on what was seen {peak} steps before ({peak_g} by gradient), "
+            f"and by over 1 % of that up to {beyond}{reach} steps before ({reach_g} by gradient)."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; None stands for NaN."""
+        tables = {
+            name: [[None if math.isnan(v) else float(f"{v:.6g}") for v in row] for row in table.tolist()]
+            for name, table in (("gradient", self.gradient), ("replacement", self.replacement))
+        }
+        return {"game": self.game, **tables}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Profile:
+        """The profile that ``to_json`` wrote."""
+        try:
+            tables = [np.array(data[name], np.float64) for name in ("gradient", "replacement")]
+            if tables[0].ndim != 2 or tables[0].shape != tables[1].shape or not tables[0].size:
+                raise ValueError(f"its tables have the shapes {tables[0].shape} and {tables[1].shape}")
+            return cls(str(data["game"]), *tables)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFault(f"this is not a memory profile of rlrnn: {error!r}.") from None
+
+
+def mean(table: Array) -> Array:
+    """Over the episodes that have the lag: [B, K + 1] -> [K + 1], NaN where none has."""
+    known = ~np.isnan(table)
+    total = np.where(known, table, 0.0).sum(0)
+    means: Array = np.divide(total, known.sum(0), out=np.full(len(total), np.nan), where=known.any(0))
+    return means
+
+
+def profile(
+    agent: Agent,
+    game: str | Path | Game,
+    lags: int = 64,
+    episodes: int = 16,
+    deterministic: bool = True,
+    seed: int = EVALUATION_SEED,
+) -> Profile:
+    """Let the agent play, and measure how much its actions depend on what it saw up to ``lags`` steps before.
+
+    Of every episode at most 64 steps are looked from, drawn by lot among the first 1,000.
+    """
+    for name, number, least in (("lags", lags, 0), ("episodes", episodes, 1)):
+        if number < least:
+            raise UserError(f"{name} is {number}; it must be at least {least}.")
+    chosen = catalogue.game(game)
+    with one_thread(agent.device):
+        played = play(agent, chosen, episodes, deterministic, seed)
+        lags = min(lags, int(played.length.max()) - 1)
+        measured = [measure(agent.policy.network, played, lags) for measure in (gradient, replacement)]
+    copy = played.copy.cpu().numpy()
+    tables = (np.stack([mean(rows[copy == b]) for b in range(episodes)]) for rows in measured)
+    return Profile(chosen.title or chosen.name, *tables)
+
+
+@dataclass(frozen=True)
+class Played:
+    """The first episode of each copy, and the steps of them that are looked from."""
+
+    x: Tensor  # [T, B, F] features; those after an episode's end are never used
+    state: Tensor  # [T, B, S] the actor's memory before each step
+    length: Tensor  # [B] steps
+    step: Tensor  # [N]
+    copy: Tensor  # [N]
+    other: Tensor  # [N, F] features seen at some step of some episode, to stand in for those at `step`
+
+
+def play(agent: Agent, game: Game, episodes: int, deterministic: bool, seed: int) -> Played:
+    """Play one episode in each of so many copies, and draw the steps to look from."""
+    x: list[Tensor] = []
+    state: list[Tensor] = []
+    length = np.zeros(episodes, np.int64)
+    with closing(copies_for(agent, game, episodes, seed)) as env:
+        player = Overheard(agent.player(episodes, deterministic=deterministic, seed=seed))
+        observations, starts = env.reset(), np.ones(episodes, np.bool_)
+        while not length.all() and len(x) < STEPS:
+            actions = player.act(observations, starts)
+            x.append(player.features)
+            state.append(player.state)
+            observations, _, starts, _ = env.step(actions)
+            length[starts & (length == 0)] = len(x)
+    length[length == 0] = len(x)
+    rng = np.random.default_rng(seed)
+    step = [np.sort(rng.permutation(n)[:LOOKS]) for n in length]
+    copy = np.repeat(np.arange(episodes), [len(steps) for steps in step])
+    looks = (np.concatenate(step), copy)
+    features = torch.stack(x)
+    lots = rng.integers(episodes, size=(TRIES, len(copy)))
+    others = features[rng.integers(length[lots]), lots]  # [TRIES, N, F]
+    first = (others != features[looks]).any(-1).int().argmax(0)  # that differs
+    other = others[first, torch.arange(len(copy), device=first.device)]
+    tensors = [torch.as_tensor(array, device=features.device) for array in (length, *looks)]
+    return Played(features, torch.stack(state), tensors[0], tensors[1], tensors[2], other)
+
+
+def gradient(network: RecurrentNetwork, played: Played, lags: int) -> Array:
+    """The measure at every step looked from, looking back: [N, K + 1], NaN before the episode's beginning."""
+    numbers = len(network.actuators.output.bias)
+    inside = torch.arange(len(played.x), device=played.x.device)[:, None] < played.length
+    spread = played.x[inside].std(0, correction=0)  # [F]
+    back = torch.arange(lags, -1, -1, device=played.x.device)[:, None]
+    norms = []
+    for some in _parts(played, ROWS // numbers):
+        step, copy = played.step[some], played.copy[some]
+        row = step - back  # [K + 1, n]
+        # The rows before an episode hold its first observation, and are cut off by the start at row 0.
+        x, start, state = played.x[row.clamp(min=0), copy], row == 0, played.state[row[0].clamp(min=0), copy]
+        # A pass gives the gradient of one number: so there are as many rows as there are numbers.
+        x = x.repeat(1, numbers, 1).requires_grad_()
+        with torch.backends.cudnn.flags(enabled=False):  # whose memories learn in training mode alone
+            y = network.memory.outputs(x, start.repeat(1, numbers), state.repeat(numbers, 1))[-1]
+            told = _told(network.actuators(network.actor_head(y))).view(numbers, -1, numbers)
+            (felt,) = torch.autograd.grad(told.diagonal(dim1=0, dim2=2).sum(), x)
+        felt = (felt * spread).view(lags + 1, numbers, -1, x.shape[-1])
+        norms.append(felt.square().sum((1, 3)).sqrt().masked_fill(row < 0, math.nan))
+    return torch.cat(norms, dim=1).flip(0).T.double().cpu().numpy()
+
+
+def _told(distribution: Distribution) -> Tensor:
+    """The numbers that decide an action: [..., A]."""
+    if isinstance(distribution, Categorical):
+        return torch.cat(distribution.log_p, dim=-1)
+    if isinstance(distribution, Bernoulli):
+        return distribution.logits
+    assert isinstance(distribution, Gaussian)
+    return distribution.mean / distribution.std
+
+
+@torch.no_grad()
+def replacement(network: RecurrentNetwork, played: Played, lags: int) -> Array:
+    """The measure at every step looked from, looking on: [N, K + 1], NaN after the episode's end."""
+    on = torch.arange(lags + 1, device=played.x.device)[:, None]
+    changes = []
+    for some in _parts(played, ROWS):
+        step, copy = played.step[some], played.copy[some]
+        row = step + on  # [K + 1, n]
+        x, state = played.x[row.clamp(max=len(played.x) - 1), copy], played.state[step, copy]
+        does = network.actuators(network.actor_head(network.memory.outputs(x, row == 0, state)))
+        x[0] = played.other[some]
+        would = network.actuators(network.actor_head(network.memory.outputs(x, row == 0, state)))
+        change = total_variation(does, would).masked_fill(row >= played.length[copy], math.nan)
+        changes.append(change)
+    return torch.cat(changes, dim=1).T.double().cpu().numpy()
+
+
+def _parts(played: Played, rows: int) -> list[Tensor]:
+    """The numbers of the steps looked from, so many at once."""
+    return list(torch.arange(len(played.step), device=played.x.device).split(max(1, rows)))
+
+
+def total_variation(one: Distribution, other: Distribution) -> Tensor:
+    """The least probability that draws from the two differ, if each is drawn as like the other as can be.
+
+    Half the sum of the differences in probability, for one choice. Where an action is several choices or
+    switches, 1 - product of (1 - total variation) over them: they are drawn apart. For normal distributions
+    of the same std, erf(d / sqrt(8)), d the distance of the means in units of it; gSDE's moves with the
+    features, and the root mean square of both stands for it.
+    """
+    if isinstance(one, Gaussian) and isinstance(other, Gaussian):
+        std = ((one.std.square() + other.std.square()) / 2).sqrt()
+        return torch.erf(((one.mean - other.mean) / std).norm(dim=-1) / math.sqrt(8.0))
+    if isinstance(one, Bernoulli) and isinstance(other, Bernoulli):
+        parts = (one.logits.sigmoid() - other.logits.sigmoid()).abs()
+    else:
+        assert isinstance(one, Categorical) and isinstance(other, Categorical)
+        pairs = zip(one.log_p, other.log_p, strict=True)
+        parts = torch.stack([(p.exp() - q.exp()).abs().sum(-1) / 2 for p, q in pairs], dim=-1)
+    return -torch.expm1(torch.log1p(-parts.clamp(max=1.0)).sum(-1))

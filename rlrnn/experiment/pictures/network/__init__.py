@@ -1,0 +1,1 @@
+"""A network as a diagram of its units and links."""

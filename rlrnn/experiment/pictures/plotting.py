@@ -1,0 +1,192 @@
+"""Pictures of learning: points per episode against steps of the game, beside what others reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from textwrap import fill, shorten
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from rlrnn.common.files import replacing
+from rlrnn.common.texts import printable
+from rlrnn.errors import UserError
+from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment.pictures.showing import Picture
+from rlrnn.experiment.runs.curves import Curve, on_common_steps, read_curves
+from rlrnn.experiment.runs.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+)  # Okabe & Ito (2008), for any eyes
+MARKERS = ("o", "s", "^", "D", "v", "P")  # tell agents apart where there are no colours
+MARKS: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+DASHES = {"random": (1, 3), "memoryless": (1, 1.5), "best": (5, 2), "ceiling": (9, 2)}
+BAND = 3  # seeds from which they are summed up by median and quartiles
+DOTTED = 3  # agents beyond which dots of episodes would hide each other
+TITLE, SMALL = 11, 8  # sizes of letters
+RIGHT = 1.015  # of the last step, where the axis ends: what was reached there is seen whole
+WIDE = 80  # letters of a title
+LETTERS = 60  # of a line beside the axis
+FAR = 2.0  # times the height of everything else: a line further below would flatten it
+
+
+def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.png") -> Picture:
+    """Draw learning curves into one picture; its format follows the suffix of ``path``.
+
+    A source is a run, a run's folder, the folder of an agent (all of its seeds), or what an SB3 script
+    leaves behind: monitor.csv, progress.csv, evaluations.npz. Every agent has one colour. Three seeds or more
+    are drawn as their median and quartiles, on common steps (see ``curves.on_common_steps``).
+    """
+    curves = read_curves(sources)
+    if not curves:
+        raise UserError("there is nothing to plot: give at least one run.")
+    return save(draw(curves), path)
+
+
+def save(figure: Figure, path: str | Path) -> Picture:
+    """Write a picture whole or not at all; the same picture always gives the same bytes.
+
+    Whatever it says is shown letter by letter: a $ begins no formula, and control characters are escapes.
+    """
+    path = Path(path)
+    suffix = path.suffix.lstrip(".").lower()
+    if suffix not in figure.canvas.get_supported_filetypes():
+        raise UserError(f"{path} should end in .png, .pdf or .svg.")
+    dates: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None},
+        "svgz": {"Date": None},
+        "pdf": {"CreationDate": None},
+    }
+    for text in figure.findobj(Text):
+        text.set(text=printable(text.get_text()), parse_math=False, usetex=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part, matplotlib.rc_context({"svg.hashsalt": "rlrnn"}):
+        figure.savefig(part, metadata=dates.get(suffix))
+    return Picture(path)
+
+
+def draw(curves: list[Curve]) -> Figure:
+    """The picture: agents in colours, the game's reference scores as dashed lines."""
+    figure, axes = canvas(8, 4.8)
+    agents: dict[str, list[Curve]] = {}
+    for curve in curves:
+        agents.setdefault(curve.name, []).append(curve)
+    ways = []
+    for number, (name, every) in enumerate(agents.items()):
+        seeds = [curve for curve in every if len(curve.steps)] or every[:1]  # some episode has ended
+        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.8, "zorder": 3}
+        marks: dict[str, Any] = {}
+        if len(agents) > 1:
+            marks = MARKS | {"marker": MARKERS[number % len(MARKERS)]}
+        steps, points = on_common_steps(seeds) if len(seeds) >= BAND else (np.zeros(0),) * 2
+        if len(steps):
+            marked = marks and marks | {"markevery": marked_steps(number, steps)}
+            _draw_band(axes, steps, points, style | marked, key(f"{name} ({len(seeds)} seeds)"))
+            ways.append("lines with bands: median and quartiles of seeds")
+        else:
+            dots = "dots: episodes, " if len(agents) <= DOTTED else ""
+            for seed, curve in enumerate(seeds):
+                if dots:
+                    _draw_dots(axes, curve, style["color"])
+                steps, points = curve.smoothed()
+                lone: dict[str, Any] = {"marker": "o"} if len(steps) == 1 and not marks else {}
+                marked = marks and marks | {"markevery": marked_steps(number, steps)}
+                axes.plot(steps, points, label=key(name) if seed == 0 else None, **style, **marked, **lone)
+            ways += [f"{dots}lines: running means"] * any(not curve.smooth for curve in seeds)
+    played = {
+        (curve.game.name, repr(curve.game.kwargs)): curve.game for curve in curves if curve.game is not None
+    }
+    if len(played) == 1:
+        game = next(iter(played.values()))
+        title = game.title or game.name
+        axes.set_ylabel(fill(game.points.unit, LETTERS))
+        _draw_references(axes, game)
+    else:
+        names = "; ".join(game.title or game.name for game in played.values())
+        title = f"{len(played)} games: {names}" if played else ""
+        axes.set_ylabel("points per episode, of different games" if played else "points per episode")
+    title = shorten(title, WIDE, placeholder=" ...")
+    # The titles of a picture share a line: the left one has an empty one under it, where the other stands.
+    axes.set_title(f"{title}\n" if title and ways else title, loc="left", fontsize=TITLE)
+    axes.set_title("; ".join(dict.fromkeys(ways)), loc="right", fontsize=SMALL, color="0.35")
+    axes.set_xlabel("steps of the game")
+    axes.set_xlim(0, RIGHT * max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    figure.legend(loc="outside lower center", ncols=min(3, len(agents)), frameon=False)
+    return figure
+
+
+def key(name: str) -> str:
+    """A label that the legend holds: matplotlib leaves out those that begin with an underscore."""
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty picture, in inches, apart from pyplot and its state."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def marked_steps(number: int, steps: Any) -> list[int]:
+    """Where a line at these steps [M] bears its few marks, beside those of other agents' lines."""
+    last = steps[-1] if len(steps) else 0.0
+    places = np.arange(0.04 + 0.02 * (number % len(MARKERS)), 1.0, 0.12) * last
+    return np.unique(np.searchsorted(steps, places)).tolist() if last else []
+
+
+def _draw_band(axes: Axes, steps: Any, points: Any, style: Mapping[str, Any], label: str) -> None:
+    low, middle, high = np.percentile(points, [25, 50, 75], axis=0)
+    axes.fill_between(steps, low, high, color=style["color"], alpha=0.22, linewidth=0, zorder=2)
+    axes.plot(steps, middle, label=label, **style)
+
+
+def _draw_dots(axes: Axes, curve: Curve, colour: str) -> None:
+    if not curve.smooth:
+        dots: dict[str, Any] = {"marker": ".", "markersize": 4, "markeredgewidth": 0, "linestyle": "none"}
+        dots |= {"color": colour, "alpha": 0.25, "zorder": 1}
+        axes.plot(curve.steps, curve.points, rasterized=True, **dots)  # one image in an SVG or PDF
+
+
+def _draw_references(axes: Axes, game: Game) -> None:
+    """One labelled line per reference score, to the right of the curves; labels keep their distance.
+
+    A random player far below everything else is told at the border, with an arrow instead of a line.
+    """
+    levels = references(game)
+    drawn = [level for level in levels if level[1] != ["random"]]
+    others = [*axes.get_ylim(), 0.0, *(points for points, _ in drawn)]  # 0: a flat curve has no height
+    bottom = min(others) - FAR * (max(others) - min(others))
+    drawn += [level for level in levels if level[1] == ["random"] and level[0] >= bottom]
+    for points, names in drawn:
+        axes.axhline(points, color="0.35", linewidth=1, dashes=DASHES[names[-1]], zorder=2)
+    low, high = axes.get_ylim()
+    below = -np.inf
+    for points, names in levels:
+        height = max((points - low) / (high - low), 0.0, below + 0.045)  # of the axes
+        words = f"{', '.join(names)} {points:g}" + (" \N{DOWNWARDS ARROW}" if points < low else "")
+        axes.text(1.01, height, words, transform=axes.transAxes, va="center", fontsize=SMALL)
+        below = height
+
+
+def references(game: Game) -> list[tuple[float, list[str]]]:
+    """The game's reference scores, rising, with the names of those that are equal."""
+    named = [(reference.points, name) for name, reference in game.references.items()]
+    levels = sorted({points for points, _ in named})
+    return [(level, [name for points, name in named if points == level]) for level in levels]

@@ -1,0 +1,347 @@
+"""Recipes: everything that decides how an agent is trained, as data (agents/*.toml).
+
+A recipe is a tree of frozen dataclasses. ``build`` and ``to_mapping`` turn any such tree from and to plain
+tables and check names and types on the way; game files (see ``catalogue``) use the same two functions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import tomllib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from rlrnn.common.settings import meant, unknown
+from rlrnn.common.texts import check_name
+from rlrnn.errors import FileFault, UserError
+
+T = TypeVar("T")
+
+CONTROLS = ("feedforward", "stacked")  # companions of an agent that have no memory
+MEMORY_OPTIONS = ("dropout", "residual")  # of all cells alike, and so of the control's
+FRAMES = 4  # observations at once, in the control that sees several
+
+Count = Annotated[int, 1]  # a whole number of at least 1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A number that moves on a straight line over the training."""
+
+    start: float  # its value at the first step
+    end: float  # its value at the last step
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """The network, in the words of ``policy_kwargs``."""
+
+    cell: str = "gru"  # kind of memory: a name in rlrnn.cells.CELLS, or one that was registered
+    hidden_size: Count = 64  # units of the memory, per layer
+    n_layers: Count = 1  # layers of memory
+    cell_options: dict[str, Any] = field(default_factory=dict)  # of the cell, and dropout, residual
+    critic: Literal["own", "shared", "detached", "feedforward"] = "own"  # which memory the critic reads
+    net_arch: dict[str, tuple[Count, ...]] | tuple[Count, ...] | None = None  # units of the heads' layers
+    activation_fn: Literal["tanh", "relu", "elu", "gelu", "silu"] = "tanh"  # of the heads
+    output_layer: bool = True  # false: the first units of the last layer act themselves
+    ortho_init: bool = True  # orthogonal initial weights
+    log_std_init: float = 0.0  # log of the first standard deviation of continuous actions
+
+
+@dataclass(frozen=True)
+class NormalizeRecipe:
+    """What is brought to unit scale by running statistics."""
+
+    observations: bool = False  # mean 0 and standard deviation 1; the statistics are saved with the agent
+    rewards: bool = False  # discounted return of standard deviation 1, in training only
+
+
+@dataclass(frozen=True)
+class PpoRecipe:
+    """The learner from reward, in the words of ``RecurrentPPO``."""
+
+    n_envs: Count = 8  # copies of the game played at once
+    n_steps: Count = 128  # steps of each copy between two updates
+    batch_size: Count = 128  # steps per minibatch, in all
+    seq_len: Count | None = None  # steps that gradients flow back; not given: min(n_steps, batch_size)
+    first_state: Literal["stored", "zero", "recomputed"] = "stored"  # memory at the start of that stretch
+    n_epochs: Count = 10  # passes over the steps of one update
+    learning_rate: float | Schedule = 3e-4  # of Adam
+    gamma: float = 0.99  # discount per step
+    gae_lambda: float = 0.95  # weight of longer returns in the advantage, 0 to 1
+    clip_range: float | Schedule = 0.2  # how far the probability ratio may leave 1
+    clip_range_vf: float | Schedule | None = None  # how far a value may move; not given: freely
+    normalize_advantage: bool = True  # advantages of mean 0 and standard deviation 1, per minibatch
+    ent_coef: float | Schedule = 0.0  # weight of the entropy in the loss
+    vf_coef: float = 0.5  # weight of the value error in the loss
+    max_grad_norm: float = 0.5  # longest gradient
+    use_sde: bool = False  # exploration noise that depends on the state (gSDE)
+    sde_sample_freq: int = -1  # steps between two draws of that noise; -1: once per update
+    target_kl: float | None = None  # an update stops early beyond 1.5 times this divergence
+
+
+@dataclass(frozen=True)
+class EvolutionRecipe:
+    """The learner from fitness, in the words of ``Evolution``; given instead of ``ppo``."""
+
+    strategy: str = "snes"  # openai_es, pgpe, snes, xnes, genetic, cma_es, sep_cma_es, or a registered one
+    settings: dict[str, Any] = field(default_factory=dict)  # of the strategy, such as population and sigma
+    episodes: Count = 1  # of each member, the mean of which is its fitness
+    keep: Literal["center", "best"] = "center"  # what the agent is: where the search stands, or who won most
+    checks: Count = 20  # fresh episodes before anything is called the best, or the target reached
+    from_zero: bool = False  # begin at weights of 0, not at the network's initial ones
+    n_envs: Count | None = None  # copies of the game played at once; not given: a generation's, up to 512
+    evaluations: Count | None = None  # end after so many members were played, if that is before ``steps``
+    seconds: float | None = None  # end after so much time of training
+    target: float | None = None  # end as soon as the agent wins so many points
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """How the trained agent is judged."""
+
+    episodes: Count | None = None  # episodes to play; the game's own number if not given
+    deterministic: bool = True  # the most likely action; false: sampled ones
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the recipe was measured to reach."""
+
+    points: tuple[float, ...]  # mean points per episode with memory, one number per seed
+    seeds: tuple[int, ...]  # the training seeds, in the same order
+    version: str  # of rlrnn
+    command: str  # that made the runs
+    wiped: tuple[float, ...] = ()  # mean points with the memory wiped, in the same order
+    feedforward: tuple[float, ...] = ()  # of that control (see ``control``), on as many of the first seeds
+    stacked: tuple[float, ...] = ()  # of the other one
+    seconds: float | None = None  # of training a seed, the median
+    processor: str = ""  # the kind that they were trained on, if known (see ``processor.kind``)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An agent: its game, its network, how it learns and how it is judged."""
+
+    name: str  # of the agent; a file's own name if not given
+    game: str  # a game of the catalogue, a path to a game file, or a registered Gymnasium id
+    steps: Count  # steps of the game in training, over all copies
+    description: str = ""  # one sentence
+    kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the game, beside its own
+    wrappers: tuple[dict[str, Any], ...] = ()  # ours by name, around the game's, innermost first
+    network: NetworkRecipe = NetworkRecipe()
+    normalize: NormalizeRecipe = NormalizeRecipe()
+    ppo: PpoRecipe = PpoRecipe()
+    evolution: EvolutionRecipe | None = None
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+    verified: Verified | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "an agent")
+        if self.evolution is None:
+            return
+        if self.ppo != PpoRecipe():
+            raise UserError(
+                f"{self.name} has settings in [ppo] and in [evolution], but an agent learns from its reward "
+                "or from its fitness: keep one of the two tables."
+            )
+        if self.normalize.rewards:
+            raise UserError(
+                f"{self.name} has normalize.rewards, but its fitness is the points that the game counts: "
+                "leave that out."
+            )
+        if self.evolution.seconds is not None and self.evolution.seconds <= 0.0:
+            raise UserError(
+                f"{self.name} has evolution.seconds = {self.evolution.seconds:g}, which is no time to learn: "
+                "give more than 0, or leave it out."
+            )
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """The recipe in a TOML file; a relative path to its game file counts from the recipe's own folder."""
+    path = Path(path)
+    table = {"name": path.stem, **read_toml(path)}
+    game = table.get("game")
+    if isinstance(game, str) and game.endswith(".toml"):
+        table["game"] = str(path.parent / game)
+    return build(Recipe, table, str(path))
+
+
+def to_toml(record: object) -> str:
+    """The text of a TOML file that reads back as the same dataclass."""
+    table = to_mapping(record)
+    if "evolution" in table:
+        table.pop("ppo", None)  # nobody asks for it
+    return tomli_w.dumps(table)
+
+
+def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """The recipe with settings such as ``ppo.learning_rate=1e-3`` or ``network.cell=lstm``.
+
+    Values are read as TOML, bare words as strings; an empty value goes back to the default.
+    A recipe that was changed is no longer verified.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (key.strip() and equals):
+            raise UserError(f"--set takes key=value, such as ppo.learning_rate=1e-3, not {setting!r}.")
+        table = to_mapping(recipe)
+        *parents, last = (part.strip() for part in key.split("."))
+        inner = table
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"--set {setting}: {parent!r} is not a table but {inner!r}.")
+        inner[last] = _value(text.strip()) if text.strip() else None
+        table.pop("verified", None)
+        recipe = build(Recipe, table, f"--set {setting}")
+    return recipe
+
+
+def control(recipe: Recipe, kind: str) -> Recipe:
+    """The companion that shows what memory is worth: the same recipe without any.
+
+    "feedforward" has layers of the same units without memory; "stacked" sees the last 4 observations, too.
+    """
+    if kind not in CONTROLS:
+        raise UserError(unknown("control", kind, CONTROLS))
+    stack = ({"name": "stack", "frames": FRAMES},) if kind == "stacked" else ()
+    instead = f"but the last {FRAMES} observations at once" if stack else "all else alike"
+    kept = {name: value for name, value in recipe.network.cell_options.items() if name in MEMORY_OPTIONS}
+    return dataclasses.replace(
+        recipe,
+        name=f"{recipe.name}-{kind}",
+        description=f"The control of {recipe.name}: no memory, {instead}.",
+        wrappers=(*recipe.wrappers, *stack),
+        network=dataclasses.replace(recipe.network, cell="none", cell_options=kept),
+        verified=None,
+    )
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if re.match(r"[\[{\"']", text):
+            raise UserError(
+                f"--set: {text} is not a value that TOML can read; is a bracket or quote open?"
+            ) from None
+        return text
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileFault(f"there is no file {path}; check the path.") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with too many digits
+        raise FileFault(f"{path} is not a TOML file: {error}.") from None
+
+
+def to_mapping(record: Any) -> dict[str, Any]:
+    """The table of a dataclass: plain values under the names of its fields, without those that are None."""
+    fields = ((f.name, getattr(record, f.name)) for f in dataclasses.fields(record))
+    return {name: _plain(value) for name, value in fields if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -> T:
+    """A dataclass from a table; an error begins with ``where`` and names the key from ``path`` on.
+
+    None means "not given", as in Python's own keyword arguments (TOML cannot say it).
+    """
+    fields: dict[str, Any] = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = get_type_hints(kind, include_extras=True)
+    for key in table:
+        if key not in fields:
+            among = f"keys of [{path[:-1]}]" if path else "keys"
+            raise UserError(f"{where}: {unknown('key', key, fields, among)}")
+    for name, known in fields.items():
+        required = known.default is known.default_factory is dataclasses.MISSING
+        if required and table.get(name) is None:
+            raise UserError(f"{where}: the key {path + name!r} is missing; it takes {_words(hints[name])}.")
+    given = {key: value for key, value in table.items() if value is not None}
+    return kind(**{key: _convert(hints[key], value, where, path + key) for key, value in given.items()})
+
+
+def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    near = f" ({meant(value, arguments)})" if origin is Literal and meant(value, arguments) else ""
+    wrong = UserError(f"{where}: {path} is {value!r}; it takes {_words(hint)}{near}.")
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        # A table means the member that is made of a table, so that errors inside it are named precisely.
+        table = isinstance(value, Mapping)
+        for member in arguments:
+            if table == (
+                dataclasses.is_dataclass(member) or get_origin(member) is dict
+            ) and member is not type(None):
+                try:
+                    return _convert(member, value, where, path)
+                except UserError:
+                    if table:
+                        raise
+        raise wrong
+    if origin is Annotated:
+        number = _convert(arguments[0], value, where, path) if _is_whole(value) else None
+        if number is None or number < arguments[1]:
+            raise wrong
+        return number
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value, where, f"{path}.")  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(arguments[0], inner, where, f"{path}[{i}]") for i, inner in enumerate(value))
+    if origin is dict and isinstance(value, Mapping):
+        given = {key: inner for key, inner in value.items() if inner is not None}
+        return {key: _convert(arguments[1], inner, where, f"{path}.{key}") for key, inner in given.items()}
+    if origin is Literal and value in arguments:
+        return value
+    if hint is int and _is_whole(value):
+        return int(value)
+    if (
+        hint is float
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    ):
+        return float(value)
+    if hint in (str, bool) and isinstance(value, hint):
+        return value
+    raise wrong
+
+
+def _is_whole(value: Any) -> bool:
+    # 1e6 is a float to TOML; people who type it mean a million.
+    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+
+
+def _words(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(member) for member in arguments if member is not type(None))
+    if origin is Annotated:
+        return f"a whole number of at least {arguments[1]}"
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, arguments))
+    if origin is tuple:
+        return f"a list, each {_words(arguments[0])}"
+    if dataclasses.is_dataclass(hint):
+        return "a table of " + ", ".join(f.name for f in dataclasses.fields(hint))
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a string in quotes"}
+    return plain.get(hint, "a table")

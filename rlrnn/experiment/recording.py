@@ -1,0 +1,149 @@
+"""Play, recorded: whole episodes of anybody who plays, for others to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.common import arrays
+from rlrnn.common.settings import check_whole, takes_plain
+from rlrnn.envs.vec import from_envs, from_vector_env
+from rlrnn.errors import UserError, games_of
+from rlrnn.experiment import catalogue, evaluation
+from rlrnn.experiment.catalogue import Game
+from rlrnn.learners.ppo.rollout import map_arrays
+from rlrnn.learners.sequences.episodes import Episode
+
+Array = npt.NDArray[Any]
+
+
+@takes_plain
+def record(
+    policy: Any,
+    game: str | Path | Game | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv,
+    episodes: int = 100,
+    seed: int = 0,
+    *,
+    n_envs: int | None = None,
+    deterministic: bool = True,
+) -> list[Episode]:
+    """Let anybody play whole episodes and keep them.
+
+    ``policy`` is an agent of ours, a player (``reset``, ``act(observations, starts)``), an SB3 model, or a
+    function of observations [B, ...] that returns actions [B, ...]. ``game`` is a name in the catalogue, a
+    TOML file, a registered id, or environments; a script that looks into its game needs that game itself:
+
+        game = gymnasium.make_vec("rlrnn/TMaze-v0", num_envs=20, length=20)
+        record(rlrnn.games.players.tmaze.perfect(game), game, episodes=20)
+
+    Observations are kept as the policy sees them: normalised, where it learned behind SB3's VecNormalize.
+    Each of ``n_envs`` copies (one per episode, at most 100) plays its share, on the seeds from ``seed`` on.
+    """
+    check_whole("episodes", episodes, 1)
+    with ExitStack() as stack:
+        env = _copies(
+            policy, game, min(episodes, evaluation.BATCH) if n_envs is None else n_envs, seed, stack
+        )
+        n = env.num_envs
+        quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)  # [B] episodes
+        player = _player(policy, n, deterministic, seed)
+        player.reset()
+        seen, done, won, over, cut = [], [], [], [], []  # of each step, [B, ...]
+        space, left, age = env.observation_space, quota.copy(), np.zeros(n, np.int64)
+        with games_of(env, "reset()"):
+            first = env.reset()
+        observations, starts = arrays.observed(first, space, n, "the beginning"), np.ones(n, np.bool_)
+        while (left > 0).any():
+            actions = np.array(player.act(observations, starts))  # some tell the next ones in the same array
+            seen.append(map_arrays(np.array, observations))
+            done.append(actions)
+            with games_of(env, "step()"):
+                answer = env.step(actions.copy())  # a game may write into it
+            observations, rewards, starts, infos = arrays.stepped(answer, space, n, f"step {len(seen)}")
+            won.append(np.array(rewards))
+            over.append(starts.copy())
+            cut.append([bool(info.get("TimeLimit.truncated", False)) for info in infos])
+            left -= starts
+            age = np.where(starts, 0, age + 1)
+            arrays.check_length(int(age[left > 0].max(initial=0)), getattr(env, "name", "the game"))
+    rows = {key: [row[key] for row in seen] for key in seen[0]} if isinstance(seen[0], dict) else seen
+    played = map_arrays(np.stack, rows)  # [T, B, ...]
+    acted, rewarded, ended, stopped = (np.stack(each) for each in (done, won, over, cut))
+    found = []
+    for b in range(n):
+        ends = 1 + np.flatnonzero(ended[:, b])[: quota[b]]
+        for begin, end in zip([0, *ends], ends, strict=False):
+            own = map_arrays(lambda array: array[begin:end, b].copy(), played)  # noqa: B023
+            found.append(Episode(own, acted[begin:end, b], rewarded[begin:end, b], not stopped[end - 1, b]))
+    return found
+
+
+def _copies(policy: Any, game: Any, n_envs: int, seed: int, stack: ExitStack) -> VecEnv:
+    """The game, as many copies of it as shall play; what is made here is closed by the stack."""
+    if isinstance(game, VecEnv):
+        game.seed(seed)
+        return game
+    if isinstance(game, VectorEnv):
+        return from_vector_env(game, seed=seed)
+    if isinstance(game, gym.Env):
+        return from_envs([lambda: game], seed=seed)
+    chosen = catalogue.game(game)
+    if isinstance(policy, BaseAlgorithm) or hasattr(policy, "player"):
+        return stack.enter_context(closing(evaluation.copies_for(policy, chosen, n_envs, seed)))
+    return stack.enter_context(closing(catalogue.make_vec(chosen, n_envs, seed)))
+
+
+def _player(policy: Any, n_envs: int, deterministic: bool, seed: int) -> evaluation.Player:
+    if hasattr(policy, "player"):
+        player: evaluation.Player = policy.player(n_envs, deterministic=deterministic, seed=seed)
+        return player
+    if hasattr(policy, "act") and hasattr(policy, "reset"):
+        given: evaluation.Player = policy
+        return given
+    if hasattr(policy, "predict"):
+        return _Predicting(policy.predict, deterministic)
+    if callable(policy):
+        return _Scripted(policy)
+    raise UserError(
+        f"{policy!r} cannot play: give an agent, an SB3 model, a player with reset and act, or a function of "
+        "observations."
+    )
+
+
+class _Predicting:
+    """SB3's protocol, its state kept."""
+
+    def __init__(self, predict: Callable[..., Any], deterministic: bool) -> None:
+        self.predict, self.deterministic = predict, deterministic
+        self.reset()
+
+    def reset(self) -> None:
+        self.state: Any = None
+
+    def act(self, observations: Any, starts: npt.NDArray[np.bool_] | None = None) -> Array:
+        actions, self.state = self.predict(
+            observations, state=self.state, episode_start=starts, deterministic=self.deterministic
+        )
+        return np.asarray(actions)
+
+
+class _Scripted:
+    """A function, which remembers what it will."""
+
+    def __init__(self, play: Callable[[Any], Any]) -> None:
+        self.play = play
+
+    def reset(self) -> None:
+        """There is nothing to forget."""
+
+    def act(self, observations: Any, starts: npt.NDArray[np.bool_] | None = None) -> Array:
+        return np.asarray(self.play(observations))

@@ -1,0 +1,361 @@
+"""Run folders: what training leaves behind, written so that nothing is lost and read with clear errors.
+
+runs/<agent>/seed<k>/
+    recipe.toml    the recipe as used (beside it game.toml, if the game came from a file of the user's)
+    versions.json  seed, command, versions, device, threads, what ran the memory, and how the training ended
+    progress.csv   SB3's training log, one row per update
+    episodes.csv   step, points and length of every finished training episode
+    agent.zip      the agent
+    score.json     the evaluation
+    curve.png      the learning curve
+    checkpoints/   while it trains: what it needs to go on after being killed
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import itertools
+import os
+import platform
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlrnn.common.files import sentence, write_json
+from rlrnn.common.texts import tell
+from rlrnn.errors import FileFault, UserError
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment.evaluation import Score
+from rlrnn.experiment.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
+from rlrnn.experiment.runs.facts import FINISHED, FORMAT, TRAINING, read_facts, read_scores
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from rlrnn.experiment.agents import Agent
+
+RECIPE, GAME, VERSIONS, SCORE, AGENT = "recipe.toml", "game.toml", "versions.json", "score.json", "agent.zip"
+EPISODES, PROGRESS, CURVE = "episodes.csv", "progress.csv", "curve.png"
+EPISODE_FIELDS = ("step", "points", "length")  # step of the training at which the episode ended
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one agent, in its folder."""
+
+    folder: Path
+    recipe: Recipe
+    seed: int
+    status: str  # training (or broken off without a word), interrupted, trained, finished (judged, too)
+    facts: Mapping[str, Any]  # the rest of versions.json
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {self.recipe.name}, seed {self.seed}, {self.status})"
+
+    @property
+    def game(self) -> Game:
+        """The game as the agent played it."""
+        own = self.folder / GAME
+        return catalogue.game_of(replace(self.recipe, game=str(own)) if own.exists() else self.recipe)
+
+    def agent(self, device: str = "cpu") -> Agent:
+        """The agent as it was saved; of a training that goes on, or was killed, its last checkpoint's."""
+        from rlrnn.experiment import agents
+        from rlrnn.experiment.runs import checkpoints
+
+        path = self.folder / AGENT
+        last = None if path.exists() and self.status != TRAINING else checkpoints.latest(self.folder)[0]
+        if last is not None:
+            how = "is being trained" if is_held(self.folder) else "was broken off"
+            tell(
+                f"rlrnn: {self.folder} {how}: this is its agent after {last.steps:,} steps.", file=sys.stderr
+            )
+            return checkpoints.agent_of(last, device)
+        if is_held(self.folder):
+            remedy = f"it is being trained: its first checkpoint comes after {checkpoints.SECONDS:.0f} s"
+        else:
+            remedy = f"its training was broken off: to go on, rlrnn train --resume {self.folder}"
+        return agents.load(self._file(AGENT, remedy), device)
+
+    def scores(self) -> dict[str, Score]:
+        """The evaluation: with memory, with the memory wiped, and a random player."""
+        return read_scores(
+            self._file(
+                SCORE, f"judge the agent with: rlrnn evaluate {self.folder} --out {self.folder / SCORE}"
+            )
+        )
+
+    def end(self, status: str, **facts: Any) -> Run:
+        """Note how the training ended."""
+        ended = replace(self, status=status, facts={**self.facts, **facts})
+        write_json(self.folder / VERSIONS, {"status": status, "seed": self.seed, **ended.facts})
+        return ended
+
+    def _file(self, name: str, remedy: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise FileFault(f"the run {self.folder} holds no {name}; {remedy}.")
+        return path
+
+
+def place(folder: str | Path) -> Path:
+    """Where a run goes: in the place of a link, what it points to."""
+    folder = Path(folder)
+    if folder.resolve() == Path.cwd():
+        raise FileFault(f"{folder} is the folder that you are in: give --out a folder that a run may make.")
+    return folder.resolve() if folder.is_symlink() else folder
+
+
+def open_run(
+    folder: str | Path,
+    recipe: Recipe,
+    seed: int,
+    command: str | None,
+    overwrite: bool,
+    device: str = "cpu",
+    imports: Sequence[str] = (),
+) -> Run:
+    """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
+    folder = place(folder)
+    _clear_beside(folder)
+    facts = {"format": FORMAT, "command": command, **versions(recipe.network, device)}
+    if imports:
+        facts["imports"] = list(imports)  # the user's modules, to be named where they are missing
+    aside = None
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not (folder / VERSIONS).exists():
+            raise FileFault(f"{folder} holds other things than a run; choose another folder with --out.")
+        if not overwrite:
+            raise FileFault(
+                f"{folder} holds a run already, which is never overwritten silently: choose another --seed "
+                "or --out, or say --overwrite."
+            )
+        names = (folder.with_name(f"old{n}-{folder.name}") for n in itertools.count(1))
+        aside = next(path for path in names if not path.exists())
+        facts["replaces"] = aside.name
+    run = Run(folder, recipe, seed, TRAINING, facts)
+    try:
+        _make(run, aside)
+    except FileFault:
+        raise
+    except OSError as error:
+        begun = error.errno in (errno.ENOTEMPTY, errno.EEXIST) and folder.is_dir()
+        if begun or (error.errno == errno.ENOENT and folder.parent.is_dir()):
+            raise FileFault(
+                f"another process has just begun the run {folder}: choose another --seed."
+            ) from None
+        error.filename = str(folder)
+        raise
+    if (folder / GAME).exists():
+        run = replace(run, recipe=replace(recipe, game=str(folder / GAME)))
+    return run
+
+
+def _make(run: Run, aside: Path | None) -> None:
+    """All of it or nothing: a process killed in between leaves no half of a run."""
+    folder = run.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    part.mkdir()
+    try:
+        with held(part):
+            recipe = run.recipe
+            if recipe.game.endswith(".toml"):  # the game travels along, and the recipe names it there
+                (part / GAME).write_text(to_toml(catalogue.game(recipe.game)), encoding="utf-8")
+                recipe = replace(recipe, game=GAME)
+            (part / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+            replace(run, folder=part).end(TRAINING)
+            if aside is not None:
+                with held(folder):
+                    folder.rename(aside)
+            try:
+                part.rename(folder)
+            except OSError:
+                if aside is not None:
+                    aside.rename(folder)
+                raise
+    except BaseException:
+        _remove_part(part)
+        raise
+
+
+def put_back(folder: Path) -> None:
+    """Mend what a kill in the moment of an overwriting left of a run, or of those in an agent's folder."""
+    if not folder.exists():
+        _clear_beside(folder)
+    elif not (folder / VERSIONS).exists():
+        for part in folder.glob(".seed*.*"):
+            _clear_beside(folder / part.name[1:].rpartition(".")[0])
+
+
+def _clear_beside(folder: Path) -> None:
+    """Undo what a process that was killed while it made this run left beside it."""
+    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        named = re.fullmatch(r"\.[0-9a-f]{8}", part.name.removeprefix(f".{folder.name}"))
+        with suppress(OSError):  # another process makes or removes it just now
+            if named and not is_held(part):
+                if not folder.exists() and (part / VERSIONS).exists():  # killed between the two renames
+                    older = _replaced(folder, read_facts(part / VERSIONS))
+                    if older is not None and older.is_dir():
+                        older.rename(folder)
+                        told = f"{folder} is back in its place: the run that was to replace it never began."
+                        tell(f"rlrnn: {told}", file=sys.stderr)
+                _remove_part(part)
+
+
+def _replaced(folder: Path, facts: Mapping[str, Any]) -> Path | None:
+    """The older run that the run in a folder replaces, by its facts.
+
+    Only what ``open_run`` moved aside: a name in a file may be anybody's, and must not be the run's own.
+    """
+    name = facts.get("replaces") or ""
+    return folder.with_name(name) if re.fullmatch(rf"old\d+-{re.escape(folder.name)}", name) else None
+
+
+def _all_replaced(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
+    """The older runs that the run in a folder replaces: that one, and what it was itself to replace."""
+    found: list[Path] = []
+    older = _replaced(folder, facts)
+    while older is not None and older.exists() and older not in found:  # else it was removed by hand
+        found.append(older)
+        try:
+            older = _replaced(folder, read_facts(older / VERSIONS))
+        except FileFault:
+            break
+    return found
+
+
+def _remove_part(part: Path) -> None:
+    """A folder of a run that was being made, and nothing else than a run's first files in it."""
+    with suppress(OSError):
+        half = part.glob(f".{Path(VERSIONS).stem}.*part{Path(VERSIONS).suffix}")
+        for path in (part / RECIPE, part / GAME, part / VERSIONS, *half):
+            path.unlink(missing_ok=True)
+        part.rmdir()
+
+
+def finish(run: Run, **facts: Any) -> Run:
+    """Drop the older runs that a run replaces, and mark this one as finished."""
+    facts = {**run.facts, **facts}
+    replaced = _all_replaced(run.folder, facts)
+    facts.pop("replaces", None)
+    for older in reversed(replaced):  # so that a kill in between leaves none that nobody names any more
+        try:
+            shutil.rmtree(older)
+        except OSError as error:
+            tell(f"rlrnn: the older run {older} could not be removed: {sentence(error)}", file=sys.stderr)
+    return replace(run, facts=facts).end(FINISHED)
+
+
+def missing_imports(folder: str | Path, imports: Sequence[str]) -> list[str]:
+    """The modules that a run, or a folder's runs, were trained with and that are not among ``imports``."""
+    found: dict[str, None] = {}
+    for path in (*Path(folder).glob(VERSIONS), *Path(folder).glob(f"*/{VERSIONS}")):
+        with suppress(UserError, AttributeError, TypeError):
+            found |= dict.fromkeys(map(str, read_facts(path).get("imports", ())))
+    known = {Path(name).stem for name in imports}  # by file or by name
+    return [name for name in found if Path(name).stem not in known]
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder, where the system knows such locks.
+
+    The lock ends with the process, however that ends.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileFault(f"the run {folder} is being trained by another process: wait for it.") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether some process trains in a run's folder, where the system knows such locks."""
+    try:
+        with held(folder):
+            return False
+    except FileFault:
+        return True
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a process that was killed left half written."""
+    _clear_beside(folder)
+    for part in (*folder.glob(".*.part*"), *folder.glob("*/.*.part*")):
+        part.unlink()
+
+
+def read_run(folder: str | Path) -> Run:
+    """The run in a folder, or in the only one of its seed folders."""
+    found = find_runs(folder)
+    if len(found) > 1:
+        raise UserError(f"{folder} holds {len(found)} runs; give one of {', '.join(map(str, found))}.")
+    folder = found[0]
+    facts = read_facts(folder / VERSIONS)
+    if not (folder / RECIPE).exists():
+        raise FileFault(f"the run {folder} is incomplete: it holds no {RECIPE}.")
+    return Run(folder, read_recipe(folder / RECIPE), facts.pop("seed"), facts.pop("status"), facts)
+
+
+def write_scores(path: Path, scores: Mapping[str, Score]) -> None:
+    """Write an evaluation as JSON, making the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"scores": {name: score.to_json() for name, score in scores.items()}})
+
+
+def find_runs(folder: str | Path) -> list[Path]:
+    """The run folders meant by a path: itself, or runs/<agent> for all of its seeds."""
+    folder = Path(folder)
+    put_back(folder)
+    if not folder.exists():
+        raise FileFault(f"there is no run {folder}; train one with: rlrnn train AGENT.")
+    found = (
+        [folder]
+        if (folder / VERSIONS).exists()
+        else sorted(p.parent for p in folder.glob(f"seed*/{VERSIONS}"))
+    )
+    if not found:
+        raise FileFault(f"{folder} is not a run folder: it holds no {VERSIONS}; give runs/<agent>/seed<k>.")
+    return found
+
+
+def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
+    """What decides, besides the recipe, what a seed reproduces."""
+    import gymnasium
+    import stable_baselines3
+    import torch
+
+    import rlrnn
+    from rlrnn.common import processor
+    from rlrnn.network.paths import gated
+
+    modules = {"rlrnn": rlrnn, "torch": torch, "gymnasium": gymnasium, "stable_baselines3": stable_baselines3}
+    return {
+        **{name: module.__version__ for name, module in modules.items()},
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor.kind(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "recurrence": gated.what_runs(network.cell, device, network.cell_options),
+    }

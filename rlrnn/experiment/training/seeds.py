@@ -1,0 +1,306 @@
+"""Several seeds of one agent, trained side by side: one process each, one display for all.
+
+Whatever befalls one run takes no other down: its process ends, and what it said is told at the end. The
+result of a seed does not depend on how many run beside it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rlrnn.common.files import sentence
+from rlrnn.common.texts import terminal
+from rlrnn.errors import FileFault, UserError, sentences, show_traceback
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.imports import import_module
+from rlrnn.experiment.recipes import Recipe
+from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs.facts import FINISHED, decides, difference
+from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.training.progress import Pace, points
+from rlrnn.experiment.training.stopping import undisturbed
+
+PAUSE = 0.5  # seconds between two messages of a run, and between two looks of a stopped parent
+LINES = 10.0  # seconds between two lines where there is no terminal
+
+
+@dataclass(frozen=True)
+class Task:
+    """One seed to be trained, or gone on with, in its folder."""
+
+    recipe: Recipe
+    seed: int
+    folder: Path
+    device: str = "cpu"
+    overwrite: bool = False
+    command: str | None = None
+    imports: tuple[str, ...] = ()  # modules that register the user's games and cells
+    threads: int = 1
+
+
+@dataclass
+class Outcome:
+    """What became of the seeds."""
+
+    finished: list[Run] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)  # seeds that were finished before; in ``finished``, too
+    failed: dict[int, str] = field(default_factory=dict)  # seed -> sentence
+
+    def check(self) -> None:
+        """Tell which seeds failed, if any did."""
+        if self.failed:
+            raise UserError(" ".join(f"Seed {seed} failed: {why}" for seed, why in self.failed.items()))
+
+
+def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
+    """Train the seeds, ``jobs`` at a time: finished ones are skipped, broken-off ones gone on with.
+
+    Those must be of the task's recipe. Ctrl-C stops all, each with its agent saved, before it is raised here.
+    """
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}; it must be at least 1.")
+    outcome, waiting = Outcome(), []
+    for task in tasks:
+        run = None if task.overwrite else _run_in(task)
+        if run is not None and run.status == FINISHED:
+            outcome.skipped.append(task.seed)
+        else:
+            waiting.append(task)
+    threads = max(1, cores() // min(jobs, max(1, len(waiting))))
+    display = Display(tasks, outcome.skipped, progress)
+    with display.bar if display.terminal else nullcontext():
+        _work([replace(task, threads=threads) for task in waiting], jobs, outcome, display)
+    outcome.finished = [runs.read_run(task.folder) for task in tasks if task.seed not in outcome.failed]
+    return outcome
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_in(task: Task) -> Run | None:
+    """The run in a task's folder, if there is one; one of another recipe is refused."""
+    runs.put_back(task.folder)
+    if not (task.folder / runs.VERSIONS).exists():
+        return None
+    for module in task.imports:
+        import_module(module)
+    run = runs.read_run(task.folder)
+    there = {"seed": run.seed, **decides(run.recipe, run.game)}
+    asked = {"seed": task.seed, **decides(task.recipe, catalogue.game_of(task.recipe))}
+    if (what := difference(there, asked)) is not None:
+        raise FileFault(
+            f"{task.folder} holds a run of another recipe ({what}): choose another folder with --out, or say "
+            "--overwrite."
+        )
+    return run
+
+
+def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: Display) -> None:
+    running: dict[Connection, tuple[Task, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.pop(0)
+                running.update([_start(task)])
+                display.begun(task)
+            for pipe in wait(list(running), timeout=PAUSE):
+                assert isinstance(pipe, Connection)
+                task, process = running[pipe]
+                try:
+                    kind, *what = pipe.recv()
+                except (EOFError, OSError):
+                    del running[pipe]
+                    process.join()
+                    if process.exitcode and task.seed not in outcome.failed:
+                        outcome.failed[task.seed] = _how_it_ended(process.exitcode, task)
+                    display.ended(task, task.seed not in outcome.failed)
+                    continue
+                if kind == "failed":
+                    outcome.failed[task.seed] = what[0]
+                else:
+                    display.show(task, *what)
+    except KeyboardInterrupt as stop:
+        seeds = ", ".join(str(task.seed) for task, _ in running.values())
+        with undisturbed(f"Stopping: saving the agents of seeds {seeds}." if seeds else None):
+            stop.add_note(_stop(running))
+        raise
+
+
+def _stop(running: dict[Connection, tuple[Task, BaseProcess]]) -> str:
+    """Ask all to stop, wait until they have saved what there is, and tell what they said."""
+    told = []
+    for pipe in running:
+        with suppress(OSError):
+            pipe.send("stop")
+    for pipe, (task, process) in running.items():
+        try:
+            while True:
+                kind, *what = pipe.recv()
+                if kind == "failed":
+                    told.append(f"Seed {task.seed}: {what[0]}")
+        except (EOFError, OSError):
+            process.join()
+    return " ".join(told)
+
+
+def _how_it_ended(code: int, task: Task) -> str:
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+    return f"its process ended {how}. To go on: rlrnn train --resume {task.folder}."
+
+
+def _start(task: Task) -> tuple[Connection, tuple[Task, BaseProcess]]:
+    context = multiprocessing.get_context("spawn")  # forking a process with threads is asking for trouble
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(task, theirs), daemon=True)
+    with _interrupts_blocked():
+        process.start()
+    theirs.close()  # so that its end is seen here
+    return ours, (task, process)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started within is deaf to Ctrl-C until it says otherwise; here it waits."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which else, the first time, unblocks it again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _child(task: Task, pipe: Connection) -> None:
+    """What the process of a seed does."""
+    told_to_stop = threading.Event()
+
+    def interrupted(*_: Any) -> None:  # Ctrl-C is for the parent, which says when to stop
+        if told_to_stop.is_set():
+            raise KeyboardInterrupt
+
+    def listen() -> None:
+        with suppress(EOFError, OSError):  # the parent is gone
+            pipe.recv()
+        told_to_stop.set()
+        _thread.interrupt_main()
+
+    try:
+        signal.signal(signal.SIGINT, interrupted)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        threading.Thread(target=listen, daemon=True).start()
+        _train(task, Messenger(pipe, task.recipe.steps))
+    except BaseException as error:
+        with undisturbed(None):
+            show_traceback(error)
+            said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
+            if isinstance(error, OSError):
+                said = sentence(error)
+            elif not isinstance(error, UserError | KeyboardInterrupt):
+                said = f"{type(error).__name__}: {error}"
+            with suppress(OSError):  # the parent is gone
+                pipe.send(("failed", " ".join([said, *sentences(error)])))
+            sys.exit(1)
+
+
+def _train(task: Task, messenger: Messenger) -> None:
+    import torch
+
+    from rlrnn.experiment.training import training
+
+    torch.set_num_threads(task.threads)
+    for module in task.imports:
+        import_module(module)
+    how: dict[str, Any] = {"device": task.device, "progress": False, "callback": messenger}
+    if task.overwrite or not (task.folder / runs.VERSIONS).exists():
+        start = partial(training.train, task.recipe, task.seed, task.folder)
+        start(overwrite=task.overwrite, command=task.command, imports=task.imports, **how)
+    else:
+        training.resume(task.folder, **how)
+
+
+class Messenger(BaseCallback):
+    """Tells the parent how far a training is."""
+
+    def __init__(self, pipe: Connection, steps: int) -> None:
+        super().__init__()
+        self.pipe, self.pace, self.told = pipe, Pace(steps), 0.0
+
+    def _on_rollout_start(self) -> None:
+        self.pace.rollout(self.num_timesteps)
+
+    def _on_step(self) -> bool:
+        now = time.monotonic()
+        if now - self.told >= PAUSE:
+            self.told = now
+            words = ", ".join(filter(None, (points(self.model), self.pace.words(self.num_timesteps))))
+            with suppress(OSError):  # the parent is gone, as the thread that listens hears
+                self.pipe.send(("at", self.num_timesteps, words))
+        return True
+
+
+class Display:
+    """A bar for every seed on a terminal; elsewhere a line for all of them from time to time."""
+
+    def __init__(self, tasks: Sequence[Task], skipped: Sequence[int], progress: bool) -> None:
+        console = terminal(stderr=True, quiet=not progress)
+        self.terminal = console.is_terminal
+        name, how = (
+            TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[state]")
+        )
+        self.bar = Progress(name, BarColumn(None), how, console=console)
+        self.rows: dict[int, TaskID] = {}
+        self.states: dict[int, str] = {}
+        self.spoken = time.monotonic()
+        for task in tasks:
+            done = task.seed in skipped
+            state = "finished before" if done else "waiting"
+            total = task.recipe.steps
+            self.rows[task.seed] = self.bar.add_task(
+                f"{task.recipe.name} seed {task.seed}", total=total, completed=total * done, state=state
+            )
+            self.states[task.seed] = state
+
+    def begun(self, task: Task) -> None:
+        """A run's process is being started."""
+        self._state(task.seed, "starting", None)
+
+    def show(self, task: Task, steps: int, words: str) -> None:
+        """A run is so far."""
+        self._state(task.seed, f"{steps:,} of {task.recipe.steps:,} steps, {words}", steps)
+
+    def ended(self, task: Task, well: bool) -> None:
+        """A run is over."""
+        self._state(
+            task.seed, "finished" if well else "failed", task.recipe.steps if well else None, now=True
+        )
+
+    def _state(self, seed: int, state: str, completed: int | None, now: bool = False) -> None:
+        self.states[seed] = state
+        self.bar.update(self.rows[seed], state=state, completed=completed)
+        if not self.terminal and (now or time.monotonic() - self.spoken >= LINES):
+            self.spoken = time.monotonic()
+            line = "; ".join(f"seed {seed}: {state}" for seed, state in self.states.items())
+            self.bar.console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,319 @@
+"""From a recipe to a judged agent in its run folder."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+
+from rlrnn.common.files import sentence
+from rlrnn.common.settings import check_seed, takes_plain
+from rlrnn.common.texts import terminal
+from rlrnn.errors import FileFault, UserError, sentences
+from rlrnn.experiment import agents, catalogue
+from rlrnn.experiment.agents import FIRST_SEED, Agent
+from rlrnn.experiment.evaluation import judge
+from rlrnn.experiment.judging import Judging
+from rlrnn.experiment.pictures.plotting import plot
+from rlrnn.experiment.recipes import Recipe
+from rlrnn.experiment.runs import checkpoints, runs
+from rlrnn.experiment.runs.checkpoints import Checkpoint, Checkpoints
+from rlrnn.experiment.runs.curves import WINDOW, read_curves, running_mean
+from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
+from rlrnn.experiment.runs.logs import EpisodeLog, ProgressLog, check_log, read_episodes
+from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.training.progress import Display
+from rlrnn.experiment.training.stopping import undisturbed
+
+
+@takes_plain
+def train(
+    recipe: Recipe | str | Path,
+    seed: int = 0,
+    out: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    device: str = "cpu",
+    progress: bool = True,
+    command: str | None = None,
+    checkpoint_seconds: float = checkpoints.SECONDS,
+    callback: BaseCallback | None = None,
+    workers: int = 0,
+    imports: Sequence[str] = (),
+) -> Run:
+    """Train an agent by its recipe, judge it and draw its curve; all of it ends up in the run's folder.
+
+    ``recipe`` is a recipe, the name of an agent in the catalogue or the path of a recipe's file; ``out``
+    defaults to ``runs/<agent>/seed<k>``; ``command`` is noted in the run. ``workers`` are processes that
+    share the playing of an evolution, after they imported the modules ``imports``. Whatever stops the
+    training, Ctrl-C included, the agent is saved as it is and the run marked as interrupted before the
+    exception goes on.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = catalogue.agent(recipe)
+    check_seed(seed)
+    folder = runs.place(Path("runs", recipe.name, f"seed{seed}") if out is None else out)
+    game = catalogue.game_of(recipe)
+    with closing(agents.games(recipe, game, seed)) as env:
+        agent = agents.learner(recipe, env, seed, device)
+        agents.share(agent, game, workers, imports)
+        run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports)
+        with runs.held(folder):
+            if progress and "replaces" in run.facts:
+                older = folder.with_name(run.facts["replaces"])
+                _say(f"The older run is kept in {older} until this one is finished.")
+            run = learn(agent, run, None, callback, progress=progress, pause=checkpoint_seconds)
+            return finish(agent, run, progress)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+    checkpoint_seconds: float = checkpoints.SECONDS,
+    callback: BaseCallback | None = None,
+    workers: int = 0,
+    imports: Sequence[str] = (),
+) -> Run:
+    """Go on with a run that was killed or interrupted, as if it had not been.
+
+    On a CPU the finished agent of one of our own games is that of an undisturbed run, bit for bit; other
+    games begin fresh episodes, which is said. What was lost is said too: a damaged checkpoint, other versions
+    than the run began with.
+    """
+    run = runs.read_run(folder)
+    if run.status == FINISHED:
+        raise UserError(
+            f"the run {run.folder} is finished: train longer by a new run with --steps and --out."
+        )
+    with runs.held(run.folder):
+        runs.tidy(run.folder)
+        if run.status == TRAINED and (run.folder / runs.AGENT).exists():
+            return finish(agents.load(run.folder / runs.AGENT, device), run, progress)
+        checkpoint, complaints = checkpoints.latest(run.folder)
+        for told in (*complaints.values(), *_differences(run, device)):
+            _say(told)
+        if checkpoint is None:
+            _refuse_to_begin_again(run)
+        else:
+            checkpoints.set_aside(complaints)
+            run = _set_logs_aside(run, checkpoint)
+        with closing(agents.games(run.recipe, run.game, run.seed)) as env:
+            if checkpoint is None:
+                agent = agents.learner(run.recipe, env, run.seed, device)
+                _say(f"{run.folder} holds no checkpoint: its training begins again.")
+            else:
+                agent = checkpoints.restore(checkpoint, env, device)
+                _say(f"Going on from {checkpoint.path}, after {checkpoint.steps:,} steps.")
+                if checkpoint.games is None:
+                    _say("This game cannot be saved: all copies begin fresh episodes.")
+                    env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
+            agents.share(agent, run.game, workers, imports)
+            run = run.end(TRAINING)
+            run = learn(agent, run, checkpoint, callback, progress=progress, pause=checkpoint_seconds)
+            return finish(agent, run, progress)
+
+
+def _refuse_to_begin_again(run: Run) -> None:
+    """Nothing that was trained is written over: neither an agent, nor checkpoints that others may read."""
+    agent = (run.folder / runs.AGENT).exists() and run.facts.get("steps", 0) > 0
+    if agent or checkpoints.any_in(run.folder):
+        there = f"an agent of {run.facts['steps']:,} steps" if agent else "checkpoints that cannot be read"
+        again = ["rlrnn", "train", run.folder / runs.RECIPE, "--seed", run.seed, "--out", run.folder]
+        raise FileFault(
+            f"the run {run.folder} holds no checkpoint to go on from, but {there}, which would be lost: to "
+            f"begin again, {shlex.join(map(str, again))} --overwrite keeps it until the new run is finished."
+        )
+
+
+def _set_logs_aside(run: Run, checkpoint: Checkpoint) -> Run:
+    """A log without the rows that a checkpoint counts is kept by another name, and begins anew."""
+    for name, rows in checkpoint.rows.items():
+        path = run.folder / name
+        try:
+            check_log(path, rows, checkpoint.steps)
+        except FileFault as fault:
+            aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+            if path.exists():
+                path.replace(aside)
+            _say(f"{fault} It begins anew at step {checkpoint.steps:,}; what is left of it lies in {aside}.")
+            run = run.end(run.status, lost=sorted({name, *run.facts.get("lost", ())}))
+            checkpoint.rows[name] = 0
+    return run
+
+
+def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
+    """Judge a trained agent, draw its curve, and mark its run as finished when all else is done."""
+    how = run.recipe.evaluation
+    try:
+        with Judging(run.recipe.name) if progress else nullcontext() as told:
+            scores = judge(agent, run.game, how.episodes, how.deterministic, progress=told)
+        runs.write_scores(run.folder / runs.SCORE, scores)
+        best = None if runs.EPISODES in run.facts.get("lost", ()) else best_training(run.folder)
+        draw_curve(run)
+        checkpoints.discard(run.folder)
+        return runs.finish(run, best_training=best)
+    except BaseException as reason:
+        reason.add_note(
+            f"The trained agent lies in {run.folder}; to judge it: rlrnn train --resume {run.folder}."
+        )
+        raise
+
+
+def draw_curve(run: Run) -> None:
+    """Draw a run's learning curve into its folder; a log that tells of none is named."""
+    try:
+        curves = read_curves([run])
+    except FileFault as fault:
+        _say(f"{str(fault).removesuffix('.')}: the run has no curve.")
+        return
+    plot(curves, run.folder / runs.CURVE)
+
+
+def best_training(folder: Path) -> float | None:
+    """The best mean of 100 training episodes in a row, as they were played; None if there were fewer.
+
+    Beside published maxima over a training; a score is the final agent's (see ``evaluation``). A log that
+    cannot be read tells of none.
+    """
+    try:
+        points = read_episodes(folder / runs.EPISODES)[:, 1]
+    except FileFault:
+        return None
+    means = running_mean(points, WINDOW)[WINDOW - 1 :]
+    return round(float(means.max()), 4) if len(means) else None
+
+
+def learn(
+    agent: Agent,
+    run: Run,
+    checkpoint: Checkpoint | None = None,
+    callback: BaseCallback | None = None,
+    *,
+    progress: bool = True,
+    pause: float = checkpoints.SECONDS,
+) -> Run:
+    """Let the agent learn, from a checkpoint if there is one, while its run is written."""
+    kept, spent = ({}, 0.0) if checkpoint is None else (checkpoint.rows, checkpoint.seconds)
+    iterations = 0 if checkpoint is None else checkpoint.iterations
+    episodes = EpisodeLog(run.folder / runs.EPISODES, kept.get(runs.EPISODES, 0))
+    updates = ProgressLog(run.folder / runs.PROGRESS, kept.get(runs.PROGRESS, 0), iterations)
+    logs = episodes, updates
+    agent.set_logger(Logger(None, [updates]))
+    if checkpoint is not None:
+        checkpoints.go_on_logging(checkpoint, agent)
+    began, steps = time.perf_counter() - spent, run.recipe.steps
+    display = Display(steps)
+    saved = Checkpoints(run.folder, logs, began, pause)
+    watchers: list[BaseCallback] = [episodes, Clock(spent), saved]
+    watchers += [display] * progress + ([] if callback is None else [callback])
+    try:
+        agent.learn(
+            steps - agent.num_timesteps,
+            watchers,
+            reset_num_timesteps=checkpoint is None,
+            **agents.budgets(run.recipe, spent),
+        )
+        agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
+        if (name := agents.spoiled(agent)) is not None:
+            raise UserError(
+                f"learning broke down in its last update (not all numbers of {name} are finite): try a "
+                "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
+            )
+    except BaseException as reason:
+        waits = progress and isinstance(reason, KeyboardInterrupt)
+        with undisturbed(f"Stopping: saving the agent to {run.folder}." if waits else None):
+            reason.add_note(rescue(agent, run, saved))
+        raise
+    finally:
+        display.close()
+        for log in logs:
+            log.close()
+    try:
+        return keep(agent, run, TRAINED, began)
+    except FileFault as reason:
+        reason.add_note(f"To go on from the last checkpoint: rlrnn train --resume {run.folder}.")
+        raise
+
+
+def keep(agent: Agent, run: Run, status: str, began: float) -> Run:
+    """Save the agent and note how far it came."""
+    agent.save(run.folder / runs.AGENT)
+    try:
+        return run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
+    except OSError as reason:
+        reason.add_note(f"The agent lies in {run.folder}; to judge it: rlrnn evaluate {run.folder}.")
+        raise
+
+
+def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
+    """Save what there is after a training that was stopped, and say where."""
+    for log in saved.logs:
+        log.flush()
+    steps, told = agent.num_timesteps, saved.write()
+    words = [f"Stopped after {steps:,} steps;"]
+    spoiled = agents.spoiled(agent)
+    if spoiled is not None and saved.snapshot is not None:
+        agent = checkpoints.agent_of(checkpoints.read(io.BytesIO(saved.snapshot.content)), "cpu")
+    before = run.facts.get("steps", 0) if (run.folder / runs.AGENT).exists() else 0
+    try:
+        if before > agent.num_timesteps:
+            run.end(INTERRUPTED)
+            words.append(f"the agent of {before:,} steps in {run.folder} is left as it was.")
+        else:
+            run = keep(agent, run, INTERRUPTED, saved.began)
+            how = "as it is" if spoiled is None else f"as it was after {agent.num_timesteps:,}, still sound,"
+            words.append(f"the agent {how} lies in {run.folder}.")
+        draw_curve(run)
+    except OSError as error:
+        notes = sentences(error)
+        failed = "Not everything could" if notes else "The agent could not"
+        return " ".join([f"{failed} be saved: {sentence(error)}", *notes])
+    resume = f"rlrnn train --resume {run.folder}"
+    if told is None and saved.snapshot is not None:
+        words.append(f"{resume} goes on after {saved.snapshot.steps:,} steps.")
+    elif checkpoints.any_in(run.folder):
+        words.append(f"{resume} goes on from the last checkpoint.")
+    else:
+        words.append(f"{resume} begins again, as there is no checkpoint yet.")
+    return " ".join(words)
+
+
+class Clock(BaseCallback):
+    """Lets SB3's log count the time of the whole run, not of what was resumed."""
+
+    def __init__(self, spent: float) -> None:
+        super().__init__()
+        self.spent = spent
+
+    def _on_training_start(self) -> None:
+        self.model.start_time -= int(self.spent * 1e9)
+        if self.spent:
+            self.model._num_timesteps_at_start = 0
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def _differences(run: Run, device: str) -> list[str]:
+    """What is not as it was when the run began, and may let it end otherwise."""
+    now = runs.versions(run.recipe.network, device)
+    told = (
+        (name, run.facts.get(name), value) for name, value in now.items() if name not in ("threads", "python")
+    )
+    return [
+        f"{name} was {before} when this run began and is {value} now: it may end otherwise."
+        for name, before, value in told
+        if before != value
+    ]
+
+
+def _say(sentence: str) -> None:
+    terminal(stderr=True, soft_wrap=True).print(sentence, highlight=False)

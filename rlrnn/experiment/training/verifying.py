@@ -1,0 +1,230 @@
+"""Whether a verified agent keeps its word: it is trained again, or attached weights are judged again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlrnn.common import processor
+from rlrnn.errors import UserError
+from rlrnn.experiment import catalogue, statistics
+from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score, judge
+from rlrnn.experiment.judging import Judging
+from rlrnn.experiment.recipes import Recipe, Verified
+from rlrnn.experiment.runs import runs
+from rlrnn.experiment.training.seeds import Task, train_seeds
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DIGITS = 3  # decimals of the points in [verified]
+FLOOR = 0.01  # least half width of the interval, as a share of what the agent wins beyond a random player
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an agent was verified to win, beside what it wins now on the same seeds or the first of them."""
+
+    name: str  # of the agent
+    unit: str  # of its points
+    claim: Verified
+    seeds: tuple[int, ...]
+    scores: tuple[dict[str, Score], ...]  # of those seeds, now
+    retrained: bool  # else judged again from attached weights
+    processor: str = ""  # that they were trained on, or judged again on
+    memory: bool = True  # whether the network has one; a control has none, and nothing to wipe
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """Mean points per episode of each seed, now."""
+        return self._means(WITH_MEMORY)
+
+    @property
+    def wiped(self) -> tuple[float, ...]:
+        """The same with the memory wiped before every step."""
+        return self._means(WIPED)
+
+    @property
+    def mean(self) -> float:
+        """Mean points per episode over the seeds, now."""
+        return float(np.mean(self.points))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the mean is expected."""
+        return interval(self.claim.points, len(self.seeds), self.scores[0][RANDOM].mean)
+
+    @property
+    def equal(self) -> bool:
+        """Whether every seed wins exactly what it was verified to win, with its memory and with it wiped."""
+        return all(
+            round(now, DIGITS) == then
+            for claimed, means in self._compared()
+            for now, then in zip(means, claimed, strict=True)
+        )
+
+    @property
+    def kept(self) -> bool:
+        """Whether the agent wins at least what was to be expected."""
+        return self.equal or self.mean >= self.interval[0]
+
+    def sentence(self) -> str:
+        """The verdict in words; where points differ, with what bytes could be expected of this processor."""
+        if self.equal:
+            return f"{self.name} keeps its word: equal points on every seed."
+        return f"{self._judgement()} {self._reason()}"
+
+    def _reason(self) -> str:
+        """Why points may differ from those that were verified, or why they should not have."""
+        then, now = self.claim.processor, self.processor
+        if not then:
+            return "(Which kind of processor it was verified on is not known: another one rounds otherwise.)"
+        if then != now:
+            return f"(It was verified on {then} and this is {now}, which rounds otherwise.)"
+        return (
+            "(It was verified on this kind of processor: other versions, or the code, make the difference.)"
+        )
+
+    def _judgement(self) -> str:
+        low, high = self.interval
+        where = f"{_shown(self, low)} to {_shown(self, high)}"
+        now = _shown(self, self.mean)
+        if self.mean > high:
+            return f"{self.name} wins more than it was verified to: {now} lies above {where}."
+        if self.kept:
+            return f"{self.name} keeps its word: {now} lies in {where}."
+        return f"{self.name} does not keep its word: {now} lies below {where}."
+
+    def _compared(self) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+        """Points of each seed as verified and now: with the memory, and with it wiped if there is one."""
+        pairs = (self.claim.points, self.points), (self.claim.wiped, self.wiped)
+        return [(self._claimed(claimed), now) for claimed, now in pairs[: 1 + self.memory]]
+
+    def _means(self, player: str) -> tuple[float, ...]:
+        return tuple(score[player].mean for score in self.scores)
+
+    def _claimed(self, points: tuple[float, ...]) -> tuple[float, ...]:
+        of = dict(zip(self.claim.seeds, points, strict=False))
+        return tuple(of.get(seed, float("nan")) for seed in self.seeds)
+
+
+def interval(old: tuple[float, ...], m: int, random: float) -> tuple[float, float]:
+    """Where the mean of ``m`` new trainings falls 19 times in 20, judged from the points of old ones.
+
+    A prediction interval: mean +- t(n - 1) s sqrt(1 / n + 1 / m), with s the standard deviation of the n old
+    ones (Meeker, Hahn and Escobar 2017, Statistical Intervals, chapter 4). A confidence interval of the mean
+    would be too narrow, as the new mean varies, too. Seeds trained elsewhere count as new ones, since
+    rounding soon leads them another way. All are judged on the same episodes, so that only seeds vary.
+
+    Seeds that all won alike give no width, and tell nothing of what rounding does to them: the reach is at
+    least 1 % of what the agent wins beyond a random player, which is a convention.
+    """
+    n = len(old)
+    if n < 2:
+        raise UserError(f"verified on {n} seed: at least two are needed to tell how far others may lie.")
+    center, s = float(np.mean(old)), float(np.std(old, ddof=1))
+    reach = statistics.student(n - 1) * s * np.sqrt(1 / n + 1 / m)
+    reach = max(float(reach), FLOOR * abs(center - random))
+    return center - reach, center + reach
+
+
+def verify(
+    recipe: Recipe,
+    count: int | None = None,
+    out: str | Path | None = None,
+    *,
+    retrain: bool = False,
+    jobs: int = 1,
+    device: str = "cpu",
+    command: str | None = None,
+    imports: tuple[str, ...] = (),
+    progress: bool = True,
+) -> Verdict:
+    """Train an agent again on the first ``count`` of its verified seeds (all of them if not given).
+
+    Seeds whose weights are attached are judged again instead, and then those alone, unless ``retrain``. New
+    runs lie in ``out``/seed<k>, by default runs/<agent>-again; older ones there are replaced.
+    """
+    claim = recipe.verified
+    if claim is None or len(claim.seeds) < 2:
+        told = "not verified" if claim is None else "verified on one seed alone"
+        raise UserError(f"{recipe.name} was {told}: there is nothing to hold it to (see: rlrnn list).")
+    if count is not None and not 1 <= count <= len(claim.seeds):
+        raise UserError(f"{count} seeds are asked for; {recipe.name} was verified on {len(claim.seeds)}.")
+    seeds, game = claim.seeds[:count], catalogue.game_of(recipe)
+    memory = recipe.network.cell != "none"
+    weights = {} if retrain else attached(recipe)
+    if weights.keys() & set(seeds):
+        seeds = tuple(seed for seed in seeds if seed in weights)
+        scores = []
+        for seed in seeds:
+            with Judging(f"{recipe.name} seed {seed}") as judging:
+                scores.append(_judged(weights[seed], recipe, device, judging))
+        how = False, processor.kind(), memory
+        return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), *how)
+    folder = Path(out or Path("runs", f"{recipe.name}-again"))
+    tasks = [Task(recipe, k, folder / f"seed{k}", device, True, command, imports) for k in seeds]
+    outcome = train_seeds(tasks, jobs, progress)
+    outcome.check()
+    found = tuple(run.scores() for run in outcome.finished)
+    return Verdict(recipe.name, game.points.unit, claim, seeds, found, True, processor.kind(), memory)
+
+
+def attached(recipe: Recipe) -> dict[int, Path]:
+    """Seed -> saved agent, of an agent of the catalogue: in the wheel's data, else in the checkout's runs."""
+    if catalogue.agents().get(recipe.name) != recipe:
+        return {}
+    package = Path(__file__).parents[2]
+    for place in (package / "data" / "verified", package.parent / "runs" / "verified"):
+        files = place.glob(f"{recipe.name}/seed*/{runs.AGENT}")
+        found = {int(file.parent.name.removeprefix("seed")): file for file in files}
+        if found:
+            return found
+    return {}
+
+
+def _judged(path: Path, recipe: Recipe, device: str, progress: Judging) -> dict[str, Score]:
+    from rlrnn.experiment import agents
+
+    how = recipe.evaluation
+    agent = agents.load(path, device)
+    return judge(agent, catalogue.game_of(recipe), how.episodes, how.deterministic, progress=progress)
+
+
+def _shown(verdict: Verdict, points: float) -> str:
+    return f"{points:.{statistics.decimals(*verdict.claim.points)}f}"
+
+
+def table(verdict: Verdict) -> Table:
+    """Seed by seed, then the mean and the interval that it should lie in, for the shell.
+
+    A network without memory, such as a control, is named as that, and has no columns of a wiped one.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    many, how = len(verdict.seeds), "trained again" if verdict.retrained else "attached weights judged again"
+    name = verdict.name if verdict.memory else f"{verdict.name} ({WITHOUT})"
+    title = f"{name}, {how}: {verdict.unit}"
+    grid = Table(
+        title=title,
+        caption=f"expected: where the mean of {many} new training{'s' * (many > 1)} falls 19 times in 20,\n"
+        f"judged from the {len(verdict.claim.points)} that were verified with rlrnn {verdict.claim.version}",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        min_width=len(title),
+    )
+    grid.add_column("seed")
+    for heading in ("verified", "now", *(("wiped, verified", "wiped, now") if verdict.memory else ())):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    columns = np.array([points for pair in verdict._compared() for points in pair])  # [2 or 4, seeds]
+    for seed, numbers in zip(verdict.seeds, columns.T, strict=True):
+        grid.add_row(str(seed), *(_shown(verdict, number) for number in numbers))
+    grid.add_section()
+    grid.add_row("mean", *(_shown(verdict, number) for number in columns.mean(axis=1)), style="bold")
+    low, high = verdict.interval
+    grid.add_row("expected", "", f"{_shown(verdict, low)} to {_shown(verdict, high)}")
+    return grid

@@ -1,0 +1,1 @@
+"""Steps of games compiled by numba: equal to the arrays bit for bit."""

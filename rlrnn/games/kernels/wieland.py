@@ -1,0 +1,95 @@
+"""Wieland's equations compiled by numba: those of `wieland` operation by operation, in their order.
+
+Carts are taken 16 at a time in arrays of fixed size, which the compiler turns into vector instructions; lanes
+that are left over hold carts at rest. Nothing may be reordered or fused (no fastmath), so that every bit is
+that of the arrays. All that is called stands on this page: numba keeps machine code until this file changes.
+"""
+
+# mypy: ignore-errors
+
+import math
+
+import numpy as np
+
+from rlrnn.games.kernels.compiling import compile  # noqa: A004
+
+WIDE = 16  # carts at once
+S0, S1, S2, S3, S4, S5, S6, S7 = ((-1.0) ** n / math.factorial(2 * n + 1) for n in range(8))
+
+
+@compile
+def pole(theta, speed, gravity, moment, mass, hinge):
+    """(fall, cosine, push on the cart, mass that the cart feels) of one pole."""
+    half = 0.5 * theta
+    q = half * half
+    series = q * (S1 + q * (S2 + q * (S3 + q * (S4 + q * (S5 + q * (S6 + q * S7))))))
+    sine = half * (S0 + series)
+    sin, cos = 2.0 * sine * np.sqrt(1.0 - sine * sine), 1.0 - 2.0 * sine * sine
+    fall = gravity * sin - hinge * speed
+    return fall, cos, moment * speed * speed * sin - 0.75 * mass * fall * cos, mass * (1.0 - 0.75 * cos * cos)
+
+
+@compile
+def slopes(s, force, poles, cart, k):
+    """Write the derivative of `s` into `k`, both [6 * WIDE]."""
+    mass, friction, gravity, _ = cart
+    moment_1, mass_1, hinge_1, lever_1 = poles[0, 0], poles[0, 1], poles[0, 2], poles[0, 3]
+    moment_2, mass_2, hinge_2, lever_2 = poles[1, 0], poles[1, 1], poles[1, 2], poles[1, 3]
+    for j in range(WIDE):
+        x_dot, speed_1, speed_2 = s[WIDE + j], s[3 * WIDE + j], s[5 * WIDE + j]
+        fall_1, cos_1, push_1, felt_1 = pole(s[2 * WIDE + j], speed_1, gravity, moment_1, mass_1, hinge_1)
+        fall_2, cos_2, push_2, felt_2 = pole(s[4 * WIDE + j], speed_2, gravity, moment_2, mass_2, hinge_2)
+        pull = force[j] - friction * np.sign(x_dot) + (push_1 + push_2)
+        x_acc = pull / (mass + (felt_1 + felt_2))
+        k[j] = x_dot
+        k[WIDE + j] = x_acc
+        k[2 * WIDE + j] = speed_1
+        k[3 * WIDE + j] = lever_1 * (fall_1 - x_acc * cos_1)
+        k[4 * WIDE + j] = speed_2
+        k[5 * WIDE + j] = lever_2 * (fall_2 - x_acc * cos_2)
+
+
+@compile
+def step(state, forces, poles, cart, substeps):
+    """As `wieland.step_arrays`: `state` [6, B] changes in place under the forces [B]."""
+    h = cart[3]
+    s, ahead, k, total = (np.zeros(6 * WIDE), np.zeros(6 * WIDE), np.zeros(6 * WIDE), np.zeros(6 * WIDE))
+    force = np.zeros(WIDE)
+    for first in range(0, state.shape[1], WIDE):
+        n = min(WIDE, state.shape[1] - first)
+        s[:] = 0.0
+        force[:] = 0.0
+        for j in range(n):
+            force[j] = forces[first + j]
+            for i in range(6):
+                s[i * WIDE + j] = state[i, first + j]
+        for _ in range(substeps):
+            slopes(s, force, poles, cart, k)
+            for i in range(6 * WIDE):
+                total[i] = k[i]
+                ahead[i] = s[i] + h / 2 * k[i]
+            for stage in range(3):
+                slopes(ahead, force, poles, cart, k)
+                weight = 1.0 if stage == 2 else 2.0
+                distance = h if stage == 1 else h / 2
+                for i in range(6 * WIDE):
+                    total[i] = total[i] + weight * k[i]
+                    ahead[i] = s[i] + distance * k[i]
+            for i in range(6 * WIDE):
+                s[i] = s[i] + h / 6 * total[i]
+        for j in range(n):
+            for i in range(6):
+                state[i, first + j] = s[i * WIDE + j]
+
+
+@compile
+def look(state, steps, limits, unrest):
+    """As `wieland.look_at_arrays`."""
+    standing = np.empty(state.shape[1], np.bool_)
+    for j in range(state.shape[1]):
+        x, theta_1, theta_2 = abs(state[0, j]), abs(state[2, j]), abs(state[4, j])
+        up = x <= limits[0] and theta_1 <= limits[1] and theta_2 <= limits[2]
+        standing[j] = up
+        if up and len(unrest) > 0:
+            unrest[steps[j] % len(unrest), j] = x + abs(state[1, j]) + theta_1 + abs(state[3, j])
+    return standing

@@ -1,0 +1,1 @@
+"""Scripted players of our games: the ceilings that their points are measured by."""

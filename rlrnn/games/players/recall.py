@@ -1,0 +1,32 @@
+"""Players of recall that are written, not learned: perfect memory, none, and chance."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rlrnn.games.array_game import Array
+from rlrnn.games.players.pong import Player, random_player
+from rlrnn.games.recall import Recall
+
+
+def parrot(game: Recall) -> Player:
+    """Without memory: says what it sees, which is as good as anything else that it could say."""
+    return lambda seen: seen.argmax(axis=1)
+
+
+def perfect(game: Recall) -> Player:
+    """Keeps the last symbols in a queue; plays one episode."""
+    queue: list[Array] = []  # [B] symbols each, oldest first
+
+    def play(seen: Array) -> Array:
+        queue.append(seen.argmax(axis=1))
+        return queue.pop(0) if len(queue) > game.lag else np.zeros(len(seen), np.int64)
+
+    return play
+
+
+PLAYERS: dict[str, Callable[[Recall], Player]] = {
+    "random": random_player,
+    "parrot": parrot,
+    "perfect": perfect,
+}

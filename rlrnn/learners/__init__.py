@@ -1,0 +1,1 @@
+"""Learning from reward, from fitness and from targets."""

@@ -1,0 +1,223 @@
+"""What every learner of ours shows beyond SB3's own surface, or shows otherwise: players, files, names."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime
+from numbers import Real
+from typing import Any, ClassVar, TypeVar
+
+import gymnasium as gym
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.common.settings import check_device, check_whole, takes_plain
+from rlrnn.common.threads import one_thread
+from rlrnn.errors import UserError, games_of
+from rlrnn.learners import surroundings
+from rlrnn.learners.files import agent
+from rlrnn.learners.player import Player
+from rlrnn.learners.policy import sizing
+from rlrnn.learners.policy.options import check_policy_kwargs
+from rlrnn.learners.policy.policy import RecurrentPolicy, policy_named
+from rlrnn.network import actuators, sensors
+from rlrnn.storage import archive
+
+Self = TypeVar("Self", bound="Surface")
+
+
+class Surface(BaseAlgorithm):
+    """Put before SB3's class among a learner's bases; it learns nothing itself."""
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
+    policy: RecurrentPolicy
+    copies_of_weights: ClassVar[int] = 1  # that learning holds
+
+    def __init__(self, policy: Any, env: GymEnv | str | None, **settings: Any) -> None:
+        check_device(settings["device"])
+        check_whole("stats_window_size", settings["stats_window_size"], 0)
+        if not isinstance(policy, str | type):
+            raise UserError(
+                f'policy is {policy!r}: give a name, such as "MlpGruPolicy", or a class of rlrnn\'s.'
+            )
+        try:
+            super().__init__(policy, _named(env), **settings)
+        except ValueError as error:
+            played = getattr(self, "action_space", None)
+            if not settings.get("use_sde") or played is None or isinstance(played, spaces.Box):
+                raise
+            raise UserError(
+                f"use_sde is True, which is noise for continuous actions, but the game has {played}: leave "
+                "it out."
+            ) from error
+        self._surroundings = surroundings.of(self.env)
+
+    def __repr__(self) -> str:
+        cell = self.policy.description.cell if hasattr(self, "policy") else "no network yet"
+        played = "no game" if self.env is None else _name(self.env)
+        return f"{type(self).__name__}({cell}, {played}: {self.num_timesteps:,} steps learned)"
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        """As SB3 does, but a logger that writes no file makes no folder, and no game ends the program."""
+        own = not self._custom_logger and self.tensorboard_log is None and "SB3_LOGDIR" not in os.environ
+        if own:
+            self._logger, self._custom_logger = UnwrittenLogger(self.verbose), True
+        given = total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        try:
+            with games_of(self.env, "reset()"):
+                return super()._setup_learn(*given)
+        finally:
+            self._custom_logger = self._custom_logger and not own
+
+    def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
+        """Go on in other environments, of the same spaces and as many."""
+        super().set_env(_named(env), force_reset)
+        self._surroundings = surroundings.of(self.env)
+
+    def _make_policy(self, **options: Any) -> RecurrentPolicy:
+        """The untrained policy, once its policy_kwargs are known ones; ``options`` are the learner's own."""
+        given = ("observation_space", "action_space", "lr_schedule", *options)
+        kwargs, policy_class = self.policy_kwargs, self.policy_class
+        check_policy_kwargs(policy_class, kwargs, given)
+        spaces = self.observation_space, self.action_space
+        told = {"observation_space": spaces[0], "action_space": spaces[1], **options, **kwargs}
+        sizing.check_room(policy_class, told, self.copies_of_weights)
+        with one_thread(self.device):  # orthogonal weights depend on how many threads find them
+            policy: Any = policy_class(*spaces, self.lr_schedule, **options, **kwargs)
+            made: RecurrentPolicy = policy.to(self.device)
+        return made
+
+    def player(
+        self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None
+    ) -> Player:
+        """The agent at play, keeping its own memory: see ``rlrnn.learners.player.Player``."""
+        return Player(self.policy, n_envs, deterministic=deterministic, wiped=wiped, seed=seed)
+
+    def save(
+        self, path: archive.File, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> None:
+        """One ``.zip`` of JSON and safetensors with all that learning needs: equal agents, equal bytes."""
+        agent.save(self, path, exclude, include)
+
+    @classmethod
+    @takes_plain
+    def load(
+        cls: type[Self],
+        path: archive.File,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """An agent as it was saved, by us or by sb3-contrib; no code in the file is run.
+
+        What could not be stored (a lambda, a class of your own) is asked for in one sentence: give it in
+        ``custom_objects`` or as a keyword. An agent that only plays needs no schedule.
+        """
+        return agent.load(cls, path, env, device, custom_objects, print_system_info, force_reset, kwargs)
+
+    def set_parameters(
+        self,
+        load_path_or_dict: archive.File | dict[str, Any],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Parameters from a saved agent's file, as far as this learner has them, or a dict of them."""
+        states = load_path_or_dict
+        if not isinstance(states, dict):
+            known, _ = self._get_torch_save_params()
+            found = agent.states_for(self, agent.read(states))
+            states = {name: state for name, state in found.items() if name in known}
+        super().set_parameters(states, exact_match, device)
+
+    @staticmethod
+    def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As SB3 does, if the network has sensors and actuators for these spaces."""
+        given: GymEnv = _named(env)
+        sensors.check_supported(given.observation_space)
+        actuators.check_supported(given.action_space)
+        return BaseAlgorithm._wrap_env(given, verbose, monitor_wrapper)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        return policy_named(policy_name)
+
+
+class UnwrittenLogger(Logger):
+    """SB3's logger where none was given: it prints or is silent, and ``dir`` is made when it is asked for."""
+
+    def __init__(self, verbose: int) -> None:
+        super().__init__(None, [HumanOutputFormat(sys.stdout)] if verbose else [])
+        del self.dir
+
+    def __getattr__(self, name: str) -> str:
+        if name != "dir":
+            raise AttributeError(name)
+        folder = os.path.join(tempfile.gettempdir(), datetime.now().strftime("SB3-%Y-%m-%d-%H-%M-%S-%f"))
+        os.makedirs(folder, exist_ok=True)
+        self.dir = folder  # from now on an attribute like any other
+        return folder
+
+
+def check_learning(total_timesteps: Any, callback: Any, log_interval: Any) -> None:
+    """Refuse what ``learn`` would stumble over later, or never notice."""
+    number = isinstance(total_timesteps, Real) and not isinstance(total_timesteps, bool)
+    if not number or math.isnan(total_timesteps):
+        raise UserError(f"total_timesteps is {total_timesteps!r}, but must be a number of steps.")
+    for each in callback if isinstance(callback, list) else [callback]:
+        if not (each is None or callable(each) or isinstance(each, BaseCallback)):
+            raise UserError(
+                f"callback is {each!r}: give an SB3 callback, a list of them, a function or None."
+            )
+    if log_interval is not None:
+        check_whole("log_interval", log_interval, 1)
+
+
+def _named(env: Any) -> Any:
+    """An environment, from the name of a game of ours too; what Gymnasium can make is left to SB3."""
+    if isinstance(env, VectorEnv):
+        from rlrnn.envs.vec import from_vector_env
+
+        return from_vector_env(env)
+    if not isinstance(env, str):
+        if env is not None and (isinstance(env, type) or not hasattr(env, "observation_space")):
+            raise UserError(
+                f"env is {env!r}, which is no environment: give a Gymnasium environment, a VecEnv or the "
+                "name of a game; rlrnn.envs.vec.from_envs makes one of functions that make environments."
+            )
+        return env
+    if ":" in env:  # "module:id" imports the module
+        return env
+    if env in gym.registry or any(known.startswith(f"{env}-v") for known in gym.registry):
+        return env
+    from rlrnn.experiment.catalogue import make_vec
+
+    return make_vec(env)
+
+
+def _name(env: VecEnv) -> str:
+    """What the environments are called: by us, by Gymnasium, or their class."""
+    if (name := getattr(env, "name", None)) is not None:
+        return str(name)
+    copies = getattr(env, "envs", None)
+    spec = getattr(copies[0], "spec", None) if copies else None
+    return type(env.unwrapped).__name__ if spec is None else str(spec.id)

@@ -1,0 +1,1 @@
+"""Evolution of networks with memory by a fitness."""

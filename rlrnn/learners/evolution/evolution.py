@@ -1,0 +1,376 @@
+"""Evolution: networks with memory improved by a fitness that looks, from time to time, at what they win.
+
+A generation in the order it runs: ``strategy.ask`` draws genomes, ``fitness`` lets them play, the center of
+the search plays among them, ``strategy.tell`` moves the search. Everything that is drawn is a function of
+seed and generation.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ProgressBarCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.cells.options import check_options
+from rlrnn.common.capacity import check_fits
+from rlrnn.common.settings import check_seed, check_whole, choices, plain, takes_plain
+from rlrnn.common.threads import keep_freed_memory
+from rlrnn.errors import OptionsError, UserError
+from rlrnn.learners.base import Surface, check_learning
+from rlrnn.learners.evolution.fitness import (
+    Fitness,
+    Here,
+    Round,
+    Spread,
+    learn_statistics,
+    set_statistics,
+    statistics,
+)
+from rlrnn.learners.evolution.strategies import State, make_strategy
+from rlrnn.learners.policy.policy import RecurrentPolicy
+from rlrnn.network import population
+from rlrnn.network.paths import gated
+
+KEPT = ("center", "best")
+TRAINING, CHECK, NOISE, AFTERWARDS = range(4)  # what a seed is for
+FIRST_SEED = 2**31  # of training episodes; those of evaluations are smaller numbers
+
+
+class Evolution(Surface):
+    """Learns from fitness: the points that a member of a population wins, and nothing else.
+
+        agent = Evolution("MlpGruPolicy", env, "snes", episodes=4)
+        agent.learn(1_000_000)
+
+    :param policy: as in ``RecurrentPPO``; its critic is not used, and by default has no memory of its own
+    :param env: one or several copies of a game: as many members play at once as fit, ``episodes`` copies
+        each; (population + 1) * episodes make a generation one batch, as the center of the search plays along
+    :param strategy: a name in ``rlrnn.learners.evolution.strategies.STRATEGIES``
+    :param strategy_kwargs: its settings, such as ``{"population": 64, "sigma": 0.1}``
+    :param episodes: of each member, the mean of which is its fitness; all members meet the same starts
+    :param keep: what the agent is: the "center" of the search, or the "best" member so far
+    :param checks: episodes on fresh starts, in which a member must win more than the best so far does there
+        to take its place, and the agent must win ``target`` before that is said to be reached
+    :param from_zero: the search begins at weights of 0, not at those that the network has by then
+    :param workers: processes that share the work, each with copies of its own; 0: this one. The result is
+        the same for any number.
+    :param make_env: makes a worker's copies, as many as ``env`` has; needed only for workers
+
+    A callback's step is a generation: its locals hold ``genomes`` and ``fitness``, and in ``infos`` the
+    episodes of the center, which plays along in every generation.
+    """
+
+    @takes_plain
+    def __init__(
+        self,
+        policy: str | type[RecurrentPolicy],
+        env: GymEnv | str | None,
+        strategy: str = "snes",
+        strategy_kwargs: dict[str, Any] | None = None,
+        episodes: int = 1,
+        keep: str = "center",
+        checks: int = 20,
+        from_zero: bool = False,
+        workers: int = 0,
+        make_env: Callable[[], VecEnv] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+        _init_setup_model: bool = True,
+    ) -> None:
+        kinds = {"strategy_kwargs": strategy_kwargs, "policy_kwargs": policy_kwargs, "from_zero": from_zero}
+        check_options("Evolution", Evolution.__init__, kinds)
+        check_seed(seed)  # before any game is made
+        super().__init__(
+            policy,
+            env,
+            learning_rate=0.0,
+            policy_kwargs=_without_critic(policy_kwargs or {}),
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device="cpu" if device == "auto" else device,
+            support_multi_env=True,
+            seed=seed,
+            supported_action_spaces=(
+                spaces.Box,
+                spaces.Discrete,
+                spaces.MultiDiscrete,
+                spaces.MultiBinary,
+            ),
+        )
+        self.strategy, self.strategy_kwargs = strategy, dict(strategy_kwargs or {})
+        self.episodes, self.keep, self.checks, self.from_zero = episodes, keep, checks, from_zero
+        self.workers = workers
+        self.make_env = make_env
+        self._fitness: Fitness | None = None
+        self._entropy: int | None = None  # what all seeds are made of
+        self.generations = 0  # played so far
+        self.evaluations = 0  # members of generations that were played
+        self.search: State = {}
+        self.statistics: State = {}  # of observations, that the next generation sees with
+        self.best: np.ndarray | None = None  # genome [D] of the best so far
+        self.best_statistics: State = {}  # that it saw with
+        self.best_points = -np.inf  # that it won in checks
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._check_settings()
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        self.policy = self._make_policy()
+        self._strategy = make_strategy(self.strategy, **self.strategy_kwargs)
+        weights = len(population.genome(self.policy.network))
+        check_fits(
+            f"a generation of {self._strategy.size(weights):,} members of {weights:,} weights",
+            self._strategy.size(weights) * weights * 8,  # float64
+            "population in strategy_kwargs, or hidden_size",
+        )
+        begun, self.search = self.search, self._beginning()
+        if begun and begun.keys() != self.search.keys():
+            raise UserError(
+                f"the search that was saved is not one of {self.strategy}: leave out strategy, or take the "
+                "weights alone to a new Evolution by set_parameters."
+            )
+        self.search = begun or self.search
+        if self.verbose >= 1:
+            size = f"{self.population} members of {self._strategy.center(self.search).size} weights"
+            print(f"A generation is {size}, {self.episodes} episode(s) each")
+
+    def _beginning(self) -> State:
+        """The search around the network as it is."""
+        first = population.genome(self.policy.network)
+        return self._strategy.start(np.zeros_like(first) if self.from_zero else first)
+
+    @property
+    def population(self) -> int:
+        """Members of a generation."""
+        return self._strategy.size(self._strategy.center(self.search).size)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed SB3's global generators, and all that is drawn here."""
+        seed = plain(seed)
+        check_seed(seed)
+        super().set_random_seed(seed)
+        if seed is not None:
+            self._entropy = seed
+        elif self._entropy is None:
+            self._entropy = int(torch.randint(2**62, ()))
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "Evolution",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+        *,
+        evaluations: int | None = None,
+        seconds: float | None = None,
+        target: float | None = None,
+    ) -> Evolution:
+        """Generations until a budget is used up: steps of the game, evaluations of members, or seconds.
+
+        ``target``: stop as soon as the agent wins so many points, in its generation and in fresh episodes.
+        """
+        if self.env is None:
+            raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
+        check_learning(total_timesteps, callback, log_interval)
+        keep_freed_memory()
+        began = time.perf_counter()
+        if reset_num_timesteps:
+            self.evaluations = 0
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        if not self.generations:  # the network's weights may be others by now
+            self.search, self.statistics = self._beginning(), statistics(self.policy.network)
+        try:
+            self._fitness = self._make_fitness()
+            while self.num_timesteps < total_timesteps:
+                if evaluations is not None and self.evaluations >= evaluations:
+                    break
+                if seconds is not None and time.perf_counter() - began >= seconds:
+                    break
+                if not self._generation(callback, log_interval, target):
+                    break
+        finally:
+            if self._fitness is not None:
+                self._fitness.close()
+                self._fitness = None
+            self.env.seed(self._seeds(AFTERWARDS, 1)[0])  # else copies that shared a start would be alike
+        callback.on_training_end()
+        return self
+
+    def _generation(self, callback: BaseCallback, log_interval: int, target: float | None) -> bool:
+        """Play one; False where a callback asks to stop or the target is reached."""
+        callback.on_rollout_start()
+        network = self.policy.network
+        set_statistics(network, self.statistics)
+        with gated.one_blas_thread():  # more wait for each other, and round otherwise
+            genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
+        seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
+        played = self._play(np.concatenate((genomes, center[None])), seeds)
+        fitness = played.points[:-1].mean(axis=1)  # [P]
+        with gated.one_blas_thread():
+            self.search = self._strategy.tell(self.search, genomes, fitness)
+        now = float(played.points[-1].mean())  # points of the center that these genomes were drawn around
+        self.logger.record("fitness/center", now)
+        if self.keep == "best":
+            center = self._consider(genomes[fitness.argmax()], float(fitness.max()))
+            now = self.best_points
+            self.logger.record("fitness/best_so_far", now)
+        reached = target is not None and now >= target
+        if target is not None and reached and self.keep == "center":
+            reached = self._check(center, self.statistics) >= target
+        seen_with = self.statistics
+        set_statistics(network, seen_with)
+        learn_statistics(network, played.moments)
+        self.statistics = statistics(network)
+        # Where the target is reached, the agent is the one that did; else the search has moved on.
+        if self.keep == "best":
+            set_statistics(network, self.best_statistics)
+        elif reached:
+            set_statistics(network, seen_with)
+        else:
+            center = self._strategy.center(self.search)
+        population.write(network, center)
+        self.generations += 1
+        self.evaluations += len(genomes)
+        # The episodes that a training is watched by are those of the center, which stands for the agent.
+        seconds = round((time.time_ns() - self.start_time) / 1e9, 6)
+        infos = [
+            {"episode": {"r": float(won), "l": int(steps), "t": seconds}}
+            for won, steps in zip(played.points[-1], played.lengths[-1], strict=True)
+        ]
+        dones = np.ones(len(infos), np.bool_)
+        self._update_info_buffer(infos, dones)
+        self._log(fitness, log_interval)
+        callback.update_locals({**locals(), "env": self.env})
+        goes_on = callback.on_step()
+        callback.on_rollout_end()
+        return goes_on and not reached
+
+    def _consider(self, genome: np.ndarray, fitness: float) -> np.ndarray:
+        """The best so far; a challenger that won so much plays against it, both on the same fresh starts."""
+        if self.best is not None and fitness <= self.best_points:
+            return self.best
+        points = self._check(genome, self.statistics)
+        if self.best is not None:  # one lucky check does not keep it on its throne
+            self.best_points = self._check(self.best, self.best_statistics)
+        if self.best is None or points > self.best_points:
+            self.best, self.best_points, self.best_statistics = genome, points, self.statistics
+        return self.best
+
+    def _check(self, genome: np.ndarray, seen_with: State) -> float:
+        """Points on fresh starts."""
+        set_statistics(self.policy.network, seen_with)
+        return float(self._play(genome[None], self._seeds(CHECK, self.checks)).points.mean())
+
+    def _play(self, genomes: np.ndarray, seeds: list[int]) -> Round:
+        """In as many goes as the copies of the game ask for; its steps are counted."""
+        assert self._fitness is not None and self.env is not None
+        at_once = self.env.num_envs
+        parts = [seeds[first : first + at_once] for first in range(0, len(seeds), at_once)]
+        rounds = [self._fitness.play(self.policy.network, genomes, part) for part in parts]
+        points, lengths = (np.concatenate([r[k] for r in rounds], axis=1) for k in range(2))
+        self.num_timesteps += int(lengths.sum())
+        return Round(points, lengths, rounds[0].moments)
+
+    def _seeds(self, purpose: int, count: int) -> list[int]:
+        """A function of the run's seed, what they are for, and the generation."""
+        assert self._entropy is not None
+        drawn = np.random.SeedSequence((self._entropy, purpose, self.generations)).generate_state(count)
+        return [int(number) // 2 + FIRST_SEED for number in drawn]
+
+    def _make_fitness(self) -> Fitness:
+        assert self.env is not None
+        if not self.workers:
+            return Here(self.env)
+        if self.make_env is None:
+            raise OptionsError(
+                f"workers is {self.workers}, but nothing says how each makes its games: give make_env, a "
+                "function that returns copies of the game, or workers=0."
+            )
+        return Spread(self.make_env, self.env.num_envs, self.workers, self.policy.network)
+
+    def _log(self, fitness: np.ndarray, log_interval: int) -> None:
+        record = self.logger.record
+        record("fitness/best", float(fitness.max()))
+        record("fitness/median", float(np.median(fitness)))
+        record("fitness/mean", float(fitness.mean()))
+        record("search/spread", self._strategy.spread(self.search))
+        record("time/generations", self.generations, exclude="tensorboard")
+        record("time/evaluations", self.evaluations, exclude="tensorboard")
+        if log_interval is None or self.generations % log_interval:
+            return
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
+        steps = self.num_timesteps - self._num_timesteps_at_start
+        record("time/fps", int(steps / elapsed))
+        record("time/time_elapsed", int(elapsed), exclude="tensorboard")
+        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer or ()]))
+        record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer or ()]))
+        self.logger.dump(step=self.num_timesteps)
+
+    def _check_settings(self) -> None:
+        if not hasattr(self, "observation_space"):
+            raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
+        for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
+            check_whole(name, getattr(self, name), least)
+        if self.keep not in KEPT:
+            raise UserError(f"keep is {self.keep!r}: choose one of {choices(self.keep, KEPT)}.")
+        if torch.device(self.device).type != "cpu":
+            raise UserError(f"populations play on the CPU, not on {self.device}: leave device out.")
+        if self.env is not None and self.episodes > self.env.num_envs:
+            raise UserError(
+                f"episodes is {self.episodes}, which a member plays at once, but env has {self.env.num_envs} "
+                f"cop{'y' if self.env.num_envs == 1 else 'ies'}: make at least as many."
+            )
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """As SB3 does, but the bar counts the steps that were played."""
+        given = super()._init_callback(callback)
+        if not progress_bar:
+            return given
+        both = CallbackList([given, StepsBar()])
+        both.model = self
+        both.callbacks[1].init_callback(self)
+        return both
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy"], []
+
+    def _excluded_save_params(self) -> list[str]:
+        last = "_last_obs", "_last_episode_starts", "_last_original_obs"
+        return [*super()._excluded_save_params(), "_fitness", "make_env", "_strategy", "workers", *last]
+
+
+class StepsBar(ProgressBarCallback):
+    """SB3's bar, which takes a callback's step for one of each copy."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.num_timesteps - self.model._num_timesteps_at_start - self.pbar.n)
+        return True
+
+
+def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:
+    """policy_kwargs of a network whose critic, which nobody asks, has no memory of its own."""
+    said = settings.keys() & {"critic", "shared_lstm", "enable_critic_lstm"}
+    shares = settings.get("share_features_extractor", True)  # else it cannot read the actor's memory
+    return dict(settings) if said else {**settings, "critic": "shared" if shares else "feedforward"}

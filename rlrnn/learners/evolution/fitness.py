@@ -1,0 +1,292 @@
+"""Genomes to points: every member of a population plays whole episodes, all of them as one batch.
+
+All members meet the same starts (common random numbers): episode e of every member has the same seed. What a
+member wins depends on its genome, the seeds and the network's statistics alone: not on the copies that are
+played at once, nor on the processes that share the work.
+
+Letters: P members, D weights in a genome, E episodes of each, n rows still playing.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
+
+from rlrnn.common import arrays
+from rlrnn.common.processes import Process, beat, end, gather
+from rlrnn.common.threads import one_thread
+from rlrnn.errors import UserError, games_of
+from rlrnn.learners.ppo.rollout import map_arrays
+from rlrnn.network import population
+from rlrnn.network.network import RecurrentNetwork
+from rlrnn.network.population import BLOCK, Population
+
+Array = npt.NDArray[Any]
+Moments = dict[str, Array]  # by statistic, [3, P, ...]: count, sum and sum of squares around the present mean
+
+
+class Round(NamedTuple):
+    """What a population won."""
+
+    points: npt.NDArray[np.float64]  # [P, E] undiscounted
+    lengths: npt.NDArray[np.int64]  # [P, E] steps
+    moments: Moments  # of what was seen, where the network keeps statistics
+
+
+class Fitness(Protocol):
+    """Whatever lets populations play."""
+
+    def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
+        """Genomes [P, D] play one episode of each of E seeds; the network says what is made of them."""
+
+    def close(self) -> None:
+        """End what was started for it."""
+
+
+class Here:
+    """Plays in this process, with as many members at once as the environment has copies for."""
+
+    def __init__(self, env: VecEnv) -> None:
+        self.env: Any = env if _plays_rounds(env) else Stepped(env)
+
+    def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``."""
+        wave = _wave(network, self.env.num_envs, len(seeds))
+        parts = [genomes[first : first + wave] for first in range(0, len(genomes), wave)]
+        with one_thread(torch.device("cpu")):
+            return _joined([_play(network, part, self.env, seeds) for part in parts])
+
+    def close(self) -> None:
+        """The environment is not ours to close."""
+
+
+class Spread:
+    """Plays in worker processes, each with an environment of its own."""
+
+    def __init__(
+        self, make_env: Callable[[], VecEnv], n_envs: int, workers: int, network: RecurrentNetwork
+    ) -> None:
+        holder = partial(_Held, make_env, copy.deepcopy(network))
+        self.n_envs = n_envs  # that make_env makes
+        self.workers: list[Process] = []
+        try:
+            for k in range(workers):
+                self.workers.append(Process(holder, "the games", f"part {k} of the population"))
+            gather(self.workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``; each worker gets as many members, or nearly: by torch, whole waves."""
+        grain = 1 if population.fits(network) else _wave(network, self.n_envs, len(seeds))
+        shares = range(len(self.workers) + 1)
+        ends = [-(-len(genomes) * k // len(self.workers) // grain) * grain for k in shares]
+        parts = [genomes[a:b] for a, b in itertools.pairwise(ends)]
+        busy = [(worker, part) for worker, part in zip(self.workers, parts, strict=True) if len(part)]
+        for worker, part in busy:
+            worker.send("play", statistics(network), part, list(seeds))
+        return _joined(gather([worker for worker, _ in busy]))
+
+    def close(self) -> None:
+        """End the processes."""
+        end(self.workers)
+
+
+class _Held:
+    """What a worker process holds."""
+
+    def __init__(self, make_env: Callable[[], VecEnv], network: RecurrentNetwork) -> None:
+        torch.set_num_threads(1)
+        self.env, self.network = make_env(), network
+        self.here = Here(self.env)
+
+    def play(self, kept: dict[str, Array], genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``; ``kept`` are the statistics to see with."""
+        set_statistics(self.network, kept)
+        return self.here.play(self.network, genomes, seeds)
+
+    def close(self) -> None:
+        """Close the games."""
+        self.env.close()
+
+
+def _plays_rounds(env: VecEnv) -> bool:
+    """Whether it does, and all beneath it: asked for a round, a wrapper of SB3's would be passed by."""
+    return hasattr(type(env), "open") and (not isinstance(env, VecEnvWrapper) or _plays_rounds(env.venv))
+
+
+def _wave(network: RecurrentNetwork, n_envs: int, episodes: int) -> int:
+    """Members at once; by torch, whose sums depend on their number, whole blocks of them if they fit."""
+    wave = n_envs // episodes
+    if wave < 1:
+        raise UserError(
+            f"a member plays its {episodes} episodes at once, but there are {n_envs} copies of the game: "
+            f"make at least {episodes} copies, or play fewer episodes."
+        )
+    return wave if wave < BLOCK or population.fits(network) else wave - wave % BLOCK
+
+
+def _joined(rounds: Sequence[Round]) -> Round:
+    points, lengths, moments = zip(*rounds, strict=True)
+    names = moments[0]
+    return Round(
+        np.concatenate(points),
+        np.concatenate(lengths),
+        {name: np.concatenate([each[name] for each in moments], axis=1) for name in names},
+    )
+
+
+def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[int]) -> Round:
+    """As many members as there are copies for."""
+    members, episodes = len(genomes), len(seeds)
+    crowd, witness = Population(network, genomes, episodes), Witness(network, members)
+    playing = np.arange(members * episodes)
+    present, first = _distinct(playing // episodes)
+    points, lengths = np.zeros(len(playing)), np.zeros(len(playing), np.int64)
+    won = np.zeros(len(playing))  # [n] by those still playing
+    observation, steps = env.open(list(seeds) * members), 0
+    name = getattr(env, "name", "the game")
+    while True:
+        if witness.moments:
+            witness.see(observation, present, first)
+        beat()
+        arrays.check_length(steps, name)
+        observation, rewards, ended = env.play(crowd.act(observation, playing, present))
+        won, steps = won + rewards, steps + 1
+        if ended.any():
+            over = playing[ended]
+            points[over], lengths[over] = won[ended], steps
+            left = np.flatnonzero(~ended)
+            if not len(left):
+                break
+            env.keep(left)
+            playing, won = playing[left], won[left]
+            present, first = _distinct(playing // episodes)
+            observation = map_arrays(lambda part: part[left], observation)  # noqa: B023  (called at once)
+    shape = (members, episodes)
+    return Round(points.reshape(shape), lengths.reshape(shape), witness.moments)
+
+
+class Witness:
+    """Sums up what every member saw, for statistics that move between generations."""
+
+    def __init__(self, network: RecurrentNetwork, members: int) -> None:
+        normalizers: Any = network.sensors.normalizers
+        self.keys = {field: key for key, field in network.sensors.fields.items()}
+        self.means = {name: part.mean.double().numpy() for name, part in normalizers.items()}
+        self.moments: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
+
+    def see(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
+        """What these members [m] are shown, whose rows of the observation [n, ...] begin at ``first`` [m]."""
+        for name, mean in self.means.items():
+            part = observation[self.keys[name]] if isinstance(observation, dict) else observation
+            apart, moments = part - mean, self.moments[name]
+            rows = np.concatenate((first[1:], [len(part)])) - first
+            moments[0, members] += rows.reshape(-1, *[1] * mean.ndim)
+            moments[1, members] += np.add.reduceat(apart, first)
+            moments[2, members] += np.add.reduceat(np.square(apart), first)
+
+
+def _distinct(members: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Members of rows [n], which are in order: each of them once, and its first row."""
+    first = np.flatnonzero(np.concatenate(([True], members[1:] != members[:-1])))
+    return members[first], first
+
+
+def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:
+    """Fold what a population saw into the network's statistics, member by member in order."""
+    for name, each in moments.items():
+        count, total, squares = each.sum(axis=1)  # [...] each
+        normalizer: Any = network.sensors.normalizers[name]
+        shift = total / count
+        tensors = (
+            normalizer.mean.double() + torch.as_tensor(shift),
+            torch.as_tensor(squares / count - shift**2),
+        )
+        normalizer.fold(*tensors, float(count.flat[0]))
+
+
+def statistics(network: RecurrentNetwork) -> dict[str, Array]:
+    """Those that the network keeps of what it saw, by name."""
+    return {name: part.numpy().copy() for name, part in network.sensors.normalizers.state_dict().items()}
+
+
+def set_statistics(network: RecurrentNetwork, kept: Mapping[str, Array]) -> None:
+    """Let the network see with these."""
+    network.sensors.normalizers.load_state_dict({name: torch.as_tensor(part) for name, part in kept.items()})
+
+
+class Stepped:
+    """SB3's own vector environments, which know no rounds: all are stepped on, whoever has ended.
+
+    Those out of the round do as the first of those in it does, which any game takes. A wrapper that ends an
+    episode with a lost life, and resets the game only when the last one is gone, begins a round wherever the
+    game stands; what is counted are the points of the round.
+    """
+
+    def __init__(self, env: VecEnv) -> None:
+        self.env, self.num_envs = env, env.num_envs
+        layers = [env]
+        while isinstance(layers[-1], VecEnvWrapper):
+            layers.append(layers[-1].venv)
+        self._seeded = [layers[-1], *layers[:-1]]  # wrappers of ours have seeds of their own
+        # SB3's Monitor counts beneath what wrappers make of rewards, and through a reset that is none; what
+        # counts anew with every reset needs no such care.
+        counting = getattr(layers[-1], "counting", False) or any(isinstance(v, VecMonitor) for v in layers)
+        self._monitored = not counting and all(env.env_is_wrapped(Monitor))
+        self._before = np.zeros(self.num_envs)  # [B] points that its game had won before the round
+
+    def open(self, seeds: Sequence[int]) -> Any:
+        """Begin a round: the first copies play one episode each, of these seeds."""
+        for layer in self._seeded:
+            layer._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
+        self.playing, self.won, self.steps = np.arange(len(seeds)), np.zeros(self.num_envs), 0
+        with games_of(self.env, "reset()"):
+            first = self.env.reset()
+        observation = arrays.observed(
+            first, self.env.observation_space, self.num_envs, "the beginning of a round"
+        )
+        if self._monitored:
+            self._before = self._counted(range(self.num_envs))
+        return map_arrays(lambda part: part[: len(seeds)], observation)
+
+    def play(self, actions: Array) -> tuple[Any, Array, Array]:
+        """One step of those still playing: what they see [n, ...], win [n], and whether they ended [n]."""
+        done = np.repeat(actions[:1], self.num_envs, axis=0)
+        done[self.playing] = actions
+        with games_of(self.env, "step()"):
+            answer = self.env.step(done)
+        self.steps += 1
+        when = f"step {self.steps} of a round"
+        observation, rewards, dones, infos = arrays.stepped(
+            answer, self.env.observation_space, self.num_envs, when
+        )
+        points = rewards.astype(np.float64)
+        ended = np.flatnonzero(dones).tolist()
+        told = [b for b in ended if "episode" in infos[b]]
+        for b in told:
+            points[b] = infos[b]["episode"]["r"] - self._before[b] - self.won[b]
+        lives = [b for b in ended if b not in told and b in self.playing] if self._monitored else []
+        if lives:
+            points[lives] = self._counted(lives) - self._before[lives] - self.won[lives]
+        self.won += points
+        now = self.playing
+        return map_arrays(lambda part: part[now], observation), points[now], dones[now]
+
+    def keep(self, rows: npt.NDArray[np.intp]) -> None:
+        """Go on with these of those still playing."""
+        self.playing = self.playing[rows]
+
+    def _counted(self, copies: Sequence[int]) -> Array:
+        """What the Monitors of these copies have counted of the episodes under way: [n]."""
+        return np.array([sum(rewards) for rewards in self.env.get_attr("rewards", copies)], np.float64)

@@ -1,0 +1,83 @@
+"""Ask / tell search distributions, one file per family, and the registry that names them.
+
+strategy = make_strategy("snes")
+state = strategy.start(center)                       # arrays [..., D]: all that changes
+while ...:
+    genomes = strategy.ask(state, seed)              # [P, D]
+    state = strategy.tell(state, genomes, fitness)   # [P], larger is better
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from rlrnn.common.settings import choices, takes_plain
+from rlrnn.errors import UserError
+from rlrnn.learners.evolution.strategies.cma import CmaEs, SepCmaEs
+from rlrnn.learners.evolution.strategies.genetic import Genetic
+from rlrnn.learners.evolution.strategies.gradients import OpenAiEs, Pgpe
+from rlrnn.learners.evolution.strategies.nes import Snes, XNes
+from rlrnn.learners.evolution.strategies.strategy import State, Strategy
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "openai_es": OpenAiEs,
+    "pgpe": Pgpe,
+    "snes": Snes,
+    "xnes": XNes,
+    "genetic": Genetic,
+    "cma_es": CmaEs,
+    "sep_cma_es": SepCmaEs,
+}
+
+
+def register_strategy(name: str, strategy: type[Strategy]) -> None:
+    """Make a strategy, a frozen dataclass of its settings, known by name.
+
+    Registering the same class twice is harmless; another class under a name that is taken is a ``UserError``.
+    """
+    if not name.isidentifier() or not name.islower():
+        raise UserError(f"strategy name {name!r} should be a lower-case word, such as 'snes'.")
+    if not (isinstance(strategy, type) and issubclass(strategy, Strategy)) or inspect.isabstract(strategy):
+        raise UserError(
+            f"{strategy!r} is not a strategy: register a frozen dataclass derived from "
+            "rlrnn.learners.evolution.strategies.Strategy."
+        )
+    if STRATEGIES.get(name, strategy) is not strategy:
+        taken = STRATEGIES[name].__name__
+        raise UserError(f"strategy name {name!r} belongs to {taken} already: choose another.")
+    STRATEGIES[name] = strategy
+
+
+@takes_plain
+def make_strategy(name: str, **settings: Any) -> Strategy:
+    """Build a strategy by its registered name; unknown names and settings say which are known."""
+    if name not in STRATEGIES:
+        raise UserError(
+            f"strategy {name!r} is not known: choose one of {choices(name, STRATEGIES)}, or import the "
+            "module that registers it (in the shell: --import MODULE)."
+        )
+    known = [field.name for field in dataclasses.fields(STRATEGIES[name])]
+    for setting in settings:
+        if setting not in known:
+            raise UserError(
+                f"the strategy {name} has no setting {setting!r}: it knows {choices(setting, known)}."
+            )
+    return STRATEGIES[name](**settings)
+
+
+__all__ = [
+    "STRATEGIES",
+    "CmaEs",
+    "Genetic",
+    "OpenAiEs",
+    "Pgpe",
+    "SepCmaEs",
+    "Snes",
+    "State",
+    "Strategy",
+    "XNes",
+    "make_strategy",
+    "register_strategy",
+]

@@ -1,0 +1,1 @@
+"""Agents saved and opened, contrib's too."""

@@ -1,0 +1,1 @@
+"""The network's face toward SB3."""

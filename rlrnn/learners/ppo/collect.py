@@ -1,0 +1,167 @@
+"""Play T steps in B environments and keep what learning needs (``buffers`` says how it is kept)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from rlrnn.common import arrays
+from rlrnn.errors import games_of
+from rlrnn.learners.ppo.rollout import Arrays, Rollout, to_tensors
+from rlrnn.network.acting import acting
+from rlrnn.network.network import RecurrentNetwork
+from rlrnn.storage import encoding
+
+
+@dataclass
+class Position:
+    """Where the play stands: between two rollouts, and after every step of one."""
+
+    observation: Arrays | None  # [B, ...]; None while games make a step, and after one that was broken off
+    start: npt.NDArray[np.bool_]  # [B] whether that observation begins an episode
+    state: Tensor  # [B, S] the memory before that observation
+
+    def leave(self) -> None:
+        """Until ``move``: if a step is broken off, some games have made it and others have not."""
+        self.observation = None
+
+    def move(self, observation: Any, dones: npt.NDArray[np.bool_], state: Tensor) -> None:
+        """To where a step has led."""
+        self.observation, self.start, self.state = observation, np.asarray(dones, dtype=np.bool_), state
+
+
+@dataclass
+class RewardScaler:
+    """Rewards over the running std of the discounted return, clipped to [-10, 10] (as in VecNormalize)."""
+
+    gamma: float
+    discounted: npt.NDArray[np.float64]  # [B] the running episodes' discounted returns
+    mean: float = 0.0
+    variance: float = 1.0
+    count: float = 1e-4
+
+    CLIP: ClassVar[float] = 10.0
+    EPSILON: ClassVar[float] = 1e-8
+
+    def __call__(self, rewards: npt.NDArray[Any], starts: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """Rewards [B] of one step, scaled; ``starts`` [B]: whether the step was an episode's first."""
+        self.discounted = np.where(starts, 0.0, self.discounted) * self.gamma + rewards
+        mean, variance, count = float(self.discounted.mean()), float(self.discounted.var()), len(rewards)
+        total, delta = self.count + count, mean - self.mean
+        spread = self.variance * self.count + variance * count + delta**2 * self.count * count / total
+        self.mean, self.variance, self.count = self.mean + delta * count / total, spread / total, total
+        scaled: npt.NDArray[Any] = rewards / np.sqrt(self.variance + self.EPSILON)
+        return scaled.clip(-self.CLIP, self.CLIP)
+
+
+encoding.RECORDS["$RewardScaler"] = (RewardScaler, vars)
+
+
+@torch.no_grad()
+def collect(
+    network: RecurrentNetwork,
+    env: VecEnv,
+    rollout: Rollout,
+    position: Position,
+    *,
+    generator: torch.Generator,
+    sde_sample_freq: int,
+    reward_scaler: RewardScaler | None,
+    on_step: Callable[[dict[str, Any]], bool],
+) -> bool:
+    """Fill the rollout from where the play stands; False if ``on_step`` asked to stop.
+
+    ``on_step`` is handed the local variables after each step, under the names of SB3's own loop; the
+    position has moved by then. Whatever is raised, the position is true: unknown where a step was broken off.
+    """
+    device = position.state.device
+    last_obs, last_start = position.observation, position.start
+    assert last_obs is not None
+    begin = "step 0 of a rollout"
+    last_obs = arrays.observed(last_obs, env.observation_space, env.num_envs, begin)
+    rollout.reset()
+    network.sample_exploration(env.num_envs, generator)
+    act = acting(network, generator)
+    for n_steps in range(len(rollout.rewards)):
+        if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
+            network.sample_exploration(env.num_envs, generator)
+        rollout.states.append(position.state)
+        obs_tensor = to_tensors(last_obs, device)
+        episode_starts = torch.as_tensor(last_start, device=device)
+        action, log_probs, values, state = act(obs_tensor, episode_starts, position.state)
+        flat_actions = action.cpu().numpy()  # [B, A]
+        actions = flat_actions.reshape(env.num_envs, *(env.action_space.shape or ()))
+        clipped_actions = network.actuators.to_space(flat_actions)
+
+        position.leave()
+        with games_of(env, "step()"):
+            answer = env.step(clipped_actions.copy())  # a game may write into it
+        when = f"step {n_steps} of a rollout"
+        new_obs, rewards, dones, infos = arrays.stepped(answer, env.observation_space, env.num_envs, when)
+        position.move(new_obs, dones, state)
+        goes_on = on_step(locals())
+        torch.set_grad_enabled(False)  # whatever a game or a callback has switched: torch does it for all
+        if not goes_on:
+            return False
+
+        for target, source in _pairs(rollout.observations, last_obs):
+            target[n_steps] = source
+        rollout.actions[n_steps] = flat_actions
+        rollout.rewards[n_steps] = reward_scaler(rewards, last_start) if reward_scaler else rewards
+        rollout.episode_starts[n_steps] = last_start
+        rollout.values_and_last[n_steps] = values.cpu().numpy()
+        rollout.log_probs[n_steps] = log_probs.cpu().numpy()
+        _note_endings(network, env, rollout, n_steps, dones, infos, state)
+        rollout.pos = n_steps + 1
+        last_obs, last_start = new_obs, position.start
+
+    obs_tensor = to_tensors(last_obs, device)
+    episode_starts = torch.as_tensor(last_start, device=device)
+    rollout.values_and_last[-1] = network.value_of(obs_tensor, episode_starts, position.state).cpu().numpy()
+    return True
+
+
+def _note_endings(
+    network: RecurrentNetwork,
+    env: VecEnv,
+    rollout: Rollout,
+    step: int,
+    dones: npt.NDArray[np.bool_],
+    infos: list[dict[str, Any]],
+    state: Tensor,
+) -> None:
+    """Note which episodes ended how, and what the final observation of a truncated one is worth."""
+    rollout.truncated[step] = False
+    rollout.terminated[step] = dones
+    if not dones.any():
+        return
+    cut = [
+        int(i)
+        for i in np.flatnonzero(dones)
+        if infos[i].get("TimeLimit.truncated", False) and infos[i].get("terminal_observation") is not None
+    ]
+    if not cut:
+        return
+    rollout.truncated[step, cut] = True
+    rollout.terminated[step, cut] = False
+    finals = [infos[i]["terminal_observation"] for i in cut]
+    last: Any = finals
+    if isinstance(finals[0], Mapping):
+        last = {key: [final[key] for final in finals] for key in finals[0]}
+    final = arrays.observed(last, env.observation_space, len(cut), f"step {step} of a rollout", cut)
+    goes_on = torch.zeros(len(cut), dtype=torch.bool, device=state.device)
+    values = network.value_of(to_tensors(final, state.device), goes_on, state[cut])
+    rollout.final_values[step, cut] = values.cpu().numpy()
+
+
+def _pairs(targets: Any, sources: Any) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    if isinstance(targets, Mapping):
+        return [(target, sources[key]) for key, target in targets.items()]
+    return [(targets, sources)]

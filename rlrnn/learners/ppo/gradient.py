@@ -1,0 +1,195 @@
+"""The gradient of a minibatch, in parts that threads may share.
+
+torch's own threads split single products, which are too small here. A large minibatch is worked on in
+blocks of rows, and each block, or a small minibatch, in two halves, actor and critic, where these have
+nothing in common. How it is parted depends on the network and on sizes alone, and sums are taken in order:
+any number of threads gives the same bytes.
+
+Where the compiled kernels know the whole network they do everything (``backprop``), else autograd does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlrnn.learners.ppo import compiled as backprop
+from rlrnn.learners.ppo.compiled import Case, Tree
+from rlrnn.learners.ppo.loss import Objective, ppo_loss
+from rlrnn.learners.ppo.rollout import Rows
+from rlrnn.network.network import RecurrentNetwork
+from rlrnn.network.paths import gated
+from rlrnn.network.sequence import Memory
+
+T = TypeVar("T")
+
+BLOCKS = 4  # at most
+BLOCK_WORK = 5e8  # floating-point operations that make a block worth its own books
+HALF_WORK = 1e8  # and a minibatch worth a second thread
+
+
+class Descent:
+    """Gradients for one network, left in its parameters' ``grad``, while its weights stay where they are."""
+
+    def __init__(self, network: RecurrentNetwork, threads: int) -> None:
+        self.network = network
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.work = 6 * sum(p.numel() for p in self.parameters if p.dim() > 1)  # of a step, there and back
+        self.gradient = network.value.weight.new_zeros(sum(p.numel() for p in self.parameters))
+        for parameter, part in self._parts(self.gradient).items():
+            parameter.grad = part
+        modules = list(network.modules())
+        # Dropout draws from one stream of numbers, and batch statistics are those of the whole.
+        apart = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+        dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in modules)
+        on_cpu = network.value.weight.device.type == "cpu"
+        self.divisible = on_cpu and not dropout and not any(isinstance(m, apart) for m in modules)
+        parts_of_critic = (network.critic_sensors, network.critic_memory, network.critic_head, network.value)
+        critic = {p for part in parts_of_critic if part is not None for p in part.parameters()}
+        self.actor = [p for p in self.parameters if p not in critic]
+        self.critic = [p for p in self.parameters if p in critic]
+        common = network.critic_sensors is None and any(True for _ in network.sensors.parameters())
+        self.halves = self.divisible and network.critic_memory is not None and not common
+        # By kernels: a gradient for each block, and trees that write into it; made as they are needed.
+        self.by_kernels = backprop.fits(network)
+        self.gradients: list[Tensor] = []
+        self.trees: list[list[Tree]] = []
+        self.threads = threads
+        # torch would give a new thread as many of its own as there are cores.
+        alone = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = alone(threads) if threads > 1 else None
+
+    def __call__(self, batch: Rows, objective: Objective) -> Tensor:
+        """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
+        blocks = self._blocks(batch)
+        descend = self._by_kernels if self.by_kernels else self._by_autograd
+        return descend(blocks, batch.weight.sum(), objective)
+
+    def _by_kernels(self, blocks: list[Rows], total: Tensor, objective: Objective) -> Tensor:
+        for _ in range(len(self.trees), len(blocks)):
+            self.gradients.append(torch.empty_like(self.gradient) if self.trees else self.gradient)
+            self.trees.append(backprop.trees(self.network, self._parts(self.gradients[-1])))
+        cases = [Case(rows, float(total), objective) for rows in blocks]
+        sums = np.zeros((len(blocks), len(self.trees[0]), 5))
+
+        def descend(block: int, tree: int) -> None:
+            sums[block, tree] = self.trees[block][tree].descend(cases[block])
+
+        self._share([partial(descend, *index) for index in np.ndindex(sums.shape[:2])])
+        for more in self.gradients[1 : len(blocks)]:
+            self.gradient += more
+        policy_loss, value_loss, entropy, kl, clipped = sums.sum((0, 1)).tolist()
+        loss = policy_loss - objective.ent_coef * entropy + objective.vf_coef * value_loss
+        return torch.tensor((policy_loss, value_loss, -entropy, kl, clipped, loss))
+
+    def _share(self, tasks: list[Callable[[], None]]) -> None:
+        """Carry out all tasks, here and in other threads, each of which takes the next when it is free."""
+        waiting = iter(tasks)
+        lock = Lock()
+
+        def work() -> None:
+            with torch.no_grad(), gated.one_blas_thread():
+                while True:
+                    with lock:
+                        task = next(waiting, None)
+                    if task is None:
+                        return
+                    task()
+
+        helpers = min(self.threads, len(tasks)) - 1
+        others = [self.pool.submit(work) for _ in range(helpers)] if self.pool is not None else []
+        work()
+        for other in others:
+            other.result()
+
+    def _by_autograd(self, blocks: list[Rows], total: Tensor, objective: Objective) -> Tensor:
+        if len(blocks) == 1:
+            pool = self.pool if blocks[0].start.numel() * self.work >= HALF_WORK else None
+            gradient, figures = self._gradient(blocks[0], total, objective, pool)
+        else:
+            work = partial(self._gradient, total=total, objective=objective)
+            (gradient, figures), *others = (
+                map(work, blocks) if self.pool is None else self.pool.map(work, blocks)
+            )
+            for more, further in others:
+                gradient += more
+                figures += further
+        self.gradient.copy_(gradient)
+        return figures
+
+    def _gradient(
+        self, rows: Rows, total: Tensor, objective: Objective, pool: ThreadPoolExecutor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient of all weights in one row, and the figures."""
+        network, seen = self.network, (rows.observation, rows.start, rows.state)
+        if self.halves:
+            judge = _begin(pool, network.unroll_critic, *seen)
+            distribution, values = network.unroll_actor(*seen), judge()
+        else:
+            distribution, values = network.unroll(*seen)
+        log_prob, entropy = distribution.log_prob(rows.action), distribution.entropy()
+        figures, d = ppo_loss(rows, log_prob, entropy, values, total, objective)
+        acted, judged = [(log_prob, d.log_prob)], [(values, d.values)]
+        if entropy is not None and d.entropy is not None:
+            acted.append((entropy, d.entropy))
+        if self.halves:
+            critic = _begin(pool, _gradients, judged, self.critic)
+            gradients = _gradients(acted, self.actor) | critic()
+        else:
+            gradients = _gradients(acted + judged, self.parameters)
+        return torch.cat([gradients[parameter].reshape(-1) for parameter in self.parameters]), figures
+
+    def _parts(self, gradient: Tensor) -> dict[nn.Parameter, Tensor]:
+        """The gradient of each parameter, within that of all."""
+        parts = gradient.split([p.numel() for p in self.parameters])
+        return {p: part.view_as(p) for p, part in zip(self.parameters, parts, strict=True)}
+
+    def _blocks(self, batch: Rows) -> list[Rows]:
+        """The rows in 1, 2, 4 ... parts of equal size, or nearly."""
+        steps, rows = batch.start.shape
+        if not self.divisible:
+            return [batch]
+        count = 1
+        while 2 * count <= min(BLOCKS, rows, steps * rows * self.work / BLOCK_WORK):
+            count *= 2
+        bounds = [rows * i // count for i in range(count + 1)]
+        return [batch.select(slice(*bounds[i : i + 2])) for i in range(count)] if count > 1 else [batch]
+
+    def clip(self, longest: float) -> float:
+        """Shorten the gradient to at most that norm; its norm before. One that is not finite stays as it is.
+
+        Squares of numbers beyond 1e19 overflow: shortened by that norm, the gradient would be 0.
+        """
+        norm = self.gradient.norm()
+        before = float(norm)
+        if math.isfinite(before):
+            self.gradient.mul_((longest / (norm + 1e-6)).clamp_(max=1.0))
+        return before
+
+    def close(self) -> None:
+        """End the threads."""
+        if self.pool is not None:
+            self.pool.shutdown()
+
+
+def _gradients(outputs: list[tuple[Tensor, Tensor]], parameters: list[nn.Parameter]) -> dict[Tensor, Tensor]:
+    """Of each parameter, given the outputs and the derivatives by them."""
+    of, by = zip(*outputs, strict=True)
+    found = torch.autograd.grad(of, parameters, by, materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))
+
+
+def _begin(pool: ThreadPoolExecutor | None, work: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    """Begin some work in another thread, if there is one; what is returned waits for its result."""
+    if pool is not None:
+        return pool.submit(work, *arguments).result
+    result = work(*arguments)
+    return lambda: result

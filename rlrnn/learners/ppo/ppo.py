@@ -1,0 +1,418 @@
+"""RecurrentPPO: proximal policy optimisation (Schulman et al. 2017) for networks with memory.
+
+In the order it runs: ``collect_rollouts`` plays, ``train`` cuts what was played into rows of
+``seq_len`` steps of one environment, each with the memory it began with, and improves the network on
+minibatches of whole rows (see ``cutting``). Within a row time is never shuffled.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from rlrnn.cells.options import check_options
+from rlrnn.common.capacity import check_fits
+from rlrnn.common.settings import check_seed, choices, plain, takes_plain
+from rlrnn.common.threads import keep_freed_memory, one_thread
+from rlrnn.errors import OptionsError, UserError
+from rlrnn.learners.base import Surface, check_learning
+from rlrnn.learners.policy.policy import RecurrentPolicy
+from rlrnn.learners.ppo.collect import Position, RewardScaler, collect
+from rlrnn.learners.ppo.cutting import Cut
+from rlrnn.learners.ppo.gradient import Descent
+from rlrnn.learners.ppo.loss import FIGURES, Objective, normalized
+from rlrnn.learners.ppo.rollout import Rollout, bytes_of_a_step, map_arrays, to_tensors
+from rlrnn.learners.states import RNNStates
+from rlrnn.network.paths import gated
+
+KL, LOSS = FIGURES.index("approx_kl"), FIGURES.index("loss")
+FIRST_STATES = ("stored", "zero", "recomputed")
+SETTINGS = (  # that learning reads, of the kinds that the constructor says
+    *("learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range"),
+    *("clip_range_vf", "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "use_sde"),
+    *("sde_sample_freq", "target_kl", "policy_kwargs", "seq_len", "normalize_rewards"),
+)
+
+
+class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
+    """Learns from reward; a drop-in for ``sb3_contrib.RecurrentPPO``, whose arguments come first.
+
+    Beyond those, by keyword:
+
+    :param seq_len: steps of a row, which is how far back gradients flow; default
+        ``min(n_steps, batch_size)``. A minibatch is ``max(1, round(batch_size / seq_len))`` whole rows. Where
+        nothing remembers ("MlpPolicy") a row is one step, whatever ``seq_len`` says: SB3's own PPO.
+    :param first_state: the memory at a row's first step: "stored" as it was when played, "recomputed"
+        by the present network before every epoch, or "zero"
+    :param normalize_rewards: divide rewards by the running std of the discounted return
+    :param ent_coef: a number or, like ``learning_rate`` and the clip ranges, a function of the
+        progress remaining (from 1 to 0)
+    """
+
+    rollout_buffer: Rollout  # type: ignore[assignment]
+    copies_of_weights = 4  # with their gradient and Adam's two means
+
+    @takes_plain
+    def __init__(
+        self,
+        policy: str | type[RecurrentPolicy],
+        env: GymEnv | str | None,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 128,
+        batch_size: int | None = 128,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float | Schedule = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        target_kl: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        seq_len: int | None = None,
+        first_state: str = "stored",
+        normalize_rewards: bool = False,
+    ) -> None:
+        if isinstance(policy, type) and not issubclass(policy, RecurrentPolicy):
+            raise UserError(
+                f"the policy class {policy.__module__}.{policy.__name__} is not one of rlrnn's: use its name "
+                'as a string, such as "MlpLstmPolicy", or a class that rlrnn exports (rlrnn.MlpLstmPolicy).'
+            )
+        check_seed(seed)  # before any game is made
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.clip_range = clip_range
+        self.clip_range_vf = clip_range_vf
+        self.normalize_advantage = normalize_advantage
+        self.target_kl = target_kl
+        self.seq_len = seq_len
+        self.first_state = first_state
+        self.normalize_rewards = normalize_rewards
+        self._last_state: Tensor | None = None
+        self._reward_scaler: RewardScaler | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._check_settings()
+        self._setup_lr_schedule()
+        _now("learning_rate", self.lr_schedule, 1.0)
+        self.set_random_seed(self.seed)
+        self.policy = self._make_policy(use_sde=self.use_sde)
+        self._last_state = self.policy.network.initial_state(self.n_envs)
+        self.rollout_buffer = self._empty_rollout()
+        self._scaler()
+        self.clip_range = FloatSchedule(self.clip_range)
+        if self.clip_range_vf is not None:
+            self.clip_range_vf = FloatSchedule(self.clip_range_vf)
+        if self.verbose >= 1:
+            cut = self._cut()
+            steps = self.n_steps * self.n_envs
+            whole = self.batch_size is not None and self.batch_size > steps
+            more = f", but a rollout has {steps} steps: a minibatch is all of it" if whole else ""
+            print(
+                f"A minibatch is {cut.rows} row(s) of {cut.length} steps (batch_size={self.batch_size}{more})"
+            )
+
+    def _empty_rollout(self) -> Rollout:
+        actuators = self.policy.network.actuators
+        step = bytes_of_a_step(self.observation_space, actuators.action_size, actuators.action_dtype)
+        step += 4 * self.policy.network.state_size  # the memory before it
+        check_fits(
+            f"a rollout of n_steps={self.n_steps:,} in {self.n_envs:,} environment(s)",
+            self.n_steps * self.n_envs * step,
+            "n_steps, n_envs or hidden_size",
+        )
+        return Rollout(
+            self.n_steps,
+            self.n_envs,
+            self.observation_space,
+            actuators.action_size,
+            actuators.action_dtype,
+        )
+
+    def _scaler(self) -> RewardScaler | None:
+        """What scales the rewards, if anything, by the settings that hold now."""
+        if not self.normalize_rewards:
+            return None
+        scaler = self._reward_scaler or RewardScaler(self.gamma, np.zeros(self.n_envs))
+        if len(scaler.discounted) != self.n_envs:  # of an agent loaded with fewer or more environments
+            scaler.discounted = np.zeros(self.n_envs)
+        scaler.gamma, self._reward_scaler = self.gamma, scaler
+        return scaler
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed everything that draws: SB3's global generators, action noise and minibatch order."""
+        seed = plain(seed)
+        check_seed(seed)
+        super().set_random_seed(seed)
+        entropy = int(torch.randint(2**62, ())) if seed is None else seed
+        noise, order = np.random.SeedSequence(entropy).spawn(2)
+        self._noise = torch.Generator(self.device)
+        self._noise.manual_seed(int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        self._order = np.random.default_rng(order)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "RecurrentPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> RecurrentPPO:
+        if self.env is None:
+            raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
+        check_learning(total_timesteps, callback, log_interval)
+        keep_freed_memory()
+        with one_thread(self.device), gated.one_blas_thread():
+            return super().learn(
+                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+            )
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
+    ) -> bool:
+        """Play ``n_rollout_steps`` steps in every environment; False if a callback asked to stop."""
+        assert self._last_obs is not None and self._last_episode_starts is not None
+        assert self._last_state is not None and n_rollout_steps == self.n_steps
+        if rollout_buffer.buffer_size != n_rollout_steps:  # n_steps was changed
+            rollout_buffer = self.rollout_buffer = self._empty_rollout()
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        self._check_settings()  # which callbacks may have changed, as they may within the rollout
+
+        def on_step(local: dict[str, Any]) -> bool:
+            self._stand_at(position)
+            self.num_timesteps += env.num_envs
+            shown = {
+                "values": local["values"].unsqueeze(-1),  # [B, 1], as SB3's callbacks know them
+                "episode_starts": local["episode_starts"].float(),
+                "lstm_states": self.policy.parts.shown(local["state"]),
+                "rollout_buffer": rollout_buffer,
+                "n_rollout_steps": n_rollout_steps,
+            }
+            callback.update_locals({**local, **shown, "self": self, "callback": callback})
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(local["infos"], local["dones"])
+            return True
+
+        position = Position(
+            self._last_obs, np.asarray(self._last_episode_starts, dtype=np.bool_), self._last_state
+        )
+        try:
+            complete = collect(
+                self.policy.network,
+                env,
+                rollout_buffer,
+                position,
+                generator=self._noise,
+                sde_sample_freq=self.sde_sample_freq if self.use_sde else -1,
+                reward_scaler=self._scaler(),
+                on_step=on_step,
+            )
+        finally:
+            self._stand_at(position)
+            self.policy.network.sample_exploration(0)  # none is left over: whoever plays next draws afresh
+        if not complete:
+            return False
+        self._check_settings()
+        rollout_buffer.finish(self.gamma, self.gae_lambda)
+        callback.update_locals({"self": self, "rollout_buffer": rollout_buffer, "env": env})
+        callback.on_rollout_end()
+        return True
+
+    def _stand_at(self, position: Position) -> None:
+        """Note where the play stands; where that is unknown, SB3's ``learn`` resets the games."""
+        self._last_obs, self._last_episode_starts = position.observation, position.start
+        self._last_state = position.state
+
+    @property
+    def _last_lstm_states(self) -> RNNStates | None:
+        """What is remembered before the next step, under sb3-contrib's name and in its form."""
+        return None if self._last_state is None else self.policy.parts.shown(self._last_state)
+
+    def train(self) -> None:
+        """Improve the network on the rollout: epochs of minibatches of whole rows."""
+        # A game may have switched gradients off, which torch does for all.
+        with (
+            torch.enable_grad(),
+            one_thread(self.device) as threads,
+            closing(Descent(self.policy.network, threads)) as descent,
+        ):
+            self._improve(descent)
+
+    def _improve(self, descent: Descent) -> None:
+        self.policy.set_training_mode(True)
+        remaining = self._current_progress_remaining
+        _now("learning_rate", self.lr_schedule, remaining)
+        self._update_learning_rate(self.policy.optimizer)
+        rollout, network, cut = self.rollout_buffer, self.policy.network, self._cut()
+        clip_range, ent_coef = (
+            _now(name, getattr(self, name), remaining) for name in ("clip_range", "ent_coef")
+        )
+        clip_range_vf = None
+        if self.clip_range_vf is not None:
+            clip_range_vf = _now("clip_range_vf", self.clip_range_vf, remaining)
+        objective = Objective(clip_range, clip_range_vf, ent_coef, self.vf_coef)
+        figures: list[Tensor] = []
+        goes_on = True
+        for epoch in range(self.n_epochs):
+            first = cut.first(self._order)
+            if self.first_state == "recomputed" and epoch > 0:
+                rollout.recompute_states(network, self.device, cut.length, first)
+            rows = rollout.rows(self.device, cut.length, first)
+            if self.first_state == "zero":
+                rows = replace(rows, state=torch.zeros_like(rows.state))
+            for chosen in cut.minibatches(self._order, len(rows)):
+                whole = len(chosen) == len(rows)
+                batch = rows if whole else rows.select(torch.as_tensor(chosen, device=self.device))
+                figures.append(descent(normalized(batch) if self.normalize_advantage else batch, objective))
+                if self.target_kl is not None and figures[-1][KL] > 1.5 * self.target_kl:
+                    goes_on = False
+                    if self.verbose >= 1:
+                        print(f"Stopped at epoch {epoch}: KL divergence {figures[-1][KL]:.2f}")
+                    break
+                norm = descent.clip(self.max_grad_norm)
+                if not math.isfinite(norm + float(figures[-1][LOSS])):
+                    raise self._broken_down(float(figures[-1][LOSS]), norm)
+                self.policy.optimizer.step()
+            self._n_updates += 1
+            if not goes_on:
+                break
+        # Statistics move between updates, never within one: the first ratio of an update is 1.
+        network.observe(map_arrays(lambda a: a.flatten(0, 1), to_tensors(rollout.observations, self.device)))
+        self._log(figures, clip_range, clip_range_vf)
+
+    def _broken_down(self, loss: float, norm: float) -> UserError:
+        """Said before such a gradient moves any weight."""
+        rewards = self.rollout_buffer.rewards
+        return UserError(
+            f"learning broke down after {self.num_timesteps} steps (the loss is {loss:g}, the gradient's "
+            f"norm {norm:g}, with rewards from {rewards.min():g} to {rewards.max():g}): try a smaller "
+            "learning_rate or max_grad_norm, or normalise observations and rewards."
+        )
+
+    def _cut(self) -> Cut:
+        """How a rollout is cut, by the settings that hold now: nothing else reads them."""
+        self._check_settings()
+        remembers = self.policy.network.state_size > 0
+        rollout = self.rollout_buffer
+        return Cut.of(rollout.buffer_size, rollout.n_envs, self.batch_size, self.seq_len if remembers else 1)
+
+    def _log(self, figures: list[Tensor], clip_range: float, clip_range_vf: float | None) -> None:
+        """SB3's keys; one transfer from the device for all of them."""
+        table = torch.stack(figures).cpu().numpy()  # [minibatches, FIGURES]
+        for column, name in enumerate(FIGURES):
+            value = table[-1, column] if name == "loss" else table[:, column].mean()
+            self.logger.record(f"train/{name}", float(value))
+        rollout = self.rollout_buffer
+        explained = explained_variance(rollout.values.flatten(), rollout.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        log_std = getattr(self.policy.network.actuators, "log_std", None)
+        if log_std is not None:
+            self.logger.record("train/std", log_std.exp().mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)
+        if clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+
+    def _check_settings(self) -> None:
+        if not hasattr(self, "observation_space"):
+            raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        finite = {name: value for name, value in settings.items() if value != math.inf}  # no bound at all
+        check_options("RecurrentPPO", RecurrentPPO.__init__, finite)
+        if self.seq_len is not None and not 1 <= self.seq_len <= self.n_steps:
+            raise UserError(
+                f"seq_len is {self.seq_len}, but a row lies within one rollout: choose 1 to n_steps="
+                f"{self.n_steps}."
+            )
+        if self.first_state not in FIRST_STATES:
+            known = choices(self.first_state, FIRST_STATES)
+            raise UserError(f"first_state is {self.first_state!r}: choose one of {known}.")
+        for name in ("n_steps", "n_epochs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        for name in ("gamma", "gae_lambda"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"{name} is {getattr(self, name)}, but must lie between 0 and 1.")
+        for name in ("learning_rate", "clip_range", "vf_coef", "max_grad_norm"):
+            value = getattr(self, name)
+            for number in (value.start, value.end) if isinstance(value, LinearSchedule) else (value,):
+                if isinstance(number, float | int) and number < 0.0:
+                    raise UserError(f"{name} is {number}, but must be at least 0.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(
+                f"batch_size is {self.batch_size}, but must be at least 1 (or None for everything)."
+            )
+        if isinstance(self.clip_range_vf, float | int) and self.clip_range_vf <= 0:
+            raise OptionsError(
+                f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off."
+            )
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_noise", "_order"]
+
+
+def _now(name: str, schedule: float | Schedule, remaining: float) -> float:
+    """A setting that may be a function of the progress remaining, and may have been set since the start."""
+    while isinstance(schedule, FloatSchedule):
+        schedule = schedule.value_schedule
+    value = plain(schedule(remaining) if callable(schedule) else schedule)
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    least = -sys.float_info.max if name == "ent_coef" else 0.0
+    if not number >= least:
+        allowed = "a number" if name == "ent_coef" else "a number of at least 0"
+        raise UserError(
+            f"{name} returned {value!r} where {remaining:.3g} of the learning remained: a schedule must "
+            f"return {allowed}, whatever remains from 1 to 0."
+        )
+    return number

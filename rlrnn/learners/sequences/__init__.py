@@ -1,0 +1,1 @@
+"""Learning from sequences with targets, and from recorded play."""

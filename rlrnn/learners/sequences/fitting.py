@@ -1,0 +1,154 @@
+"""Learning from targets: epochs of batches of whole sequences, an eye on others, the best weights kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from rlrnn.common.texts import terminal
+from rlrnn.errors import UserError
+
+Chosen = npt.NDArray[np.int64]
+REAL = ("learning_rate", "max_grad_norm")  # settings that are no counts
+
+
+def order(count: int, seed: int, epoch: int) -> Chosen:
+    """The order in which an epoch takes its sequences: a function of seed and epoch alone."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def teach(
+    module: nn.Module,
+    error: Callable[[Chosen], Tensor],
+    training: Chosen,
+    judged: Chosen,
+    targets: npt.NDArray[Any],
+    *,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    patience: int,
+    seed: int,
+    max_grad_norm: float = 1.0,
+    parameters: Iterable[nn.Parameter] | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Let a module's weights go down the error by Adam; returns a row for each epoch.
+
+    ``error`` is that of some sequences: a sum, as is the total error that is lowered. A gradient is taken
+    of its share per sequence over ``targets`` [N], how many each has, so that a learning rate suits
+    sequences of any length. Where some are ``judged``, the weights of the epoch with the least error there
+    stay, and ``patience`` epochs without a lesser one end the learning.
+    """
+    check(learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, patience=patience)
+    weights = [p for p in (module.parameters() if parameters is None else parameters) if p.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=learning_rate)
+    typical = float(targets[training].mean())  # targets of a sequence
+    history: list[dict[str, float]] = []
+    best, kept, since = np.inf, {}, 0
+    with Display(epochs, progress) as display:
+        for epoch in range(epochs):
+            module.train()
+            total = 0.0
+            chosen = training[order(len(training), seed, epoch)]
+            for batch in np.array_split(chosen, -(-len(chosen) // batch_size)):
+                optimizer.zero_grad()
+                loss = error(batch)
+                (loss / (len(batch) * typical)).backward()
+                norm = nn.utils.clip_grad_norm_(weights, max_grad_norm)
+                if not np.isfinite(loss.item() + norm.item()):  # clipped by an infinite norm, nothing moves
+                    raise _broken_down(epoch, learning_rate)
+                optimizer.step()
+                total += loss.item()
+            module.eval()
+            row = {"epoch": epoch + 1, "loss": total / float(targets[training].sum())}
+            if len(judged):
+                with torch.no_grad():
+                    parts = np.array_split(judged, -(-len(judged) // batch_size))
+                    judgement = sum(error(part).item() for part in parts)
+                row["validation"] = judgement / float(targets[judged].sum())
+            history.append(row)
+            if not np.isfinite([*row.values()]).all():
+                raise _broken_down(epoch, learning_rate)
+            display.show(row)
+            since = 0 if row.get("validation", -np.inf) < best else since + 1
+            if len(judged) and since == 0:
+                best = row["validation"]
+                kept = {name: value.detach().clone() for name, value in module.state_dict().items()}
+            elif len(judged) and since >= patience:
+                break
+    if kept:
+        module.load_state_dict(kept)
+    return history
+
+
+def _broken_down(epoch: int, learning_rate: float) -> UserError:
+    return UserError(
+        f"learning broke down in epoch {epoch + 1} (the error or its gradient is not a finite number): try a "
+        f"learning_rate smaller than {learning_rate}, or inputs scaled to about -1 to 1."
+    )
+
+
+def split(count: int, fraction: float, seed: int) -> tuple[Chosen, Chosen]:
+    """Numbers of the sequences to learn from, and of those to judge by: drawn, at least one of each."""
+    if not isinstance(fraction, int | float) or not 0.0 < fraction < 1.0 or count < 2:
+        raise UserError(
+            f"validation is {fraction!r} of {count} sequence(s): give a fraction between 0 and 1 of at least "
+            "2 sequences, sequences and targets of their own, or None."
+        )
+    drawn = np.random.default_rng((seed, 2**32)).permutation(count)
+    size = min(count - 1, max(1, round(fraction * count)))
+    return np.sort(drawn[size:]), np.sort(drawn[:size])
+
+
+def check(**settings: float) -> None:
+    """Refuse settings that are not positive numbers; all but the learning rate and the norm are counts."""
+    for name, value in settings.items():
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if name in REAL:
+            whole = isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+        if not whole or value <= 0:
+            kind = "positive number" if name in REAL else "whole number of at least 1"
+            raise UserError(f"{name} is {value!r}, but must be a {kind}.")
+
+
+class Display:
+    """Epoch, errors and time left: a bar on a terminal, elsewhere a line every ten seconds."""
+
+    PAUSE = 10.0  # seconds
+
+    def __init__(self, epochs: int, progress: bool) -> None:
+        console = terminal(stderr=True, quiet=not progress)
+        self.epochs, self.terminal = epochs, console.is_terminal and progress
+        left = TimeRemainingColumn(), TextColumn("left")
+        self.bar = Progress(BarColumn(None), "{task.description}", *left, console=console)
+        self.task = self.bar.add_task("", total=epochs)
+        self.spoken = time.monotonic()
+
+    def __enter__(self) -> Display:
+        if self.terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self.terminal:
+            self.bar.stop()
+
+    def show(self, row: dict[str, float]) -> None:
+        """Tell how an epoch went."""
+        epoch = int(row["epoch"])
+        parts = [f"epoch {epoch} of {self.epochs}", f"error {row['loss']:.4f}"]
+        if "validation" in row:
+            parts.append(f"validation {row['validation']:.4f}")
+        if self.terminal:
+            self.bar.update(self.task, completed=epoch, description="   ".join(parts))
+        elif time.monotonic() - self.spoken >= self.PAUSE:
+            self.spoken = time.monotonic()
+            self.bar.console.print("   ".join(parts), highlight=False)

@@ -1,0 +1,230 @@
+"""Learning to play as somebody else did, before learning from reward.
+
+The actor's error is minus the log-probability of what was done, over whole episodes. Two things keep what
+was imitated alive when reward takes over: the critic learns the recorded returns, as one that knows
+nothing would send the first updates anywhere; and the spread of continuous actions is left as it is, as
+certainty would end exploration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from rlrnn.common.settings import check_seed, takes_plain
+from rlrnn.common.threads import keep_freed_memory, one_thread
+from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.learners.evolution.evolution import Evolution
+from rlrnn.learners.policy.policy import RecurrentPolicy
+from rlrnn.learners.ppo.collect import RewardScaler
+from rlrnn.learners.ppo.ppo import RecurrentPPO
+from rlrnn.learners.ppo.rollout import map_arrays
+from rlrnn.learners.sequences.episodes import Episode, listed
+from rlrnn.learners.sequences.fitting import Chosen, split, teach
+from rlrnn.learners.sequences.packing import Packing, pack
+from rlrnn.network.actuators import ContinuousActuators
+from rlrnn.network.network import RecurrentNetwork
+from rlrnn.network.paths import gated
+from rlrnn.network.sensors import Observation
+
+Array = npt.NDArray[Any]
+VALUE_WEIGHT = 0.5  # of the critic's squared error, in units of the returns' variance
+
+
+@takes_plain
+def imitate(
+    agent: RecurrentPPO | Evolution,
+    episodes: Sequence[Episode],
+    *,
+    epochs: int = 400,
+    batch_size: int = 16,
+    learning_rate: float = 3e-3,
+    validation: float | None = 0.1,
+    patience: int = 100,
+    critic: bool = True,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Teach an agent's network what was done in recorded episodes; returns a row for each epoch.
+
+    Observation statistics, where the network has them, learn from the record first. ``batch_size`` are
+    episodes, ``validation`` a fraction of them: learning stops ``patience`` epochs after the least error
+    there, with those weights; what needs a long memory is often learned after a plateau. ``critic`` teaches
+    the critic of a RecurrentPPO the recorded returns; False leaves alone what it has of its own.
+    """
+    if not isinstance(agent, RecurrentPPO | Evolution):
+        raise UserError(f"{type(agent).__name__} cannot imitate: give a RecurrentPPO or an Evolution.")
+    if isinstance(agent, Evolution) and agent.generations:
+        raise UserError(
+            f"the agent has searched for {agent.generations} generation(s), which would overwrite what it "
+            "imitates: imitate first, then learn."
+        )
+    given = list(episodes) if isinstance(episodes, Iterable) else [episodes]
+    for each in given:
+        if not isinstance(each, Episode):
+            raise UserError(f"{each!r} is no Episode: give a list of them, as rlrnn.record makes it.")
+    episodes = given
+    if not episodes:
+        raise UserError("there are no episodes to imitate: record at least one.")
+    check_seed(seed)
+    policy, network = agent.policy, agent.policy.network
+    device = policy.device
+    seen = [_observations(policy, number, episode) for number, episode in enumerate(episodes)]
+    done = [_actions(network, number, episode).to(device) for number, episode in enumerate(episodes)]
+    lengths = np.array([len(episode) for episode in episodes])
+    returns: list[Tensor] | None = None
+    scale = 1.0
+    if critic and isinstance(agent, RecurrentPPO):
+        found = _returns(agent, episodes)
+        scale = float(np.concatenate(found).var()) or 1.0
+        returns = [torch.as_tensor(each, dtype=torch.float32, device=device) for each in found]
+
+    def error(chosen: Chosen) -> Tensor:
+        packing = pack(lengths[chosen], device)
+        laid = _laid(packing, [seen[i] for i in chosen])
+        state = network.initial_state(packing.start.shape[1])
+        if returns is None:
+            distribution, values = network.unroll_actor(laid, packing.start, state), None
+        else:
+            distribution, values = network.unroll(laid, packing.start, state)
+        actions = packing.rows(torch.cat([done[i] for i in chosen]))
+        total = -packing.steps(distribution.log_prob(actions)).sum()
+        if returns is not None and values is not None:
+            missed = packing.steps(values) - torch.cat([returns[i] for i in chosen])
+            total = total + VALUE_WEIGHT / scale * missed.square().sum()
+        return total
+
+    fixed: set[Tensor] = set()
+    if isinstance(network.actuators, ContinuousActuators):
+        fixed.add(network.actuators.log_std)
+    everyone = np.arange(len(episodes))
+    training, judged = (
+        (everyone, everyone[:0]) if validation is None else split(len(episodes), validation, seed)
+    )
+    keep_freed_memory()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), one_thread(device), gated.one_blas_thread():
+        torch.manual_seed(seed)
+        network.observe(map_arrays(lambda parts: torch.cat(parts), listed(seen)))
+        return teach(
+            network,
+            error,
+            training,
+            judged,
+            lengths,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            patience=patience,
+            seed=seed,
+            parameters=[p for p in network.parameters() if p not in fixed],
+            progress=progress,
+        )
+
+
+def _returns(agent: RecurrentPPO, episodes: Sequence[Episode]) -> list[Array]:
+    """Discounted returns [T] of each episode, in the units of the agent's values.
+
+    Where the agent scales rewards, its running std learns from the record first. An episode that was cut
+    off is taken to end: what would have come is not in the record.
+    """
+    scaler = agent._reward_scaler
+    if scaler is not None:
+        fresh = RewardScaler(agent.gamma, np.zeros(1))
+        fresh.mean, fresh.variance, fresh.count = scaler.mean, scaler.variance, scaler.count
+        for episode in episodes:
+            for step, reward in enumerate(episode.rewards):
+                fresh(np.array([reward]), np.array([step == 0]))
+        scaler.mean, scaler.variance, scaler.count = fresh.mean, fresh.variance, fresh.count
+    found = []
+    for episode in episodes:
+        rewards = np.asarray(episode.rewards, np.float64)
+        if scaler is not None:
+            rewards = np.clip(rewards / np.sqrt(scaler.variance + scaler.EPSILON), -scaler.CLIP, scaler.CLIP)
+        returns, later = np.empty(len(rewards)), 0.0
+        for step in reversed(range(len(rewards))):
+            returns[step] = later = rewards[step] + agent.gamma * later
+        found.append(returns)
+    return found
+
+
+def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Observation:
+    """The observations of an episode as the network takes them, checked."""
+    sizes: set[int] = set()
+    for whole in (episode.actions, episode.rewards, episode.observations):
+        map_arrays(lambda part: sizes.add(len(part) if np.ndim(part) else -1), whole)
+    if -1 in sizes:
+        raise UserError(
+            f"episode {number} lacks observations, actions or rewards of its steps: record it anew."
+        )
+    if sizes == {0}:
+        raise UserError(f"episode {number} is empty: leave it out.")
+    if len(sizes) > 1:
+        raise UserError(
+            f"episode {number} has {len(episode.actions)} actions, {len(episode.rewards)} rewards and "
+            f"observations of other lengths ({sorted(sizes)}): give one of each per step."
+        )
+    try:
+        tensors, batched = policy.obs_to_tensor(episode.observations)
+    except EnvironmentFault as error:
+        raise UserError(
+            f"the observations of episode {number} are not in {policy.observation_space}: {error}"
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"the observations of episode {number} are not the agent's, which are {policy.observation_space} "
+            f"({str(error).splitlines()[0]}): record its own game."
+        ) from error
+    rewards = np.asarray(episode.rewards)
+    if rewards.dtype.kind not in "biuf" or rewards.ndim != 1 or not np.isfinite(rewards).all():
+        raise UserError(
+            f"the rewards of episode {number} are not finite numbers, one for each step: record it anew."
+        )
+    if not batched:
+        raise UserError(
+            f"the observations of episode {number} are not of {policy.observation_space} for each step: "
+            "record the agent's own game."
+        )
+    return tensors
+
+
+def _actions(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor:
+    """Actions [T, ...] as a game takes them -> [T, A] as actuators tell them: ``to_space`` turned round."""
+    actuators, steps = network.actuators, len(episode)
+    space: Any = actuators.space
+    actions = np.asarray(episode.actions)
+    fits = actions.shape == (steps, *(space.shape or ())) and actions.dtype.kind in "fiub"
+    if fits and isinstance(space, spaces.Box):
+        slack = 1e-6 * (space.high - space.low)  # of rounding
+        inside = (actions >= space.low - slack) & (actions <= space.high + slack)
+    elif fits and isinstance(space, spaces.MultiBinary):
+        inside = (actions == 0) | (actions == 1)
+    elif fits:
+        count = getattr(space, "nvec", getattr(space, "n", 0))
+        inside = (
+            (actions >= space.start) & (actions < space.start + count) & (actions == actions.astype(np.int64))
+        )
+    if not fits or not inside.all():
+        what = f"of shape {actions.shape}" if not fits else f"such as {actions[~inside][0]}"
+        raise UserError(
+            f"episode {number} has actions {what}, which are not in {space}: record the agent's own game."
+        )
+    if isinstance(actuators, ContinuousActuators) and actuators.squashed:
+        actions = 2.0 * (actions - space.low) / (space.high - space.low) - 1.0
+    elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        actions = actions - space.start
+    return torch.as_tensor(actions.reshape(steps, -1).astype(actuators.action_dtype))
+
+
+def _laid(packing: Packing, seen: Sequence[Observation]) -> Observation:
+    """Observations of several episodes, in rows."""
+    parts = listed(seen)
+    if isinstance(parts, dict):
+        return {key: packing.rows(torch.cat(own)) for key, own in parts.items()}
+    return packing.rows(torch.cat(parts))

@@ -1,0 +1,178 @@
+"""Finite or infinite impulse: which networks forget for certain, and what stands in for those that do.
+
+A network without a circle is of finite impulse: what it saw L steps ago has no effect whatever, so that a
+strictly feed-forward network of its last L observations does the same. A circle makes the impulse response
+infinite, even where it fades. Which it is follows from the graph alone, whatever the weights are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from rlrnn.cells import Cell
+from rlrnn.cells.cell import Wire
+from rlrnn.errors import UserError
+from rlrnn.network.network import RecurrentNetwork
+from rlrnn.network.sensors import Observation
+from rlrnn.network.sequence import Memory
+
+
+@dataclass(frozen=True)
+class ImpulseResponse:
+    """How long something seen once can matter: a number of steps, its own included, or without an end."""
+
+    steps: int | None  # None: infinite
+    circle: tuple[str, ...] = ()  # blocks of units, for an infinite one; the last is heard by the first
+
+    @property
+    def finite(self) -> bool:
+        """Whether there is an end."""
+        return self.steps is not None
+
+    def __str__(self) -> str:
+        if self.steps is None:
+            return f"infinite: {self.path}"
+        return f"finite: {self.steps} {'step' if self.steps == 1 else 'steps'}"
+
+    @property
+    def path(self) -> str:
+        """The circle from its beginning back to it."""
+        return " -> ".join((*self.circle, *self.circle[:1]))
+
+
+def impulse_response(network: Any) -> ImpulseResponse:
+    """Of an agent, a learner, a network, a memory or a cell: from its graph, not from a measurement."""
+    import networkx as nx
+
+    longest = 1
+    for wires in _graphs(_module(network)):
+        graph = nx.DiGraph()
+        graph.add_nodes_from(("x", "y"))
+        for wire in wires:
+            delay = max(wire.delay, graph.get_edge_data(wire.source, wire.target, {"delay": 0})["delay"])
+            graph.add_edge(wire.source, wire.target, delay=delay)
+        heard = graph.subgraph({"y"} | nx.ancestors(graph, "y"))  # what no output hears has no part in it
+        try:
+            longest = max(longest, 1 + nx.dag_longest_path_length(heard, weight="delay", default_weight=0))
+        except nx.NetworkXUnfeasible:
+            return ImpulseResponse(None, tuple(a for a, _ in nx.find_cycle(heard)))
+    return ImpulseResponse(longest)
+
+
+def unroll_feedforward(network: Any) -> FeedForwardNetwork:
+    """A network without state that does what a finite impulse network (of an agent, a policy) does.
+
+    An infinite one is a ``UserError`` that names a circle.
+    """
+    module = _module(network)
+    response = impulse_response(module)
+    if response.steps is None:
+        raise UserError(
+            "this network cannot be unrolled into a feed-forward one, as its impulse response is infinite: "
+            f"{response.path} is a circle. Cells without one are none, fir, delay, and graphs and storages "
+            "that are built so."
+        )
+    if not isinstance(module, RecurrentNetwork):
+        raise UserError(f"a {type(module).__name__} is not a whole network: give the agent or its network.")
+    return FeedForwardNetwork(module, response.steps)
+
+
+class FeedForwardNetwork(nn.Module):
+    """The last L observations -> what the recurrent network says after them. It has no state.
+
+    :param network: of finite impulse; its present weights and statistics are copied
+    :param steps: L, the length of its impulse response
+    """
+
+    def __init__(self, network: RecurrentNetwork, steps: int) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.steps = steps
+
+    def forward(self, observation: Observation, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """observation [B, L, ...], oldest first -> what the actuators are told [B, O], value [B].
+
+        ``length`` [B] says how many of the observations belong to the present episode, if not all: those
+        before them are not looked at.
+        """
+        net, first = self.network, observation
+        if isinstance(observation, dict):
+            first = next(iter(observation.values()))
+        assert isinstance(first, Tensor)
+        rows, steps = first.shape[:2]
+        if steps != self.steps:
+            raise UserError(f"got {steps} observations per row: this network looks at {self.steps}.")
+        since = torch.full((rows,), steps, device=first.device) if length is None else length
+        start = torch.arange(steps, device=first.device).unsqueeze(1) == steps - since  # [L, B]
+        row = _time_first(observation)
+        y = self._last(net.memory, net.sensors, row, start)
+        told = net.actuators.output(net.actor_head(y))
+        if isinstance(net.critic_memory, Memory):
+            y = self._last(net.critic_memory, net.critic_sensors or net.sensors, row, start)
+        elif net.critic_memory is not None:
+            now = {k: v[-1] for k, v in row.items()} if isinstance(row, dict) else row[-1]
+            y = net.critic_memory((net.critic_sensors or net.sensors)(now))
+        return told, net.value(net.critic_head(y)).squeeze(-1)
+
+    def _last(self, memory: Memory, sensors: nn.Module, row: Observation, start: Tensor) -> Tensor:
+        """What a memory says [B, H] after the row, from nothing: L copies of a step, one above the other."""
+        flat = {k: v.flatten(0, 1) for k, v in row.items()} if isinstance(row, dict) else row.flatten(0, 1)
+        x: Tensor = sensors(flat).view(*start.shape, -1)
+        y, state = x[-1], x.new_zeros(start.shape[1], memory.state_size)
+        for now, begins in zip(x, start, strict=True):
+            y, state = memory.step(now, begins, state)
+        return y
+
+
+def _module(network: Any) -> nn.Module:
+    for name in ("policy", "network", "network_"):
+        network = getattr(network, name, network)
+    if isinstance(network, nn.Module):
+        return network
+    raise UserError(f"a {type(network).__name__} has no network: give an agent, a policy or a network.")
+
+
+def _graphs(module: nn.Module) -> Iterator[list[Wire]]:
+    """The wires of each memory in it; layers are told apart by their number where there are several."""
+    if isinstance(module, RecurrentNetwork):
+        for memory in (module.memory, module.critic_memory):
+            if isinstance(memory, Memory):
+                yield from _graphs(memory)
+    elif isinstance(module, Memory):
+        yield memory_wires(module)
+    elif isinstance(module, Cell):
+        yield module.wires()
+    elif isinstance(memory := getattr(module, "memory", None), Memory):  # of a SequenceLearner
+        yield memory_wires(memory)
+    else:
+        raise UserError(f"a {type(module).__name__} has no memory: give an agent, a network or a cell.")
+
+
+def memory_wires(memory: Memory) -> list[Wire]:
+    """All layers' wires as one graph from "x" to "y": what a layer calls so is the next one's "x"."""
+    layers = cast("list[Cell]", memory.layers)
+    wires = []
+    for number, layer in enumerate(layers, start=1):
+        below = "x" if number == 1 else f"y{number - 1}"
+        names = {"x": below, "y": "y" if number == len(layers) else f"y{number}"}
+        for wire in layer.wires():
+            ends = [
+                names.get(end, end if len(layers) == 1 else f"{end} of layer {number}")
+                for end in (wire.source, wire.target)
+            ]
+            wires.append(Wire(ends[0], ends[1], wire.delay, wire.strength))
+        if memory.residual and number > 1 and layer.input_size == layer.output_size:
+            wires.append(Wire(below, names["y"], 0, torch.eye(layer.output_size)))
+    return wires
+
+
+def _time_first(observation: Observation) -> Observation:
+    if isinstance(observation, dict):
+        return {key: value.transpose(0, 1) for key, value in observation.items()}
+    return observation.transpose(0, 1)

@@ -1,0 +1,228 @@
+"""The recurrent network: sensors, memory, actuators and the value of being where one is.
+
+    observation -> sensors -> memory (cells over time) -> actor head -> actuators -> action
+                          \\-> the critic's memory       -> critic head -> value
+
+Letters: T time, B environments, F features, S state. The state is one tensor [B, S]: the actor's
+memory first, then the critic's, if it has its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from torch import Tensor, nn
+
+from rlrnn.common.settings import choices
+from rlrnn.errors import OptionsError, UserError
+from rlrnn.network.actuators import ContinuousActuators, Distribution, make_actuators
+from rlrnn.network.layers import Affine, Mlp
+from rlrnn.network.sensors import Observation, Sensors
+from rlrnn.network.sequence import Memory
+
+CRITICS = ("own", "shared", "detached", "feedforward")
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """Everything that decides a network's shape and its initial weights, but the spaces."""
+
+    cell: str = "lstm"  # kind of memory, a name in rlrnn.cells.CELLS
+    hidden_size: int = 256  # units per layer of memory
+    n_layers: int = 1  # layers of memory
+    cell_options: Mapping[str, Any] = field(default_factory=dict)  # of the cell; dropout, residual
+    # What the critic remembers with: "own" memory; "shared": the actor's, taught by both; "detached":
+    # the actor's, taught by the actor alone; "feedforward": nothing.
+    critic: str = "own"
+    actor_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and actuators
+    critic_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and value
+    activation: type[nn.Module] = nn.Tanh  # between those layers
+    output_layer: bool = True  # false: the last layer's first units are the output units themselves
+    orthogonal: bool = True  # orthogonal initial weights outside the memory, small ones at the actuators
+    extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor
+    extractor_options: Mapping[str, Any] = field(default_factory=dict)
+    share_extractor: bool = True  # one set of sensors for actor and critic
+    normalize_images: bool = True  # pixels 0..255 to 0..1
+    normalize_observations: bool = False  # Box vectors to mean 0, std 1, by running statistics
+    actuator_options: Mapping[str, Any] = field(default_factory=dict)  # of ContinuousActuators
+
+    def __post_init__(self) -> None:
+        if self.critic not in CRITICS:
+            raise UserError(f"critic is {self.critic!r}: choose one of {choices(self.critic, CRITICS)}.")
+        if self.critic in ("shared", "detached") and not self.share_extractor:
+            raise OptionsError(
+                "a critic that uses the actor's memory uses its sensors too: set share_features_extractor="
+                'True, or give the critic its own memory (critic="own").'
+            )
+
+
+class RecurrentNetwork(nn.Module):
+    """Reads observations, remembers, and says what to do and what it is worth."""
+
+    def __init__(
+        self,
+        description: NetworkDescription,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+    ) -> None:
+        super().__init__()
+        d = description
+        self.description = d
+        self.sensors = self._sensors(observation_space)
+        self.critic_sensors = None if d.share_extractor else self._sensors(observation_space)
+        features = self.sensors.output_size
+        self.memory = Memory(d.cell, features, d.hidden_size, d.n_layers, **d.cell_options)
+        self.critic_memory: Memory | Affine | None = None
+        if d.critic == "own":
+            self.critic_memory = Memory(d.cell, features, d.hidden_size, d.n_layers, **d.cell_options)
+        elif d.critic == "feedforward":
+            self.critic_memory = Affine(features, self.memory.output_size)
+        self.actor_head = Mlp(self.memory.output_size, d.actor_widths, d.activation)
+        self.critic_head = Mlp(self.memory.output_size, d.critic_widths, d.activation)
+        self.actuators = make_actuators(
+            action_space, self.actor_head.output_size, output_layer=d.output_layer, **d.actuator_options
+        )
+        self.value = Affine(self.critic_head.output_size, 1)
+        own = self.critic_memory.state_size if isinstance(self.critic_memory, Memory) else 0
+        self.state_sizes = [self.memory.state_size, own]
+        self.state_size = sum(self.state_sizes)
+        if d.orthogonal:
+            self._orthogonal()
+
+    def initial_state(self, rows: int) -> Tensor:
+        """An empty memory for each row: [B, S]."""
+        return self.value.weight.new_zeros(rows, self.state_size)
+
+    def step(
+        self, observation: Observation, start: Tensor, state: Tensor
+    ) -> tuple[Distribution, Tensor, Tensor]:
+        """One step: observation [B, ...], start [B] bool, state [B, S] -> distribution, value [B], state."""
+        x, x_critic = self._features(observation)
+        actor_state, critic_state = state.split(self.state_sizes, dim=-1)
+        y, actor_state = self.memory.step(x, start, actor_state)
+        if isinstance(self.critic_memory, Memory):
+            y_critic, critic_state = self.critic_memory.step(x_critic, start, critic_state)
+        else:
+            y_critic = self._critic_input(x_critic, y)
+        return self._act(y), self._value(y_critic), torch.cat((actor_state, critic_state), dim=-1)
+
+    def act(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
+        """``step`` of the actor alone, over its part of the state [B, state_sizes[0]]."""
+        y, state = self.memory.step(self.sensors(observation), start, state)
+        return self._act(y), state
+
+    def value_of(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
+        """The value [B] of an observation, given the memory that precedes it (state [B, S])."""
+        x, x_critic = self._features(observation)
+        actor_state, critic_state = state.split(self.state_sizes, dim=-1)
+        if isinstance(self.critic_memory, Memory):
+            y_critic, _ = self.critic_memory.step(x_critic, start, critic_state)
+        elif self.critic_memory is not None:
+            y_critic = self._critic_input(x_critic, None)
+        else:
+            y_critic, _ = self.memory.step(x, start, actor_state)
+        return self._value(y_critic)
+
+    def unroll(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
+        """All steps of rows: observation [T, B, ...], start [T, B], state [B, S] -> actions, value [T, B]."""
+        if self.critic_memory is not None:
+            return self.unroll_actor(observation, start, state), self.unroll_critic(observation, start, state)
+        x, _ = self._features_over_time(observation, start)
+        y = self.memory.outputs(x, start, state)
+        return self._act(y), self._value(self._critic_input(x, y))
+
+    def unroll_actor(self, observation: Observation, start: Tensor, state: Tensor) -> Distribution:
+        """The actions of ``unroll`` alone."""
+        x = self.sensors(_flat(observation)).view(*start.shape, -1)
+        return self._act(self.memory.outputs(x, start, state[:, : self.state_sizes[0]]))
+
+    def unroll_critic(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
+        """The values of ``unroll`` alone, for a critic that does not look at the actor's memory."""
+        x = (self.critic_sensors or self.sensors)(_flat(observation)).view(*start.shape, -1)
+        if isinstance(self.critic_memory, Memory):
+            return self._value(self.critic_memory.outputs(x, start, state[:, self.state_sizes[0] :]))
+        return self._value(self._critic_input(x, None))
+
+    def remember(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
+        """The state [B, S] after whole rows: observation [T, B, ...], start [T, B], state [B, S]."""
+        x, x_critic = self._features_over_time(observation, start)
+        actor_state, critic_state = state.split(self.state_sizes, dim=-1)
+        states = [self.memory.unroll(x, start, actor_state)[1]]
+        if isinstance(self.critic_memory, Memory):
+            states.append(self.critic_memory.unroll(x_critic, start, critic_state)[1])
+        return torch.cat(states, dim=-1)
+
+    def observe(self, observation: Observation) -> None:
+        """Fold observations [N, ...] into the running statistics of the sensors."""
+        self.sensors.update(observation)
+        if self.critic_sensors is not None:
+            self.critic_sensors.update(observation)
+
+    def sample_exploration(self, n_envs: int, generator: torch.Generator | None = None) -> None:
+        """Draw new gSDE noise matrices (nothing where actions are not state-dependent noise)."""
+        if isinstance(self.actuators, ContinuousActuators) and self.actuators.use_sde:
+            self.actuators.sample_exploration(n_envs, generator)
+
+    def _sensors(self, space: spaces.Space[Any]) -> Sensors:
+        d = self.description
+        return Sensors(
+            space,
+            d.extractor_class,
+            d.extractor_options,
+            normalize_images=d.normalize_images,
+            normalize_observations=d.normalize_observations,
+        )
+
+    def _features(self, observation: Observation) -> tuple[Tensor, Tensor]:
+        x = self.sensors(observation)
+        return x, x if self.critic_sensors is None else self.critic_sensors(observation)
+
+    def _features_over_time(self, observation: Observation, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Sensors know no time: [T, B, ...] -> [T * B, ...] -> features [T, B, F]."""
+        x, x_critic = self._features(_flat(observation))
+        shape = (*start.shape, x.shape[-1])
+        return x.view(shape), x.view(shape) if x_critic is x else x_critic.view(shape)
+
+    def _critic_input(self, x_critic: Tensor, y: Tensor | None) -> Tensor:
+        """What a critic without memory of its own looks at."""
+        if self.critic_memory is not None:
+            projected: Tensor = self.critic_memory(x_critic)
+            return projected
+        assert y is not None
+        return y.detach() if self.description.critic == "detached" else y
+
+    def _act(self, y: Tensor) -> Distribution:
+        distribution: Distribution = self.actuators(self.actor_head(y))
+        return distribution
+
+    def _value(self, y: Tensor) -> Tensor:
+        value: Tensor = self.value(self.critic_head(y))
+        return value.squeeze(-1)
+
+    def _orthogonal(self) -> None:
+        """Orthogonal weights with the gains that policy gradients have used since OpenAI's baselines."""
+        for sensors in (self.sensors, self.critic_sensors):
+            for module in sensors.modules() if sensors is not None else ():
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    nn.init.orthogonal_(module.weight, math.sqrt(2.0))
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+        for head in (self.actor_head, self.critic_head):
+            for layer in head.layers:
+                assert isinstance(layer, Affine)
+                layer.orthogonal(math.sqrt(2.0))
+        self.actuators.output.orthogonal(0.01)
+        self.value.orthogonal(1.0)
+
+
+def _flat(observation: Observation) -> Observation:
+    """[T, B, ...] -> [T * B, ...]: sensors know no time."""
+    if isinstance(observation, dict):
+        return {key: value.flatten(0, 1) for key, value in observation.items()}
+    return observation.flatten(0, 1)

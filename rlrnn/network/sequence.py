@@ -1,0 +1,152 @@
+"""A memory over time: the only place that knows both the cell and where episodes begin.
+
+Letters: T time, B environments, I inputs, H outputs, S state. ``start[t]`` is true where row t
+begins an episode: the state is cleared before that step, so nothing crosses the border, neither
+values nor gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from rlrnn.cells import Cell, make_cell
+from rlrnn.cells.options import check_options
+from rlrnn.common.settings import takes_plain
+from rlrnn.errors import UserError
+from rlrnn.network.paths import delay_line, fused, gated, scan
+
+MOST_LAYERS = 1000
+
+
+def clear(state: Tensor, start: Tensor) -> Tensor:
+    """The state [..., B, S] with zeros where an episode begins (start [..., B], bool)."""
+    return state.masked_fill(start.unsqueeze(-1), 0.0)
+
+
+def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """The reference loop, the specification of every faster path.
+
+    x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], state after the last step [B, S].
+    """
+    # unbind and stack, not indexing: the gradient of a slice is a whole tensor of zeros per step.
+    outputs, step = [], cell.ready()
+    resets = start.flatten(1).any(dim=1).tolist()  # one wait for the device, not T
+    for projected, begins, any_begins in zip(cell.project(x).unbind(0), start.unbind(0), resets, strict=True):
+        if any_begins:
+            state = clear(state, begins)
+        y, state = step(projected, state)
+        outputs.append(y)
+    return torch.stack(outputs), state
+
+
+class Memory(nn.Module):
+    """Layers of one kind of cell, each fed by the one below; dropout between layers while training.
+
+    ``residual``: each layer but the first adds what it is fed (before dropout) to what it says.
+    The state [B, S] of the whole is the layers' states side by side.
+    """
+
+    @takes_plain
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        n_layers: int = 1,
+        /,
+        *,
+        dropout: float = 0.0,
+        residual: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        given = {"cell": cell, "hidden_size": hidden_size, "n_layers": n_layers}
+        given |= {"dropout": dropout, "residual": residual}
+        check_options("a memory", Memory.__init__, given)
+        if not 1 <= n_layers <= MOST_LAYERS or hidden_size < 1:
+            raise UserError(
+                f"a memory needs 1 to {MOST_LAYERS} layers of at least one unit, got n_layers={n_layers}, "
+                f"hidden_size={hidden_size}."
+            )
+        if not 0.0 <= dropout < 1.0:
+            raise UserError(f"dropout is {dropout}, but it is a probability in [0, 1).")
+        layers: list[Cell] = []
+        size = input_size
+        for _ in range(n_layers):
+            layers.append(make_cell(cell, size, hidden_size, **options))
+            size = layers[-1].output_size
+        self.layers = nn.ModuleList(layers)
+        self.cell_name = cell
+        self.output_size = size
+        self.state_sizes = [layer.state_size for layer in layers]
+        self.state_size = sum(self.state_sizes)
+        self.dropout = dropout
+        self.residual = residual
+
+    @property
+    def chain(self) -> bool:
+        """Whether each layer hears the one below alone, which is all that whole-network paths know."""
+        return not self.residual or len(self.layers) == 1
+
+    def step(self, x: Tensor, start: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: x [..., B, I], start [..., B] bool (None: nowhere), state -> y [..., B, H], state."""
+        if start is not None:
+            state = clear(state, start)
+        states: list[Tensor] = []
+        for layer, own in self._layers_and_states(state):
+            y, own = layer.step(layer.project(self._drop(x, bool(states))), own)
+            x = self._add(x, y, bool(states))
+            states.append(own)
+        return x, states[0] if len(states) == 1 else torch.cat(states, dim=-1)
+
+    def unroll(self, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """All steps: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state [B, S]."""
+        states: list[Tensor] = []
+        for layer, own in self._layers_and_states(state):
+            fed = self._drop(x, bool(states))
+            if gated.fits(layer, fed):
+                y, own = gated.unroll(layer, fed, start, own)
+            elif delay_line.fits(layer, fed):
+                y, own = delay_line.unroll(layer, fed, start, own)
+            elif scan.fits(layer):
+                y, own = scan.unroll(layer, fed, start, own)
+            else:
+                y, own = unroll(layer, fed, start, own)
+            x = self._add(x, y, bool(states))
+            states.append(own)
+        return x, torch.cat(states, dim=-1)
+
+    def outputs(self, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
+        """The outputs of ``unroll`` alone, which is all that an update needs, by the fastest path."""
+        for index, (layer, own) in enumerate(self._layers_and_states(state)):
+            fed = self._drop(x, index > 0)
+            if layer.state_size == 0:  # no memory, no time: all steps at once
+                y = layer.step(layer.project(fed), own.expand(*fed.shape[:-1], 0))[0]
+            elif gated.fits(layer, fed):
+                y = gated.unroll(layer, fed, start, own)[0]
+            elif delay_line.fits(layer, fed):
+                y = delay_line.unroll(layer, fed, start, own)[0]
+            elif scan.fits(layer):
+                y = scan.unroll(layer, fed, start, own)[0]
+            elif fused.fits(layer):
+                y = fused.outputs(layer, fed, start, own)
+            else:
+                y = unroll(layer, fed, start, own)[0]
+            x = self._add(x, y, index > 0)
+        return x
+
+    def _layers_and_states(self, state: Tensor) -> Iterator[tuple[Cell, Tensor]]:
+        layers = cast("list[Cell]", self.layers)
+        return zip(layers, state.split(self.state_sizes, dim=-1), strict=True)
+
+    def _drop(self, x: Tensor, between: bool) -> Tensor:
+        if between and self.training and self.dropout > 0.0:
+            return nn.functional.dropout(x, self.dropout)
+        return x
+
+    def _add(self, x: Tensor, y: Tensor, between: bool) -> Tensor:
+        return x + y if self.residual and between and x.shape == y.shape else y

@@ -1,0 +1,1 @@
+"""Agents, settings and states in files, without pickle."""

@@ -1,0 +1,289 @@
+"""A population wins what its members win one by one, whoever does the playing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
+from tiny_games import Clock
+from toy_envs import Walk
+
+from rlrnn import make_vec
+from rlrnn.common import arrays
+from rlrnn.envs.vec import from_envs
+from rlrnn.envs.wrappers import wrap
+from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.learners.evolution.fitness import Here, Spread, learn_statistics
+from rlrnn.network.network import NetworkDescription, RecurrentNetwork
+from rlrnn.network.paths import gated
+from rlrnn.network.population import genome, write
+
+SEEDS = [11, 12, 13]
+P = 20
+GAMES: dict[str, Callable[[int], VecEnv]] = {
+    "arrays": lambda n: make_vec("cartpole-no-velocity", n),
+    "wrapped": lambda n: make_vec(
+        "cartpole-no-velocity", n, wrappers=[{"name": "stack", "frames": 2}, {"name": "noise", "std": 0.1}]
+    ),
+    "one by one": lambda n: from_envs([Walk] * n),
+    "dictionaries": lambda n: from_envs([partial(Walk, keyed=True)] * n),
+    "sb3": lambda n: make_vec_env("CartPole-v1", n),
+    "sb3's wrapper around arrays": lambda n: VecFrameStack(make_vec("cartpole", n), 2),
+    "ours around sb3": lambda n: wrap(
+        make_vec_env("CartPole-v1", n), [{"name": "delay", "steps": 2}, {"name": "noise", "std": 0.1}]
+    ),
+}
+
+
+def network(env: VecEnv, cell: str = "gru", **more: Any) -> RecurrentNetwork:
+    from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
+
+    nested = isinstance(env.observation_space, gym.spaces.Dict)
+    described = NetworkDescription(
+        cell=cell,
+        hidden_size=5,
+        actor_widths=(),
+        extractor_class=CombinedExtractor if nested else FlattenExtractor,
+        **more,
+    )
+    torch.manual_seed(0)
+    return RecurrentNetwork(described, env.observation_space, env.action_space)
+
+
+def genomes(net: RecurrentNetwork, members: int = P) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(members, len(genome(net))))
+
+
+@pytest.mark.parametrize("make", GAMES.values(), ids=GAMES)
+def test_a_population_wins_what_its_members_win_alone(make: Callable[[int], VecEnv]) -> None:
+    env, alone = make(30), make(1)
+    net = network(env)
+    table = genomes(net)
+    played = Here(env).play(net, table, SEEDS)
+    assert played.points.shape == played.lengths.shape == (P, 3)
+    assert len(np.unique(played.lengths)) > 1
+    for member in (0, 7, 19):
+        write(net, table[member])
+        for k, seed in enumerate(SEEDS):
+            alone.seed(seed)
+            seen, won, steps = alone.reset(), 0.0, 0
+            state, start = net.initial_state(1)[:, : net.state_sizes[0]], torch.ones(1, dtype=torch.bool)
+            while True:
+                shown = (
+                    {key: torch.as_tensor(part) for key, part in seen.items()}
+                    if isinstance(seen, dict)
+                    else torch.as_tensor(seen)
+                )
+                with torch.no_grad():
+                    told, state = net.act(shown, start, state)
+                seen, rewards, dones, _ = alone.step(net.actuators.to_space(told.mode().numpy()))
+                won, steps, start = won + float(rewards[0]), steps + 1, torch.zeros(1, dtype=torch.bool)
+                if dones[0]:
+                    break
+            assert played.points[member, k] == pytest.approx(won, rel=1e-5)
+            assert played.lengths[member, k] == steps
+
+
+@pytest.mark.parametrize("copies", [3, 10, 48, 60])
+def test_how_many_play_at_once_changes_no_bit_by_kernels(copies: int) -> None:
+    if not gated.installed():
+        pytest.skip("the extra [fast] is not installed")
+    env = make_vec("pendulum-no-velocity", 60)
+    net = network(env, normalize_observations=True)
+    whole = Here(env).play(net, genomes(net), SEEDS)
+    part = Here(make_vec("pendulum-no-velocity", copies)).play(net, genomes(net), SEEDS)
+    assert part.points.tobytes() == whole.points.tobytes()
+    assert {k: m.tobytes() for k, m in part.moments.items()} == {
+        k: m.tobytes() for k, m in whole.moments.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_how_many_processes_play_changes_no_bit(
+    way: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "torch":
+        monkeypatch.setenv("RLRNN_FAST", "0")  # in the processes
+    copies = 48
+    env = make_vec("pendulum-no-velocity", copies)
+    net = network(env, normalize_observations=True)
+    net.observe(torch.randn(50, *env.observation_space.shape))
+    table = genomes(net, 37)
+    here = Here(env).play(net, table, SEEDS)
+    spread = Spread(partial(make_vec, "pendulum-no-velocity", copies), copies, workers, net)
+    try:
+        for _ in range(2):
+            there = spread.play(net, table, SEEDS)
+            assert there.points.tobytes() == here.points.tobytes()
+            assert there.moments["field_"].tobytes() == here.moments["field_"].tobytes()
+    finally:
+        spread.close()
+
+
+def test_statistics_are_those_of_all_that_was_seen() -> None:
+    env = from_envs([Walk] * 60)
+    net = network(env, normalize_observations=True)
+    first = torch.randn(40, 3) * 3 + 1
+    net.observe(first)
+    shown: list[np.ndarray] = []
+    real = env.play
+
+    def play(actions: Any) -> Any:
+        played = real(actions)
+        shown.append(played.observations[~played.ended])  # nobody acts on the last one
+        return played
+
+    env.play = play
+    opened = env.open
+    env.open = lambda seeds: (shown.append(opened(seeds)), shown[-1])[1]
+    played = Here(env).play(net, genomes(net), SEEDS)
+    learn_statistics(net, played.moments)
+    everything = np.concatenate([first.numpy(), *shown]).astype(np.float64)
+    normalizer = net.sensors.normalizers["field_"]
+    np.testing.assert_allclose(normalizer.mean, everything.mean(0), atol=1e-5)
+    np.testing.assert_allclose(normalizer.variance, everything.var(0), rtol=1e-4)
+    assert float(normalizer.count) == len(everything) == 40 + played.lengths.sum()
+
+
+def test_points_are_those_beneath_what_sb3s_wrappers_make_of_rewards() -> None:
+    plain, scaled = (
+        make_vec_env("CartPole-v1", 6),
+        VecNormalize(make_vec_env("CartPole-v1", 6), norm_obs=False),
+    )
+    net = network(plain)
+    table = genomes(net, 2)
+    assert (Here(scaled).play(net, table, SEEDS).points == Here(plain).play(net, table, SEEDS).points).all()
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(2, start=3), gym.spaces.Box(1, 2, (2,))])
+@pytest.mark.parametrize("vectorize", [DummyVecEnv, from_envs, partial(from_envs, workers=1)])
+def test_copies_that_are_not_needed_do_what_the_game_allows(vectorize: Any, space: gym.Space[Any]) -> None:
+    with closing(vectorize([partial(Clock, action_space=space)] * 5)) as env:
+        net = network(env)
+        assert Here(env).play(net, genomes(net, 1), SEEDS).lengths.max() <= 4  # it refuses other actions
+
+
+def test_a_member_needs_copies_for_all_its_episodes() -> None:
+    env = make_vec("cartpole", 2)
+    net = network(env)
+    with pytest.raises(UserError, match="its 3 episodes at once, but there are 2 copies"):
+        Here(env).play(net, genomes(net), SEEDS)
+
+
+def test_a_game_that_fails_in_a_process_is_named() -> None:
+    env = from_envs([Walk] * 3)
+    net = network(env)
+    spread = Spread(partial(_broken, 3), 3, 1, net)
+    try:
+        with pytest.raises(UserError, match="the reward nan"):
+            spread.play(net, genomes(net, 1), [1, 2, 3])
+    finally:
+        spread.close()
+
+
+def _broken(n: int) -> VecEnv:
+    return from_envs([partial(Walk, trouble="nan", victim=2)] * n)
+
+
+class ThreeLives(gym.Env):
+    """Three lives of 4 steps; action 1 wins a point: no life can win more than 4."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.steps, self.lives = 0, 3
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        self.lives -= self.steps % 4 == 0
+        return np.full(2, self.steps / 12, np.float32), float(action), self.lives == 0, False, {}
+
+
+class OneLife(gym.Wrapper):
+    """An episode ends with each life; the game is reset when the last one is gone. Halves the rewards."""
+
+    over = True
+
+    def reset(self, **options: Any) -> Any:
+        return self.env.reset(**options) if self.over else (np.zeros(2, np.float32), {})
+
+    def step(self, action: Any) -> Any:
+        before = self.unwrapped.lives
+        observation, reward, self.over, cut, info = self.env.step(action)
+        return observation, reward / 2, self.over or self.unwrapped.lives < before, cut, info
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_points_are_those_of_the_round_where_a_reset_is_none(frames: bool) -> None:
+    """Monitor counts on through resets that only begin the next life, and beneath rewards that are halved."""
+    found = []
+    for make in (lambda: OneLife(Monitor(ThreeLives())), lambda: OneLife(ThreeLives())):
+        env: VecEnv = DummyVecEnv([make] * 6)
+        env = VecFrameStack(env, 2) if frames else env
+        net = network(env)
+        here, table = Here(env), genomes(net, 15)
+        found.append(np.concatenate([here.play(net, part, [1]).points for part in np.split(table, 3)]))
+    assert (found[0] == 2 * found[1]).all() and 0 < found[0].max() <= 4
+    assert len(np.unique(found[0])) > 2
+
+
+def test_a_games_own_list_of_rewards_is_no_monitors() -> None:
+    """Behind our copies, which count themselves, ``rewards`` may be anything."""
+
+    class Listed(Walk):
+        rewards = (100.0, 100.0)
+
+    for env in (VecFrameStack(from_envs([Listed] * 3), 2), VecMonitor(DummyVecEnv([Listed] * 3))):
+        net = network(env)
+        points = Here(env).play(net, genomes(net, 1), SEEDS).points
+        assert 0 < points.min() <= points.max() < 2
+
+
+class Broken(Walk):
+    """Its second step gives something that is no number."""
+
+    def __init__(self, where: str, value: float) -> None:
+        super().__init__(fresh=True)
+        self.where, self.value = where, value
+
+    def step(self, action: Any) -> Any:
+        seen, reward, *rest = super().step(action)
+        if seen[1] == 2 and self.where == "seen":
+            seen[0] = self.value
+        return seen, self.value if seen[1] == 2 and self.where == "reward" else reward, *rest
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["seen", "reward"])
+@pytest.mark.parametrize("vectorize", [DummyVecEnv, from_envs])
+def test_a_round_refuses_what_is_not_a_number(vectorize: Any, where: str, value: float) -> None:
+    env = vectorize([partial(Broken, where, value)] * 3)
+    net = network(env)
+    with pytest.raises(EnvironmentFault, match=rf"{value}.* at step 2 of .*[:;] it must be a finite"):
+        Here(env).play(net, genomes(net, 1), SEEDS)
+
+
+@pytest.mark.parametrize("vectorize", [DummyVecEnv, from_envs])
+def test_a_round_that_never_ends_is_ended(vectorize: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(Walk):
+        def step(self, action: Any) -> Any:
+            return np.zeros(3, np.float32), 0.0, False, False, {}
+
+    monkeypatch.setattr(arrays, "LONGEST", 50)
+    env = vectorize([Endless] * 3)
+    net = network(env)
+    with pytest.raises(EnvironmentFault, match=r"has not ended after 50 steps.* max_episode_steps = 1000"):
+        Here(env).play(net, genomes(net, 1), SEEDS)

@@ -1,17 +1,16 @@
 """How long a network of one Elman layer balances two poles, without a word of Python between the steps.
 
 Made of the kernels that the public way calls one by one, so that not a bit differs; ``double_pole.py`` tells
-what it is for, ``tests/test_balancing.py`` that it is true.
+what it is for, ``tests/games/test_balancing.py`` that it is true.
 """
 
 # mypy: ignore-errors
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrnn.cells.kernels.gated import elman_members
-from rlrnn.cells.kernels.recurrences import NUMBER_OF
+from rlrnn.cells.kernels.elman import step_members
+from rlrnn.common.compiling import jit
 from rlrnn.games import wieland
 from rlrnn.games.double_pole import FORCE, LIMITS, DoublePole
 from rlrnn.games.kernels.wieland import look, step
@@ -38,7 +37,7 @@ def balance(
         tables["weight_input"],
         tables["weight_hidden"],
         tables.get("bias", np.zeros((1, size), np.float32)),
-        NUMBER_OF[cell.nonlinearity],
+        *cell.kernel_options(),
         starts.copy(),
         steps,
         enough,
@@ -48,7 +47,7 @@ def balance(
     )
 
 
-@numba.njit(cache=True, boundscheck=False, error_model="numpy")
+@jit
 def _balance(inputs, weights, bias, nonlinearity, state, steps, enough, unit, poles, limits):
     carts, size = state.shape[1], weights.shape[1]
     x, force = np.zeros((1, carts, 3), np.float32), np.zeros(carts)
@@ -60,7 +59,7 @@ def _balance(inputs, weights, bias, nonlinearity, state, steps, enough, unit, po
         for b in range(left):
             for i in range(3):
                 x[0, b, i] = state[2 * i, b] / unit[2 * i]
-        elman_members(member, x, inputs, weights, bias, memory, 0, y, nonlinearity)
+        step_members(member, x, inputs, weights, bias, memory, 0, y, nonlinearity)
         for b in range(left):
             force[b] = FORCE * min(max(y[0, b, 0], np.float32(-1.0)), np.float32(1.0))
         step(state, force, poles, wieland.CART, wieland.SUBSTEPS)

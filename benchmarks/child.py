@@ -162,7 +162,7 @@ def answer(do: str, *, library: str = "rlrnn", threads: int | None = None, **res
     if do == "multiply":
         return multiply(**rest)
     if do == "installed":
-        return {"fast": importlib.import_module("rlrnn.network.paths.gated").installed()}
+        return {"fast": importlib.import_module("rlrnn.common.compiling").installed()}
     gc.collect()  # what is left of the last model
     work = Work(**rest["work"])
     result = environments(work) if do == "environments" else learn(library, work)

@@ -1,4 +1,4 @@
-"""Where the coefficients of ``rlrnn/kernels.py`` come from: tanh(x) = x P(x^2) / Q(x^2) on [-8, 8], and exp.
+"""The coefficients of ``cells/kernels/arithmetic``: tanh(x) = x P(x^2) / Q(x^2) on [-8, 8], and exp.
 
     python benchmarks/tanh.py
 

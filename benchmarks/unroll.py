@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.cells import Cell, Graph, Legendre, Matrix, Reservoir, Storage, make_cell
+from rlrnn.common import compiling
 from rlrnn.network.paths import delay_line, fused, gated, scan
 from rlrnn.network.sequence import unroll
 
@@ -98,7 +99,7 @@ def outputs_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Ca
     runs = {"loop": lambda: unroll(cell, x, *given)[0]}
     if scan.fits(cell):
         runs["torch"] = lambda: scan.unroll(cell, x, *given)[0]
-        if gated.installed():
+        if compiling.installed():
             runs["compiled"] = lambda: scan.unroll(cell, x, *given)[0]
         return runs
     if delay_line.fits(cell, x):

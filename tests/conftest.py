@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rlrnn.cells import CELLS, make_cell
+from rlrnn.common import compiling
 from rlrnn.network import population
 from rlrnn.network.paths import gated
 
@@ -21,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 @pytest.fixture(autouse=True, scope="session")
 def _compiled() -> None:
     """What is announced once on stderr has been said before a test looks there."""
-    if gated.installed():
+    if compiling.installed():
         for name, options in (("elman", {}), ("gru", {}), ("lstm", {}), ("lstm", {"coupled": True})):
             cell = make_cell(name, 2, 2, **options)
             gated.unroll(
@@ -50,7 +51,7 @@ def cell_registry() -> Iterator[None]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a population plays."""
     if request.param == "torch":
-        monkeypatch.setattr(population, "fits", lambda network: False)
-    elif not gated.installed():
+        monkeypatch.setattr(population, "plan_of", lambda network: None)
+    elif not compiling.installed():
         pytest.skip("the extra [fast] is not installed")
     return str(request.param)

@@ -32,11 +32,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [path for path in SOURCES if path.parent != PACKAGE or path.stem == "errors"]
 # Still to be turned round.
 BACKWARDS = {
-    ("cells/addressing.py", "network"),
-    ("common/processor.py", "network"),
     ("learners/base.py", "envs"),
     ("learners/base.py", "experiment"),
-    ("network/paths/gated.py", "learners"),
 }
 
 

@@ -5,6 +5,9 @@ Rows know nothing of each other, and kernels nothing of weights: a population's 
 
 from __future__ import annotations
 
+import functools
+import importlib
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rlrnn.network.paths import gated
+from rlrnn.common.compiling import SWITCH, installed
 
 
 def fits(projected: Tensor, state: Tensor) -> bool:
@@ -22,7 +25,7 @@ def fits(projected: Tensor, state: Tensor) -> bool:
         and projected.dtype == state.dtype
         and projected.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
-        and gated.installed()
+        and installed()
     )
 
 
@@ -32,11 +35,11 @@ def step(projected: Tensor, state: Tensor, slots: int, size: int, short: float) 
     ``size`` is H, ``short`` what is added to squared lengths.
     """
     rows = projected.shape[:-1]
-    told, width = (projected.shape, state.shape), 2 * (size + 5) + 2 * size
-    if told != ((*rows, width), (*rows, slots * (size + 2))):  # kernels do not look
+    given, width = (projected.shape, state.shape), 2 * (size + 5) + 2 * size
+    if given != ((*rows, width), (*rows, slots * (size + 2))):  # kernels do not look
         raise ValueError(
             f"a matrix of {slots} slots of {size} goes with controls [..., {width}] and a state "
-            f"[..., {slots * (size + 2)}] of as many rows, not with {tuple(told[0])} and {tuple(told[1])}."
+            f"[..., {slots * (size + 2)}] of as many rows, not with {tuple(given[0])} and {tuple(given[1])}."
         )
     y, after = _Step.apply(projected, state, slots, size, short)  # type: ignore[no-untyped-call]
     return y, after
@@ -50,21 +53,26 @@ class _Step(Function):
         ctx.save_for_backward(projected, state)
         ctx.constants = slots, NUMBER[projected.dtype](short)
         y, after = projected.new_empty(*state.shape[:-1], size), _empty(state)
-        kernels = gated.matrix_kernels()
-        kernels.forward(_rows(projected), _rows(state), *ctx.constants, _rows(y), _rows(after))
+        _kernels().forward(_rows(projected), _rows(state), *ctx.constants, _rows(y), _rows(after))
         return y, after
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                f"compiled steps know no gradients of gradients: set {gated.SWITCH}=0 to do without."
+                f"compiled steps know no gradients of gradients: set {SWITCH}=0 to do without."
             )
         projected, state = ctx.saved_tensors
         d_projected, d_state = _empty(projected), _empty(state)
         known = _rows(projected), _rows(state), *ctx.constants, _rows(dy), _rows(d_after)
-        gated.matrix_kernels().backward(*known, _rows(d_projected), _rows(d_state))
+        _kernels().backward(*known, _rows(d_projected), _rows(d_state))
         return d_projected, d_state, None, None, None
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    """Loaded late, as numba takes a while. They multiply too little for BLAS to be called."""
+    return importlib.import_module("rlrnn.cells.kernels.matrix")
 
 
 NUMBER = {torch.float32: np.float32, torch.float64: np.float64}

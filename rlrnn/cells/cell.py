@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeGuard, TypeVar
+from typing import Any, ClassVar, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,11 @@ class Cell(nn.Module, ABC):
     def plain(self) -> bool:
         """Whether no option changes what ``step`` computes: paths written for this kind may then run it."""
         return True
+
+    @classmethod
+    def has_compiled_steps(cls, options: Mapping[str, Any]) -> bool:
+        """Whether ``step`` itself calls compiled kernels where these are installed, given these options."""
+        return False
 
     def wires(self) -> list[Wire]:
         """The cell as a directed graph: what hears what, after how many steps.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import ClassVar
 
-from rlrnn.cells.cell import Cell, Wire, add_product, affine, recurrent_bias, recurrent_weights
+import torch
+from torch import Tensor, nn
+
+from rlrnn.cells.cell import Wire, add_product, affine, recurrent_bias, recurrent_weights
+from rlrnn.cells.gated import GatedCell
 from rlrnn.common.settings import choices
 from rlrnn.errors import UserError
 
@@ -16,8 +19,10 @@ NONLINEARITIES = {
 }
 
 
-class Elman(Cell):
+class Elman(GatedCell):
     """h' = f(x W + h U + b). Elman, "Finding structure in time", Cognitive Science 14 (1990)."""
+
+    kernels: ClassVar[str] = "rlrnn.cells.kernels.elman"
 
     def __init__(
         self,
@@ -37,6 +42,12 @@ class Elman(Cell):
         self.nonlinearity = nonlinearity
         self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=1)
         self.bias = recurrent_bias(init, hidden_size, gates=1) if bias else None
+
+    def biases(self) -> tuple[nn.Parameter | None, ...]:
+        return (self.bias,)
+
+    def kernel_options(self) -> tuple[int, ...]:
+        return (list(NONLINEARITIES).index(self.nonlinearity),)
 
     def project(self, x: Tensor) -> Tensor:
         return affine(x, self.weight_input, self.bias)

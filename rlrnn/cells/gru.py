@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlrnn.cells.cell import (
-    Cell,
     Wire,
     affine,
     gate_norm,
@@ -15,9 +16,10 @@ from rlrnn.cells.cell import (
     recurrent_bias,
     recurrent_weights,
 )
+from rlrnn.cells.gated import GatedCell
 
 
-class Gru(Cell):
+class Gru(GatedCell):
     """Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014).
 
     r, z = sigmoid(x W + b + h U + c), n = tanh(x W_n + b_n + r * (h U_n + c_n)), h' = n + z * (h - n).
@@ -26,6 +28,8 @@ class Gru(Cell):
     ``layer_norm``: what the gates hear and what n hears are normalised, from x and from h, each by itself
     (Ba, Kiros & Hinton 2016, eq. 26 to 28).
     """
+
+    kernels: ClassVar[str] = "rlrnn.cells.kernels.gru"
 
     def __init__(
         self,
@@ -51,6 +55,15 @@ class Gru(Cell):
     def plain(self) -> bool:
         return not self.layer_norm
 
+    def biases(self) -> tuple[nn.Parameter | None, ...]:
+        return self.bias_input, self.bias_hidden
+
+    def projected_biases(self) -> tuple[nn.Parameter | None, ...]:
+        return (self.bias_input,)
+
+    def recurrent_parameters(self) -> tuple[nn.Parameter | None, ...]:
+        return (self.bias_hidden, self.gain_hidden) if self.layer_norm else (self.bias_hidden,)
+
     def project(self, x: Tensor) -> Tensor:
         if self.layer_norm:
             return self._normalised(affine(x, self.weight_input, None), self.gain_input, self.bias_input)
@@ -59,14 +72,14 @@ class Gru(Cell):
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         size = self.output_size
         x_gates, x_n = projected.split((2 * size, size), dim=-1)
-        h_gates, h_n = self._heard(state).split((2 * size, size), dim=-1)
+        h_gates, h_n = self._hidden(state).split((2 * size, size), dim=-1)
         r, z = torch.sigmoid(x_gates + h_gates).split(size, dim=-1)
         n = torch.tanh(torch.addcmul(x_n, r, h_n))
         h = torch.lerp(n, state, z)
         return h, h
 
-    def _heard(self, state: Tensor) -> Tensor:
-        """What r, z and n hear of the units: [..., B, H] -> [..., B, 3H]."""
+    def _hidden(self, state: Tensor) -> Tensor:
+        """What the units contribute to r, z and n: [..., B, H] -> [..., B, 3H]."""
         if self.layer_norm:
             return self._normalised(
                 affine(state, self.weight_hidden, None), self.gain_hidden, self.bias_hidden

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.cells.cell import (
-    Cell,
     Wire,
     add_product,
     affine,
@@ -18,10 +17,11 @@ from rlrnn.cells.cell import (
     recurrent_bias,
     recurrent_weights,
 )
+from rlrnn.cells.gated import GatedCell
 from rlrnn.errors import UserError
 
 
-class Lstm(Cell):
+class Lstm(GatedCell):
     """Hochreiter & Schmidhuber (1997), forget gate by Gers, Schmidhuber & Cummins (2000).
 
     i, f, o = sigmoid(x W + h U + b + c), g = tanh(...), c' = f * c + i * g, h' = o * tanh(c').
@@ -36,6 +36,7 @@ class Lstm(Cell):
     """
 
     parts: ClassVar[tuple[str, ...]] = ("h", "c")
+    kernels: ClassVar[str] = "rlrnn.cells.kernels.lstm"
 
     def __init__(
         self,
@@ -72,6 +73,12 @@ class Lstm(Cell):
     @property
     def plain(self) -> bool:
         return not (self.coupled or self.layer_norm)
+
+    def biases(self) -> tuple[nn.Parameter | None, ...]:
+        return self.bias_input, self.bias_hidden
+
+    def recurrent_parameters(self) -> tuple[nn.Parameter | None, ...]:
+        return (self.gain_hidden, self.gain_cell, self.bias_cell) if self.layer_norm else ()
 
     def project(self, x: Tensor) -> Tensor:
         bias = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from rlrnn.cells import addressing
 from rlrnn.cells.cell import Cell, Wire, affine, inverse_root, uniform
 from rlrnn.errors import UserError
 
@@ -60,8 +62,6 @@ class Matrix(Cell):
         return torch.cat((torch.cat((aimed, *ways), dim=-1).flatten(-2), torch.relu(erase), add), dim=-1)
 
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        from rlrnn.cells import addressing  # late: it knows the kernels, and they the cells
-
         if addressing.fits(projected, state):
             return addressing.step(projected, state, self.slots, self.output_size, SHORT)
         return self._step_by_torch(projected, state)
@@ -77,6 +77,10 @@ class Matrix(Cell):
         matrix = matrix + write * (add.unsqueeze(-2) - matrix * erase.unsqueeze(-2))
         y = (weights[..., 1:, :] @ matrix).squeeze(-2)
         return y, torch.cat((matrix.flatten(-2), (weights - self.home).flatten(-2)), dim=-1)
+
+    @classmethod
+    def has_compiled_steps(cls, options: Mapping[str, Any]) -> bool:
+        return True
 
     def wires(self) -> list[Wire]:
         return [

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells.cell import Cell, Wire, add_product, affine, inverse_root
+from rlrnn.cells.registry import CELLS, make_cell
 from rlrnn.errors import UserError
+
+STORE = "legendre"  # what stores where nothing else is asked for
 
 
 class Storage(Cell):
@@ -34,14 +37,12 @@ class Storage(Cell):
         hidden_size: int,
         *,
         bias: bool = True,
-        store: str = "legendre",
+        store: str = STORE,
         width: int | None = None,
         store_size: int | None = None,
         store_options: Mapping[str, Any] | None = None,
         feedback: bool = True,
     ) -> None:
-        from rlrnn.cells import make_cell  # late: the registry knows this class
-
         width = hidden_size if width is None else width
         store_size = hidden_size if store_size is None else store_size
         if width < 1 or store_size < 1:
@@ -80,6 +81,12 @@ class Storage(Cell):
         read = torch.sigmoid(g) * torch.tanh(m)
         y = torch.tanh(add_product(c, read, self.weight_read))
         return y, torch.cat((stored, read), dim=-1) if self.feedback else stored
+
+    @classmethod
+    def has_compiled_steps(cls, options: Mapping[str, Any]) -> bool:
+        """Those of the store; its own are torch's."""
+        kind = CELLS.get(options.get("store", STORE))
+        return kind is not None and kind.has_compiled_steps(options.get("store_options") or {})
 
     def wires(self) -> list[Wire]:
         """The store's blocks are called "store.x", "store.y" and so on; "store.x" is what is written."""

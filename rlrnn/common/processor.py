@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_info
 
-from rlrnn.network.paths import gated
+from rlrnn.common.compiling import installed, one_blas_thread
 
 # By which a user chooses what MKL runs, which does not say it itself.
 _MKL = ("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
@@ -25,11 +25,10 @@ def kind() -> str:
     processor that numba compiles for, where the extra [fast] is.
     """
     parts = [_maker(), f"torch {torch.backends.cpu.get_cpu_capability()}"]
-    if gated.installed():
-        gated.loaded()  # scipy's BLAS, too
+    one_blas_thread()  # which loads scipy's BLAS, too
     kernels = {library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"}
     parts.append("BLAS " + "/".join(sorted(filter(None, kernels)) or ["unknown"]))
-    if gated.installed():
+    if installed():
         from llvmlite.binding import get_host_cpu_name
         from numba.core import config
 

@@ -15,12 +15,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common import arrays
+from rlrnn.common.batches import map_arrays
 from rlrnn.common.settings import check_whole, takes_plain
 from rlrnn.envs.vec import from_envs, from_vector_env
 from rlrnn.errors import UserError, games_of
 from rlrnn.experiment import catalogue, evaluation
 from rlrnn.experiment.catalogue import Game
-from rlrnn.learners.ppo.rollout import map_arrays
 from rlrnn.learners.sequences.episodes import Episode
 
 Array = npt.NDArray[Any]

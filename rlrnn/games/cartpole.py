@@ -6,10 +6,10 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from rlrnn.common.compiling import load
 from rlrnn.errors import UserError
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
-from rlrnn.games.kernels.compiling import kernel
 from rlrnn.games.randomness import Randomness
 
 GRAVITY = 9.8  # m/s^2
@@ -47,7 +47,7 @@ class CartPole(ArrayGame):
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         theta = self.state[2]
-        kernels = kernel("rlrnn.games.kernels.cartpole")
+        kernels = load("rlrnn.games.kernels.cartpole")
         step = kernels.step if kernels else step_arrays  # both with numpy's sine and cosine, as Gymnasium
         fallen = step(self.state, np.cos(theta), np.sin(theta), actions == 1, CONSTANTS)
         return np.full(self.num_envs, 1.0 / self.steps_per_point), fallen

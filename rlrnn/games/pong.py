@@ -6,10 +6,10 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from rlrnn.common.compiling import load
 from rlrnn.errors import UserError
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
-from rlrnn.games.kernels.compiling import kernel
 from rlrnn.games.randomness import Randomness
 
 # Lengths are in half heights of the court, whose walls are y = -1 and y = 1; speeds are per step.
@@ -64,7 +64,7 @@ class Pong(ArrayGame):
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         directions = _DIRECTION[actions]
         own = type(self) is Pong  # a class derived from it may serve otherwise
-        kernels = kernel("rlrnn.games.kernels.pong") if own else None
+        kernels = load("rlrnn.games.kernels.pong") if own else None
         if kernels is None:
             return self._advance_arrays(directions, draws)
         counters = draws.seeds, draws.episode, draws.drawn
@@ -122,7 +122,7 @@ class Pong(ArrayGame):
         aim[copies] = AIM * REACH * (2 * part - 1)
 
     def observe(self) -> Array:
-        kernels = kernel("rlrnn.games.kernels.pong")
+        kernels = load("rlrnn.games.kernels.pong")
         look = kernels.look if kernels else look_at_arrays
         observation: Array = look(self.state, EDGE, self.fog_start, self.fog_end)
         return observation

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrnn.games.kernels.compiling import kernel
+from rlrnn.common.compiling import load
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ NO_POLE = (0.0, 0.0, 0.0, 0.0)
 
 def step(state: Array, force: Array, poles: Array) -> None:
     """Hold the forces [B] N for 0.02 s; `state` [6, B] changes in place, `poles` is [2, 4] (see `pole`)."""
-    kernels = kernel("rlrnn.games.kernels.wieland")
+    kernels = load("rlrnn.games.kernels.wieland")
     (kernels.step if kernels else step_arrays)(state, force, poles, CART, SUBSTEPS)
 
 
@@ -45,7 +45,7 @@ def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -
     Of those that do, |x| + |x'| + |theta_1| + |theta_1'| goes into row `steps` [B] mod W of `unrest` [W, B],
     unless W is 0.
     """
-    kernels = kernel("rlrnn.games.kernels.wieland")
+    kernels = load("rlrnn.games.kernels.wieland")
     return (kernels.look if kernels else look_at_arrays)(state, steps, limits, unrest)
 
 

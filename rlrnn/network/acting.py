@@ -1,57 +1,55 @@
 """The common networks at play on a CPU, in numpy over the weights' own memory.
 
 A step of a small network is a few microseconds of arithmetic, for which torch's calls take ten times as
-long. What fits: compiled cells (``compiled``), heads of tanh or ReLU layers, and actuators that choose or
-that draw from a normal distribution. ``by_torch`` does the same for every network, and is the oracle.
+long. What fits: plans of gated cells and dense layers, and actuators that choose or that draw from a normal
+distribution. ``by_torch`` does the same for every network, and is the oracle.
 
-Letters: B environments, S state, A numbers in an action.
+Letters: B environments, S state, A numbers in an action, O output units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rlrnn.network.actuators import LOG_2PI, Actuators, ChoiceActuators, ContinuousActuators, Distribution
-from rlrnn.network.layers import Affine, Mlp
+from rlrnn.cells.gated import kernels_of
+from rlrnn.common.compiling import one_blas_thread
+from rlrnn.network.distributions import Distribution
+from rlrnn.network.layers import Affine
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.paths import gated
+from rlrnn.network.plan import Dense, Gated, Layer, Plan, plan
 from rlrnn.network.sensors import Observation, Sensors
-from rlrnn.network.sequence import Memory
 
 Array: TypeAlias = npt.NDArray[Any]
 # observation [B, ...], start [B], state [B, S] -> action [B, A], log-probability [B], value [B], next state
 Act: TypeAlias = Callable[[Observation, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
+Plans: TypeAlias = tuple[Plan, Plan]  # the actor's, the critic's
 
 
 def acting(network: RecurrentNetwork, generator: torch.Generator) -> Act:
     """How the network plays, drawing its actions, while its weights stay where they are."""
-    return by_numpy(network, generator) if fits(network) else by_torch(network, generator)
+    plans = plans_of(network)
+    return by_torch(network, generator) if plans is None else by_numpy(network, plans, generator)
 
 
-def fits(network: RecurrentNetwork) -> bool:
-    """Whether ``by_numpy`` knows all that the network is made of."""
-    weight = network.value.weight
-    memories = [m for m in (network.memory, network.critic_memory) if isinstance(m, Memory)]
-    layers: list[Any] = [layer for memory in memories for layer in memory.layers]
-    return (
-        all(memory.chain for memory in memories)
-        and all(gated.knows(layer, weight) for layer in layers)
-        and type(network.actor_head.activation) in (nn.Tanh, nn.ReLU)
-        and simple(network.actuators)
-    )
+def plans_of(network: RecurrentNetwork) -> Plans | None:
+    """The plans by which ``by_numpy`` knows all that the network is made of, if it does."""
+    actor, critic = plan(network.actor), plan(network.critic)
+    if actor is None or critic is None or not network.actuators.simple:
+        return None
+    memories = [actor.memory] if isinstance(network.critic_memory, Affine) else [actor.memory, critic.memory]
+    known = all(isinstance(layer, Gated) and _has_step(layer) for memory in memories for layer in memory)
+    return (actor, critic) if known else None
 
 
-def simple(actuators: Actuators) -> bool:
-    """Whether they choose, or draw from a normal distribution whose spread no state decides."""
-    sde = isinstance(actuators, ContinuousActuators) and actuators.use_sde
-    return isinstance(actuators, ChoiceActuators | ContinuousActuators) and not sde
+def _has_step(layer: Gated) -> bool:
+    return hasattr(kernels_of(layer.cell), "step")
 
 
 def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
@@ -65,42 +63,35 @@ def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
     return act
 
 
-def by_numpy(network: RecurrentNetwork, generator: torch.Generator) -> Act:
+def by_numpy(network: RecurrentNetwork, plans: Plans, generator: torch.Generator) -> Act:
     """The same numbers to rounding, drawn from the same noise."""
-    remember = gated.stepper(network.memory.layers)
-    critic_memory = network.critic_memory
-    remember_critic = project = None
-    if isinstance(critic_memory, Memory):
-        remember_critic = gated.stepper(critic_memory.layers)
-    elif critic_memory is not None:
-        project = _affine(critic_memory)
-    actor_head, critic_head = _head(network.actor_head), _head(network.critic_head)
-    tell, value = _affine(_output(network)), _affine(network.value)
-    draw = _draw(network.actuators, generator)
+    critic, first = network.critic, network.state_sizes[0]
+    remember, logits = _memory(plans[0].memory), _dense((*plans[0].head, plans[0].output))
+    remember_critic = None if critic.shared else _memory(plans[1].memory)
+    value = _dense((*plans[1].head, plans[1].output))
+    draw = network.actuators.draw(generator)
 
     def act(observation: Observation, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x, starts, before = _seen(network.sensors, observation), start.numpy(), state.contiguous().numpy()
+        x, starts, before = _features(network.sensors, observation), start.numpy(), state.contiguous().numpy()
         after = np.empty_like(before)
         y = y_critic = remember(x, starts, before, after, 0)
-        if network.critic_sensors is not None:
-            x = _seen(network.critic_sensors, observation)
         if remember_critic is not None:
-            y_critic = remember_critic(x, starts, before, after, network.state_sizes[0])
-        elif project is not None:
-            y_critic = project(x)
-        action, log_prob = draw(tell(actor_head(y)))
-        values = value(critic_head(y_critic))[:, 0]
+            if network.critic_sensors is not None:
+                x = _features(network.critic_sensors, observation)
+            y_critic = remember_critic(x, starts, before, after, first)
+        action, log_prob = draw(logits(y))
         return (
             torch.from_numpy(action),
             torch.from_numpy(log_prob),
-            torch.from_numpy(values),
+            torch.from_numpy(value(y_critic)[:, 0]),
             torch.from_numpy(after),
         )
 
     return act
 
 
-Actor: TypeAlias = Callable[[Array, Array, Array], tuple[Array, Array]]  # x, start, state -> told, next state
+# features x [B, F], start [B], state [B, S] -> numbers of the output units [B, O], next state
+Actor: TypeAlias = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
 def play(
@@ -112,102 +103,99 @@ def play(
         known = _known[network] = _Known(network)
     if known.actor is None:
         return network.act(observation, start, state)
-    x = _seen(network.sensors, observation)
-    with gated.one_blas_thread():
-        told, after = known.actor(x, start.numpy(), state.contiguous().numpy())
-    actuators = network.actuators
-    assert isinstance(actuators, ChoiceActuators | ContinuousActuators)
-    return actuators.told(torch.from_numpy(told)), torch.from_numpy(after)
+    x = _features(network.sensors, observation)
+    with one_blas_thread():
+        numbers, after = known.actor(x, start.numpy(), state.contiguous().numpy())
+    return network.actuators.distribution(torch.from_numpy(numbers)), torch.from_numpy(after)
 
 
 class _Known:
     """An actor by numpy, as long as the weights are where they were when it was made; None if none fits."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
-        self.output = _output(network).weight
+        self.output = network.actuators.output.weight
         self.weights = list(network.parameters())
         self.places = [weight.data_ptr() for weight in self.weights]
-        self.actor = _actor(network) if fits(network) else None
+        plans = plans_of(network)
+        self.actor = None if plans is None else _actor(plans[0])
 
     def holds(self, network: RecurrentNetwork) -> bool:
         """Neither moved, as ``to`` does, nor replaced."""
-        same = self.output is _output(network).weight
+        same = self.output is network.actuators.output.weight
         return same and self.places == [weight.data_ptr() for weight in self.weights]
 
 
 _known: WeakKeyDictionary[RecurrentNetwork, _Known] = WeakKeyDictionary()
 
 
-def _actor(network: RecurrentNetwork) -> Actor:
-    """What the actuators are told [B, ...] and the actor's next state, from features x [B, F]."""
-    remember, head = gated.stepper(network.memory.layers), _head(network.actor_head)
-    tell = _affine(_output(network))
+def _actor(plan: Plan) -> Actor:
+    remember, logits = _memory(plan.memory), _dense((*plan.head, plan.output))
 
     def act(x: Array, start: Array, state: Array) -> tuple[Array, Array]:
         after = np.empty_like(state)
-        return tell(head(remember(x, start, state, after, 0))), after
+        return logits(remember(x, start, state, after, 0)), after
 
     return act
 
 
-def _seen(sensors: Sensors, observation: Observation) -> Array:
+def _features(sensors: Sensors, observation: Observation) -> Array:
     """Features [B, F] as the kernels take them: other layouts would be compiled for apart."""
     features: Tensor = sensors(observation)
     return features.contiguous().numpy()
 
 
-def _output(network: RecurrentNetwork) -> Affine:
-    return network.actuators.output
+# x [B, I], start [B], the state before and after [B, S], this memory's first column of them -> y [B, H]
+Remember: TypeAlias = Callable[[Array, Array, Array, Array, int], Array]
 
 
-def _affine(layer: Affine) -> Callable[[Array], Array]:
-    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+def _memory(layers: Sequence[Layer]) -> Remember:
+    """One step of layers of memory; it writes their part of the state after."""
+    steps = [_step(layer) if isinstance(layer, Gated) else _projection(layer) for layer in layers]
 
-    def run(x: Array) -> Array:
-        y: Array = x @ weight
-        y += bias
+    def remember(x: Array, start: Array, before: Array, after: Array, column: int) -> Array:
+        for step in steps:
+            x = step(x, start, before, after, column)
+        return x
+
+    return remember
+
+
+def _step(layer: Gated) -> Remember:
+    cell, kernel, own = layer.cell, kernels_of(layer.cell).step, layer.columns.start
+    inputs, weights = cell.weight_input.detach().numpy(), cell.weight_hidden.detach().numpy()
+    empty = np.zeros(weights.shape[1], weights.dtype)
+    biases = [empty if bias is None else bias.detach().numpy() for bias in cell.biases()]
+    options, units = cell.kernel_options(), cell.output_size
+
+    def step(x: Array, start: Array, before: Array, after: Array, column: int) -> Array:
+        y = np.empty((len(x), units), x.dtype)
+        kernel(x, inputs, weights, *biases, start, before, after, column + own, y, *options)
         return y
 
-    return run
+    return step
 
 
-def _head(head: Mlp) -> Callable[[Array], Array]:
-    layers = [_affine(layer) for layer in cast("list[Affine]", head.layers)]
-    tanh = isinstance(head.activation, nn.Tanh)
+def _projection(layer: Layer) -> Remember:
+    assert isinstance(layer, Dense)
+    project = _dense((layer,))
+    return lambda x, start, before, after, column: project(x)
+
+
+def _dense(layers: Sequence[Dense]) -> Callable[[Array], Array]:
+    arrays = [
+        (layer.weight.detach().numpy(), np.zeros(1) if layer.bias is None else layer.bias.detach().numpy())
+        for layer in layers
+    ]
+    known = list(zip(arrays, (layer.activation for layer in layers), strict=True))
 
     def run(x: Array) -> Array:
-        for layer in layers:
-            x = layer(x)
-            x = np.tanh(x, out=x) if tanh else np.maximum(x, 0.0, out=x)
+        for (weight, bias), activation in known:
+            x = x @ weight
+            x += bias
+            if activation == "tanh":
+                np.tanh(x, out=x)
+            elif activation == "relu":
+                np.maximum(x, 0.0, out=x)
         return x
 
     return run
-
-
-def _draw(actuators: Actuators, generator: torch.Generator) -> Callable[[Array], tuple[Array, Array]]:
-    """What the actuators are told [B, ...] -> an action drawn [B, A] and its log-probability [B]."""
-    if isinstance(actuators, ContinuousActuators):
-        log_std = actuators.log_std.detach().numpy()
-        std, constant = np.exp(log_std), -log_std.sum() - 0.5 * LOG_2PI * len(log_std)
-
-        def draw_normal(mean: Array) -> tuple[Array, Array]:
-            noise = torch.empty(mean.shape).normal_(generator=generator).numpy()
-            return mean + std * noise, constant - 0.5 * np.square(noise).sum(-1)
-
-        return draw_normal
-    assert isinstance(actuators, ChoiceActuators)
-    ends = np.cumsum(actuators.sizes).tolist()
-
-    def draw_choice(logits: Array) -> tuple[Array, Array]:
-        rows, choices, log_prob = np.arange(len(logits)), [], np.zeros(len(logits), logits.dtype)
-        for begin, end in zip((0, *ends), ends, strict=False):
-            group = logits[:, begin:end]
-            noise = torch.empty(group.shape).exponential_(generator=generator).numpy()
-            choice = (group - np.log(noise)).argmax(-1)  # Gumbel-max, as in ``Categorical.sample``
-            highest = group.max(-1)
-            total = np.log(np.exp(group - highest[:, None]).sum(-1))
-            log_prob += group[rows, choice] - highest - total
-            choices.append(choice)
-        return np.stack(choices, axis=-1), log_prob
-
-    return draw_choice

@@ -1,184 +1,36 @@
-"""Output units to actions: the distribution that fits the action space.
+"""Output units to actions: the distribution that fits the action space, and its readings in numpy.
 
-Letters: B environments (any leading axes: time, population), L latent units, A numbers in an action,
-N choices. An action travels as a flat tensor [..., A]: int64 for Discrete (A = 1), MultiDiscrete and
+Letters: B environments (any leading axes: time, population), L latent units, O output units, A numbers in
+an action. An action travels as a flat tensor [..., A]: int64 for Discrete (A = 1), MultiDiscrete and
 MultiBinary, float for Box; ``Actuators.to_space`` shapes it for the environment.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
 from rlrnn.errors import UserError
+from rlrnn.network.distributions import (
+    LOG_2PI,
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Gaussian,
+    StateDependentNoise,
+)
 from rlrnn.network.layers import Affine, FirstUnits
 
-LOG_2PI = math.log(2.0 * math.pi)
-
-
-class Distribution(ABC):
-    """What an agent may do in each of [...] situations."""
-
-    @abstractmethod
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """An action drawn at random: [..., A]."""
-
-    @abstractmethod
-    def mode(self) -> Tensor:
-        """The most likely action: [..., A]."""
-
-    @abstractmethod
-    def log_prob(self, action: Tensor) -> Tensor:
-        """The logarithm of the probability (or density) of an action [..., A]: [...]."""
-
-    @abstractmethod
-    def entropy(self) -> Tensor | None:
-        """Entropy in nats [...], or None where it has no closed form."""
-
-    @property
-    @abstractmethod
-    def distribution(self) -> torch.distributions.Distribution | list[torch.distributions.Categorical]:
-        """The same as torch's own, under SB3's name; of MultiDiscrete one for each choice."""
-
-
-class Categorical(Distribution):
-    """Discrete and MultiDiscrete: one choice from each group of logits; logits [..., sum of sizes]."""
-
-    def __init__(self, logits: Tensor, sizes: list[int]) -> None:
-        self.groups = logits.split(sizes, dim=-1)
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        # Gumbel-max: argmax(logit + g), g = -log(exponential noise), is a draw from softmax(logits).
-        choices = []
-        for logits in self.groups:
-            noise = torch.empty_like(logits).exponential_(generator=generator)
-            choices.append((logits - noise.log()).argmax(dim=-1))
-        return torch.stack(choices, dim=-1)
-
-    def mode(self) -> Tensor:
-        return torch.stack([logits.argmax(dim=-1) for logits in self.groups], dim=-1)
-
-    @cached_property
-    def log_p(self) -> list[Tensor]:
-        """The log-probability of every choice, group by group."""
-        return [logits.log_softmax(dim=-1) for logits in self.groups]
-
-    def log_prob(self, action: Tensor) -> Tensor:
-        choices = action.long().unsqueeze(-1).unbind(-2)  # [..., 1] each
-        parts = [log_p.gather(-1, choice) for log_p, choice in zip(self.log_p, choices, strict=True)]
-        return parts[0].squeeze(-1) if len(parts) == 1 else torch.cat(parts, dim=-1).sum(-1)
-
-    def entropy(self) -> Tensor:
-        parts = [-(log_p.exp() * log_p).sum(-1) for log_p in self.log_p]
-        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-
-    @property
-    def distribution(self) -> torch.distributions.Categorical | list[torch.distributions.Categorical]:
-        known = [torch.distributions.Categorical(logits=logits) for logits in self.groups]
-        return known[0] if len(known) == 1 else known
-
-
-class Bernoulli(Distribution):
-    """MultiBinary: each actuator on or off on its own; logits [..., A]."""
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.empty_like(self.logits).uniform_(generator=generator)
-        return (uniform < self.logits.sigmoid()).long()
-
-    def mode(self) -> Tensor:
-        return (self.logits > 0.0).long()
-
-    def log_prob(self, action: Tensor) -> Tensor:
-        return -nn.functional.binary_cross_entropy_with_logits(
-            self.logits, action.to(self.logits.dtype), reduction="none"
-        ).sum(-1)
-
-    def entropy(self) -> Tensor:
-        p = self.logits.sigmoid()
-        return nn.functional.binary_cross_entropy_with_logits(self.logits, p, reduction="none").sum(-1)
-
-    @property
-    def distribution(self) -> torch.distributions.Bernoulli:
-        return torch.distributions.Bernoulli(logits=self.logits)
-
-
-class Gaussian(Distribution):
-    """Box: independent normal actuators; mean [..., A], std broadcastable to it."""
-
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
-        self.mean = mean
-        self.std = std
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
-        return self.mean + self.std * noise
-
-    def mode(self) -> Tensor:
-        return self.mean
-
-    def log_prob(self, action: Tensor) -> Tensor:
-        z = (action - self.mean) / self.std
-        return (-0.5 * z.square() - self.std.log() - 0.5 * LOG_2PI).sum(-1)
-
-    def entropy(self) -> Tensor | None:
-        return (0.5 + 0.5 * LOG_2PI + self.std.log()).expand_as(self.mean).sum(-1)
-
-    @property
-    def distribution(self) -> torch.distributions.Normal:
-        return torch.distributions.Normal(self.mean, self.std)
-
-
-class StateDependentNoise(Gaussian):
-    """gSDE (Raffin, Kober & Stulp 2022): the noise is a linear function of the latent units.
-
-    Its matrix ``exploration`` [..., L, A] is held for many steps, so that exploration is smooth; over
-    the draw of the matrix an action is normal with the given std. ``squashed``: actions pass through
-    tanh, and probabilities are those of the squashed action.
-    """
-
-    EPSILON = 1e-6
-
-    def __init__(
-        self, mean: Tensor, std: Tensor, latent: Tensor, exploration: Tensor | None, squashed: bool
-    ) -> None:
-        super().__init__(mean, std)
-        self.latent = latent
-        self.exploration = exploration
-        self.squashed = squashed
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        if self.exploration is None:
-            return self._squash(super().sample(generator))
-        noise = (self.latent.unsqueeze(-2) @ self.exploration).squeeze(-2)
-        return self._squash(self.mean + noise)
-
-    def mode(self) -> Tensor:
-        return self._squash(self.mean)
-
-    def log_prob(self, action: Tensor) -> Tensor:
-        if not self.squashed:
-            return super().log_prob(action)
-        # Haarnoja et al. (2018), appendix C: the density of tanh(u) is that of u over 1 - tanh(u)^2.
-        bound = 1.0 - torch.finfo(action.dtype).eps
-        action = action.clamp(-bound, bound)
-        correction = torch.log(1.0 - action.square() + self.EPSILON).sum(-1)
-        return super().log_prob(torch.atanh(action)) - correction
-
-    def entropy(self) -> Tensor | None:
-        return None if self.squashed else super().entropy()
-
-    def _squash(self, action: Tensor) -> Tensor:
-        return torch.tanh(action) if self.squashed else action
+Array: TypeAlias = npt.NDArray[Any]
+# numbers of the output units [B, O] -> an action drawn [B, A], its log-probability [B]
+Draw: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
 
 class Actuators(nn.Module, ABC):
@@ -192,12 +44,54 @@ class Actuators(nn.Module, ABC):
         self.space = space
         self.output = (Affine if output_layer else FirstUnits)(latent_size, numbers)
 
+    def forward(self, latent: Tensor) -> Distribution:
+        """latent [..., L] -> what may be done."""
+        return self.distribution(self.output(latent))
+
     @abstractmethod
-    def forward(self, latent: Tensor) -> Distribution: ...
+    def distribution(self, numbers: Tensor) -> Distribution:
+        """The numbers of the output units [..., O], as a distribution."""
+
+    @property
+    def simple(self) -> bool:
+        """Whether ``draw`` is there: what is drawn depends on the output units' numbers alone."""
+        return False
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        """Drawing in numpy, from the noise that ``Distribution.sample`` takes, while weights stay put."""
+        raise NotImplementedError(f"{type(self).__name__} draws by torch alone")
+
+    @abstractmethod
+    def choose(self, numbers: Array) -> Array:
+        """The most likely actions in numpy, as the game takes them: [B, O] -> [B, ...]."""
+
+    @property
+    def spread(self) -> tuple[nn.Parameter, ...]:
+        """Parameters that decide how far draws scatter, and not what is most likely."""
+        return ()
 
     def to_space(self, action: np.ndarray) -> np.ndarray:
         """Flat actions [B, A] -> what a batch of environments takes, inside the space: [B, ...]."""
         return action.reshape(-1, *(self.space.shape or ()))
+
+    def misfit(self, actions: np.ndarray) -> str:
+        """What of actions [B, ...] as a game takes them is not in the space; "" where all are."""
+        if actions.shape[1:] != (self.space.shape or ()) or actions.dtype.kind not in "fiub":
+            return f"of shape {actions.shape}"
+        inside = self._inside(actions)
+        return "" if inside.all() else f"such as {actions[~inside][0]}"
+
+    def from_space(self, actions: np.ndarray) -> Tensor:
+        """Actions of the space [B, ...] -> flat ones [B, A]: ``to_space`` turned round."""
+        return torch.as_tensor(self._flat(actions).reshape(len(actions), -1).astype(self.action_dtype))
+
+    @abstractmethod
+    def _inside(self, actions: np.ndarray) -> npt.NDArray[np.bool_]:
+        """Which numbers of actions [B, ...] the space holds."""
+
+    def _flat(self, actions: np.ndarray) -> np.ndarray:
+        """Of the range that actuators have, from that of the space."""
+        return actions
 
 
 class ChoiceActuators(Actuators):
@@ -211,12 +105,47 @@ class ChoiceActuators(Actuators):
         self.sizes, self.action_size = sizes, len(sizes)
         self.first = np.atleast_1d(space.start).ravel()
 
-    def forward(self, latent: Tensor) -> Distribution:
-        return self.told(self.output(latent))
+        ends = np.cumsum(sizes).tolist()
+        self.groups = [slice(*ends_of) for ends_of in zip((0, *ends), ends, strict=False)]  # of logits
 
-    def told(self, logits: Tensor) -> Distribution:
-        """What the output units say, as a distribution."""
+    def distribution(self, logits: Tensor) -> Distribution:
         return Categorical(logits, self.sizes)
+
+    @property
+    def simple(self) -> bool:
+        return True
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        def draw(logits: Array) -> tuple[Array, Array]:
+            rows, choices, log_prob = np.arange(len(logits)), [], np.zeros(len(logits), logits.dtype)
+            for group in self.groups:
+                own = logits[:, group]
+                noise = torch.empty(own.shape).exponential_(generator=generator).numpy()
+                choice = (own - np.log(noise)).argmax(-1)  # Gumbel-max, as in ``Categorical.sample``
+                highest = own.max(-1)
+                total = np.log(np.exp(own - highest[:, None]).sum(-1))
+                log_prob += own[rows, choice] - highest - total
+                choices.append(choice)
+            return np.stack(choices, axis=-1), log_prob
+
+        return draw
+
+    def choose(self, logits: Array) -> Array:
+        if len(self.groups) == 1:
+            return self.to_space(logits.argmax(-1)[:, None])
+        return self.to_space(np.stack([logits[:, group].argmax(-1) for group in self.groups], axis=-1))
+
+    def _inside(self, actions: np.ndarray) -> npt.NDArray[np.bool_]:
+        count = getattr(self.space, "nvec", getattr(self.space, "n", 0))
+        first = self.space.start  # type: ignore[attr-defined]
+        inside: npt.NDArray[np.bool_] = (
+            (actions >= first) & (actions < first + count) & (actions == actions.astype(np.int64))
+        )
+        return inside
+
+    def _flat(self, actions: np.ndarray) -> np.ndarray:
+        flat: np.ndarray = actions - self.space.start  # type: ignore[attr-defined]
+        return flat
 
     def to_space(self, action: np.ndarray) -> np.ndarray:
         return super().to_space(action + self.first).astype(self.space.dtype, copy=False)
@@ -229,8 +158,15 @@ class BinaryActuators(Actuators):
         super().__init__(space, latent_size, int(np.prod(space.shape)), output_layer)
         self.action_size = int(np.prod(space.shape))
 
-    def forward(self, latent: Tensor) -> Distribution:
-        return Bernoulli(self.output(latent))
+    def distribution(self, logits: Tensor) -> Distribution:
+        return Bernoulli(logits)
+
+    def choose(self, logits: Array) -> Array:
+        return self.to_space(logits > 0.0)
+
+    def _inside(self, actions: np.ndarray) -> npt.NDArray[np.bool_]:
+        inside: npt.NDArray[np.bool_] = (actions == 0) | (actions == 1)
+        return inside
 
     def to_space(self, action: np.ndarray) -> np.ndarray:
         return super().to_space(action).astype(self.space.dtype)
@@ -266,7 +202,7 @@ class ContinuousActuators(Actuators):
     def forward(self, latent: Tensor) -> Distribution:
         mean = self.output(latent)
         if not self.use_sde:
-            return self.told(mean)
+            return self.distribution(mean)
         # The std is a function of the latent units, but does not teach them (as in the paper's code).
         latent = latent.detach()
         variance = latent.square() @ self._noise_std().square()
@@ -274,9 +210,30 @@ class ContinuousActuators(Actuators):
         fits = self.exploration is not None and self.exploration.shape[:-2] == latent.shape[:-1]
         return StateDependentNoise(mean, std, latent, self.exploration if fits else None, self.squashed)
 
-    def told(self, mean: Tensor) -> Distribution:
-        """What the output units say, as a distribution; not of gSDE, which looks further back."""
+    def distribution(self, mean: Tensor) -> Distribution:
+        """Not of gSDE, which looks further back."""
         return Gaussian(mean, self.log_std.exp().unsqueeze(-2).expand_as(mean))
+
+    @property
+    def simple(self) -> bool:
+        return not self.use_sde
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        log_std = self.log_std.detach().numpy()
+        std, constant = np.exp(log_std), -log_std.sum() - 0.5 * LOG_2PI * len(log_std)
+
+        def draw(mean: Array) -> tuple[Array, Array]:
+            noise = torch.empty(mean.shape).normal_(generator=generator).numpy()
+            return mean + std * noise, constant - 0.5 * np.square(noise).sum(-1)
+
+        return draw
+
+    def choose(self, mean: Array) -> Array:
+        return self.to_space(np.tanh(mean) if self.squashed else mean)
+
+    @property
+    def spread(self) -> tuple[nn.Parameter, ...]:
+        return (self.log_std,)
 
     def sample_exploration(self, n_envs: int, generator: torch.Generator | None = None) -> None:
         """Draw each environment's gSDE matrix anew: it stays until the next call."""
@@ -302,13 +259,29 @@ class ContinuousActuators(Actuators):
         clipped: np.ndarray = np.minimum(np.maximum(action, low), high)  # half of what np.clip takes
         return clipped.astype(self.space.dtype, copy=False)
 
+    def _inside(self, actions: np.ndarray) -> npt.NDArray[np.bool_]:
+        assert isinstance(self.space, spaces.Box)
+        slack = 1e-6 * (self.space.high - self.space.low)  # of rounding
+        inside: npt.NDArray[np.bool_] = (actions >= self.space.low - slack) & (
+            actions <= self.space.high + slack
+        )
+        return inside
+
+    def _flat(self, actions: np.ndarray) -> np.ndarray:
+        assert isinstance(self.space, spaces.Box)
+        if not self.squashed:
+            return actions
+        low, high = self.space.low, self.space.high
+        scaled: np.ndarray = 2.0 * (actions - low) / (high - low) - 1.0
+        return scaled
+
 
 def make_actuators(
     space: spaces.Space[Any], latent_size: int, *, output_layer: bool = True, **continuous: Any
 ) -> Actuators:
     """The actuators for an action space; ``continuous`` are options that only Box spaces take.
 
-    Without ``output_layer`` the first units of what they are told by are the output units themselves.
+    Without ``output_layer`` the first latent units are the output units themselves.
     """
     check_supported(space)
     if isinstance(space, spaces.Box):

@@ -17,10 +17,13 @@ from torch import Tensor, nn
 
 from rlrnn.cells import Cell
 from rlrnn.cells.cell import Wire
+from rlrnn.common.batches import map_arrays
 from rlrnn.errors import UserError
+from rlrnn.network.layers import Affine
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Observation
 from rlrnn.network.sequence import Memory
+from rlrnn.network.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -96,37 +99,34 @@ class FeedForwardNetwork(nn.Module):
         self.steps = steps
 
     def forward(self, observation: Observation, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """observation [B, L, ...], oldest first -> what the actuators are told [B, O], value [B].
+        """observation [B, L, ...], oldest first -> numbers of the output units [B, O], value [B].
 
         ``length`` [B] says how many of the observations belong to the present episode, if not all: those
         before them are not looked at.
         """
-        net, first = self.network, observation
-        if isinstance(observation, dict):
-            first = next(iter(observation.values()))
-        assert isinstance(first, Tensor)
+        net = self.network
+        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
         rows, steps = first.shape[:2]
         if steps != self.steps:
             raise UserError(f"got {steps} observations per row: this network looks at {self.steps}.")
         since = torch.full((rows,), steps, device=first.device) if length is None else length
         start = torch.arange(steps, device=first.device).unsqueeze(1) == steps - since  # [L, B]
-        row = _time_first(observation)
-        y = self._last(net.memory, net.sensors, row, start)
-        told = net.actuators.output(net.actor_head(y))
-        if isinstance(net.critic_memory, Memory):
-            y = self._last(net.critic_memory, net.critic_sensors or net.sensors, row, start)
-        elif net.critic_memory is not None:
-            now = {k: v[-1] for k, v in row.items()} if isinstance(row, dict) else row[-1]
-            y = net.critic_memory((net.critic_sensors or net.sensors)(now))
-        return told, net.value(net.critic_head(y)).squeeze(-1)
+        row = map_arrays(lambda each: each.transpose(0, 1), observation)
+        actor, critic = net.actor, net.critic
+        y = y_critic = self._last(actor, row, start)
+        if not critic.shared:
+            y_critic = self._last(critic, row, start)
+        return actor.read(y), critic.read(y_critic).squeeze(-1)
 
-    def _last(self, memory: Memory, sensors: nn.Module, row: Observation, start: Tensor) -> Tensor:
+    def _last(self, stream: Stream, row: Observation, start: Tensor) -> Tensor:
         """What a memory says [B, H] after the row, from nothing: L copies of a step, one above the other."""
-        flat = {k: v.flatten(0, 1) for k, v in row.items()} if isinstance(row, dict) else row.flatten(0, 1)
-        x: Tensor = sensors(flat).view(*start.shape, -1)
-        y, state = x[-1], x.new_zeros(start.shape[1], memory.state_size)
+        if isinstance(stream.memory, Affine):
+            y: Tensor = stream.memory(stream.sensors(map_arrays(lambda each: each[-1], row)))
+            return y
+        x = stream.features(row)
+        y, state = x[-1], x.new_zeros(start.shape[1], stream.memory.state_size)
         for now, begins in zip(x, start, strict=True):
-            y, state = memory.step(now, begins, state)
+            y, state = stream.memory.step(now, begins, state)
         return y
 
 
@@ -170,9 +170,3 @@ def memory_wires(memory: Memory) -> list[Wire]:
         if memory.residual and number > 1 and layer.input_size == layer.output_size:
             wires.append(Wire(below, names["y"], 0, torch.eye(layer.output_size)))
     return wires
-
-
-def _time_first(observation: Observation) -> Observation:
-    if isinstance(observation, dict):
-        return {key: value.transpose(0, 1) for key, value in observation.items()}
-    return observation.transpose(0, 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from rlrnn.common.settings import choices
 from rlrnn.errors import OptionsError, UserError
-from rlrnn.network.actuators import ContinuousActuators, Distribution, make_actuators
+from rlrnn.network.actuators import ContinuousActuators, make_actuators
+from rlrnn.network.distributions import Distribution
 from rlrnn.network.layers import Affine, Mlp
 from rlrnn.network.sensors import Observation, Sensors
 from rlrnn.network.sequence import Memory
+from rlrnn.network.stream import Stream
 
 CRITICS = ("own", "shared", "detached", "feedforward")
 
@@ -99,18 +101,34 @@ class RecurrentNetwork(nn.Module):
         """An empty memory for each row: [B, S]."""
         return self.value.weight.new_zeros(rows, self.state_size)
 
+    @property
+    def actor(self) -> Stream:
+        """What decides on actions."""
+        own = slice(0, self.state_sizes[0])
+        return Stream(self.sensors, self.memory, self.actor_head, self.actuators.output, own)
+
+    @property
+    def critic(self) -> Stream:
+        """What says how much a situation is worth."""
+        if self.critic_memory is None:
+            known, detached = self.actor, self.description.critic == "detached"
+            return replace(known, head=self.critic_head, output=self.value, shared=True, detached=detached)
+        sensors, own = self.critic_sensors or self.sensors, slice(self.state_sizes[0], None)
+        return Stream(sensors, self.critic_memory, self.critic_head, self.value, own)
+
     def step(
         self, observation: Observation, start: Tensor, state: Tensor
     ) -> tuple[Distribution, Tensor, Tensor]:
         """One step: observation [B, ...], start [B] bool, state [B, S] -> distribution, value [B], state."""
-        x, x_critic = self._features(observation)
-        actor_state, critic_state = state.split(self.state_sizes, dim=-1)
-        y, actor_state = self.memory.step(x, start, actor_state)
-        if isinstance(self.critic_memory, Memory):
-            y_critic, critic_state = self.critic_memory.step(x_critic, start, critic_state)
-        else:
-            y_critic = self._critic_input(x_critic, y)
-        return self._act(y), self._value(y_critic), torch.cat((actor_state, critic_state), dim=-1)
+        x, critic = self.sensors(observation), self.critic
+        y, state_after = self.actor.step(x, start, state)
+        if critic.shared:
+            return self._act(y), critic.read(y).squeeze(-1), state_after
+        if critic.sensors is not self.sensors:
+            x = critic.sensors(observation)
+        y_critic, critic_after = critic.step(x, start, state)
+        value = critic.read(y_critic).squeeze(-1)
+        return self._act(y), value, torch.cat((state_after, critic_after), dim=-1)
 
     def act(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
         """``step`` of the actor alone, over its part of the state [B, state_sizes[0]]."""
@@ -119,43 +137,36 @@ class RecurrentNetwork(nn.Module):
 
     def value_of(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
         """The value [B] of an observation, given the memory that precedes it (state [B, S])."""
-        x, x_critic = self._features(observation)
-        actor_state, critic_state = state.split(self.state_sizes, dim=-1)
-        if isinstance(self.critic_memory, Memory):
-            y_critic, _ = self.critic_memory.step(x_critic, start, critic_state)
-        elif self.critic_memory is not None:
-            y_critic = self._critic_input(x_critic, None)
-        else:
-            y_critic, _ = self.memory.step(x, start, actor_state)
-        return self._value(y_critic)
+        critic = self.critic
+        y, _ = critic.step(critic.sensors(observation), start, state)
+        return critic.read(y).squeeze(-1)
 
     def unroll(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
         """All steps of rows: observation [T, B, ...], start [T, B], state [B, S] -> actions, value [T, B]."""
-        if self.critic_memory is not None:
-            return self.unroll_actor(observation, start, state), self.unroll_critic(observation, start, state)
-        x, _ = self._features_over_time(observation, start)
-        y = self.memory.outputs(x, start, state)
-        return self._act(y), self._value(self._critic_input(x, y))
+        actor, critic = self.actor, self.critic
+        y = actor.outputs(actor.features(observation), start, state)
+        if critic.shared:
+            return self._act(y), critic.read(y).squeeze(-1)
+        return self._act(y), self.unroll_critic(observation, start, state)
 
     def unroll_actor(self, observation: Observation, start: Tensor, state: Tensor) -> Distribution:
         """The actions of ``unroll`` alone."""
-        x = self.sensors(_flat(observation)).view(*start.shape, -1)
-        return self._act(self.memory.outputs(x, start, state[:, : self.state_sizes[0]]))
+        actor = self.actor
+        return self._act(actor.outputs(actor.features(observation), start, state))
 
     def unroll_critic(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
-        """The values of ``unroll`` alone, for a critic that does not look at the actor's memory."""
-        x = (self.critic_sensors or self.sensors)(_flat(observation)).view(*start.shape, -1)
-        if isinstance(self.critic_memory, Memory):
-            return self._value(self.critic_memory.outputs(x, start, state[:, self.state_sizes[0] :]))
-        return self._value(self._critic_input(x, None))
+        """The values of ``unroll`` alone."""
+        critic = self.critic
+        return critic.read(critic.outputs(critic.features(observation), start, state)).squeeze(-1)
 
     def remember(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
         """The state [B, S] after whole rows: observation [T, B, ...], start [T, B], state [B, S]."""
-        x, x_critic = self._features_over_time(observation, start)
-        actor_state, critic_state = state.split(self.state_sizes, dim=-1)
-        states = [self.memory.unroll(x, start, actor_state)[1]]
-        if isinstance(self.critic_memory, Memory):
-            states.append(self.critic_memory.unroll(x_critic, start, critic_state)[1])
+        actor, critic = self.actor, self.critic
+        x = actor.features(observation)
+        states = [actor.last(x, start, state)]
+        if not critic.shared:
+            x = x if critic.sensors is actor.sensors else critic.features(observation)
+            states.append(critic.last(x, start, state))
         return torch.cat(states, dim=-1)
 
     def observe(self, observation: Observation) -> None:
@@ -179,31 +190,9 @@ class RecurrentNetwork(nn.Module):
             normalize_observations=d.normalize_observations,
         )
 
-    def _features(self, observation: Observation) -> tuple[Tensor, Tensor]:
-        x = self.sensors(observation)
-        return x, x if self.critic_sensors is None else self.critic_sensors(observation)
-
-    def _features_over_time(self, observation: Observation, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Sensors know no time: [T, B, ...] -> [T * B, ...] -> features [T, B, F]."""
-        x, x_critic = self._features(_flat(observation))
-        shape = (*start.shape, x.shape[-1])
-        return x.view(shape), x.view(shape) if x_critic is x else x_critic.view(shape)
-
-    def _critic_input(self, x_critic: Tensor, y: Tensor | None) -> Tensor:
-        """What a critic without memory of its own looks at."""
-        if self.critic_memory is not None:
-            projected: Tensor = self.critic_memory(x_critic)
-            return projected
-        assert y is not None
-        return y.detach() if self.description.critic == "detached" else y
-
     def _act(self, y: Tensor) -> Distribution:
         distribution: Distribution = self.actuators(self.actor_head(y))
         return distribution
-
-    def _value(self, y: Tensor) -> Tensor:
-        value: Tensor = self.value(self.critic_head(y))
-        return value.squeeze(-1)
 
     def _orthogonal(self) -> None:
         """Orthogonal weights with the gains that policy gradients have used since OpenAI's baselines."""
@@ -219,10 +208,3 @@ class RecurrentNetwork(nn.Module):
                 layer.orthogonal(math.sqrt(2.0))
         self.actuators.output.orthogonal(0.01)
         self.value.orthogonal(1.0)
-
-
-def _flat(observation: Observation) -> Observation:
-    """[T, B, ...] -> [T * B, ...]: sensors know no time."""
-    if isinstance(observation, dict):
-        return {key: value.flatten(0, 1) for key, value in observation.items()}
-    return observation.flatten(0, 1)

@@ -19,23 +19,22 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 
-from rlrnn.cells import Elman, FeedForward, Gru, Lstm
-from rlrnn.cells.cell import exactly
-from rlrnn.cells.kernels.recurrences import NUMBER_OF
+from rlrnn.cells.gated import kernels_of
+from rlrnn.common.batches import map_arrays
+from rlrnn.common.compiling import installed
 from rlrnn.errors import UserError
-from rlrnn.network.actuators import Actuators, ChoiceActuators, ContinuousActuators
-from rlrnn.network.layers import FirstUnits
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.paths import gated
-from rlrnn.network.sensors import Observation, RunningNormalizer
+from rlrnn.network.plan import Dense, Gated, Plan, plan
+from rlrnn.network.sensors import RunningNormalizer
 
 Array: TypeAlias = npt.NDArray[Any]
-# members, x [P, E, F], state [P, E, S] -> what the output units say [P, E, O]; the state changes in place
+# members, x [P, E, F], state [P, E, S] -> the output units' numbers [P, E, O]; the state changes in place
 Step: TypeAlias = Callable[[Array, Array, Array], Array]
-Layer: TypeAlias = Callable[[Array, Array, Array, Array], None]  # members, x, state, y to be written
+Run: TypeAlias = Callable[
+    [Array, Array, Array, Array], None
+]  # of a layer: members, x, state, y to be written
 
 BLOCK = 32  # members of a product by torch: the last bits of its sums depend on how many there are
-ACTIVATIONS = {nn.Identity: 0, nn.Tanh: 1, nn.ReLU: 2}  # as the kernels know them
 
 
 def evolvable(network: RecurrentNetwork) -> Iterator[tuple[nn.Module, str]]:
@@ -48,11 +47,11 @@ def evolvable(network: RecurrentNetwork) -> Iterator[tuple[nn.Module, str]]:
             "sensors that learn (of images, or an extractor of your own) cannot be evolved: give the network "
             "vectors, for instance by a wrapper that flattens the observation."
         )
+    spread = set(network.actuators.spread)
     for part in (network.memory, network.actor_head, network.actuators):
         for module in part.modules():
             for name, parameter in module._parameters.items():
-                spread = isinstance(module, ContinuousActuators) and name == "log_std"
-                if parameter is not None and not spread:
+                if parameter is not None and parameter not in spread:
                     yield module, name
 
 
@@ -80,12 +79,13 @@ class Population:
     def __init__(self, network: RecurrentNetwork, genomes: npt.ArrayLike, rows: int) -> None:
         self.members, self.rows = len(np.asarray(genomes)), rows
         self.network = network
-        self.step = (_by_kernels if fits(network) else _by_torch)(network, genomes)
+        known = plan_of(network)
+        self.step = _by_torch(network, genomes) if known is None else _by_kernels(network, known, genomes)
         self.x = np.zeros((self.members, rows, network.sensors.output_size), np.float32)
         self.state = np.zeros((self.members, rows, network.state_sizes[0]), np.float32)
         self.flat = self.x.reshape(self.members * rows, -1)  # the same numbers, row by row
         self.read = _reader(network)
-        self.choose = _chooser(network.actuators)
+        self.choose = network.actuators.choose
 
     def act(self, observation: Any, playing: npt.NDArray[np.intp], members: npt.NDArray[np.intp]) -> Array:
         """The most likely actions [n, ...], ready for the game, for what the rows still playing see [n, ...].
@@ -95,73 +95,61 @@ class Population:
         """
         everyone = len(playing) == len(self.flat)
         self.flat[slice(None) if everyone else playing] = self.read(observation)
-        told = self.step(members, self.x, self.state).reshape(len(self.flat), -1)
-        return self.choose(told if everyone else told.take(playing, axis=0))
+        numbers = self.step(members, self.x, self.state).reshape(len(self.flat), -1)
+        return self.choose(numbers if everyone else numbers.take(playing, axis=0))
 
 
-def fits(network: RecurrentNetwork) -> bool:
-    """Whether compiled kernels know all that its actor is made of."""
-    memory, weight = network.memory, network.value.weight
-    known = memory.chain and all(exactly(cell, Elman, Gru, Lstm, FeedForward) for cell in memory.layers)
-    heads = type(network.actor_head.activation) in ACTIVATIONS
-    return known and heads and weight.dtype == torch.float32 and gated.installed()
+def plan_of(network: RecurrentNetwork) -> Plan | None:
+    """The actor's plan, if compiled kernels know all of it."""
+    known = plan(network.actor)
+    if known is None or network.value.weight.dtype != torch.float32 or not installed():
+        return None
+    runs = all(
+        isinstance(layer, Dense)
+        or (isinstance(layer, Gated) and hasattr(kernels_of(layer.cell), "step_members"))
+        for layer in known.layers
+    )
+    return known if runs else None
 
 
-def _by_kernels(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Step:
-    kernels, _ = gated.loaded()
-    tables = {(module, name): weights for module, name, weights in _stacked(network, genomes)}
+def _by_kernels(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -> Step:
+    from rlrnn.cells.kernels import dense  # late, as numba takes a while to load
+
+    tables = {getattr(module, name): weights for module, name, weights in _stacked(network, genomes)}
     members = len(np.asarray(genomes))
-    layers: list[tuple[Layer, int]] = []  # and how many units it has
-
-    def table(module: Any, name: str, width: int = 0) -> Array:
-        """Weights [P, ...]; where there are none, what all members have in common, or zeros."""
-        common = getattr(module, name)
-        if (module, name) in tables:
-            return tables[module, name]
-        return np.repeat(
-            np.zeros((1, width), np.float32) if common is None else common.numpy()[None], members, 0
-        )
-
-    def dense(module: Any, weight: str, activation: int) -> None:
-        weights = table(module, weight)
-        arrays = weights, table(module, "bias", weights.shape[-1]), activation
-        layers.append((lambda m, x, _, y: kernels.dense_members(m, x, *arrays, y), weights.shape[-1]))
-
-    def recurrent(cell: Any, column: int) -> None:
-        kernel = getattr(kernels, f"{type(cell).__name__.lower()}_members")
-        inputs = table(cell, "weight_input")
-        extra = [NUMBER_OF[cell.nonlinearity]] if isinstance(cell, Elman) else []
-        biases = ["bias"] if isinstance(cell, Elman) else ["bias_input", "bias_hidden"]
-        arrays = (
-            inputs,
-            table(cell, "weight_hidden"),
-            *(table(cell, name, inputs.shape[-1]) for name in biases),
-        )
-        layers.append(
-            (lambda m, x, state, y: kernel(m, x, *arrays, state, column, y, *extra), cell.output_size)
-        )
-
-    column = 0
-    for cell, size in zip(network.memory.layers, network.memory.state_sizes, strict=True):
-        if isinstance(cell, FeedForward):
-            dense(cell, "weight_input", 1)
-        else:
-            recurrent(cell, column)
-        column += size
-    for layer in network.actor_head.layers:
-        dense(layer, "weight", ACTIVATIONS[type(network.actor_head.activation)])
-    told = network.actuators.output.weight.shape[-1]
-    if not isinstance(network.actuators.output, FirstUnits):
-        dense(network.actuators.output, "weight", 0)
     outputs: list[Array] = []
+
+    def table(weights: Tensor | None, width: int = 0) -> Array:
+        """Weights [P, ...]; where they are no genome's, what all members have in common, or zeros."""
+        if weights is None:
+            return np.zeros((members, width), np.float32)
+        found = tables.get(weights)
+        return np.repeat(weights.detach().numpy()[None], members, 0) if found is None else found
+
+    def run_dense(layer: Dense) -> tuple[Run, int]:
+        weights = table(layer.weight)
+        arrays = weights, table(layer.bias, weights.shape[-1]), dense.ACTIVATIONS[layer.activation]
+        return lambda m, x, _, y: dense.dense_members(m, x, *arrays, y), weights.shape[-1]
+
+    def run_gated(layer: Gated) -> tuple[Run, int]:
+        cell, kernel, column = layer.cell, kernels_of(layer.cell).step_members, layer.columns.start
+        inputs, hidden = table(cell.weight_input), table(cell.weight_hidden)
+        arrays = inputs, hidden, *(table(bias, inputs.shape[-1]) for bias in cell.biases())
+        options = cell.kernel_options()
+        return lambda m, x, state, y: kernel(m, x, *arrays, state, column, y, *options), cell.output_size
+
+    # Output units that are the last layer's first ones have no weights of their own.
+    chosen = plan.layers if plan.output.weight in tables else plan.layers[:-1]
+    runs = [run_dense(one) if isinstance(one, Dense) else run_gated(cast("Gated", one)) for one in chosen]
+    numbers = plan.output.weight.shape[-1]
 
     def step(members: Array, x: Array, state: Array) -> Array:
         if not outputs:
-            outputs.extend(np.empty((*x.shape[:2], width), np.float32) for _, width in layers)
-        for (layer, _), y in zip(layers, outputs, strict=True):
-            layer(members, x, state, y)
+            outputs.extend(np.empty((*x.shape[:2], width), np.float32) for _, width in runs)
+        for (run, _), y in zip(runs, outputs, strict=True):
+            run(members, x, state, y)
             x = y
-        return x[..., :told]
+        return x[..., :numbers]
 
     return step
 
@@ -181,14 +169,14 @@ def _by_torch(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Step:
 
     @torch.no_grad()
     def step(members: Array, x: Array, state: Array) -> Array:
-        told = np.zeros((len(rows), x.shape[1], width), np.float32)
+        numbers = np.zeros((len(rows), x.shape[1], width), np.float32)
         for number in np.unique(members // BLOCK).tolist():
             part = slice(number * BLOCK, (number + 1) * BLOCK)
             block = blocks[number]
             y, after = block.memory.step(_filled(x[part]), None, _filled(state[part]))
-            told[part] = block.actuators.output(block.actor_head(y)).numpy()
+            numbers[part] = block.actor.read(y).numpy()
             state[part] = after.numpy()[: len(state[part])]
-        return told[: len(x)]
+        return numbers[: len(x)]
 
     return step
 
@@ -220,35 +208,10 @@ def _reader(network: RecurrentNetwork) -> Callable[[Any], Array]:
 
     @torch.no_grad()
     def read(observation: Any) -> Array:
-        told: Observation
-        if isinstance(observation, dict):
-            told = {key: torch.as_tensor(part) for key, part in observation.items()}
-        else:
-            told = torch.as_tensor(observation)
-        features: Array = sensors(told).numpy()
+        features: Array = sensors(map_arrays(torch.as_tensor, observation)).numpy()
         return features
 
     return read
-
-
-def _chooser(actuators: Actuators) -> Callable[[Array], Array]:
-    """What the output units say [n, O] -> the most likely actions, as the game takes them."""
-    if isinstance(actuators, ContinuousActuators):
-        squash = np.tanh if actuators.squashed else lambda mean: mean
-        return lambda told: actuators.to_space(squash(told))
-    if not isinstance(actuators, ChoiceActuators):
-        return lambda told: actuators.to_space(told > 0.0)
-    ends = np.cumsum(actuators.sizes)
-    groups = list(zip((0, *ends.tolist()), ends.tolist(), strict=False))
-
-    if len(groups) == 1:
-        return lambda told: actuators.to_space(told.argmax(-1)[:, None])
-
-    def choose(told: Array) -> Array:
-        best = [told[:, begin:end].argmax(-1) for begin, end in groups]
-        return actuators.to_space(np.stack(best, axis=-1))
-
-    return choose
 
 
 def _stacked(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Iterator[tuple[nn.Module, str, Array]]:

@@ -17,7 +17,7 @@ from rlrnn.cells import Cell, make_cell
 from rlrnn.cells.options import check_options
 from rlrnn.common.settings import takes_plain
 from rlrnn.errors import UserError
-from rlrnn.network.paths import delay_line, fused, gated, scan
+from rlrnn.network import paths
 
 MOST_LAYERS = 1000
 
@@ -108,14 +108,7 @@ class Memory(nn.Module):
         states: list[Tensor] = []
         for layer, own in self._layers_and_states(state):
             fed = self._drop(x, bool(states))
-            if gated.fits(layer, fed):
-                y, own = gated.unroll(layer, fed, start, own)
-            elif delay_line.fits(layer, fed):
-                y, own = delay_line.unroll(layer, fed, start, own)
-            elif scan.fits(layer):
-                y, own = scan.unroll(layer, fed, start, own)
-            else:
-                y, own = unroll(layer, fed, start, own)
+            y, own = paths.unroll(layer, fed, start, own) or unroll(layer, fed, start, own)
             x = self._add(x, y, bool(states))
             states.append(own)
         return x, torch.cat(states, dim=-1)
@@ -126,14 +119,8 @@ class Memory(nn.Module):
             fed = self._drop(x, index > 0)
             if layer.state_size == 0:  # no memory, no time: all steps at once
                 y = layer.step(layer.project(fed), own.expand(*fed.shape[:-1], 0))[0]
-            elif gated.fits(layer, fed):
-                y = gated.unroll(layer, fed, start, own)[0]
-            elif delay_line.fits(layer, fed):
-                y = delay_line.unroll(layer, fed, start, own)[0]
-            elif scan.fits(layer):
-                y = scan.unroll(layer, fed, start, own)[0]
-            elif fused.fits(layer):
-                y = fused.outputs(layer, fed, start, own)
+            elif (found := paths.outputs(layer, fed, start, own)) is not None:
+                y = found
             else:
                 y = unroll(layer, fed, start, own)[0]
             x = self._add(x, y, index > 0)

@@ -10,10 +10,11 @@ from torch.nn.functional import layer_norm
 
 from rlrnn.cells import Gru, Lstm, make_cell
 from rlrnn.cells.cell import exactly
+from rlrnn.common import compiling
 from rlrnn.errors import UserError
-from rlrnn.learners.ppo import compiled as backprop
+from rlrnn.learners.ppo import compiled
 from rlrnn.network import acting, population
-from rlrnn.network.paths import fused, gated
+from rlrnn.network.paths import fused
 from rlrnn.network.sequence import Memory
 from rlrnn.network.sequence import unroll as loop
 
@@ -152,7 +153,7 @@ def test_variants_step_as_they_go_over_rows_and_paths_of_the_plain_ones_leave_th
             parameter.copy_(torch.randn_like(parameter))
     x, state = given(memory)
     for layer in memory.layers:
-        assert not gated.knows(layer, x) and not fused.fits(layer)
+        assert not layer.plain and not fused.fits(layer)
     start = torch.rand(STEPS, ROWS) < 0.3
     y, last = memory.unroll(x, start, state)
     torch.testing.assert_close(memory.outputs(x, start, state), y, rtol=0, atol=1e-12)
@@ -223,11 +224,12 @@ def test_whole_network_paths_refuse_what_they_do_not_know(
 
     from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 
-    if not gated.installed():
+    if not compiling.installed():
         pytest.skip("the extra [fast] is not installed, or switched off")
     description = NetworkDescription(cell="lstm", hidden_size=4, n_layers=n_layers, cell_options=options)
     network = RecurrentNetwork(description, spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(2))
-    assert acting.fits(network) is backprop.fits(network) is population.fits(network) is known
+    plans = acting.plans_of(network), compiled.plans_of(network), population.plan_of(network)
+    assert [plan is not None for plan in plans] == [known] * 3
 
 
 @pytest.mark.parametrize(("name", "options"), [*VARIANTS, ("gru", {"residual": True})])

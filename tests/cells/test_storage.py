@@ -17,9 +17,10 @@ from torch import Tensor
 from rlrnn import Evolution, RecurrentPPO
 from rlrnn.cells import Cell, make_cell, register_cell
 from rlrnn.cells.cell import Wire
+from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.network import sequence
-from rlrnn.network.paths import delay_line, gated
+from rlrnn.network.paths import delay_line
 from rlrnn.network.sequence import Memory
 
 INPUTS, UNITS, ROWS, STEPS = 3, 6, 4, 9
@@ -443,7 +444,7 @@ def test_a_matrix_memory_stays_finite_there_and_back(size: float, dtype: torch.d
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-needs_kernels = pytest.mark.skipif(not gated.installed(), reason="the extra [fast] is not installed")
+needs_kernels = pytest.mark.skipif(not compiling.installed(), reason="the extra [fast] is not installed")
 
 
 def there_and_back(step: Any, given: tuple[Tensor, Tensor], to: list[Tensor]) -> tuple[Tensor, ...]:

@@ -7,10 +7,9 @@ import sys
 import pytest
 import torch
 
-from rlrnn.common import processor
+from rlrnn.common import compiling, processor
 from rlrnn.experiment.recipes import NetworkRecipe
 from rlrnn.experiment.runs import runs
-from rlrnn.network.paths import gated
 
 ALSO = ("MKL_ENABLE_INSTRUCTIONS", "NUMBA_CPU_FEATURES")  # what else may be chosen around a test
 X86 = processor._maker() in ("GenuineIntel", "AuthenticAMD")
@@ -22,12 +21,12 @@ def test_a_run_notes_the_kind_of_processor() -> None:
     told = processor.kind().split(", ")
     assert f"torch {torch.backends.cpu.get_cpu_capability()}" in told
     assert any(part.startswith("BLAS ") for part in told)
-    assert any(part.startswith("numba ") for part in told) == gated.installed()
+    assert any(part.startswith("numba ") for part in told) == compiling.installed()
 
 
 @pytest.mark.skipif(not X86, reason="levels of another architecture")
 def test_whatever_chooses_other_instructions_is_another_kind() -> None:
-    if not gated.installed():
+    if not compiling.installed():
         pytest.skip("the extra [fast] is not installed, or switched off")
     chosen = {
         "ATEN_CPU_CAPABILITY": "default",

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlrnn.common import compiling
 from rlrnn.envs.vec import vectorize
 from rlrnn.games.double_pole import START, STARTS
 from rlrnn.games.players.double_pole import TWO_POLES
 from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.learners.evolution.fitness import Here
-from rlrnn.network.paths import gated
 
 BARE = {"n_layers": 1, "net_arch": [], "output_layer": False}
 UNIT = {**BARE, "hidden_size": 1, "cell_options": {"bias": False}}
@@ -19,7 +19,7 @@ DRAWN = 0.1 * np.random.default_rng(0).normal(size=(8, 4))  # inputs, units, bia
 DRAWN[:4, 0] += TWO_POLES  # so that the first of four does something
 
 
-@pytest.mark.skipif(not gated.installed(), reason="the extra [fast] is not installed")
+@pytest.mark.skipif(not compiling.installed(), reason="the extra [fast] is not installed")
 @pytest.mark.parametrize(("layer", "genome"), [(UNIT, np.array(TWO_POLES)), (FOUR, DRAWN.ravel())])
 def test_every_start_is_balanced_for_as_long(layer, genome, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")

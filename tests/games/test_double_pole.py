@@ -12,19 +12,19 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.games import double_pole_criterion, wieland
 from rlrnn.games.double_pole import STARTS, DoublePole, SinglePole
 from rlrnn.games.double_pole_criterion import Verdict, examine
 from rlrnn.games.players.double_pole import PLAYERS, TWO_POLES, memoryless, recurrent, unit
 from rlrnn.games.players.pong import play_once
-from rlrnn.network.paths import gated
 
 ENVS = Path(__file__).parents[2] / "envs"
 BOTH = np.array([wieland.LONG, wieland.SHORT])
 ALONE = np.array([wieland.LONG, wieland.NO_POLE])
 LIMIT = math.radians(36)
-FAST = gated.installed()
+FAST = compiling.installed()
 
 
 def plain(state, u, poles=((0.1, 0.5), (0.01, 0.05)), steps=1):
@@ -101,7 +101,7 @@ def test_compiled_and_arrays_are_alike_to_the_last_bit(game, copies, monkeypatch
 
     fast = played()
     kernels = []
-    monkeypatch.setattr(wieland, "kernel", kernels.append)  # returns None: there is none
+    monkeypatch.setattr(wieland, "load", kernels.append)  # returns None: there is none
     assert played() == fast and len(kernels) == 300  # a step and a look each
 
 

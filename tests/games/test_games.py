@@ -13,11 +13,11 @@ from scipy import stats
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 import rlrnn.games
+from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.games import GAMES, cartpole
 from rlrnn.games.players.pong import play_once, random_player
 from rlrnn.games.randomness import _GOLDEN, Randomness, _mix, seeds_of_copies
-from rlrnn.network.paths import gated
 
 CLASSICS = {
     f"rlrnn/{name}": name for name in ("CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0")
@@ -197,7 +197,7 @@ def test_classics_equal_gymnasium_from_the_same_state(name):
     assert arrived == {"CartPole-v1": 12, "Pendulum-v1": 0, "MountainCarContinuous-v0": 6}[CLASSICS[name]]
 
 
-@pytest.mark.skipif(not gated.installed(), reason="needs the extra [fast]")
+@pytest.mark.skipif(not compiling.installed(), reason="needs the extra [fast]")
 @pytest.mark.parametrize("copies", [1, 7, 64])
 def test_cartpole_compiled_and_as_arrays_is_alike_to_the_last_bit(copies, monkeypatch):
     def played():
@@ -209,7 +209,7 @@ def test_cartpole_compiled_and_as_arrays_is_alike_to_the_last_bit(copies, monkey
 
     fast = played()
     asked = []
-    monkeypatch.setattr(cartpole, "kernel", asked.append)  # returns None: there is none
+    monkeypatch.setattr(cartpole, "load", asked.append)  # returns None: there is none
     assert played() == fast and len(asked) == 300
 
 

@@ -7,11 +7,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.games import pong
 from rlrnn.games.players.pong import PLAYERS, play_once, random_player
 from rlrnn.games.pong import DOWN, EDGE, REACH, STAY, UP, WALL, Pong, fold
-from rlrnn.network.paths import gated
 
 
 def court(**state):
@@ -172,7 +172,7 @@ def test_the_gap_between_players_is_honest():
     )
 
 
-@pytest.mark.skipif(not gated.installed(), reason="needs the extra [fast]")
+@pytest.mark.skipif(not compiling.installed(), reason="needs the extra [fast]")
 @pytest.mark.parametrize(("copies", "player"), [(1, "random"), (7, "extrapolator"), (50, "freezer")])
 def test_compiled_and_arrays_are_alike_to_the_last_bit(copies, player, monkeypatch):
     def played():
@@ -194,7 +194,7 @@ def test_compiled_and_arrays_are_alike_to_the_last_bit(copies, player, monkeypat
 
     fast = played()
     asked = []
-    monkeypatch.setattr(pong, "kernel", asked.append)  # returns None: there is none
+    monkeypatch.setattr(pong, "load", asked.append)  # returns None: there is none
     assert played() == fast and len(asked) > 2000
 
 

@@ -14,9 +14,9 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from rlrnn.common import compiling
 from rlrnn.network import acting
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
-from rlrnn.network.paths import gated
 
 SEEN = spaces.Box(-1, 1, (3,))
 ACTIONS: list[spaces.Space[Any]] = [
@@ -25,7 +25,7 @@ ACTIONS: list[spaces.Space[Any]] = [
     spaces.Box(-1, 1, (2, 2)),
 ]
 
-pytestmark = pytest.mark.skipif(not gated.installed(), reason="the extra [fast] is not installed")
+pytestmark = pytest.mark.skipif(not compiling.installed(), reason="the extra [fast] is not installed")
 
 
 def network(action_space: spaces.Space[Any] = ACTIONS[0], **description: Any) -> RecurrentNetwork:
@@ -39,7 +39,7 @@ def inputs(net: RecurrentNetwork, rows: int = 6) -> tuple[torch.Tensor, torch.Te
 
 @torch.no_grad()
 def both_ways(net: RecurrentNetwork, *given: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    ways = (acting.by_numpy, acting.by_torch)
+    ways = (acting.acting, acting.by_torch)
     return [way(net, torch.Generator().manual_seed(5))(*given) for way in ways]
 
 
@@ -51,7 +51,7 @@ def test_numpy_plays_as_torch_does(cell: str, critic: str, action_space: spaces.
         net = network(action_space, cell=cell, critic=critic, n_layers=layers, activation=activation)
         for parameter in net.parameters():
             nn.init.normal_(parameter, std=0.5)
-        assert acting.fits(net)
+        assert acting.plans_of(net)
         for ours, theirs in zip(*both_ways(net, *inputs(net)), strict=True):
             assert ours.dtype == theirs.dtype
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=3e-6)
@@ -69,7 +69,7 @@ def test_weights_are_read_where_they_lie() -> None:
     net = network(cell="gru")
     given = inputs(net)
     with torch.no_grad():
-        act = acting.by_numpy(net, torch.Generator().manual_seed(0))
+        act = acting.acting(net, torch.Generator().manual_seed(0))
         before = act(*given)[2]
         net.value.bias.add_(1.0)
         torch.testing.assert_close(act(*given)[2], before + 1.0)
@@ -90,7 +90,7 @@ def test_choices_have_the_softmax_probabilities() -> None:
             parameter.zero_()
         net.actuators.output.bias[:] = torch.tensor([0.0, 1.0, 0.5, -0.5, 0.0])
         rows = 40_000
-        act = acting.by_numpy(net, torch.Generator().manual_seed(0))
+        act = acting.acting(net, torch.Generator().manual_seed(0))
         given = torch.zeros(rows, 3), torch.ones(rows, dtype=torch.bool), torch.zeros(rows, net.state_size)
         action, log_prob, *_ = act(*given)
     first, second = (torch.softmax(part, 0) for part in net.actuators.output.bias.detach().split([2, 3]))
@@ -145,8 +145,8 @@ def test_a_kept_actor_goes_with_its_network() -> None:
 
 
 def test_what_does_not_fit_plays_by_torch() -> None:
-    assert not acting.fits(network(cell="fir"))
-    assert not acting.fits(network(spaces.MultiBinary(2), cell="gru"))
-    assert not acting.fits(network(cell="gru", activation=nn.ELU))
-    assert not acting.fits(network(ACTIONS[2], cell="gru", actuator_options={"use_sde": True}))
-    assert acting.fits(network(ACTIONS[2], cell="gru"))
+    assert not acting.plans_of(network(cell="fir"))
+    assert not acting.plans_of(network(spaces.MultiBinary(2), cell="gru"))
+    assert not acting.plans_of(network(cell="gru", activation=nn.ELU))
+    assert not acting.plans_of(network(ACTIONS[2], cell="gru", actuator_options={"use_sde": True}))
+    assert acting.plans_of(network(ACTIONS[2], cell="gru"))

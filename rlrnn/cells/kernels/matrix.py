@@ -1,20 +1,19 @@
 """A step of the addressable matrix compiled by numba, there and back: the equations of ``cells.matrix``.
 
 Row by row: M is [slots * H], a head [H + 5] its key times strength, gate, sharpening and three shifts, w and
-r [slots] what the head that writes and the one that reads attend to. All that kernels call stands on this
-page: numba keeps machine code until it changes.
+r [slots] what the head that writes and the one that reads attend to.
 """
 
 # mypy: ignore-errors
 
 import numpy as np
 
-from rlrnn.cells.kernels.gated import compile  # noqa: A004
+from rlrnn.cells.kernels.arithmetic import kernel
 
 CONTENT, MIXED, MOVED, SHARP, WEIGHTS = range(5)  # stages of finding where a head is, each [slots]
 
 
-@compile
+@kernel
 def lengths(memory, size, short, inverse):
     """1 / the length of each row of M, as ``unit`` has it, into ``inverse`` [slots]."""
     for s in range(len(inverse)):
@@ -24,7 +23,7 @@ def lengths(memory, size, short, inverse):
         inverse[s] = 1 / np.sqrt(square)
 
 
-@compile
+@kernel
 def attend(memory, head, away, inverse, stages):
     """Where a head is, stage by stage [5, slots]; returns the largest of those moved and their sharp sum."""
     slots = len(inverse)
@@ -61,7 +60,7 @@ def attend(memory, head, away, inverse, stages):
     return largest, total
 
 
-@compile
+@kernel
 def forward(projected, state, slots, short, y, after):
     """projected [B, G], state [B, S] -> y [B, H] and the state after [B, S]."""
     size = y.shape[1]
@@ -89,7 +88,7 @@ def forward(projected, state, slots, short, y, after):
             now[flat + slots + s] = r - home
 
 
-@compile
+@kernel
 def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, d_memory, d_head, d_away):
     """Gradients by where a head is, ``d_weights`` [slots] (used up), to all that it was found from.
 
@@ -147,7 +146,7 @@ def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, 
             d_old[h] += slope * (head[h] - along * old[h])
 
 
-@compile
+@kernel
 def backward(projected, state, slots, short, dy, d_after, d_projected, d_state):
     """Gradients by y [B, H] and the state after [B, S] -> by what was projected and by the state before."""
     size = dy.shape[1]

@@ -1,17 +1,16 @@
-"""Linear recurrences h' = a * h + b compiled for this processor: what ``scans`` runs with ``[fast]``.
+"""Linear recurrences h' = a * h + b compiled for this processor: what ``paths/scan`` runs with ``[fast]``.
 
 b and h [T, B, S], the h before the first step [B, S]; a [T, B, S], or [1, 1, S] where it is the same for
 all. Where ``start`` [T, B] is true h is cleared first. Complex numbers stand as [real | imaginary] along the
-last axis, S = 2N. All arrays are C-contiguous and of one floating type. Like ``kernels``, this page calls
-no code of any other.
+last axis, S = 2N. All arrays are C-contiguous and of one floating type.
 """
 
 # mypy: ignore-errors
 
-from rlrnn.cells.kernels.gated import compile  # noqa: A004
+from rlrnn.cells.kernels.arithmetic import kernel
 
 
-@compile
+@kernel
 def real_forward(a, b, start, first, h):
     """Writes ``h``."""
     steps, rows, size = b.shape
@@ -29,7 +28,7 @@ def real_forward(a, b, start, first, h):
             before = after
 
 
-@compile
+@kernel
 def real_backward(a, start, first, h, d_h, d_a, d_b, d_first):
     """From the gradient by every h: writes those by b and the first h, adds that by a to ``d_a``."""
     steps, rows, size = h.shape
@@ -53,7 +52,7 @@ def real_backward(a, start, first, h, d_h, d_a, d_b, d_first):
                 carried[j] = d * kept[j]
 
 
-@compile
+@kernel
 def complex_forward(a, b, start, first, h):
     """As ``real_forward``."""
     steps, rows, size = b.shape
@@ -74,7 +73,7 @@ def complex_forward(a, b, start, first, h):
             re, im = new_re, new_im
 
 
-@compile
+@kernel
 def complex_backward(a, start, first, h, d_h, d_a, d_b, d_first):
     """As ``real_backward``; a gradient comes back through the conjugates of what it was multiplied with."""
     steps, rows, size = h.shape

@@ -24,7 +24,7 @@ from rlrnn.common.threads import one_thread
 from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import copies_for
 from rlrnn.experiment.pictures.showing import Pixels, rgb
-from rlrnn.network.actuators import Categorical, Distribution
+from rlrnn.network.distributions import Categorical, Distribution
 
 if TYPE_CHECKING:
     from rlrnn.experiment.agents import Agent

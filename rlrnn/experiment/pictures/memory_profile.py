@@ -37,7 +37,6 @@ from rlrnn.experiment import catalogue
 from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import EVALUATION_SEED, copies_for
 from rlrnn.experiment.pictures.activations import Overheard
-from rlrnn.network.actuators import Bernoulli, Categorical, Distribution, Gaussian
 from rlrnn.network.network import RecurrentNetwork
 
 if TYPE_CHECKING:
@@ -196,21 +195,11 @@ def gradient(network: RecurrentNetwork, played: Played, lags: int) -> Array:
         x = x.repeat(1, numbers, 1).requires_grad_()
         with torch.backends.cudnn.flags(enabled=False):  # whose memories learn in training mode alone
             y = network.memory.outputs(x, start.repeat(1, numbers), state.repeat(numbers, 1))[-1]
-            told = _told(network.actuators(network.actor_head(y))).view(numbers, -1, numbers)
-            (felt,) = torch.autograd.grad(told.diagonal(dim1=0, dim2=2).sum(), x)
-        felt = (felt * spread).view(lags + 1, numbers, -1, x.shape[-1])
-        norms.append(felt.square().sum((1, 3)).sqrt().masked_fill(row < 0, math.nan))
+            decisive = network.actuators(network.actor_head(y)).decisive().view(numbers, -1, numbers)
+            (gradient,) = torch.autograd.grad(decisive.diagonal(dim1=0, dim2=2).sum(), x)
+        gradient = (gradient * spread).view(lags + 1, numbers, -1, x.shape[-1])
+        norms.append(gradient.square().sum((1, 3)).sqrt().masked_fill(row < 0, math.nan))
     return torch.cat(norms, dim=1).flip(0).T.double().cpu().numpy()
-
-
-def _told(distribution: Distribution) -> Tensor:
-    """The numbers that decide an action: [..., A]."""
-    if isinstance(distribution, Categorical):
-        return torch.cat(distribution.log_p, dim=-1)
-    if isinstance(distribution, Bernoulli):
-        return distribution.logits
-    assert isinstance(distribution, Gaussian)
-    return distribution.mean / distribution.std
 
 
 @torch.no_grad()
@@ -225,7 +214,7 @@ def replacement(network: RecurrentNetwork, played: Played, lags: int) -> Array:
         does = network.actuators(network.actor_head(network.memory.outputs(x, row == 0, state)))
         x[0] = played.other[some]
         would = network.actuators(network.actor_head(network.memory.outputs(x, row == 0, state)))
-        change = total_variation(does, would).masked_fill(row >= played.length[copy], math.nan)
+        change = does.distance(would).masked_fill(row >= played.length[copy], math.nan)
         changes.append(change)
     return torch.cat(changes, dim=1).T.double().cpu().numpy()
 
@@ -233,23 +222,3 @@ def replacement(network: RecurrentNetwork, played: Played, lags: int) -> Array:
 def _parts(played: Played, rows: int) -> list[Tensor]:
     """The numbers of the steps looked from, so many at once."""
     return list(torch.arange(len(played.step), device=played.x.device).split(max(1, rows)))
-
-
-def total_variation(one: Distribution, other: Distribution) -> Tensor:
-    """The least probability that draws from the two differ, if each is drawn as like the other as can be.
-
-    Half the sum of the differences in probability, for one choice. Where an action is several choices or
-    switches, 1 - product of (1 - total variation) over them: they are drawn apart. For normal distributions
-    of the same std, erf(d / sqrt(8)), d the distance of the means in units of it; gSDE's moves with the
-    features, and the root mean square of both stands for it.
-    """
-    if isinstance(one, Gaussian) and isinstance(other, Gaussian):
-        std = ((one.std.square() + other.std.square()) / 2).sqrt()
-        return torch.erf(((one.mean - other.mean) / std).norm(dim=-1) / math.sqrt(8.0))
-    if isinstance(one, Bernoulli) and isinstance(other, Bernoulli):
-        parts = (one.logits.sigmoid() - other.logits.sigmoid()).abs()
-    else:
-        assert isinstance(one, Categorical) and isinstance(other, Categorical)
-        pairs = zip(one.log_p, other.log_p, strict=True)
-        parts = torch.stack([(p.exp() - q.exp()).abs().sum(-1) / 2 for p, q in pairs], dim=-1)
-    return -torch.expm1(torch.log1p(-parts.clamp(max=1.0)).sum(-1))

@@ -346,7 +346,7 @@ def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
 
     import rlrnn
     from rlrnn.common import processor
-    from rlrnn.network.paths import gated
+    from rlrnn.network import paths
 
     modules = {"rlrnn": rlrnn, "torch": torch, "gymnasium": gymnasium, "stable_baselines3": stable_baselines3}
     return {
@@ -357,5 +357,5 @@ def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
         "processor": processor.kind(),
         "device": device,
         "threads": torch.get_num_threads(),
-        "recurrence": gated.what_runs(network.cell, device, network.cell_options),
+        "recurrence": paths.what_runs(network.cell, device, network.cell_options),
     }

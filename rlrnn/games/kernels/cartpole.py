@@ -4,10 +4,10 @@
 
 import numpy as np
 
-from rlrnn.games.kernels.compiling import compile  # noqa: A004
+from rlrnn.common.compiling import jit
 
 
-@compile
+@jit
 def step(state, cos, sin, right, constants):
     """As `cartpole.step_arrays`."""
     gravity, cart_mass, pole_mass, half_length, push, seconds, x_limit, angle_limit = constants

@@ -1,7 +1,4 @@
-"""A step of Pong compiled by numba: that of `pong`, operation by operation, to the last bit.
-
-All that is called stands on this page: numba keeps machine code until this file changes.
-"""
+"""A step of Pong compiled by numba: that of `pong`, operation by operation, to the last bit."""
 
 # mypy: ignore-errors
 
@@ -9,14 +6,14 @@ import math
 
 import numpy as np
 
-from rlrnn.games.kernels.compiling import compile  # noqa: A004
+from rlrnn.common.compiling import jit
 
 GOLDEN, PER_EPISODE = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)  # those of `randomness`
 MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 B11, B27, B30, B31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
 
 
-@compile
+@jit
 def mix(z):
     """SplitMix64's output function."""
     z = (z ^ (z >> B30)) * MIX_1
@@ -24,20 +21,20 @@ def mix(z):
     return z ^ (z >> B31)
 
 
-@compile
+@jit
 def uniform(seed, episode, number):
     """The number-th of an episode, as `Randomness.uniform` draws it."""
     key = mix(mix(seed + GOLDEN) + episode * PER_EPISODE)
     return np.float64(mix(key + number * GOLDEN) >> B11) * 2.0**-53
 
 
-@compile
+@jit
 def clipped(value, low, high):
     """As ``np.clip``."""
     return min(max(value, low), high)
 
 
-@compile
+@jit
 def step(state, directions, seeds, episodes, drawn, points, constants):
     """As `Pong._advance_arrays`: rewards [B] and whether matches are over [B].
 
@@ -91,7 +88,7 @@ def step(state, directions, seeds, episodes, drawn, points, constants):
     return rewards, over
 
 
-@compile
+@jit
 def look(state, edge, fog_start, fog_end):
     """As `pong.look_at_arrays`."""
     observation = np.empty((state.shape[1], 4), np.float32)

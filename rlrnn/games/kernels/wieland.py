@@ -2,7 +2,7 @@
 
 Carts are taken 16 at a time in arrays of fixed size, which the compiler turns into vector instructions; lanes
 that are left over hold carts at rest. Nothing may be reordered or fused (no fastmath), so that every bit is
-that of the arrays. All that is called stands on this page: numba keeps machine code until this file changes.
+that of the arrays.
 """
 
 # mypy: ignore-errors
@@ -11,13 +11,13 @@ import math
 
 import numpy as np
 
-from rlrnn.games.kernels.compiling import compile  # noqa: A004
+from rlrnn.common.compiling import jit
 
 WIDE = 16  # carts at once
 S0, S1, S2, S3, S4, S5, S6, S7 = ((-1.0) ** n / math.factorial(2 * n + 1) for n in range(8))
 
 
-@compile
+@jit
 def pole(theta, speed, gravity, moment, mass, hinge):
     """(fall, cosine, push on the cart, mass that the cart feels) of one pole."""
     half = 0.5 * theta
@@ -29,7 +29,7 @@ def pole(theta, speed, gravity, moment, mass, hinge):
     return fall, cos, moment * speed * speed * sin - 0.75 * mass * fall * cos, mass * (1.0 - 0.75 * cos * cos)
 
 
-@compile
+@jit
 def slopes(s, force, poles, cart, k):
     """Write the derivative of `s` into `k`, both [6 * WIDE]."""
     mass, friction, gravity, _ = cart
@@ -49,7 +49,7 @@ def slopes(s, force, poles, cart, k):
         k[5 * WIDE + j] = lever_2 * (fall_2 - x_acc * cos_2)
 
 
-@compile
+@jit
 def step(state, forces, poles, cart, substeps):
     """As `wieland.step_arrays`: `state` [6, B] changes in place under the forces [B]."""
     h = cart[3]
@@ -82,7 +82,7 @@ def step(state, forces, poles, cart, substeps):
                 state[i, first + j] = s[i * WIDE + j]
 
 
-@compile
+@jit
 def look(state, steps, limits, unrest):
     """As `wieland.look_at_arrays`."""
     standing = np.empty(state.shape[1], np.bool_)

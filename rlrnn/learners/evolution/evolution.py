@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.cells.options import check_options
 from rlrnn.common.capacity import check_fits
+from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, check_whole, choices, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory
 from rlrnn.errors import OptionsError, UserError
@@ -38,7 +39,6 @@ from rlrnn.learners.evolution.fitness import (
 from rlrnn.learners.evolution.strategies import State, make_strategy
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.network import population
-from rlrnn.network.paths import gated
 
 KEPT = ("center", "best")
 TRAINING, CHECK, NOISE, AFTERWARDS = range(4)  # what a seed is for
@@ -222,12 +222,12 @@ class Evolution(Surface):
         callback.on_rollout_start()
         network = self.policy.network
         set_statistics(network, self.statistics)
-        with gated.one_blas_thread():  # more wait for each other, and round otherwise
+        with one_blas_thread():  # more wait for each other, and round otherwise
             genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
         seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
         played = self._play(np.concatenate((genomes, center[None])), seeds)
         fitness = played.points[:-1].mean(axis=1)  # [P]
-        with gated.one_blas_thread():
+        with one_blas_thread():
             self.search = self._strategy.tell(self.search, genomes, fitness)
         now = float(played.points[-1].mean())  # points of the center that these genomes were drawn around
         self.logger.record("fitness/center", now)

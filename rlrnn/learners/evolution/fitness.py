@@ -22,10 +22,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
 from rlrnn.common import arrays
+from rlrnn.common.batches import map_arrays
 from rlrnn.common.processes import Process, beat, end, gather
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError, games_of
-from rlrnn.learners.ppo.rollout import map_arrays
 from rlrnn.network import population
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.population import BLOCK, Population
@@ -88,7 +88,7 @@ class Spread:
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
         """As ``Fitness.play``; each worker gets as many members, or nearly: by torch, whole waves."""
-        grain = 1 if population.fits(network) else _wave(network, self.n_envs, len(seeds))
+        grain = 1 if population.plan_of(network) else _wave(network, self.n_envs, len(seeds))
         shares = range(len(self.workers) + 1)
         ends = [-(-len(genomes) * k // len(self.workers) // grain) * grain for k in shares]
         parts = [genomes[a:b] for a, b in itertools.pairwise(ends)]
@@ -133,7 +133,7 @@ def _wave(network: RecurrentNetwork, n_envs: int, episodes: int) -> int:
             f"a member plays its {episodes} episodes at once, but there are {n_envs} copies of the game: "
             f"make at least {episodes} copies, or play fewer episodes."
         )
-    return wave if wave < BLOCK or population.fits(network) else wave - wave % BLOCK
+    return wave if wave < BLOCK or population.plan_of(network) else wave - wave % BLOCK
 
 
 def _joined(rounds: Sequence[Round]) -> Round:

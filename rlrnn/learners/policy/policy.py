@@ -34,7 +34,7 @@ from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.options import cell_options_of, critic_of, one_of, widths_of
 from rlrnn.learners.states import StateParts
 from rlrnn.network import acting
-from rlrnn.network.actuators import Distribution
+from rlrnn.network.distributions import Distribution
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 from rlrnn.storage import archive
 

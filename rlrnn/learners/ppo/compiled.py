@@ -1,10 +1,8 @@
 """Backpropagation through time written out over compiled kernels: how an update runs with ``[fast]``.
 
 Small networks pay less for arithmetic than for calls: autograd makes hundreds per minibatch, this makes some
-thirty. The network is cut into trees: a trunk of memory, branches that end in what to do and in what it is
-worth. What fits: compiled, finite impulse or no memory, sensors that do not learn, heads of tanh or ReLU
-layers, actuators that choose or draw from a normal distribution. Equal to autograd through
-``surrogate.ppo_loss``.
+thirty. What fits: networks with a plan, no dropout, sensors that do not learn, and actuators that choose or
+draw from a normal distribution. Equal to autograd through ``loss.ppo_loss``.
 
 Letters: T time, R rows, N = T * R steps; I inputs and O outputs of a layer; S state.
 """
@@ -13,36 +11,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rlrnn.cells import Cell, FeedForward, Fir, Gru, Lstm
-from rlrnn.cells.cell import exactly
-from rlrnn.cells.kernels.recurrences import Array, array, product, recurrence
+from rlrnn.cells.gated import kernels_of
+from rlrnn.cells.kernels.recurrence import Array, array, product
+from rlrnn.common.batches import map_arrays
+from rlrnn.common.compiling import installed
 from rlrnn.learners.ppo.loss import Objective
-from rlrnn.learners.ppo.rollout import Rows, map_arrays
-from rlrnn.network import acting
-from rlrnn.network.actuators import ChoiceActuators, ContinuousActuators
-from rlrnn.network.layers import Affine, FirstUnits
+from rlrnn.learners.ppo.rollout import Rows
+from rlrnn.network import plan
+from rlrnn.network.actuators import Actuators, ChoiceActuators, ContinuousActuators
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.paths import gated
 from rlrnn.network.paths.delay_line import windows
+from rlrnn.network.plan import Plan
 from rlrnn.network.sensors import Sensors
 from rlrnn.network.sequence import Memory
+from rlrnn.network.stream import Stream
 
-Places: TypeAlias = Mapping[nn.Parameter, Array]  # where the gradient of each parameter is written
+Places: TypeAlias = Mapping[Any, Array]  # where the gradient of each parameter is written
 Sums: TypeAlias = npt.NDArray[np.float64]  # policy loss, value loss, entropy, KL divergence, clip fraction
-ACTIVATIONS = {nn.Identity: 0, nn.Tanh: 1, nn.ReLU: 2}  # as kernels know them
 
 
 @dataclass(frozen=True)
-class Case:
-    """Some rows, and how outputs are judged there."""
+class Batch:
+    """Some rows, and the loss of what the network makes of them."""
 
     rows: Rows
     total: float  # steps of the minibatch, of which the rows may be a part
@@ -62,14 +59,13 @@ class Layer(Protocol):
 class Dense:
     """activation(x W + b)."""
 
-    def __init__(
-        self, weight: nn.Parameter, bias: nn.Parameter | None, activation: type[nn.Module], places: Places
-    ) -> None:
-        self.kernels = gated.loaded()[0]
-        self.weight, self.d_weight = array(weight), places[weight]
-        self.bias = np.zeros_like(self.weight[0]) if bias is None else array(bias)
-        self.d_bias = np.empty_like(self.bias) if bias is None else places[bias]
-        self.activation = ACTIVATIONS[activation]
+    def __init__(self, layer: plan.Dense, places: Places) -> None:
+        from rlrnn.cells.kernels import dense  # late, as numba takes a while to load
+
+        self.kernels = dense
+        self.weight, self.d_weight = array(layer.weight), places[layer.weight]
+        self.bias, self.d_bias = _bias(layer.bias, self.weight, places)
+        self.activation = dense.ACTIVATIONS[layer.activation]
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
         self.x, self.y = x, np.empty((len(x), len(self.bias)), x.dtype)
@@ -83,125 +79,147 @@ class Dense:
         return product(dy, self.weight.T, np.empty_like(self.x)) if onwards else None
 
 
-class Recurrent:
-    """A compiled cell, whose state lies in some columns of the trunk's."""
+class Gated:
+    """A cell with kernels."""
 
-    def __init__(self, cell: Any, columns: slice, places: Places) -> None:
-        self.kernels, self.columns = gated.loaded()[0], columns
-        self.recurrence = recurrence(cell, self.kernels)
-        of = {name: (array(p), places[p]) for name, p in cell.named_parameters(recurse=False)}
-        self.weight, self.d_weight = of["weight_input"]
-        self.d_recurrent = of["weight_hidden"][1]
-        nothing = np.zeros_like(self.weight[0])
-        self.bias, self.d_bias = of.get("bias", of.get("bias_input", (nothing, nothing.copy())))
-        more, d_more = of.get("bias_hidden", (None, None))
-        self.d_own = [d_more] if isinstance(cell, Gru) else []  # within the recurrence
-        self.bias_more, self.d_bias_more = (more, d_more) if isinstance(cell, Lstm) else (None, None)
+    def __init__(self, layer: plan.Gated, places: Places) -> None:
+        from rlrnn.cells.kernels import dense, rows
+
+        self.activate, self.sum_rows = dense.activate, rows.sum_rows
+        cell, self.columns = layer.cell, layer.columns
+        self.recurrence = kernels_of(cell).recurrence(cell)
+        self.weight, self.d_weight = array(cell.weight_input), places[cell.weight_input]
+        self.d_hidden = places[cell.weight_hidden]
+        given = [bias for bias in cell.projected_biases() if bias is not None]
+        self.biases = [array(bias) for bias in given] or [np.zeros_like(self.weight[0])]
+        self.d_biases = [places[bias] for bias in given] or [np.empty_like(self.biases[0])]
+        self.d_recurrent = [None if p is None else places[p] for p in cell.recurrent_parameters()]
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
         self.x = x
-        projected = np.empty((len(x), len(self.bias)), x.dtype)
+        projected = np.empty((len(x), self.weight.shape[1]), x.dtype)
         product(x, self.weight, projected)
-        bias = self.bias if self.bias_more is None else self.bias + self.bias_more
-        self.kernels.activate(projected, bias, ACTIVATIONS[nn.Identity])
+        bias, *others = self.biases
+        for other in others:
+            bias = bias + other
+        self.activate(projected, bias, IDENTITY)
         y, last = self.recurrence.forward(projected.reshape(*start.shape, -1), start, state[:, self.columns])
-        self.nothing = np.zeros_like(last)
-        return y.reshape(len(x), -1)
+        self.d_last = np.zeros_like(last)
+        outputs: Array = y.reshape(len(x), -1)
+        return outputs
 
     def backward(self, dy: Array, onwards: bool) -> Array | None:
-        dy = dy.reshape(-1, len(self.nothing), dy.shape[1])
-        d, _ = self.recurrence.backward(dy, self.nothing, self.d_recurrent, self.d_own)
+        dy = dy.reshape(-1, len(self.d_last), dy.shape[1])
+        d, _ = self.recurrence.backward(dy, self.d_last, self.d_hidden, self.d_recurrent)
         d = d.reshape(len(self.x), -1)
-        self.kernels.sum_rows(d, self.d_bias)
-        if self.d_bias_more is not None:
-            self.d_bias_more[:] = self.d_bias
+        self.sum_rows(d, self.d_biases[0])
+        for other in self.d_biases[1:]:
+            other[:] = self.d_biases[0]
         product(self.x.T, d, self.d_weight)
         return product(d, self.weight.T, np.empty_like(self.x)) if onwards else None
 
 
-class Delayed:
-    """A finite impulse cell, whose delay line lies in some columns of the trunk's state."""
+class DelayLine:
+    """A finite impulse cell."""
 
-    def __init__(self, cell: Fir, columns: slice, places: Places) -> None:
-        self.kernels, self.columns, self.dilation = gated.loaded()[0], columns, cell.dilation
+    def __init__(self, layer: plan.DelayLine, places: Places) -> None:
+        from rlrnn.cells.kernels import dense
+
+        self.kernels, cell = dense, layer.cell
+        self.columns, self.dilation = layer.columns, cell.dilation
         self.weight, self.d_weight = array(cell.weight_input), places[cell.weight_input]
         self.weight_delayed, self.d_delayed = array(cell.weight_delayed), places[cell.weight_delayed]
-        self.bias = np.zeros_like(self.weight[0]) if cell.bias is None else array(cell.bias)
-        self.d_bias = np.empty_like(self.bias) if cell.bias is None else places[cell.bias]
+        self.bias, self.d_bias = _bias(cell.bias, self.weight, places)
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
-        self.seen = (
+        self.given = (
             torch.from_numpy(x).view(*start.shape, -1),
             torch.from_numpy(start),
             torch.from_numpy(state[:, self.columns]),
             self.dilation,
         )
-        self.x, self.held = x, windows(*self.seen).flatten(0, 1).numpy()
-        self.y = product(self.held, self.weight_delayed, np.empty((len(x), len(self.bias)), x.dtype))
+        self.x, self.delayed = x, windows(*self.given).flatten(0, 1).numpy()
+        self.y = product(self.delayed, self.weight_delayed, np.empty((len(x), len(self.bias)), x.dtype))
         self.y += product(x, self.weight, np.empty_like(self.y))
-        self.kernels.activate(self.y, self.bias, ACTIVATIONS[nn.Tanh])
+        self.kernels.activate(self.y, self.bias, TANH)
         return self.y
 
     def backward(self, dy: Array, onwards: bool) -> Array | None:
-        self.kernels.deactivate(dy, self.y, ACTIVATIONS[nn.Tanh], self.d_bias)
+        self.kernels.deactivate(dy, self.y, TANH, self.d_bias)
         product(self.x.T, dy, self.d_weight)
-        product(self.held.T, dy, self.d_delayed)
+        product(self.delayed.T, dy, self.d_delayed)
         if not onwards:
             return None
-        d_held = torch.from_numpy(product(dy, self.weight_delayed.T, np.empty_like(self.held)))
+        d_windows = torch.from_numpy(product(dy, self.weight_delayed.T, np.empty_like(self.delayed)))
         with torch.enable_grad():  # back through the windows
-            x = self.seen[0].requires_grad_()
-            held = windows(x, *self.seen[1:]).flatten(0, 1)
-        d_delayed: Array = torch.autograd.grad(held, x, d_held)[0].flatten(0, 1).numpy()
+            x = self.given[0].requires_grad_()
+            delayed = windows(x, *self.given[1:]).flatten(0, 1)
+        d_delayed: Array = torch.autograd.grad(delayed, x, d_windows)[0].flatten(0, 1).numpy()
         return np.add(d_delayed, product(dy, self.weight.T, np.empty_like(self.x)), out=d_delayed)
 
 
-# The outputs [N, O] of a branch become the loss's gradient by them.
-Judge: TypeAlias = Callable[[Array, Case, Sums], None]
+IDENTITY, TANH = 0, 1  # as the kernels number activations
+
+
+def _bias(bias: Tensor | None, weight: Array, places: Places) -> tuple[Array, Array]:
+    """A bias [O] and the place of its gradient; of one that is not there, zeros and a place for nothing."""
+    if bias is None:
+        return np.zeros_like(weight[0]), np.empty_like(weight[0])
+    return array(bias), places[bias]
+
+
+def _layer(layer: plan.Layer, places: Places) -> Layer:
+    if isinstance(layer, plan.Dense):
+        return Dense(layer, places)
+    return Gated(layer, places) if isinstance(layer, plan.Gated) else DelayLine(layer, places)
+
+
+# The outputs [N, O] of a head become the loss's gradient by them.
+Loss: TypeAlias = Callable[[Array, Batch, Sums], None]
 
 
 @dataclass(frozen=True)
-class Branch:
-    """Layers from a memory's outputs to outputs that are judged."""
+class Head:
+    """Layers from a memory's outputs to the output units, and their loss."""
 
     layers: Sequence[Layer]
-    judge: Judge
-    teaches: bool = True  # the gradient goes on into the memory
+    loss: Loss
+    trains_memory: bool = True  # the gradient goes on into the memory
 
 
 @dataclass(frozen=True)
-class Tree:
-    """Sensors, a memory and what grows from it."""
+class Part:
+    """Sensors, a memory and the heads that read it: what can be worked on apart from the rest."""
 
     sensors: Sensors
-    trunk: Sequence[Layer]
+    memory: Sequence[Layer]
     columns: slice  # of the state
-    branches: Sequence[Branch]
+    heads: Sequence[Head]
 
-    def descend(self, case: Case) -> Sums:
+    def backward(self, batch: Batch) -> Sums:
         """Leave the gradients of all its parameters in place; returns what the rows add to the figures."""
-        sums, rows = np.zeros(5), case.rows
+        sums, rows = np.zeros(5), batch.rows
         start, state = array(rows.start), array(rows.state)[:, self.columns]
-        y = _through(self.trunk, array(self.sensors(map_arrays(_flat, rows.observation))), start, state)
-        d_y: Array | None = None
-        for branch in self.branches:
-            d = _through(branch.layers, y, start, state)
-            branch.judge(d, case, sums)
-            back = _back(branch.layers, d, branch.teaches)
-            if back is not None:
-                d_y = back if d_y is None else np.add(d_y, back, out=d_y)
-        assert d_y is not None
-        _back(self.trunk, d_y, onwards=False)
+        y = _forward(self.memory, array(self.sensors(map_arrays(_flat, rows.observation))), start, state)
+        dy: Array | None = None
+        for head in self.heads:
+            outputs = _forward(head.layers, y, start, state)
+            head.loss(outputs, batch, sums)
+            d = _backward(head.layers, outputs, head.trains_memory)
+            if d is not None:
+                dy = d if dy is None else np.add(dy, d, out=dy)
+        assert dy is not None
+        _backward(self.memory, dy, onwards=False)
         return sums
 
 
-def _through(layers: Sequence[Layer], x: Array, start: Array, state: Array) -> Array:
+def _forward(layers: Sequence[Layer], x: Array, start: Array, state: Array) -> Array:
     for layer in layers:
         x = layer.forward(x, start, state)
     return x
 
 
-def _back(layers: Sequence[Layer], d: Array, onwards: bool) -> Array | None:
+def _backward(layers: Sequence[Layer], d: Array, onwards: bool) -> Array | None:
     for number, layer in reversed(list(enumerate(layers))):
         found = layer.backward(d, onwards or number > 0)
         if found is None:
@@ -210,102 +228,83 @@ def _back(layers: Sequence[Layer], d: Array, onwards: bool) -> Array | None:
     return d
 
 
-def fits(network: RecurrentNetwork) -> bool:
-    """Whether this module knows all that the network is made of."""
+def plans_of(network: RecurrentNetwork) -> tuple[Plan, Plan] | None:
+    """The actor's and the critic's plan, if this module knows all that the network is made of."""
     memories = [m for m in (network.memory, network.critic_memory) if isinstance(m, Memory)]
     sensors = [s for s in (network.sensors, network.critic_sensors) if s is not None]
     weight = network.value.weight
-    return (
-        gated.installed()
-        and weight.device.type == "cpu"
-        and all(memory.chain and memory.dropout == 0.0 for memory in memories)
-        and all(
-            exactly(layer, FeedForward, Fir) or gated.knows(cast("Cell", layer), weight)
-            for memory in memories
-            for layer in memory.layers
-        )
-        and not any(True for s in sensors for _ in s.parameters())
-        and all(p.requires_grad and p.is_contiguous() for p in network.parameters())
-        and type(network.actor_head.activation) in (nn.Tanh, nn.ReLU)
-        and acting.simple(network.actuators)
-        and not isinstance(network.actuators.output, FirstUnits)
-    )
+    if (
+        not installed()
+        or weight.device.type != "cpu"
+        or any(memory.dropout > 0.0 for memory in memories)
+        or any(True for s in sensors for _ in s.parameters())
+        or not all(p.requires_grad and p.is_contiguous() for p in network.parameters())
+        or not network.actuators.simple
+        or not isinstance(network.actuators.output.weight, nn.Parameter)
+    ):
+        return None
+    actor, critic = plan.plan(network.actor), plan.plan(network.critic)
+    return None if actor is None or critic is None else (actor, critic)
 
 
-def trees(network: RecurrentNetwork, gradients: Mapping[nn.Parameter, Tensor]) -> list[Tree]:
-    """The network as one tree, or two where actor and critic have nothing in common.
+def parts_of(
+    network: RecurrentNetwork, plans: tuple[Plan, Plan], gradients: Mapping[nn.Parameter, Tensor]
+) -> list[Part]:
+    """The network as one part, or two where actor and critic have nothing in common.
 
     They work on one set of rows at a time, while weights and gradients stay where they are.
     """
     places = {parameter: gradient.numpy() for parameter, gradient in gradients.items()}
 
-    def head(layers: nn.ModuleList, output: Any) -> list[Layer]:
-        activation = type(network.actor_head.activation)
-        hidden = [Dense(a.weight, a.bias, activation, places) for a in cast("list[Affine]", layers)]
-        return [*hidden, Dense(output.weight, output.bias, nn.Identity, places)]
+    def layers(known: Sequence[plan.Layer]) -> list[Layer]:
+        return [_layer(layer, places) for layer in known]
 
-    act = Branch(
-        head(network.actor_head.layers, network.actuators.output), _judge_of(network.actuators, places)
-    )
-    teaches = network.description.critic != "detached"
-    value = Branch(head(network.critic_head.layers, network.value), _judge_values, teaches)
-    trunk, columns = _trunk(network.memory, places), slice(0, network.state_sizes[0])
-    if network.critic_memory is None:
-        return [Tree(network.sensors, trunk, columns, [act, value])]
-    sensors, own = network.critic_sensors or network.sensors, slice(network.state_sizes[0], None)
+    def head(plan: Plan, loss: Loss, stream: Stream) -> Head:
+        return Head(layers((*plan.head, plan.output)), loss, not stream.detached)
+
+    actor, critic = network.actor, network.critic
+    actions = head(plans[0], _loss_of(network.actuators, places), actor)
+    value = head(plans[1], _value_loss, critic)
+    if critic.shared:
+        return [Part(actor.sensors, layers(plans[0].memory), actor.columns, [actions, value])]
     return [
-        Tree(network.sensors, trunk, columns, [act]),
-        Tree(sensors, _trunk(network.critic_memory, places), own, [value]),
+        Part(stream.sensors, layers(plan.memory), stream.columns, [own])
+        for stream, plan, own in zip((actor, critic), plans, (actions, value), strict=True)
     ]
 
 
-def _trunk(memory: Memory | Affine, places: Places) -> list[Layer]:
-    if isinstance(memory, Affine):
-        return [Dense(memory.weight, memory.bias, nn.Identity, places)]
-    layers: list[Layer] = []
-    ends = list(accumulate(memory.state_sizes))
-    for layer, size, end in zip(memory.layers, memory.state_sizes, ends, strict=True):
-        if isinstance(layer, FeedForward):
-            layers.append(Dense(layer.weight_input, layer.bias, nn.Tanh, places))
-        elif isinstance(layer, Fir):
-            layers.append(Delayed(layer, slice(end - size, end), places))
-        else:
-            layers.append(Recurrent(layer, slice(end - size, end), places))
-    return layers
-
-
-def _judge_of(actuators: nn.Module, places: Places) -> Judge:
-    """PPO's loss by what the actuators are told."""
+def _loss_of(actuators: Actuators, places: Places) -> Loss:
+    """PPO's loss by the numbers of the output units."""
     from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
 
-    def known(told: Array, case: Case) -> tuple[Any, ...]:
-        rows, objective = case.rows, case.objective
+    def known(numbers: Array, batch: Batch) -> tuple[Any, ...]:
+        rows, objective = batch.rows, batch.objective
         arrays = [array(_flat(a)) for a in (rows.action, rows.log_prob, rows.advantage, rows.weight)]
-        return (*arrays, *_numbers(told, case.total, objective.clip_range, objective.ent_coef))
+        return (*arrays, *_numbers(numbers, batch.total, objective.clip_range, objective.ent_coef))
 
     if isinstance(actuators, ChoiceActuators):
         ends = np.cumsum(actuators.sizes)
 
-        def judge_choices(logits: Array, case: Case, sums: Sums) -> None:
-            kernels.choice_loss(logits, ends, *known(logits, case), sums)
+        def choice_loss(logits: Array, batch: Batch, sums: Sums) -> None:
+            kernels.choice_loss(logits, ends, *known(logits, batch), sums)
 
-        return judge_choices
+        return choice_loss
     assert isinstance(actuators, ContinuousActuators)
     log_std, d_log_std = array(actuators.log_std), places[actuators.log_std]
 
-    def judge_means(mean: Array, case: Case, sums: Sums) -> None:
-        kernels.normal_loss(mean, log_std, *known(mean, case), sums, d_log_std)
+    def normal_loss(mean: Array, batch: Batch, sums: Sums) -> None:
+        kernels.normal_loss(mean, log_std, *known(mean, batch), sums, d_log_std)
 
-    return judge_means
+    return normal_loss
 
 
-def _judge_values(values: Array, case: Case, sums: Sums) -> None:
+def _value_loss(values: Array, batch: Batch, sums: Sums) -> None:
     from rlrnn.learners.ppo import kernels
 
-    rows, objective = case.rows, case.objective
+    rows, objective = batch.rows, batch.objective
     arrays = [array(_flat(a)) for a in (rows.value, rows.target, rows.weight)]
     clip = -1.0 if objective.clip_range_vf is None else objective.clip_range_vf
-    numbers = _numbers(values, case.total, clip, objective.vf_coef)
+    numbers = _numbers(values, batch.total, clip, objective.vf_coef)
     kernels.value_loss(values, *arrays, *numbers, sums)
 
 

@@ -5,7 +5,7 @@ blocks of rows, and each block, or a small minibatch, in two halves, actor and c
 nothing in common. How it is parted depends on the network and on sizes alone, and sums are taken in order:
 any number of threads gives the same bytes.
 
-Where the compiled kernels know the whole network they do everything (``backprop``), else autograd does.
+Where the compiled kernels know the whole network they do everything (``compiled``), else autograd does.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlrnn.learners.ppo import compiled as backprop
-from rlrnn.learners.ppo.compiled import Case, Tree
+from rlrnn.common.compiling import one_blas_thread
+from rlrnn.learners.ppo import compiled
+from rlrnn.learners.ppo.compiled import Batch, Part
 from rlrnn.learners.ppo.loss import Objective, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.paths import gated
+from rlrnn.network.plan import Plan
 from rlrnn.network.sequence import Memory
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ BLOCK_WORK = 5e8  # floating-point operations that make a block worth its own bo
 HALF_WORK = 1e8  # and a minibatch worth a second thread
 
 
-class Descent:
+class MinibatchGradient:
     """Gradients for one network, left in its parameters' ``grad``, while its weights stay where they are."""
 
     def __init__(self, network: RecurrentNetwork, threads: int) -> None:
@@ -44,7 +45,7 @@ class Descent:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.work = 6 * sum(p.numel() for p in self.parameters if p.dim() > 1)  # of a step, there and back
         self.gradient = network.value.weight.new_zeros(sum(p.numel() for p in self.parameters))
-        for parameter, part in self._parts(self.gradient).items():
+        for parameter, part in self._places(self.gradient).items():
             parameter.grad = part
         modules = list(network.modules())
         # Dropout draws from one stream of numbers, and batch statistics are those of the whole.
@@ -52,16 +53,16 @@ class Descent:
         dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in modules)
         on_cpu = network.value.weight.device.type == "cpu"
         self.divisible = on_cpu and not dropout and not any(isinstance(m, apart) for m in modules)
-        parts_of_critic = (network.critic_sensors, network.critic_memory, network.critic_head, network.value)
-        critic = {p for part in parts_of_critic if part is not None for p in part.parameters()}
+        owned = (network.critic_sensors, network.critic_memory, network.critic_head, network.value)
+        critic = {p for module in owned if module is not None for p in module.parameters()}
         self.actor = [p for p in self.parameters if p not in critic]
         self.critic = [p for p in self.parameters if p in critic]
         common = network.critic_sensors is None and any(True for _ in network.sensors.parameters())
         self.halves = self.divisible and network.critic_memory is not None and not common
-        # By kernels: a gradient for each block, and trees that write into it; made as they are needed.
-        self.by_kernels = backprop.fits(network)
+        # By kernels: a gradient for each block, and parts that write into it; made as they are needed.
+        self.plans = compiled.plans_of(network)
         self.gradients: list[Tensor] = []
-        self.trees: list[list[Tree]] = []
+        self.parts: list[list[Part]] = []
         self.threads = threads
         # torch would give a new thread as many of its own as there are cores.
         alone = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
@@ -70,20 +71,25 @@ class Descent:
     def __call__(self, batch: Rows, objective: Objective) -> Tensor:
         """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
         blocks = self._blocks(batch)
-        descend = self._by_kernels if self.by_kernels else self._by_autograd
-        return descend(blocks, batch.weight.sum(), objective)
+        total = batch.weight.sum()
+        if self.plans is None:
+            return self._by_autograd(blocks, total, objective)
+        return self._by_kernels(self.plans, blocks, total, objective)
 
-    def _by_kernels(self, blocks: list[Rows], total: Tensor, objective: Objective) -> Tensor:
-        for _ in range(len(self.trees), len(blocks)):
-            self.gradients.append(torch.empty_like(self.gradient) if self.trees else self.gradient)
-            self.trees.append(backprop.trees(self.network, self._parts(self.gradients[-1])))
-        cases = [Case(rows, float(total), objective) for rows in blocks]
-        sums = np.zeros((len(blocks), len(self.trees[0]), 5))
+    def _by_kernels(
+        self, plans: tuple[Plan, Plan], blocks: list[Rows], total: Tensor, objective: Objective
+    ) -> Tensor:
+        for _ in range(len(self.parts), len(blocks)):
+            self.gradients.append(torch.empty_like(self.gradient) if self.parts else self.gradient)
+            places = self._places(self.gradients[-1])
+            self.parts.append(compiled.parts_of(self.network, plans, places))
+        batches = [Batch(rows, float(total), objective) for rows in blocks]
+        sums = np.zeros((len(blocks), len(self.parts[0]), 5))
 
-        def descend(block: int, tree: int) -> None:
-            sums[block, tree] = self.trees[block][tree].descend(cases[block])
+        def backward(block: int, part: int) -> None:
+            sums[block, part] = self.parts[block][part].backward(batches[block])
 
-        self._share([partial(descend, *index) for index in np.ndindex(sums.shape[:2])])
+        self._share([partial(backward, *index) for index in np.ndindex(sums.shape[:2])])
         for more in self.gradients[1 : len(blocks)]:
             self.gradient += more
         policy_loss, value_loss, entropy, kl, clipped = sums.sum((0, 1)).tolist()
@@ -96,7 +102,7 @@ class Descent:
         lock = Lock()
 
         def work() -> None:
-            with torch.no_grad(), gated.one_blas_thread():
+            with torch.no_grad(), one_blas_thread():
                 while True:
                     with lock:
                         task = next(waiting, None)
@@ -129,25 +135,25 @@ class Descent:
         self, rows: Rows, total: Tensor, objective: Objective, pool: ThreadPoolExecutor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The gradient of all weights in one row, and the figures."""
-        network, seen = self.network, (rows.observation, rows.start, rows.state)
+        network, known = self.network, (rows.observation, rows.start, rows.state)
         if self.halves:
-            judge = _begin(pool, network.unroll_critic, *seen)
-            distribution, values = network.unroll_actor(*seen), judge()
+            valued = _begin(pool, network.unroll_critic, *known)
+            distribution, values = network.unroll_actor(*known), valued()
         else:
-            distribution, values = network.unroll(*seen)
+            distribution, values = network.unroll(*known)
         log_prob, entropy = distribution.log_prob(rows.action), distribution.entropy()
         figures, d = ppo_loss(rows, log_prob, entropy, values, total, objective)
-        acted, judged = [(log_prob, d.log_prob)], [(values, d.values)]
+        by_actor, by_critic = [(log_prob, d.log_prob)], [(values, d.values)]
         if entropy is not None and d.entropy is not None:
-            acted.append((entropy, d.entropy))
+            by_actor.append((entropy, d.entropy))
         if self.halves:
-            critic = _begin(pool, _gradients, judged, self.critic)
-            gradients = _gradients(acted, self.actor) | critic()
+            critic = _begin(pool, _gradients, by_critic, self.critic)
+            gradients = _gradients(by_actor, self.actor) | critic()
         else:
-            gradients = _gradients(acted + judged, self.parameters)
+            gradients = _gradients(by_actor + by_critic, self.parameters)
         return torch.cat([gradients[parameter].reshape(-1) for parameter in self.parameters]), figures
 
-    def _parts(self, gradient: Tensor) -> dict[nn.Parameter, Tensor]:
+    def _places(self, gradient: Tensor) -> dict[nn.Parameter, Tensor]:
         """The gradient of each parameter, within that of all."""
         parts = gradient.split([p.numel() for p in self.parameters])
         return {p: part.view_as(p) for p, part in zip(self.parameters, parts, strict=True)}

@@ -1,8 +1,8 @@
-"""PPO's loss and its derivatives over N steps, compiled: the formulas of ``surrogate.ppo_loss``.
+"""PPO's loss and its derivatives over N steps, compiled: the formulas of ``loss.ppo_loss``.
 
 Arrays hold what was known when the steps were played, and their weight, 1 or 0. ``sums`` collects what the
 steps add to policy loss, value loss, entropy, KL divergence and clip fraction, all over ``total``, the number
-of steps of the minibatch. Like ``kernels``, this page calls no code of any other.
+of steps of the minibatch.
 """
 
 # mypy: ignore-errors
@@ -11,13 +11,13 @@ import math
 
 import numpy as np
 
-from rlrnn.cells.kernels.gated import compile, inserted  # noqa: A004
+from rlrnn.cells.kernels.arithmetic import inlined, kernel
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 HALF_LOG_2PI = np.float32(0.5 * math.log(2.0 * math.pi))
 
 
-@inserted
+@inlined
 def surrogate(log_prob, old, advantage, share, weight, clip, sums):
     """The derivative by a step's log-probability."""
     log_ratio = (log_prob - old) * weight  # so that no step of weight 0 can overflow
@@ -30,7 +30,7 @@ def surrogate(log_prob, old, advantage, share, weight, clip, sums):
     return ZERO if bounded < free else -free * share
 
 
-@compile
+@kernel
 def choice_loss(logits, ends, action, old, advantage, weight, total, clip, ent_coef, sums):
     """logits [N, sum of sizes] in groups that end at ``ends`` become their gradients; action [N, groups]."""
     groups = len(ends)
@@ -63,7 +63,7 @@ def choice_loss(logits, ends, action, old, advantage, weight, total, clip, ent_c
             begin = ends[k]
 
 
-@compile
+@kernel
 def normal_loss(mean, log_std, action, old, advantage, weight, total, clip, ent_coef, sums, d_log_std):
     """mean [N, A] becomes its gradient; log_std, d_log_std [A]; action [N, A]."""
     size = len(log_std)
@@ -84,7 +84,7 @@ def normal_loss(mean, log_std, action, old, advantage, weight, total, clip, ent_
             d_log_std[j] += d * (z[j] * z[j] - ONE) - ent_coef * share
 
 
-@compile
+@kernel
 def value_loss(values, old, target, weight, total, clip, vf_coef, sums):
     """values [N, 1] become their gradients; a negative clip: none."""
     for n in range(len(values)):

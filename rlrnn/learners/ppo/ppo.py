@@ -23,7 +23,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rlrnn.cells.options import check_options
+from rlrnn.common.batches import map_arrays
 from rlrnn.common.capacity import check_fits
+from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, choices, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import OptionsError, UserError
@@ -31,11 +33,10 @@ from rlrnn.learners.base import Surface, check_learning
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.ppo.collect import Position, RewardScaler, collect
 from rlrnn.learners.ppo.cutting import Cut
-from rlrnn.learners.ppo.gradient import Descent
+from rlrnn.learners.ppo.gradient import MinibatchGradient
 from rlrnn.learners.ppo.loss import FIGURES, Objective, normalized
-from rlrnn.learners.ppo.rollout import Rollout, bytes_of_a_step, map_arrays, to_tensors
+from rlrnn.learners.ppo.rollout import Rollout, bytes_of_a_step, to_tensors
 from rlrnn.learners.states import RNNStates
-from rlrnn.network.paths import gated
 
 KL, LOSS = FIGURES.index("approx_kl"), FIGURES.index("loss")
 FIRST_STATES = ("stored", "zero", "recomputed")
@@ -208,7 +209,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
         check_learning(total_timesteps, callback, log_interval)
         keep_freed_memory()
-        with one_thread(self.device), gated.one_blas_thread():
+        with one_thread(self.device), one_blas_thread():
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
             )
@@ -282,11 +283,11 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
         with (
             torch.enable_grad(),
             one_thread(self.device) as threads,
-            closing(Descent(self.policy.network, threads)) as descent,
+            closing(MinibatchGradient(self.policy.network, threads)) as gradient,
         ):
-            self._improve(descent)
+            self._improve(gradient)
 
-    def _improve(self, descent: Descent) -> None:
+    def _improve(self, gradient: MinibatchGradient) -> None:
         self.policy.set_training_mode(True)
         remaining = self._current_progress_remaining
         _now("learning_rate", self.lr_schedule, remaining)
@@ -311,13 +312,13 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             for chosen in cut.minibatches(self._order, len(rows)):
                 whole = len(chosen) == len(rows)
                 batch = rows if whole else rows.select(torch.as_tensor(chosen, device=self.device))
-                figures.append(descent(normalized(batch) if self.normalize_advantage else batch, objective))
+                figures.append(gradient(normalized(batch) if self.normalize_advantage else batch, objective))
                 if self.target_kl is not None and figures[-1][KL] > 1.5 * self.target_kl:
                     goes_on = False
                     if self.verbose >= 1:
                         print(f"Stopped at epoch {epoch}: KL divergence {figures[-1][KL]:.2f}")
                     break
-                norm = descent.clip(self.max_grad_norm)
+                norm = gradient.clip(self.max_grad_norm)
                 if not math.isfinite(norm + float(figures[-1][LOSS])):
                     raise self._broken_down(float(figures[-1][LOSS]), norm)
                 self.policy.optimizer.step()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +18,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from rlrnn.common.batches import map_arrays
 from rlrnn.learners.ppo import returns
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Observation
 
 Arrays = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
-
-
-def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The same function on an array, or on each array of a dict."""
-    return (
-        {key: function(value) for key, value in tree.items()} if isinstance(tree, Mapping) else function(tree)
-    )
 
 
 def to_tensors(arrays: Arrays, device: torch.device) -> Observation:

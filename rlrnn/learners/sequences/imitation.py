@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
+from rlrnn.common.batches import map_arrays
+from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import EnvironmentFault, UserError
@@ -24,13 +25,10 @@ from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.ppo.collect import RewardScaler
 from rlrnn.learners.ppo.ppo import RecurrentPPO
-from rlrnn.learners.ppo.rollout import map_arrays
 from rlrnn.learners.sequences.episodes import Episode, listed
 from rlrnn.learners.sequences.fitting import Chosen, split, teach
 from rlrnn.learners.sequences.packing import Packing, pack
-from rlrnn.network.actuators import ContinuousActuators
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.paths import gated
 from rlrnn.network.sensors import Observation
 
 Array = npt.NDArray[Any]
@@ -100,16 +98,14 @@ def imitate(
             total = total + VALUE_WEIGHT / scale * missed.square().sum()
         return total
 
-    fixed: set[Tensor] = set()
-    if isinstance(network.actuators, ContinuousActuators):
-        fixed.add(network.actuators.log_std)
+    fixed = set(network.actuators.spread)
     everyone = np.arange(len(episodes))
     training, judged = (
         (everyone, everyone[:0]) if validation is None else split(len(episodes), validation, seed)
     )
     keep_freed_memory()
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), one_thread(device), gated.one_blas_thread():
+    with torch.random.fork_rng(devices), one_thread(device), one_blas_thread():
         torch.manual_seed(seed)
         network.observe(map_arrays(lambda parts: torch.cat(parts), listed(seen)))
         return teach(
@@ -195,31 +191,16 @@ def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Obs
 
 
 def _actions(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor:
-    """Actions [T, ...] as a game takes them -> [T, A] as actuators tell them: ``to_space`` turned round."""
-    actuators, steps = network.actuators, len(episode)
-    space: Any = actuators.space
-    actions = np.asarray(episode.actions)
-    fits = actions.shape == (steps, *(space.shape or ())) and actions.dtype.kind in "fiub"
-    if fits and isinstance(space, spaces.Box):
-        slack = 1e-6 * (space.high - space.low)  # of rounding
-        inside = (actions >= space.low - slack) & (actions <= space.high + slack)
-    elif fits and isinstance(space, spaces.MultiBinary):
-        inside = (actions == 0) | (actions == 1)
-    elif fits:
-        count = getattr(space, "nvec", getattr(space, "n", 0))
-        inside = (
-            (actions >= space.start) & (actions < space.start + count) & (actions == actions.astype(np.int64))
-        )
-    if not fits or not inside.all():
-        what = f"of shape {actions.shape}" if not fits else f"such as {actions[~inside][0]}"
+    """Actions [T, ...] as a game takes them -> [T, A] as the actuators have them."""
+    actuators, actions = network.actuators, np.asarray(episode.actions)
+    one_each = actions.shape[:1] == (len(episode),)
+    misfit = actuators.misfit(actions) if one_each else f"of shape {actions.shape}"
+    if misfit:
         raise UserError(
-            f"episode {number} has actions {what}, which are not in {space}: record the agent's own game."
+            f"episode {number} has actions {misfit}, which are not in {actuators.space}: record the agent's "
+            "own game."
         )
-    if isinstance(actuators, ContinuousActuators) and actuators.squashed:
-        actions = 2.0 * (actions - space.low) / (space.high - space.low) - 1.0
-    elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-        actions = actions - space.start
-    return torch.as_tensor(actions.reshape(steps, -1).astype(actuators.action_dtype))
+    return actuators.from_space(actions)
 
 
 def _laid(packing: Packing, seen: Sequence[Observation]) -> Observation:

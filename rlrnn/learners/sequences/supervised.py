@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells import cell_named
 from rlrnn.cells.options import check_options
+from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_device, check_seed, choices, plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import FileFault, UserError
@@ -29,7 +30,6 @@ from rlrnn.learners.sequences.inputs import inputs_of, paired
 from rlrnn.learners.sequences.losses import CrossEntropy, Ctc, Deviation, Squared, Target
 from rlrnn.learners.sequences.packing import Packing, pack
 from rlrnn.network.layers import Affine
-from rlrnn.network.paths import gated
 from rlrnn.network.sequence import Memory
 from rlrnn.storage import archive
 
@@ -338,7 +338,7 @@ class SequenceLearner:
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices))
             stack.enter_context(one_thread(self._place))
-            stack.enter_context(gated.one_blas_thread())
+            stack.enter_context(one_blas_thread())
             yield
 
 

@@ -1,1 +1,56 @@
-"""Ways to run a memory over whole rows of steps faster than the loop of ``sequence``, each equal to it."""
+"""Ways to run a cell over whole rows of steps, each equal to the loop of ``sequence``: the first that fits.
+
+Which one fits depends on the cell, the device and the installation, never on a timing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from rlrnn.cells import CELLS, Cell
+from rlrnn.common.compiling import installed
+from rlrnn.network.paths import delay_line, fused, gated, scan
+
+
+class Path(Protocol):
+    """A module of this folder."""
+
+    def compiled(self, kind: type[Cell]) -> bool:
+        """Whether cells of that class may run here by kernels of the extra [fast]."""
+
+    def fits(self, cell: Cell, x: Tensor) -> bool:
+        """Whether this cell runs here over such inputs."""
+
+    def unroll(self, cell: Any, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``sequence.unroll``."""
+
+
+PATHS: tuple[Path, ...] = (gated, delay_line, scan)
+
+
+def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor] | None:
+    """As ``sequence.unroll``, by the first path that fits; None where none does."""
+    path = next((path for path in PATHS if path.fits(cell, x)), None)
+    return None if path is None else path.unroll(cell, x, start, state)
+
+
+def outputs(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> Tensor | None:
+    """The outputs of ``unroll`` alone, for which there is one path more."""
+    if (found := unroll(cell, x, start, state)) is not None:
+        return found[0]
+    return fused.outputs(cell, x, start, state) if fused.fits(cell) else None
+
+
+def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) -> str:
+    """What runs that kind of cell, with these options, on that device: for the record of a run."""
+    kind = CELLS.get(cell)
+    known = kind is not None and (
+        any(path.compiled(kind) for path in PATHS) or kind.has_compiled_steps(options or {})
+    )
+    if not known or device != "cpu" or not installed():
+        return "torch"
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "scipy"))

@@ -17,6 +17,11 @@ from rlrnn.cells.cell import affine, exactly
 from rlrnn.cells.elman import NONLINEARITIES
 
 
+def compiled(kind: type[Cell]) -> bool:
+    """Whether this path runs cells of that class by compiled kernels: by torch's products alone."""
+    return False
+
+
 def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Delay | Graph]:
     """Whether this path takes the cell: one network's, not a population's."""
     if x.dim() != 3:
@@ -52,12 +57,12 @@ def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tenso
     line = torch.cat((past[..., known], x))  # [longest + T, B, known]: what they were, oldest first
     for units, delays in zip(cell.stages, cell.delays, strict=True):
         part = weights[:, known][:, :, units]  # [1 + longest, known, units]
-        told = x.new_zeros(*start.shape, len(units)) if cell.bias is None else cell.bias[units]
+        activation = x.new_zeros(*start.shape, len(units)) if cell.bias is None else cell.bias[units]
         for delay in delays:
-            heard = line[longest - delay : len(line) - delay]
-            told = told + torch.where(since >= delay, heard, 0.0) @ part[delay]
+            delayed = line[longest - delay : len(line) - delay]
+            activation = activation + torch.where(since >= delay, delayed, 0.0) @ part[delay]
         nodes = [inputs + unit for unit in units]
-        values = NONLINEARITIES[cell.nonlinearity](told.expand(*start.shape, -1))
+        values = NONLINEARITIES[cell.nonlinearity](activation.expand(*start.shape, -1))
         line = torch.cat((line, torch.cat((past[..., nodes], values))), dim=-1)
         known += nodes
     values = line[..., np.argsort(known)]  # node by node

@@ -1,12 +1,15 @@
 """Linear recurrences over a whole row: products for all steps at once, and one short loop between them.
 
 h_t = a_t * h_{t-1} + b_t, real or complex, with resets. Forward and backward are written out, in torch and,
-with the extra ``[fast]``, compiled (``scan_kernels``). Equal to ``sequence.unroll`` in outputs, last state
-and every gradient.
+with the extra ``[fast]``, compiled (``cells/kernels/scan``). Equal to ``sequence.unroll`` in outputs, last
+state and every gradient.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
+from types import ModuleType
 from typing import Any, TypeGuard
 
 import torch
@@ -14,14 +17,19 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rlrnn.cells import Cell
-from rlrnn.cells.kernels.recurrences import array
+from rlrnn.cells.kernels.recurrence import array
 from rlrnn.cells.linear import LinearCell
-from rlrnn.network.paths import gated
+from rlrnn.common.compiling import installed
 
 
-def fits(cell: Cell) -> TypeGuard[LinearCell]:
+def compiled(kind: type[Cell]) -> bool:
+    """Whether this path runs cells of that class by compiled kernels."""
+    return issubclass(kind, LinearCell) and kind.step is LinearCell.step
+
+
+def fits(cell: Cell, x: Tensor) -> TypeGuard[LinearCell]:
     """Whether the cell steps as ``LinearCell`` says, in a class of ours or a user's."""
-    return isinstance(cell, LinearCell) and type(cell).step is LinearCell.step
+    return compiled(type(cell))
 
 
 def unroll(cell: LinearCell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,12 +75,12 @@ class _Scan(Function):
 def _kernels_know(b: Tensor) -> bool:
     """Whether compiled kernels run it: a function of shape, type and installation, never of a timing."""
     kinds = (torch.float32, torch.float64)
-    return b.dim() == 3 and b.device.type == "cpu" and b.dtype in kinds and gated.installed()
+    return b.dim() == 3 and b.device.type == "cpu" and b.dtype in kinds and installed()
 
 
 def _compiled_forward(a: Tensor, b: Tensor, start: Tensor, state: Tensor, complex_state: bool) -> Tensor:
     _check(b, start, state)
-    kernels, h = gated.scan_kernels(), torch.empty(b.shape, dtype=b.dtype)
+    kernels, h = _kernels(), torch.empty(b.shape, dtype=b.dtype)
     kernel = kernels.complex_forward if complex_state else kernels.real_forward
     kernel(array(_spread(a, b)), array(b), array(start), array(state), h.numpy())
     return h
@@ -81,13 +89,19 @@ def _compiled_forward(a: Tensor, b: Tensor, start: Tensor, state: Tensor, comple
 def _compiled_backward(
     a: Tensor, start: Tensor, state: Tensor, h: Tensor, d_h: Tensor, complex_state: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    kernels, kept = gated.scan_kernels(), _spread(a, h)
+    kernels, kept = _kernels(), _spread(a, h)
     kernel = kernels.complex_backward if complex_state else kernels.real_backward
     d_a = torch.zeros(kept.shape, dtype=h.dtype)
     d_b, d_state = torch.empty(h.shape, dtype=h.dtype), torch.empty(state.shape, dtype=h.dtype)
     known = (array(t) for t in (kept, start, state, h, d_h))
     kernel(*known, d_a.numpy(), d_b.numpy(), d_state.numpy())
     return d_a.sum_to_size(a.shape), d_b, d_state
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    """Loaded late, as numba takes a while. They multiply no matrices, so that BLAS is not called."""
+    return importlib.import_module("rlrnn.cells.kernels.scan")
 
 
 def _spread(a: Tensor, b: Tensor) -> Tensor:
@@ -97,11 +111,11 @@ def _spread(a: Tensor, b: Tensor) -> Tensor:
 
 def _check(b: Tensor, start: Tensor, state: Tensor) -> None:
     steps, rows, size = b.shape
-    told = (start.shape, start.dtype, state.shape)
-    if told != ((steps, rows), torch.bool, (rows, size)):  # kernels do not look
+    given = (start.shape, start.dtype, state.shape)
+    if given != ((steps, rows), torch.bool, (rows, size)):  # kernels do not look
         raise ValueError(
             f"{steps} steps of {rows} rows go with start [{steps}, {rows}] bool and a state [{rows}, {size}]"
-            f", not with {told}."
+            f", not with {given}."
         )
 
 

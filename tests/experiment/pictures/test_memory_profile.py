@@ -18,7 +18,6 @@ from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.pictures import memory_profile
 from rlrnn.experiment.pictures.memory_profile import Played, Profile, gradient, mean, profile, replacement
-from rlrnn.experiment.pictures.memory_profile import total_variation as tv
 from rlrnn.experiment.training.training import train
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 from rlrnn.network.actuators import Bernoulli, Categorical, Gaussian, StateDependentNoise
@@ -193,7 +192,7 @@ def test_replacement_equals_playing_the_episode_again(cell, actions, monkeypatch
             if s + k >= played.length[b]:
                 assert math.isnan(row[k])
                 continue
-            change = tv(stepped(network, played.x[:, b : b + 1], s + k), stepped(network, x, s + k))
+            change = stepped(network, played.x[:, b : b + 1], s + k).distance(stepped(network, x, s + k))
             assert row[k] == pytest.approx(float(change), rel=1e-9, abs=1e-12)
 
 
@@ -212,12 +211,12 @@ def test_total_variation_by_hand():
     def choice(*p):
         return Categorical(torch.tensor(p).double().log(), [len(p)])
 
-    assert float(tv(choice(0.5, 0.3, 0.2), choice(0.2, 0.3, 0.5))) == pytest.approx(0.3)
-    assert float(tv(choice(1.0, 0.0), choice(0.0, 1.0))) == 1.0
+    assert float(choice(0.5, 0.3, 0.2).distance(choice(0.2, 0.3, 0.5))) == pytest.approx(0.3)
+    assert float(choice(1.0, 0.0).distance(choice(0.0, 1.0))) == 1.0
     same = Categorical(torch.randn(1000, 7), [3, 4])
-    assert not tv(same, Categorical(torch.cat(same.groups, -1).clone(), [3, 4])).any()
+    assert not same.distance(Categorical(torch.cat(same.groups, -1).clone(), [3, 4])).any()
     mean_, std = torch.randn(100, 3), torch.rand(3) + 0.1
-    assert not tv(Gaussian(mean_, std), Gaussian(mean_.clone(), std)).any()
+    assert not Gaussian(mean_, std).distance(Gaussian(mean_.clone(), std)).any()
 
 
 def test_total_variation_of_normal_actions_equals_the_integral():
@@ -226,10 +225,10 @@ def test_total_variation_of_normal_actions_equals_the_integral():
     std = torch.tensor([0.5, 2.0], dtype=torch.float64)
     first = Gaussian(torch.tensor([0.3, 1.0], dtype=torch.float64), std)
     second = Gaussian(torch.tensor([1.0, 1.0], dtype=torch.float64), std)
-    assert float(tv(first, second)) == pytest.approx(integral, abs=1e-7)
+    assert float(first.distance(second)) == pytest.approx(integral, abs=1e-7)
     # Both moved: only the distance in units of the std counts.
     third = Gaussian(torch.tensor([0.3 + 0.7 * 0.6, 1.0 + 2.8 * 0.8], dtype=torch.float64), std)
-    assert float(tv(first, third)) == pytest.approx(integral, abs=1e-7)
+    assert float(first.distance(third)) == pytest.approx(integral, abs=1e-7)
 
 
 def test_total_variation_of_several_choices_bounds_that_of_the_whole_action_from_above():
@@ -240,14 +239,14 @@ def test_total_variation_of_several_choices_bounds_that_of_the_whole_action_from
         for action in itertools.product(*(range(n) for n in sizes)):
             chosen = torch.tensor(action)
             whole += abs(float(one.log_prob(chosen).exp() - other.log_prob(chosen).exp())) / 2
-        assert whole < float(tv(one, other)) < 1
+        assert whole < float(one.distance(other)) < 1
         groups = [group.clone() for group in one.groups]
         groups[0] = other.groups[0]
         part = Categorical(torch.cat(groups), sizes)
         alone = (one.log_p[0].exp() - other.log_p[0].exp()).abs().sum() / 2
-        assert float(tv(one, part)) == pytest.approx(float(alone))  # equal where one of them moves
+        assert float(one.distance(part)) == pytest.approx(float(alone))  # equal where one of them moves
     on, off = (Bernoulli(torch.tensor([x, 0.0])) for x in (1.0, -1.0))
-    assert float(tv(on, off)) == pytest.approx(math.tanh(0.5))
+    assert float(on.distance(off)) == pytest.approx(math.tanh(0.5))
 
 
 class Anything(gym.Env):
@@ -339,7 +338,7 @@ def test_state_dependent_noise_is_looked_back_from():
         StateDependentNoise(torch.tensor([[m]]), s, torch.ones(1, 1), None, False)
         for m, s in zip((0.0, 5.0), std, strict=True)
     )
-    assert float(tv(one, other)) == pytest.approx(math.erf(1 / math.sqrt(8)))  # their rms std is 5
+    assert float(one.distance(other)) == pytest.approx(math.erf(1 / math.sqrt(8)))  # their rms std is 5
 
 
 def test_a_profile_repeats_whatever_the_dice_and_is_cut_to_the_longest_episode():

@@ -16,7 +16,7 @@ from rlrnn.experiment.runs import runs
 from rlrnn.experiment.runs.logs import read_episodes
 from rlrnn.experiment.training import training
 from rlrnn.experiment.training.seeds import Task, train_seeds
-from rlrnn.network.paths import gated
+from rlrnn.network import paths
 
 RECIPE = Recipe("tiny", "CartPole-v1", 1000)
 
@@ -47,14 +47,14 @@ def test_a_run_records_what_runs_its_memory(tmp_path, monkeypatch):
         assert facts["device"] == device
         return facts["recurrence"]
 
-    monkeypatch.setattr(gated, "installed", lambda: True)
+    monkeypatch.setattr(paths, "installed", lambda: True)
     monkeypatch.setattr("importlib.metadata.version", {"numba": "0.60.0", "scipy": "1.13.1"}.get)
     assert [recorded(cell) for cell in ("elman", "gru", "lstm")] == ["numba 0.60.0, scipy 1.13.1"] * 3
     assert recorded("gru", layer_norm=True) == recorded("mingru") != "torch"
     assert recorded("matrix") == recorded("storage", store="matrix") == recorded("gru")
     assert [recorded("storage"), recorded("storage", store="gru")] == ["torch"] * 2
     assert [recorded("fir"), recorded("none"), recorded("gru", "cuda")] == ["torch"] * 3
-    monkeypatch.setattr(gated, "installed", lambda: False)
+    monkeypatch.setattr(paths, "installed", lambda: False)
     assert recorded("gru") == "torch"
 
 

@@ -18,13 +18,12 @@ from tiny_games import Clock
 from toy_envs import Walk
 
 from rlrnn import make_vec
-from rlrnn.common import arrays
+from rlrnn.common import arrays, compiling
 from rlrnn.envs.vec import from_envs
 from rlrnn.envs.wrappers import wrap
 from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.learners.evolution.fitness import Here, Spread, learn_statistics
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
-from rlrnn.network.paths import gated
 from rlrnn.network.population import genome, write
 
 SEEDS = [11, 12, 13]
@@ -95,7 +94,7 @@ def test_a_population_wins_what_its_members_win_alone(make: Callable[[int], VecE
 
 @pytest.mark.parametrize("copies", [3, 10, 48, 60])
 def test_how_many_play_at_once_changes_no_bit_by_kernels(copies: int) -> None:
-    if not gated.installed():
+    if not compiling.installed():
         pytest.skip("the extra [fast] is not installed")
     env = make_vec("pendulum-no-velocity", 60)
     net = network(env, normalize_observations=True)

@@ -22,13 +22,14 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from rlrnn.common.batches import map_arrays
 from rlrnn.errors import FileFault, UserError
 from rlrnn.learners.files.contrib import is_contrib_zip, read_contrib, translate_states
 from rlrnn.learners.policy.policy import policy_named
-from rlrnn.learners.ppo.gradient import Descent
+from rlrnn.learners.ppo.gradient import MinibatchGradient
 from rlrnn.learners.ppo.loss import FIGURES, Objective, normalized
 from rlrnn.learners.ppo.ppo import RecurrentPPO
-from rlrnn.learners.ppo.rollout import Rows, map_arrays
+from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.storage import archive as saving
 
 STEPS, ENVS = 12, 2
@@ -255,7 +256,7 @@ def test_same_gradient_of_the_full_batch(trained: Trained) -> None:
     clip_vf = None if agent.data["clip_range_vf"] is None else agent.data["clip_range_vf"](1.0)
     objective = Objective(agent.data["clip_range"](1.0), clip_vf, agent.data["ent_coef"], model.vf_coef)
     rows = normalized(rows) if model.normalize_advantage else rows
-    figures = Descent(model.policy.network, threads=1)(rows, objective)
+    figures = MinibatchGradient(model.policy.network, threads=1)(rows, objective)
     padded = {**{name: torch.zeros(()) for name in agent.states["policy"]}, **trained.gradient}
     expected = translate_states({"policy": with_aliases(padded)}, names_of(model))["policy"]
     for name, parameter in model.policy.named_parameters():

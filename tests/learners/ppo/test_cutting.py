@@ -19,7 +19,7 @@ from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.cutting import Cut
-from rlrnn.learners.ppo.gradient import Descent
+from rlrnn.learners.ppo.gradient import MinibatchGradient
 from rlrnn.learners.ppo.loss import Objective
 from rlrnn.learners.ppo.rollout import Rows
 
@@ -36,13 +36,13 @@ def learner(policy: str = "MlpGruPolicy", n_envs: int = 4, **settings: Any) -> R
 def minibatches(monkeypatch: pytest.MonkeyPatch) -> list[Rows]:
     """The minibatches that updates work on, in order."""
     seen: list[Rows] = []
-    descend = Descent.__call__
+    descend = MinibatchGradient.__call__
 
-    def noted(self: Descent, batch: Rows, objective: Objective) -> Any:
+    def noted(self: MinibatchGradient, batch: Rows, objective: Objective) -> Any:
         seen.append(copy.deepcopy(batch))
         return descend(self, batch, objective)
 
-    monkeypatch.setattr(Descent, "__call__", noted)
+    monkeypatch.setattr(MinibatchGradient, "__call__", noted)
     return seen
 
 
@@ -98,7 +98,7 @@ def test_updates_without_memory_equal_sb3s(
 ) -> None:
     """Two rollouts of 128 steps, 3 epochs of 8 minibatches each: the weights after 48 updates."""
     if by == "autograd":
-        monkeypatch.setattr(compiled, "fits", lambda network: False)
+        monkeypatch.setattr(compiled, "plans_of", lambda network: None)
     n_steps, n_envs, rate = 32, 4, 3e-4
     settings: dict[str, Any] = {"n_steps": n_steps, "batch_size": 16, "n_epochs": 3, "learning_rate": rate}
     settings |= {"ent_coef": 0.01, "clip_range_vf": 0.5, "seed": 0, "device": "cpu"}

@@ -10,13 +10,12 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 
-from rlrnn.learners.ppo import compiled as backprop
-from rlrnn.learners.ppo import gradient as descent
-from rlrnn.learners.ppo.gradient import Descent
+from rlrnn.common import compiling
+from rlrnn.learners.ppo import compiled, gradient
+from rlrnn.learners.ppo.gradient import MinibatchGradient
 from rlrnn.learners.ppo.loss import FIGURES, Objective, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
-from rlrnn.network.paths import gated
 
 STEPS, ROWS = 14, 9
 OBJECTIVE = Objective(clip_range=0.2, clip_range_vf=0.5, ent_coef=0.02, vf_coef=0.7)
@@ -106,8 +105,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
 def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Who works out the gradient; kernels do not know every network."""
     if request.param == "autograd":
-        monkeypatch.setattr(backprop, "fits", lambda network: False)
-    elif not gated.installed():
+        monkeypatch.setattr(compiled, "plans_of", lambda network: None)
+    elif not compiling.installed():
         pytest.skip("the extra [fast] is absent")
     return str(request.param)
 
@@ -121,18 +120,18 @@ def test_the_gradient_is_that_of_the_printed_formula(
     name: str, objective: Objective, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = network(**NETWORKS[name])
-    assert backprop.fits(net) == (by == "kernels" and name not in UNKNOWN_TO_KERNELS)
+    assert (compiled.plans_of(net) is not None) == (by == "kernels" and name not in UNKNOWN_TO_KERNELS)
     rows = minibatch(net)
     loss, figures = formula(net, rows, objective)
     expected = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
     assert 0 < figures[FIGURES.index("clip_fraction")] < 1
     for block_work in (1e12, 1.0):  # the whole, then as many blocks as there may be
-        monkeypatch.setattr(descent, "BLOCK_WORK", block_work)
-        found = Descent(net, threads=1)
+        monkeypatch.setattr(gradient, "BLOCK_WORK", block_work)
+        found = MinibatchGradient(net, threads=1)
         torch.testing.assert_close(found(rows, objective), figures)
-        for parameter, gradient in zip(net.parameters(), expected, strict=True):
+        for parameter, d in zip(net.parameters(), expected, strict=True):
             assert parameter.grad is not None
-            wanted = torch.zeros_like(parameter) if gradient is None else gradient
+            wanted = torch.zeros_like(parameter) if d is None else d
             torch.testing.assert_close(parameter.grad, wanted, rtol=1e-4, atol=2e-6)
 
 
@@ -141,13 +140,13 @@ def test_the_gradient_is_that_of_the_printed_formula(
 def test_any_number_of_threads_gives_the_same_bytes(
     name: str, block_work: float, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(descent, "BLOCK_WORK", block_work)
-    monkeypatch.setattr(descent, "HALF_WORK", 0.0)
+    monkeypatch.setattr(gradient, "BLOCK_WORK", block_work)
+    monkeypatch.setattr(gradient, "HALF_WORK", 0.0)
     net = network(**NETWORKS[name])
     rows = minibatch(net)
     gradients, figures = [], []
     for threads in (1, 2, 3):
-        worker = Descent(net, threads)
+        worker = MinibatchGradient(net, threads)
         for _ in range(3):
             figures.append(worker(rows, OBJECTIVE))
             gradients.append(worker.gradient.clone())
@@ -160,15 +159,15 @@ def test_any_number_of_threads_gives_the_same_bytes(
 def test_blocks_are_whole_rows_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     net = network()
     rows = minibatch(net, 21)
-    monkeypatch.setattr(descent, "BLOCKS", 16)
+    monkeypatch.setattr(gradient, "BLOCKS", 16)
     for work, count in ((1e12, 1), (1.0, 16)):
-        monkeypatch.setattr(descent, "BLOCK_WORK", work)
-        blocks = Descent(net, 1)._blocks(rows)
+        monkeypatch.setattr(gradient, "BLOCK_WORK", work)
+        blocks = MinibatchGradient(net, 1)._blocks(rows)
         assert len(blocks) == count
         assert torch.equal(torch.cat([block.observation for block in blocks], dim=1), rows.observation)
         assert torch.equal(torch.cat([block.state for block in blocks]), rows.state)
     apart = network(cell="gru", n_layers=2, cell_options={"dropout": 0.5})
-    assert len(Descent(apart, 2)._blocks(minibatch(apart, 21))) == 1  # one stream of random numbers
+    assert len(MinibatchGradient(apart, 2)._blocks(minibatch(apart, 21))) == 1  # one stream of random numbers
 
 
 def test_losses_of_parts_add_up() -> None:
@@ -186,7 +185,7 @@ def test_losses_of_parts_add_up() -> None:
 
 
 def test_a_gradient_is_shortened_and_never_lengthened() -> None:
-    worker = Descent(network(), 1)
+    worker = MinibatchGradient(network(), 1)
     worker(minibatch(worker.network), OBJECTIVE)
     before, norm = worker.gradient.clone(), float(worker.gradient.norm())
     worker.clip(2 * norm)
@@ -199,19 +198,19 @@ def test_a_gradient_is_shortened_and_never_lengthened() -> None:
 
 
 def test_kernels_are_for_networks_that_they_know() -> None:
-    if not gated.installed():
+    if not compiling.installed():
         pytest.skip("the extra [fast] is absent")
     net = network()
-    assert backprop.fits(net)
+    assert compiled.plans_of(net)
     net.value.bias.requires_grad_(False)  # frozen
-    assert not backprop.fits(net)
+    assert not compiled.plans_of(net)
     net = network()
     net.value.weight = nn.Parameter(torch.randn(1, 64).t())
-    assert backprop.fits(net)  # one column lies in order either way
+    assert compiled.plans_of(net)  # one column lies in order either way
     net.actor_head.layers[0].weight = nn.Parameter(torch.randn(64, 8).t())
-    assert not backprop.fits(net)
+    assert not compiled.plans_of(net)
     learns = network(extractor_class=Learning)
-    assert not backprop.fits(learns)
+    assert not compiled.plans_of(learns)
 
 
 class Learning(FlattenExtractor):
@@ -229,7 +228,7 @@ def test_what_is_no_number_shows_in_gradient_and_figures(name: str, by: str) -> 
     rows.advantage[3, 2] = torch.nan
     rows.target[3, 2] = torch.nan
     rows.weight[3, 2] = 1.0
-    worker = Descent(net, 1)
+    worker = MinibatchGradient(net, 1)
     figures = worker(rows, OBJECTIVE)
     assert figures[[0, 1, 5]].isnan().all()
     assert worker.gradient.isnan().sum() > 0.9 * worker.gradient.numel()
@@ -239,7 +238,7 @@ def test_steps_of_weight_0_count_for_nothing(by: str) -> None:
     """However far apart the probabilities are there."""
     net = network()
     rows = minibatch(net)
-    worker = Descent(net, 1)
+    worker = MinibatchGradient(net, 1)
     figures, gradient = worker(rows, OBJECTIVE), worker.gradient.clone()
     nowhere = rows.weight == 0.0
     rows.log_prob[nowhere] = -500.0

@@ -43,9 +43,9 @@ from torch import Tensor
 import rlrnn
 from rlrnn import RecurrentPPO
 from rlrnn.errors import EnvironmentFault, GameExit, OptionsError, UserError
-from rlrnn.learners.ppo import gradient as descent
+from rlrnn.learners.ppo import gradient
 from rlrnn.learners.ppo.cutting import Cut
-from rlrnn.learners.ppo.gradient import Descent
+from rlrnn.learners.ppo.gradient import MinibatchGradient
 from rlrnn.learners.ppo.loss import FIGURES, Objective, normalized
 from rlrnn.learners.ppo.rollout import Rows
 
@@ -78,13 +78,13 @@ class Recorder(BaseCallback):
 def minibatches(monkeypatch: pytest.MonkeyPatch) -> list[Rows]:
     """The minibatches that updates work on, in order."""
     seen: list[Rows] = []
-    descend = Descent.__call__
+    descend = MinibatchGradient.__call__
 
-    def noted(self: Descent, batch: Rows, objective: Objective) -> Any:
+    def noted(self: MinibatchGradient, batch: Rows, objective: Objective) -> Any:
         seen.append(copy.deepcopy(batch))  # a batch of everything is a view of the next rollout's arrays
         return descend(self, batch, objective)
 
-    monkeypatch.setattr(Descent, "__call__", noted)
+    monkeypatch.setattr(MinibatchGradient, "__call__", noted)
     return seen
 
 
@@ -158,7 +158,7 @@ def test_steps_of_weight_zero_change_nothing(action_space: spaces.Space[Any]) ->
 
     def gradient() -> list[Tensor]:
         objective = Objective(clip_range=0.2, clip_range_vf=0.1, ent_coef=0.01, vf_coef=0.5)
-        descent = Descent(agent.policy.network, threads=1)
+        descent = MinibatchGradient(agent.policy.network, threads=1)
         return [descent(normalized(rows), objective), descent.gradient]
 
     before = gradient()
@@ -175,7 +175,7 @@ def test_a_ragged_rollout_gives_the_gradient_of_its_unfilled_chunks() -> None:
     agent = learner(env, n_steps=10, seq_len=4, batch_size=None, learning_rate=0.1)
     agent.learn(20)
     rollout, network = agent.rollout_buffer, agent.policy.network
-    descent = Descent(network, threads=1)
+    descent = MinibatchGradient(network, threads=1)
     objective = Objective(clip_range=0.2, clip_range_vf=0.3, ent_coef=0.01, vf_coef=agent.vf_coef)
     figures = dict(zip(FIGURES, descent(normalized(rollout.rows(agent.device, 4)), objective), strict=True))
     assert 0 < figures["clip_fraction"] < 1  # so that clipping matters
@@ -245,7 +245,7 @@ def test_rewards_too_large_to_learn_from_are_said_and_no_weight_is_lost(
 ) -> None:
     """Their squares overflow: the gradient's norm is infinite, and clipped by that it would be 0."""
     if not by_kernels:
-        monkeypatch.setattr(descent.backprop, "fits", lambda network: False)
+        monkeypatch.setattr(gradient.compiled, "plans_of", lambda network: None)
     agent = learner(DummyVecEnv([lambda: Monitor(Loud(scale))]))
     before = weights(agent)
     with pytest.raises(UserError, match=r"broke down after 8 steps \(the loss is .*norm .*rewards from -?\d"):
@@ -257,14 +257,14 @@ def test_a_gradient_of_infinite_norm_moves_nothing_though_the_loss_is_finite(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As large observations bring it about."""
-    descend = Descent.__call__
+    descend = MinibatchGradient.__call__
 
-    def large(self: Descent, batch: Rows, objective: Objective) -> Tensor:
+    def large(self: MinibatchGradient, batch: Rows, objective: Objective) -> Tensor:
         figures = descend(self, batch, objective)
         self.gradient.fill_(1e30)
         return figures
 
-    monkeypatch.setattr(Descent, "__call__", large)
+    monkeypatch.setattr(MinibatchGradient, "__call__", large)
     agent = learner()
     before = weights(agent)
     with pytest.raises(UserError, match=r"the loss is -?\d.*the gradient's norm inf"):
@@ -487,10 +487,10 @@ def test_torch_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("policy", ["MlpLstmPolicy", "MlpGruPolicy"])
 def test_the_threads_a_user_allows_change_no_byte(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descent, "HALF_WORK", 0.0)
+    monkeypatch.setattr(gradient, "HALF_WORK", 0.0)
     learned = []
     for block_work in (1e12, 1.0):  # actor and critic apart, then blocks of rows
-        monkeypatch.setattr(descent, "BLOCK_WORK", block_work)
+        monkeypatch.setattr(gradient, "BLOCK_WORK", block_work)
         for threads in (1, 2):
             torch.set_num_threads(threads)
             try:
@@ -508,13 +508,13 @@ def test_normalised_observations_stand_still_within_an_update_and_move_between(
     agent = learner(normalize_rewards=True, policy_kwargs={"normalize_observations": True}, n_epochs=3)
     normalizer = agent.policy.network.sensors.normalizers["field_"]
     counts: list[float] = []
-    descend = Descent.__call__
+    descend = MinibatchGradient.__call__
 
-    def noted(self: Descent, *arguments: Any) -> Any:
+    def noted(self: MinibatchGradient, *arguments: Any) -> Any:
         counts.append(float(normalizer.count))
         return descend(self, *arguments)
 
-    monkeypatch.setattr(Descent, "__call__", noted)
+    monkeypatch.setattr(MinibatchGradient, "__call__", noted)
     agent.learn(32)
     assert counts == [0.0] * 6 + [16.0] * 6
     assert normalizer.count == 32

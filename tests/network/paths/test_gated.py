@@ -1,17 +1,12 @@
 """The compiled recurrences equal the reference loop, keep rows and episodes apart, and hide no NaN."""
 
-import errno
 import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -21,14 +16,13 @@ from torch import Tensor
 import rlrnn
 from rlrnn.cells import Cell, make_cell
 from rlrnn.cells.elman import NONLINEARITIES
-from rlrnn.cells.kernels.recurrences import recurrence
-from rlrnn.common import compilation
-from rlrnn.games.kernels import compiling
+from rlrnn.cells.gated import kernels_of
+from rlrnn.common import compiling
 from rlrnn.network import sequence
 from rlrnn.network.paths import gated
 from rlrnn.network.sequence import Memory
 
-if not gated.installed():
+if not compiling.installed():
     pytest.skip("the extra [fast] is not installed, or switched off", allow_module_level=True)
 
 PACKAGE = Path(rlrnn.__file__).parent
@@ -247,7 +241,7 @@ def test_blas_works_with_one_thread_while_kernels_run_and_with_the_users_number_
         return {p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"}
 
     wanted = gated.unroll(cell, *given)
-    guard = gated.loaded()[1]
+    guard = compiling.one_blas_thread()
     with threadpoolctl.threadpool_limits(3, user_api="blas"):
         assert threads() == {3}
         with guard:
@@ -347,7 +341,7 @@ def test_layout_default_type_and_mode_change_nothing_but_by_rounding(kind: str) 
         y, last = gated.unroll(cell, elsewhere(x), elsewhere(start), elsewhere(state))
         return elsewhere(y), elsewhere(last)  # whose gradients come back just as scattered
 
-    kernels = [getattr(gated.loaded()[0], f"{cell.__class__.__name__.lower()}_{way}") for way in WAYS]
+    kernels = [getattr(kernels_of(cell), way) for way in WAYS]
     made = [kernel.signatures for kernel in kernels]
     assert_close(results(path, cell, x, start, state), wanted, within)
     for name, parameter in list(cell.named_parameters()):
@@ -396,8 +390,8 @@ def test_a_memory_is_the_same_with_and_without_the_extra(cell: str, monkeypatch:
         "outputs": lambda memory, *given: (memory.outputs(*given), given[-1]),
     }
     calls: list[Cell] = []
-    real = gated.recurrence
-    monkeypatch.setattr(gated, "recurrence", lambda cell, *rest: (calls.append(cell), real(cell, *rest))[1])
+    real = gated.kernels_of
+    monkeypatch.setattr(gated, "kernels_of", lambda cell: (calls.append(cell), real(cell))[1])
     fast = [results(path, memory, x, start, state) for path in paths.values()]
     assert calls == [*memory.layers] * 2
     monkeypatch.setattr(gated, "installed", lambda: False)
@@ -408,7 +402,7 @@ def test_a_memory_is_the_same_with_and_without_the_extra(cell: str, monkeypatch:
 
 def forward(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> Tensor:
     """What the kernels make of what was projected."""
-    y, _ = recurrence(cell, gated.loaded()[0]).forward(projected.numpy(), start.numpy(), state.numpy())
+    y, _ = kernels_of(cell).recurrence(cell).forward(projected.numpy(), start.numpy(), state.numpy())
     return torch.from_numpy(y)
 
 
@@ -452,119 +446,3 @@ def test_single_precision_sigmoid_keeps_its_relative_precision() -> None:
     lost = 0.0 if multiplies_and_adds() else torch.finfo(torch.float32).eps / 2
     assert (error <= 5e-7 + lost * told.double().abs()).all()
     assert found.max() <= 1.0 and found[0, -1, -1] == 0.5
-
-
-BEGIN = "import sys, torch\nfrom rlrnn.network.paths import gated as compiled"
-
-
-def child(code: str, folder: Path = PACKAGE.parent, **environment: str) -> tuple[str, str]:
-    """What a process of its own says, and what it complains of; it looks for rlrnn in that folder first."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            "-c",
-            f"import sys, torch\nfrom rlrnn.network.paths import gated as compiled\n{code}",
-        ],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip(), done.stderr.strip()
-
-
-def test_the_switch_leaves_torch_alone() -> None:
-    code = """
-from rlrnn.network.sequence import Memory
-Memory("gru", 2, 3).unroll(torch.ones(4, 5, 2), torch.zeros(4, 5, dtype=torch.bool), torch.zeros(5, 3))
-print(compiled.installed(), "numba" in sys.modules, compiled.what_runs("gru", "cpu"))
-"""
-    assert child(code, **{gated.SWITCH: "0"}) == ("False False torch", "")
-
-
-COMPILE_ONE = """
-state = torch.ones(2, 3)
-leave, start = compiled.loaded()[0].leave, torch.tensor([True, False]).numpy()
-leave(start, state.numpy())
-leave(start, state.double().numpy())
-print(state.tolist())
-"""
-ONE_CLEARED = "[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]"
-
-
-def test_compiling_is_announced_once_and_kept_for_the_next_process(tmp_path: Path) -> None:
-    kept = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    said, complaint = child(COMPILE_ONE, **kept)
-    assert said == ONE_CLEARED
-    assert complaint == "rlrnn: compiling its kernels for this machine, once: some seconds ..."
-    assert child(COMPILE_ONE, **kept) == (ONE_CLEARED, "")
-
-
-def test_where_nothing_can_be_kept_each_process_compiles(tmp_path: Path) -> None:
-    shutil.copytree(PACKAGE, tmp_path / "rlrnn", ignore=shutil.ignore_patterns("__pycache__"))
-    # A file in place of a folder stops even root.
-    blocked = tmp_path / "rlrnn" / "cells" / "kernels" / "__pycache__"
-    blocked.touch()
-    nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME"), str(blocked))
-    said, complaint = child(COMPILE_ONE, tmp_path, **nowhere)
-    assert said == ONE_CLEARED
-    assert complaint.count("\n") == 0 and "anew in each process (set NUMBA_CACHE_DIR" in complaint
-
-
-@pytest.mark.parametrize("kind", [ImportError, OSError, AttributeError])
-def test_a_numba_that_cannot_start_is_named_and_done_without(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: type[Exception]
-) -> None:
-    real = __import__
-
-    def refusing(name: str, *rest: Any) -> Any:
-        if name == "numba":
-            raise kind("Numba needs NumPy\n2.4 or less.")
-        return real(name, *rest)
-
-    monkeypatch.setattr("builtins.__import__", refusing)
-    assert not compilation.can_compile.__wrapped__()
-    assert capsys.readouterr().err == (
-        "rlrnn: doing without its compiled kernels, as numba cannot start: Numba needs NumPy 2.4 or less.\n"
-    )
-
-
-def test_a_numba_that_may_not_compile_is_done_without(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert compilation.can_compile.__wrapped__()
-    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    assert not compilation.can_compile.__wrapped__()
-    assert capsys.readouterr().err == (
-        "rlrnn: doing without its compiled kernels, as NUMBA_DISABLE_JIT is set\n"
-    )
-    for module in (gated, compiling):
-        monkeypatch.setattr(module, "can_compile", lambda: False)
-    assert not gated.installed.__wrapped__()
-    assert compiling.kernel.__wrapped__("rlrnn.games.kernels.pong") is None
-
-
-@pytest.mark.parametrize("failing", ["save", "_load_index", "damaged"])
-def test_a_folder_of_machine_code_that_fails_is_no_reason_to_stop(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, failing: str
-) -> None:
-    def plus(x: Any, y: Any) -> Any:
-        return x + y
-
-    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
-    compilation._tell.cache_clear()
-    if failing == "damaged":
-        assert compilation.compiled(plus)(1, 2) == 3
-        for path in tmp_path.rglob("*.nb?"):
-            path.write_bytes(b"not what numba wrote")
-    else:
-        full = OSError(errno.ENOSPC, "No space left on device")
-        monkeypatch.setattr(f"numba.core.caching.IndexDataCacheFile.{failing}", Mock(side_effect=full))
-    assert compilation.compiled(plus)(1, 2) == 3
-    assert f"cannot be kept in {tmp_path}" in capsys.readouterr().err
-    if failing == "save":
-        assert list(tmp_path.rglob("*.nb?")) == []

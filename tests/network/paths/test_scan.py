@@ -12,9 +12,10 @@ from torch import Tensor
 import rlrnn
 from rlrnn.cells import LinearCell, Lru, MinGru, make_cell
 from rlrnn.cells.linear import product
+from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.network import sequence
-from rlrnn.network.paths import gated, scan
+from rlrnn.network.paths import scan
 from rlrnn.network.sequence import Memory, clear
 
 INPUTS, UNITS, ROWS, STEPS = 3, 5, 4, 9
@@ -115,7 +116,7 @@ def test_a_second_derivative_is_refused() -> None:
         torch.autograd.grad(h.sum(), b, create_graph=True)
 
 
-@pytest.mark.skipif(not gated.installed(), reason="the extra [fast] is not installed, or switched off")
+@pytest.mark.skipif(not compiling.installed(), reason="the extra [fast] is not installed, or switched off")
 def test_rows_of_other_shapes_are_refused_before_a_kernel_reads_them(request: pytest.FixtureRequest) -> None:
     if "torch" in request.node.name:
         pytest.skip("torch looks itself")

@@ -1,0 +1,145 @@
+"""The LSTM compiled: rows of steps there and back, one step at play, and each member of a population."""
+
+# mypy: ignore-errors
+
+import numpy as np
+
+from rlrnn.cells.kernels.arithmetic import ONE, inlined, kernel, sigmoid, tanh
+from rlrnn.cells.kernels.dense import affine_row
+from rlrnn.cells.kernels.lstm_variant import LstmVariantRecurrence
+from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
+from rlrnn.cells.kernels.rows import enter, leave, multiply, remembered, rows_at_once, times
+
+
+@inlined
+def lstm_row(gate, was, out, now):
+    """A row's gates [4H] are opened; from the c that was [H] come the h and the c that are now."""
+    size = len(was)
+    for j in range(2 * size):
+        gate[j] = sigmoid(gate[j])
+    for j in range(2 * size, 3 * size):
+        gate[j] = tanh(gate[j])
+    for j in range(3 * size, 4 * size):
+        gate[j] = sigmoid(gate[j])
+    for j in range(size):
+        c = gate[size + j] * was[j] + gate[j] * gate[2 * size + j]
+        now[j] = c
+        out[j] = gate[3 * size + j] * tanh(c)
+
+
+@kernel
+def forward(gates, pieces, start, h0, c0, before, y, c):
+    """``gates`` [T, B, 4H] is the projected input and becomes i, f, g, o; before, y, c [T, B, H] are results.
+
+    ``before`` is the h that each step began with.
+    """
+    steps, rows, width = gates.shape
+    size = width // 4
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
+    product, c_before = np.empty((block, width), gates.dtype), np.empty((block, size), gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps):
+            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
+            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
+            hidden = product[: last - first]
+            multiply(before[t][first:last], pieces, hidden, part)
+            for b in range(first, last):
+                gate, more = gates[t, b], hidden[b - first]
+                for j in range(width):
+                    gate[j] += more[j]
+                lstm_row(gate, c_before[b - first], y[t, b], c[t, b])
+
+
+@kernel
+def backward(gates, pieces, start, c0, c, dy, dh, dc):
+    """Gates i, f, g, o become the gradient of what went into them; dh, dc [B, H] that of the first state.
+
+    dy [T, B, H] is the outputs' gradient, dh and dc on entry that of the last state.
+    """
+    steps, rows, width = gates.shape
+    size = width // 4
+    block = rows_at_once(pieces, rows)
+    part = np.empty((block, pieces.shape[2]), gates.dtype)
+    c_before = np.empty((block, size), gates.dtype)
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for t in range(steps - 1, -1, -1):
+            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
+            for b in range(first, last):
+                gate, cell, was, d_out = gates[t, b], c[t, b], c_before[b - first], dy[t, b]
+                d_h, d_c = dh[b], dc[b]
+                for j in range(size):
+                    i, f, g, o = gate[j], gate[size + j], gate[2 * size + j], gate[3 * size + j]
+                    squashed, d = tanh(cell[j]), d_out[j] + d_h[j]
+                    d_cell = d_c[j] + d * o * (ONE - squashed * squashed)
+                    gate[j] = d_cell * g * i * (ONE - i)
+                    gate[size + j] = d_cell * was[j] * f * (ONE - f)
+                    gate[2 * size + j] = d_cell * i * (ONE - g * g)
+                    gate[3 * size + j] = d * squashed * o * (ONE - o)
+                    d_c[j] = d_cell * f
+            multiply(gates[t][first:last], pieces, dh[first:last], part)
+            leave(start[t, first:last], dh[first:last])
+            leave(start[t, first:last], dc[first:last])
+
+
+@kernel
+def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, column, y):
+    """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
+    size = len(weights)
+    h, c = remembered(state, start, column, size), remembered(state, start, column + size, size)
+    gates, hidden = times(x, inputs), times(h, weights)
+    bias, now = bias_input + bias_hidden, np.empty_like(c)
+    for b in range(len(x)):
+        gate, more = gates[b], hidden[b]
+        for j in range(4 * size):
+            gate[j] += more[j] + bias[j]
+        lstm_row(gate, c[b], y[b], now[b])
+    after[:, column : column + size] = y
+    after[:, column + size : column + 2 * size] = now
+
+
+@kernel
+def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
+    """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
+    size = weights.shape[1]
+    gate, hidden = np.empty(4 * size, x.dtype), np.empty(4 * size, x.dtype)
+    was, now = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    for p in members:
+        for e in range(x.shape[1]):
+            h, c, out = state[p, e, column : column + size], state[p, e, column + size :], y[p, e]
+            affine_row(x[p, e], inputs[p], bias_input[p], gate)
+            affine_row(h, weights[p], bias_hidden[p], hidden)
+            for j in range(4 * size):
+                gate[j] += hidden[j]
+            for j in range(size):
+                was[j] = c[j]
+            lstm_row(gate, was, out, now)
+            for j in range(size):
+                h[j], c[j] = out[j], now[j]
+
+
+class LstmRecurrence(Recurrence):
+    """Of a plain LSTM."""
+
+    def forward(self, projected: Array, start: Array, state: Array) -> Pair:
+        self.gates, self.start, size = projected, start, len(self.weights)
+        h0, self.c0 = np.ascontiguousarray(state[:, :size]), np.ascontiguousarray(state[:, size:])
+        y, self.before, self.c = (np.empty((*start.shape, size), projected.dtype) for _ in range(3))
+        pieces = self.pieces(self.weights, start.shape[1])
+        forward(self.gates, pieces, start, h0, self.c0, self.before, y, self.c)
+        return y, np.concatenate((y[-1], self.c[-1]), axis=1)
+
+    def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:
+        size = len(self.weights)
+        dh, dc = d_last[:, :size].copy(), d_last[:, size:].copy()
+        pieces = self.pieces(self.weights.T, len(dh))
+        backward(self.gates, pieces, self.start, self.c0, self.c, dy, dh, dc)
+        self.weights_gradient(self.gates, d_weights)
+        return self.gates, np.concatenate((dh, dc), axis=1)
+
+
+def recurrence(cell):
+    """That of a cell, with its weights as they are now."""
+    return LstmRecurrence(cell.weight_hidden) if cell.plain else LstmVariantRecurrence(cell)

@@ -1,0 +1,194 @@
+"""Functions compiled by numba: whether it can, what it keeps on disk, that it is at work, and BLAS beside it.
+
+A folder of machine code that cannot be read or written, damaged or full, is no reason to end a training.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+SWITCH = "RLRNN_FAST"  # "0" in the environment: as if the extra [fast] were not installed
+OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+
+
+@functools.cache
+def can_compile() -> bool:
+    """Whether numba is there, not switched off, and starts; why it does not is said once, on stderr."""
+    if os.environ.get(SWITCH, "1") == "0" or importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        import numba
+    except Exception as error:  # it refuses a numpy that is newer than itself, or its LLVM cannot be loaded
+        return _without(f"numba cannot start: {' '.join(str(error).split())}")
+    if vars(numba.config)["DISABLE_JIT"]:
+        return _without("NUMBA_DISABLE_JIT is set")
+    return True
+
+
+@functools.cache
+def installed() -> bool:
+    """Whether the whole extra is there, scipy's BLAS too; the same for the whole process."""
+    return can_compile() and importlib.util.find_spec("scipy") is not None
+
+
+@functools.cache
+def load(module: str) -> ModuleType | None:
+    """This module of compiled functions, by its full name; None where numba cannot compile."""
+    return importlib.import_module(module) if can_compile() else None
+
+
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Machine code for this processor, kept on disk for the next process if that can be.
+
+    What was kept counts as long as no source has changed: not the function's own alone, which is all that
+    numba looks at, but also none that it is made from. So kernels may call those of other modules.
+    """
+    if function is None:
+        return functools.partial(jit, **options)
+    import numba
+
+    _ours.add(function.__module__)
+    _listen()
+    tag = f"_{digest(function.__code__.co_filename)[:12]}"
+    if not function.__qualname__.endswith(tag):  # part of the name that it is kept under
+        function.__qualname__ += tag
+    options = OPTIONS | options
+    try:
+        made = numba.njit(function, cache=True, **options)
+    except RuntimeError:  # no folder to keep it in can be written
+        return numba.njit(function, **options)
+    kept = made._cache
+    kept.load_overload = _forgiving(kept.load_overload, kept.cache_path)
+    kept.save_overload = _forgiving(kept.save_overload, kept.cache_path)
+    return made
+
+
+@functools.cache
+def digest(path: str) -> str:
+    """Of a module's source and of all those of the package that it imports, directly or not."""
+    try:
+        source = Path(path).read_bytes()
+    except OSError:  # a module without a file
+        return ""
+    sums = [hashlib.sha256(source).hexdigest()]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                file = getattr(sys.modules.get(name), "__file__", None)
+                if file and name.partition(".")[0] == __name__.partition(".")[0]:
+                    sums.append(digest(file))
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def _without(reason: str) -> bool:
+    print(f"rlrnn: doing without its compiled kernels, as {reason}", file=sys.stderr)
+    return False
+
+
+def _forgiving(exchange: Any, folder: str) -> Any:
+    """The same, but with nothing found, or nothing kept, where the folder fails."""
+
+    @functools.wraps(exchange)
+    def tried(*arguments: Any) -> Any:
+        try:
+            return exchange(*arguments)
+        except Exception as error:  # of the disk, or of what a damaged file holds
+            _tell(folder, " ".join(str(error).split()) or type(error).__name__)
+            return None
+
+    return tried
+
+
+@functools.cache
+def _tell(folder: str, reason: str) -> None:
+    print(
+        f"rlrnn: compiled kernels cannot be kept in {folder} ({reason}), so each process compiles its own: "
+        "make room there, delete it, or set NUMBA_CACHE_DIR to another folder",
+        file=sys.stderr,
+    )
+
+
+_ours: set[str] = set()  # modules of compiled functions
+
+
+@functools.cache
+def _listen() -> None:
+    """Say, once in a process, that numba compiles for us: it takes seconds and looks like standing still."""
+    from numba.core import event
+
+    class Announcement(event.Listener):
+        made = False
+
+        def on_start(self, event: Any) -> None:
+            dispatcher = event.data["dispatcher"]
+            if self.made or dispatcher.py_func.__module__ not in _ours:
+                return
+            self.made = True
+            kept = dispatcher.stats.cache_path is not None
+            how = "once" if kept else "anew in each process (set NUMBA_CACHE_DIR to a folder that keeps them)"
+            print(f"rlrnn: compiling its kernels for this machine, {how}: some seconds ...", file=sys.stderr)
+
+        def on_end(self, event: Any) -> None: ...
+
+    event.register("numba:compile", Announcement())
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+    """What every call of a kernel runs under; cheaper where it is entered once around many."""
+    return _one_blas_thread() if installed() else contextlib.nullcontext()
+
+
+class _OneBlasThread:
+    """BLAS works with one thread while kernels run: more would wait for each other on products this small.
+
+    The user's own number comes back when the last of the kernels that run at the same time has ended.
+    """
+
+    def __init__(self) -> None:
+        import scipy.linalg.cython_blas  # noqa: F401  (which numba calls)
+        from threadpoolctl import ThreadpoolController
+
+        self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        self.lock, self.running = threading.Lock(), 0
+        self.before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.running == 0:
+                threads = [(library, library.get_num_threads()) for library in self.libraries]
+                self.before = [(library, n) for library, n in threads if n != 1]
+                for library, _ in self.before:
+                    library.set_num_threads(1)
+            self.running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.running -= 1
+            if self.running == 0:
+                for library, n in self.before:
+                    library.set_num_threads(n)
+
+
+_LOADING = threading.Lock()  # threads that begin together must not make two
+
+
+@functools.cache
+def _made() -> _OneBlasThread:
+    return _OneBlasThread()
+
+
+def _one_blas_thread() -> _OneBlasThread:
+    with _LOADING:
+        return _made()

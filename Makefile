@@ -40,7 +40,7 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 games: $(VENV)/.games
-	$(BIN)/python -m pytest tests/games tests/envs/test_ids.py tests/test_examples.py $(ARGS)
+	$(BIN)/python -m pytest tests/games tests/envs/engines/test_ids.py tests/test_examples.py $(ARGS)
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from typing import Any
 import gymnasium
 import torch
 
+from rlrnn.envs import games
 from rlrnn.experiment import agents, catalogue
 from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY, evaluate
 from rlrnn.experiment.recipes import EvolutionRecipe, NetworkRecipe, NormalizeRecipe, Recipe
@@ -185,7 +186,7 @@ def watched(task: str) -> list[Any]:
     if task == "cartpole-no-velocity":
         agent = agents.load(TEACHER, "cpu")
         return record(agent, task, WATCHED[task], seed=FIRST_WATCHED)
-    game = catalogue.game(task)
+    game = games.game(task)
     copies = gymnasium.make_vec(game.id, num_envs=WATCHED[task], **game.kwargs)
     players = recall if task == "recall-4" else tmaze
     return record(players.PLAYERS["perfect"](copies), copies, WATCHED[task], seed=FIRST_WATCHED)
@@ -236,7 +237,7 @@ def weights(row: Row, task: str, units: int) -> int:
     """Of the whole agent."""
     recipe = by_reward(row, task, units)
     game = catalogue.game_of(recipe)
-    with closing(catalogue.make_vec(game, 1, workers=0)) as env:
+    with closing(games.make_vec(game, 1, workers=0)) as env:
         agent = agents.learner(recipe, env, 0)
     return sum(p.numel() for p in agent.policy.network.parameters())
 

@@ -31,7 +31,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rlrnn.envs.vec import GameVecEnv, vectorize
 from rlrnn.experiment import statistics
 from rlrnn.games.double_pole import START, STARTS
-from rlrnn.games.double_pole_criterion import ENOUGH, SHORT_STEPS, STEPS
+from rlrnn.games.players.double_pole_criterion import ENOUGH, SHORT_STEPS, STEPS
 from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.learners.evolution.strategies import make_strategy
 from rlrnn.network import population

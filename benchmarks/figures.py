@@ -11,9 +11,9 @@ from statistics import mean, median
 
 from verified import EVIDENCE, ROOT, seeds
 
+from rlrnn.envs.games import Game
 from rlrnn.experiment import agents as learners
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
 from rlrnn.experiment.recipes import CONTROLS
 from rlrnn.experiment.runs.runs import Run

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from references import PLAYERS
 
-from rlrnn.experiment import catalogue
+from rlrnn.envs import games
 from rlrnn.games.array_game import ArrayGame
 
 SCENES = {  # game: (script, seed, steps)
@@ -25,7 +25,7 @@ WIDTH, GAP = 420, 12  # pixels of a picture, and between two
 
 def scene(name: str, script: str, seed: int, steps: int) -> Image.Image:
     """The game's picture after so many steps of the script."""
-    game = catalogue.game(name)
+    game = games.game(name)
     copies = gym.make_vec(game.id, num_envs=1, render_mode="rgb_array", **game.kwargs)
     assert isinstance(copies, ArrayGame)
     player = PLAYERS[game.id][script](copies)

@@ -24,6 +24,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
+from rlrnn.envs import games
 from rlrnn.experiment import agents, catalogue, evaluation, recipes
 
 
@@ -54,7 +55,7 @@ def ours(name: str, changes: list[str], seed: int, every: int, enough: Callable[
     """Seconds, steps and points of our recipe when it got there, or None."""
     recipe = recipes.override(catalogue.agent(name), changes)
     game = catalogue.game_of(recipe)
-    env = catalogue.make_vec(game, recipe.ppo.n_envs, seed)
+    env = games.make_vec(game, recipe.ppo.n_envs, seed)
     agent = agents.learner(recipe, env, seed)
     watch = Watch(every, lambda: enough(evaluation.evaluate(agent, game, 100 if name == "pong-gru" else 50)))
     agent.learn(recipe.steps, watch)

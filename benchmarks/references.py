@@ -14,14 +14,16 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import MissingExtraError
-from rlrnn.experiment import catalogue, evaluation
-from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment import evaluation
+from rlrnn.experiment.players import RandomPlayer
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.games.players import bandit, cards, double_pole, memory, pong, recall, simon, tmaze
-from rlrnn.games.players.pong import Player, play_once, random_player
+from rlrnn.games.players.base import Script, play_once, random_player
 
-PLAYERS: dict[str, dict[str, Callable[..., Player]]] = {
+PLAYERS: dict[str, dict[str, Callable[..., Script]]] = {
     "rlrnn/Autoencode-v0": cards.AUTOENCODE,
     "rlrnn/CountRecall-v0": cards.COUNT_RECALL,
     "rlrnn/DoublePole-v0": double_pole.PLAYERS,
@@ -44,10 +46,10 @@ def scores(game: Game) -> Iterator[tuple[str, NDArray[np.float64]]]:
             assert isinstance(copies, ArrayGame)
             yield name, play_once(copies, make_player(copies), evaluation.EVALUATION_SEED)
         return
-    with closing(catalogue.make_vec(game, 1)) as env:
+    with closing(games.make_vec(game, 1)) as env:
         actions = env.action_space
     n = min(game.episodes, evaluation.BATCH)
-    yield "random", np.array(evaluation.play(evaluation.RandomPlayer(actions, n, 0), game).points)
+    yield "random", np.array(evaluation.play(RandomPlayer(actions, n, 0), game).points)
 
 
 def main() -> None:
@@ -55,8 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("games", nargs="*", help="names in envs/, such as pong; all of them if none is given")
     print(f"{'game, player':40} {'points':>10} {'sd':>8} {'won':>8}")
-    for name in parser.parse_args().games or catalogue.games():
-        game = catalogue.game(name)
+    for name in parser.parse_args().games or games.games():
+        game = games.game(name)
         try:
             for player, points in scores(game):
                 line = f"{f'{name}, {player}':40} {points.mean():10.3f} {points.std():8.3f}"

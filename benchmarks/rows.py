@@ -21,7 +21,7 @@ import lines
 import torch
 
 from rlrnn import RecurrentPPO, evaluate
-from rlrnn.experiment import catalogue
+from rlrnn.envs import games
 
 
 class Task(NamedTuple):
@@ -47,10 +47,10 @@ N_STEPS = BATCH = 128
 def run(task: Task, rows: int, seed: int) -> dict[str, Any]:
     """Train one agent and judge it."""
     torch.set_num_threads(1)
-    game = catalogue.game(task.game)
+    game = games.game(task.game)
     model = RecurrentPPO(
         task.policy,
-        catalogue.make_vec(game, task.copies, seed=seed),
+        games.make_vec(game, task.copies, seed=seed),
         n_steps=N_STEPS,
         batch_size=BATCH,
         seq_len=BATCH // rows,

@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from rlrnn.common.records import to_mapping
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
-from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, to_mapping
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control
+from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.facts import FINISHED
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.training.verifying import DIGITS
@@ -64,7 +65,7 @@ def keep(recipe: Recipe, weights: int = 0) -> None:
     for number, run in enumerate(found):
         folder = EVIDENCE / recipe.name / run.folder.name
         folder.mkdir(parents=True)
-        for file in (*FILES, *([runs.AGENT] if number < weights else [])):
+        for file in (*FILES, *([contents.AGENT] if number < weights else [])):
             shutil.copy(run.folder / file, folder / file)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 
+from rlrnn._version import __version__
 from rlrnn.common.registration import register_games
-
-__version__ = "0.1.0"
 
 # Where each public name lives. Imported on first use, so that the shell's --help does not wait for torch.
 _HOMES = {
@@ -28,19 +27,21 @@ _HOMES = {
     "RecurrentPPO": "learners.ppo.ppo",
     "RecurrentPolicy": "learners.policy.policy",
     "SequenceLearner": "learners.sequences.supervised",
+    "Strategy": "learners.evolution.strategies",
     "UserError": "errors",
-    "draw_network": "experiment.pictures.network.drawing",
+    "draw_network": "experiment.pictures.network_drawing",
     "evaluate": "experiment.evaluation",
     "graph_edges": "cells",
     "impulse_response": "network.impulse",
     "imitate": "learners.sequences.imitation",
-    "load": "experiment.loading",
+    "load": "experiment.runs.loading",
     "load_episodes": "learners.sequences.episodes",
-    "make_vec": "experiment.catalogue",
+    "make_vec": "envs.games",
     "plot": "experiment.pictures.plotting",
     "read_recipe": "experiment.catalogue",
     "record": "experiment.recording",
     "register_cell": "cells",
+    "register_class": "storage.encoding",
     "register_strategy": "learners.evolution.strategies",
     "save_episodes": "learners.sequences.episodes",
     "train": "experiment.training.training",
@@ -58,17 +59,18 @@ if TYPE_CHECKING:
     from rlrnn.cells import LinearCell as LinearCell
     from rlrnn.cells import graph_edges as graph_edges
     from rlrnn.cells import register_cell as register_cell
+    from rlrnn.envs.games import make_vec as make_vec
     from rlrnn.errors import UserError as UserError
-    from rlrnn.experiment.catalogue import make_vec as make_vec
     from rlrnn.experiment.catalogue import read_recipe as read_recipe
     from rlrnn.experiment.evaluation import evaluate as evaluate
-    from rlrnn.experiment.loading import load as load
     from rlrnn.experiment.pictures.film import watch as watch
-    from rlrnn.experiment.pictures.network.drawing import draw_network as draw_network
+    from rlrnn.experiment.pictures.network_drawing import draw_network as draw_network
     from rlrnn.experiment.pictures.plotting import plot as plot
     from rlrnn.experiment.recording import record as record
+    from rlrnn.experiment.runs.loading import load as load
     from rlrnn.experiment.training.training import train as train
     from rlrnn.learners.evolution.evolution import Evolution as Evolution
+    from rlrnn.learners.evolution.strategies import Strategy as Strategy
     from rlrnn.learners.evolution.strategies import register_strategy as register_strategy
     from rlrnn.learners.player import Player as Player
     from rlrnn.learners.policy.policy import CnnElmanPolicy as CnnElmanPolicy
@@ -90,16 +92,15 @@ if TYPE_CHECKING:
     from rlrnn.network.impulse import impulse_response as impulse_response
     from rlrnn.network.impulse import unroll_feedforward as unroll_feedforward
     from rlrnn.network.network import RecurrentNetwork as RecurrentNetwork
+    from rlrnn.storage.encoding import register_class as register_class
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"rlrnn.{_HOMES[name]}"), name)
-    from importlib.util import find_spec
+    from rlrnn.common.modules import modules_of
 
-    if not name.startswith("_") and find_spec(f"rlrnn.{name}"):  # a module: rlrnn.storage.encoding
-        return importlib.import_module(f"rlrnn.{name}")
-    raise AttributeError(f"module 'rlrnn' has no attribute {name!r}")
+    return modules_of("rlrnn")(name)  # rlrnn.games
 
 
 def __dir__() -> list[str]:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.logger import Logger
 
+from rlrnn.envs import games
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.runs import checkpoints
@@ -171,7 +172,7 @@ def open_checkpoint(path: Path) -> None:
     if checkpoint is None:
         raise UserError(*complaints)
     recipe = catalogue.agent(path.parents[2] / "recipe.toml")  # not the mutated one
-    env = catalogue.make_vec(catalogue.game_of(recipe), recipe.ppo.n_envs, 1)
+    env = games.make_vec(catalogue.game_of(recipe), recipe.ppo.n_envs, 1)
     agent = checkpoints.restore(checkpoint, env, "cpu")
     agent.set_logger(Logger(None, []))
     agent.learn(0, reset_num_timesteps=False)
@@ -182,7 +183,7 @@ KINDS: dict[str, tuple[str, Callable[[bytes, random.Random], bytes], Callable[[P
     "agent": ("agent.zip", forged_zip, open_agent),
     "checkpoint": ("checkpoints/64.zip", forged_zip, open_checkpoint),
     "recipe": ("recipe.toml", forged_toml, catalogue.agent),
-    "game": ("game.toml", forged_toml, catalogue.game),
+    "game": ("game.toml", forged_toml, games.game),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlrnn.envs import ids
+from rlrnn.envs.engines import ids
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

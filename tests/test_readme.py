@@ -109,7 +109,7 @@ def test_what_is_public_is_documented(name: str) -> None:
 
 
 def test_every_dotted_name_that_is_written_is_there() -> None:
-    """In README, the documents, docstrings and errors: ``rlrnn.storage.encoding.register`` and the like."""
+    """In README, the documents, docstrings and errors: ``rlrnn.games.players.tmaze`` and the like."""
     package = ROOT / "rlrnn"
     texts = [path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))]
     for path in package.rglob("*.py"):
@@ -118,7 +118,7 @@ def test_every_dotted_name_that_is_written_is_there() -> None:
             node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
     written = {name for text in texts for name in re.findall(r"(?<![\w/.])rlrnn((?:\.\w+)+)", text)}
-    assert ".storage.encoding.register" in written
+    assert ".games.players.tmaze.perfect" in written
     for name in written:
         found: Any = rlrnn
         path = "rlrnn"

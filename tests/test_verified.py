@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rlrnn.envs import games
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
 from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, read_recipe
@@ -51,7 +52,7 @@ def test_there_is_evidence_of_every_claim_and_of_nothing_else() -> None:
 @pytest.mark.parametrize("name", VERIFIED)
 def test_a_claim_equals_its_runs(name: str) -> None:
     recipe, claim, found = VERIFIED[name], claim_of(name), folders(name)
-    episodes = recipe.evaluation.episodes or catalogue.game(recipe.game).episodes
+    episodes = recipe.evaluation.episodes or games.game(recipe.game).episodes
     assert claim.seeds and tuple(sorted(found)) == claim.seeds, "every seed that was run is counted"
     assert tuple(mean(found[k], WITH_MEMORY, episodes) for k in claim.seeds) == claim.points
     assert tuple(mean(found[k], WIPED, episodes) for k in claim.seeds) == claim.wiped

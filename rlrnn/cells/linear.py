@@ -14,7 +14,7 @@ from rlrnn.cells.cell import Cell
 class LinearCell(Cell):
     """h' = a * h + b, unit by unit, where the inputs alone decide a and b; y is read off h'.
 
-    ``scans`` runs whole rows of any such cell, users' own too, as long as ``step`` is the one below.
+    ``paths.scan`` runs whole rows of any such cell, users' own too, as long as ``step`` is the one below.
     """
 
     complex_state: ClassVar[bool] = False

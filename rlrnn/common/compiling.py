@@ -78,18 +78,29 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 @functools.cache
 def digest(path: str) -> str:
     """Of a module's source and of all those of the package that it imports, directly or not."""
+    found: dict[str, bytes] = {}
+    waiting = [path]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path], imported = _source(path)
+            waiting += imported
+    return hashlib.sha256(b"".join(found[path] for path in sorted(found))).hexdigest()
+
+
+@functools.cache
+def _source(path: str) -> tuple[bytes, list[str]]:
+    """The source of a module, and the files of the package that it imports."""
     try:
         source = Path(path).read_bytes()
     except OSError:  # a module without a file
-        return ""
-    sums = [hashlib.sha256(source).hexdigest()]
+        return b"", []
+    names: list[str] = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                file = getattr(sys.modules.get(name), "__file__", None)
-                if file and name.partition(".")[0] == __name__.partition(".")[0]:
-                    sums.append(digest(file))
-    return hashlib.sha256("".join(sums).encode()).hexdigest()
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rlrnn"):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
+    return source, [file for file in files if file]
 
 
 def _without(reason: str) -> bool:

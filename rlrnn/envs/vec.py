@@ -20,10 +20,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlrnn.common.arrays import flaw
 from rlrnn.common.capacity import check_fits
 from rlrnn.common.settings import check_whole, takes_plain
+from rlrnn.envs.engines.ids import find_spec, make_single
 from rlrnn.envs.engines.native import Native, own_vector_env
 from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, Played, Step, put, take
 from rlrnn.envs.engines.workers import Workers, sendable
-from rlrnn.envs.ids import find_spec, make_single
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
 

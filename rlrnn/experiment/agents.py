@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, TypeAlias
@@ -15,11 +15,13 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlrnn.common.records import to_mapping
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.imports import import_module
-from rlrnn.experiment.recipes import PpoRecipe, Recipe, Schedule, to_mapping
+from rlrnn.experiment.recipes import PpoRecipe, Recipe, Schedule
 from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.learners.files import agent as agent_file
 from rlrnn.learners.files import contrib
@@ -28,9 +30,9 @@ from rlrnn.network.sensors import is_convolvable
 from rlrnn.storage import archive
 
 Agent: TypeAlias = RecurrentPPO | Evolution
+# By the kind that a saved agent's file names.
 LEARNERS: dict[str, type[RecurrentPPO] | type[Evolution]] = {
-    "RecurrentPPO": RecurrentPPO,
-    "Evolution": Evolution,
+    **{kind.__name__: kind for kind in (RecurrentPPO, Evolution)},
     contrib.KIND: RecurrentPPO,
 }
 ACTIVATIONS = {
@@ -45,9 +47,9 @@ MOST_COPIES = 512  # played at once where a recipe does not say; more are hardly
 OF_RUNS = ("n_envs", "evaluations", "seconds", "target")  # settings of [evolution] that are not its learner's
 
 
-def games(recipe: Recipe, game: Game, seed: int) -> VecEnv:
+def copies(recipe: Recipe, game: Game, seed: int) -> VecEnv:
     """As many copies of the game as the recipe's learner plays at once."""
-    return catalogue.make_vec(game, _copies(recipe, game), seed)
+    return games.make_vec(game, _how_many(recipe, game), seed)
 
 
 def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agent:
@@ -57,19 +59,10 @@ def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agen
         "activation_fn": ACTIVATIONS[recipe.network.activation_fn],
         "normalize_observations": recipe.normalize.observations,
     }
-    policy = policy_name(env.observation_space)
-    if recipe.evolution is not None:
-        how = {name: value for name, value in vars(recipe.evolution).items() if name not in OF_RUNS}
-        network["critic"] = "shared"  # nobody asks it
-        return Evolution(
-            policy,
-            env,
-            strategy_kwargs=how.pop("settings"),
-            policy_kwargs=network,
-            seed=seed,
-            device=device,
-            **how,
-        )
+    return MAKERS[recipe.table](recipe, env, network, seed=seed, device=device)
+
+
+def _ppo(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, device: str) -> RecurrentPPO:
     settings = {name: _setting(value) for name, value in vars(recipe.ppo).items() if name != "n_envs"}
     if recipe.ppo.use_sde and not isinstance(env.action_space, spaces.Box):
         raise UserError(
@@ -77,7 +70,7 @@ def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agen
             f"{env.action_space}: set it to false."
         )
     agent = RecurrentPPO(
-        policy,
+        policy_name(env.observation_space),
         env,
         policy_kwargs=network,
         normalize_rewards=recipe.normalize.rewards,
@@ -90,10 +83,29 @@ def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agen
     return agent
 
 
+def _evolution(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, device: str) -> Evolution:
+    how = {name: value for name, value in vars(recipe.evolution).items() if name not in OF_RUNS}
+    return Evolution(
+        policy_name(env.observation_space),
+        env,
+        strategy_kwargs=how.pop("settings"),
+        policy_kwargs=network | {"critic": "shared"},  # nobody asks it
+        seed=seed,
+        device=device,
+        **how,
+    )
+
+
+MAKERS: dict[str, Callable[..., Agent]] = {
+    RecurrentPPO.recipe_table: _ppo,
+    Evolution.recipe_table: _evolution,
+}
+
+
 def untrained(recipe: Recipe) -> Agent:
     """The agent of a recipe at its beginning, to be looked at: with as few games as there can be."""
     episodes = recipe.evolution.episodes if recipe.evolution else 1
-    with closing(catalogue.make_vec(catalogue.game_of(recipe), episodes, workers=0)) as env:
+    with closing(games.make_vec(catalogue.game_of(recipe), episodes, workers=0)) as env:
         return learner(dataclasses.replace(recipe, ppo=PpoRecipe()), env, seed=0)
 
 
@@ -101,11 +113,12 @@ def share(agent: Agent, game: Game, workers: int, imports: Sequence[str] = ()) -
     """Let worker processes, with games of their own, do an evolution's playing."""
     if not workers:
         return
-    if not isinstance(agent, Evolution):
+    if not agent.shares_play:
         raise UserError(
             f"{workers} workers are asked for, but only an agent that learns from fitness shares its work: "
             "leave --workers away (--seeds trains several seeds side by side)."
         )
+    assert isinstance(agent, Evolution)
     agent.workers, agent.make_env = workers, partial(_worker_games, game, agent.n_envs, tuple(imports))
 
 
@@ -145,13 +158,13 @@ def policy_name(observations: spaces.Space[Any]) -> str:
     return "CnnPolicy" if is_convolvable(observations) else "MlpPolicy"
 
 
-def _copies(recipe: Recipe, game: Game) -> int:
+def _how_many(recipe: Recipe, game: Game) -> int:
     how = recipe.evolution
     if how is None:
         return recipe.ppo.n_envs
     if how.n_envs is not None:
         return how.n_envs
-    with closing(catalogue.make_vec(game, how.episodes, workers=0)) as env:
+    with closing(games.make_vec(game, how.episodes, workers=0)) as env:
         trial = learner(recipe, env, 0)
     assert isinstance(trial, Evolution)
     members = trial.population + 1  # the center plays, too
@@ -162,7 +175,7 @@ def _copies(recipe: Recipe, game: Game) -> int:
 def _worker_games(game: Game, n_envs: int, imports: tuple[str, ...]) -> VecEnv:
     for module in imports:
         import_module(module)
-    return catalogue.make_vec(game, n_envs, workers=0)
+    return games.make_vec(game, n_envs, workers=0)
 
 
 def _setting(value: Any) -> Any:

@@ -1,97 +1,30 @@
-"""Games and agents by name, and ``make_vec``: any game as a batch of copies."""
+"""Agents by name, as recipes (agents/*.toml), and the games that they play."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rlrnn.common.settings import takes_plain, unknown
-from rlrnn.errors import FileFault, UserError
+from rlrnn.common.package_data import toml_files
+from rlrnn.common.settings import unknown
+from rlrnn.envs.games import Game, References, game
+from rlrnn.errors import UserError
 from rlrnn.experiment import recipes
-from rlrnn.experiment.recipes import Count, Recipe, build, read_toml
+from rlrnn.experiment.recipes import Recipe
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.vec_env import VecEnv
-
-
-@dataclass(frozen=True)
-class Points:
-    """How a game is counted."""
-
-    unit: str = "points"  # what one point is
-    win: float | None = None  # an episode of at least this many points counts as won
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The mean points per episode that somebody else reached."""
-
-    points: float  # in the game's unit
-    source: str  # who measured it, and how
-
-
-@dataclass(frozen=True)
-class References:
-    """Scores to stand beside an agent's."""
-
-    random: Reference | None = None  # actions drawn evenly
-    memoryless: Reference | None = None  # the best without memory that is known
-    best: Reference | None = None  # the best published, or a script's
-    ceiling: Reference | None = None  # what perfect memory can reach
-
-    def items(self) -> list[tuple[str, Reference]]:
-        """Those that are known, with their names."""
-        named = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
-        return [(name, reference) for name, reference in named if reference is not None]
-
-
-@dataclass(frozen=True)
-class Game:
-    """A game: an environment, what the agent may see of it, and how it is counted."""
-
-    name: str  # a file's own name if not given
-    id: str  # registered with Gymnasium
-    title: str = ""  # one line
-    remember: str = ""  # what must be remembered, one sentence
-    kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the id
-    wrappers: tuple[dict[str, Any], ...] = ()  # ours by name, innermost first
-    episodes: Count = 100  # of an evaluation
-    points: Points = Points()
-    references: References = References()
-
-
-def games() -> dict[str, Game]:
-    """The games of the catalogue by name."""
-    return {name: _read_game(path) for name, path in _files("envs").items()}
+    pass
 
 
 def agents() -> dict[str, Recipe]:
     """The recipes of the catalogue by name."""
-    return {name: recipes.read_recipe(path) for name, path in _files("agents").items()}
-
-
-def game(name: str | Path | Game) -> Game:
-    """A game by its name in the catalogue, the path of its TOML file, or a registered Gymnasium id."""
-    if isinstance(name, Game):
-        return name
-    files, text = _files("envs"), str(name)
-    if text.endswith(".toml") or text in files:
-        return _read_game(files.get(text, Path(text)))
-    if not re.search(r"-v\d+$", text) and "/" not in text:
-        sentence = unknown("game", text, files).removesuffix(".")
-        raise UserError(f"{sentence}; or give the path of a game's TOML file, or a registered Gymnasium id.")
-    from rlrnn.envs.ids import find_spec
-
-    return Game(name=text, id=find_spec(text).id, title=text)
+    return {name: recipes.read_recipe(path) for name, path in toml_files("agents").items()}
 
 
 def agent(name: str | Path) -> Recipe:
     """A recipe by its name in the catalogue or the path of its TOML file."""
-    files, text = _files("agents"), str(name)
+    files, text = toml_files("agents"), str(name)
     if not text.endswith(".toml") and text not in files:
         sentence = unknown("agent", text, files)
         raise UserError(f"{sentence.removesuffix('.')}; or give the path of a recipe's TOML file.")
@@ -103,7 +36,7 @@ read_recipe = agent  # as the package offers it
 
 def file(name: str) -> Path:
     """Where the file of a game or of a recipe of the catalogue lies."""
-    files = {**_files("envs"), **_files("agents")}
+    files = {**toml_files("envs"), **toml_files("agents")}
     if name not in files:
         raise UserError(unknown("game or agent", name, files, "games and agents"))
     return files[name]
@@ -121,51 +54,3 @@ def game_of(recipe: Recipe) -> Game:
         # The reference scores were measured with the game's own arguments.
         references=References() if recipe.kwargs else plain.references,
     )
-
-
-@takes_plain
-def make_vec(
-    game_or_id: str | Path | Game,
-    n_envs: int = 1,
-    seed: int | None = None,
-    *,
-    kwargs: Mapping[str, Any] | None = None,
-    wrappers: Sequence[Mapping[str, Any]] = (),
-    workers: int | None = None,
-    render_mode: str | None = None,
-) -> VecEnv:
-    """Copies of a game, stepped as one batch by the fastest way that it offers, behind SB3's VecEnv.
-
-    ``kwargs`` and ``wrappers`` are added to the game's own (``{"name": "stack", ...}``, innermost first);
-    ``workers`` is the number of processes for games that step one by one.
-    """
-    from rlrnn.envs.vec import vectorize
-    from rlrnn.envs.wrappers import wrap
-
-    chosen = game(game_or_id)
-    env = vectorize(
-        chosen.id,
-        n_envs,
-        seed=seed,
-        kwargs={**chosen.kwargs, **(kwargs or {})},
-        workers=workers,
-        render_mode=render_mode,
-    )
-    try:
-        return wrap(env, [*chosen.wrappers, *wrappers])
-    except UserError:
-        env.close()
-        raise
-
-
-def _read_game(path: Path) -> Game:
-    return build(Game, {"name": path.stem, **read_toml(path)}, str(path))
-
-
-def _files(folder: str) -> dict[str, Path]:
-    """The TOML files of a catalogue by name: inside the installed package, else beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    for place in (package / "data" / folder, package.parent / folder):
-        if place.is_dir():
-            return dict(sorted((path.stem, path) for path in place.glob("*.toml")))
-    raise FileFault(f"the catalogue {folder}/ is not beside the package {package}: install rlrnn again.")

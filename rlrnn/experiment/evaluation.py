@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rlrnn.common import arrays
 from rlrnn.common.settings import check_seed, check_whole, takes_plain
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
-from rlrnn.experiment import catalogue, statistics
-from rlrnn.experiment.catalogue import Game
+from rlrnn.experiment import statistics
+from rlrnn.experiment.players import Player, RandomPlayer
 
 if TYPE_CHECKING:
-    from gymnasium import Space
     from rich.table import Table
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
@@ -33,16 +32,6 @@ BATCH = 100  # episodes played at once
 PLAYERS = WITH_MEMORY, WIPED, RANDOM = "with memory", "memory wiped", "random player"
 WITHOUT = "without memory"  # how a network that has none is listed
 Progress: TypeAlias = Callable[[int, int, int], None]  # episodes that ended, of so many, after so many steps
-
-
-class Player(Protocol):
-    """Whatever can be judged: it keeps its own memory, one per copy of the game."""
-
-    def reset(self) -> None:
-        """Forget everything."""
-
-    def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-        """Actions [B, ...] for observations [B, ...]; where ``starts`` [B] is true an episode begins."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +172,7 @@ def play(
 ) -> Score:
     """Let any player play a game and count its points; it acts for a batch of ``n_envs`` copies."""
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
-    with closing(catalogue.make_vec(chosen, n_envs, seed)) as env:
+    with closing(games.make_vec(chosen, n_envs, seed)) as env:
         return _count(player, env, episodes, chosen, progress)
 
 
@@ -210,24 +199,6 @@ def _count(player: Player, env: VecEnv, episodes: int, game: Game, progress: Pro
     return Score(points, lengths, game.points.win)
 
 
-class RandomPlayer:
-    """Draws every action from the action space, from a generator of its own."""
-
-    def __init__(self, action_space: Space[Any], n_envs: int, seed: int) -> None:
-        from gymnasium.vector.utils import batch_space
-
-        self.actions = batch_space(copy.deepcopy(action_space), n_envs)
-        self.seed = seed
-
-    def reset(self) -> None:
-        """Begin the sequence of draws again."""
-        self.actions.seed(self.seed)
-
-    def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-        """One draw per copy."""
-        return np.asarray(self.actions.sample())
-
-
 def copies_for(
     agent: Agent | BaseAlgorithm, game: Game, n_envs: int, seed: int, render_mode: str | None = None
 ) -> VecEnv:
@@ -236,14 +207,14 @@ def copies_for(
     Refused if it was made for other observations or actions, or if its weights are no numbers any more.
     """
     from rlrnn.experiment.agents import spoiled
-    from rlrnn.learners.surroundings import as_in_training, warn_of_others
+    from rlrnn.learners.files.surroundings import as_in_training, warn_of_others
 
     if (name := spoiled(agent)) is not None:
         raise UserError(
             f"the agent cannot play, as its learning broke down (not all numbers of {name} are finite): give "
             "one that was saved before, or train it again with a smaller learning_rate."
         )
-    env = catalogue.make_vec(game, n_envs, seed, render_mode=render_mode)
+    env = games.make_vec(game, n_envs, seed, render_mode=render_mode)
     try:
         env = as_in_training(agent, env)
         if env.observation_space != agent.observation_space:  # as in training: images with channels first
@@ -295,7 +266,7 @@ def table(scores: Mapping[str, Score], game: Game, memory: bool = True) -> Table
 
 
 def _sizes(game: str | Path | Game, episodes: int | None, n_envs: int | None) -> tuple[Game, int, int]:
-    chosen = catalogue.game(game)
+    chosen = games.game(game)
     episodes = chosen.episodes if episodes is None else episodes
     check_whole("episodes", episodes, 1)
     n_envs = min(episodes, BATCH) if n_envs is None else n_envs

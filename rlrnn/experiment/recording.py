@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlrnn.common import arrays
 from rlrnn.common.batches import map_arrays
 from rlrnn.common.settings import check_whole, takes_plain
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.envs.vec import from_envs, from_vector_env
-from rlrnn.errors import UserError, games_of
-from rlrnn.experiment import catalogue, evaluation
-from rlrnn.experiment.catalogue import Game
+from rlrnn.errors import games_of
+from rlrnn.experiment import evaluation
+from rlrnn.experiment.players import player_of
 from rlrnn.learners.sequences.episodes import Episode
 
 Array = npt.NDArray[Any]
@@ -55,7 +56,7 @@ def record(
         )
         n = env.num_envs
         quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)  # [B] episodes
-        player = _player(policy, n, deterministic, seed)
+        player = player_of(policy, n, deterministic, seed)
         player.reset()
         seen, done, won, over, cut = [], [], [], [], []  # of each step, [B, ...]
         space, left, age = env.observation_space, quota.copy(), np.zeros(n, np.int64)
@@ -96,54 +97,7 @@ def _copies(policy: Any, game: Any, n_envs: int, seed: int, stack: ExitStack) ->
         return from_vector_env(game, seed=seed)
     if isinstance(game, gym.Env):
         return from_envs([lambda: game], seed=seed)
-    chosen = catalogue.game(game)
+    chosen = games.game(game)
     if isinstance(policy, BaseAlgorithm) or hasattr(policy, "player"):
         return stack.enter_context(closing(evaluation.copies_for(policy, chosen, n_envs, seed)))
-    return stack.enter_context(closing(catalogue.make_vec(chosen, n_envs, seed)))
-
-
-def _player(policy: Any, n_envs: int, deterministic: bool, seed: int) -> evaluation.Player:
-    if hasattr(policy, "player"):
-        player: evaluation.Player = policy.player(n_envs, deterministic=deterministic, seed=seed)
-        return player
-    if hasattr(policy, "act") and hasattr(policy, "reset"):
-        given: evaluation.Player = policy
-        return given
-    if hasattr(policy, "predict"):
-        return _Predicting(policy.predict, deterministic)
-    if callable(policy):
-        return _Scripted(policy)
-    raise UserError(
-        f"{policy!r} cannot play: give an agent, an SB3 model, a player with reset and act, or a function of "
-        "observations."
-    )
-
-
-class _Predicting:
-    """SB3's protocol, its state kept."""
-
-    def __init__(self, predict: Callable[..., Any], deterministic: bool) -> None:
-        self.predict, self.deterministic = predict, deterministic
-        self.reset()
-
-    def reset(self) -> None:
-        self.state: Any = None
-
-    def act(self, observations: Any, starts: npt.NDArray[np.bool_] | None = None) -> Array:
-        actions, self.state = self.predict(
-            observations, state=self.state, episode_start=starts, deterministic=self.deterministic
-        )
-        return np.asarray(actions)
-
-
-class _Scripted:
-    """A function, which remembers what it will."""
-
-    def __init__(self, play: Callable[[Any], Any]) -> None:
-        self.play = play
-
-    def reset(self) -> None:
-        """There is nothing to forget."""
-
-    def act(self, observations: Any, starts: npt.NDArray[np.bool_] | None = None) -> Array:
-        return np.asarray(self.play(observations))
+    return stack.enter_context(closing(games.make_vec(chosen, n_envs, seed)))

@@ -1,10 +1,8 @@
 """Our own games; importing this package registers them with Gymnasium."""
 
-import importlib
-from importlib.util import find_spec
-from typing import Any
-
 import gymnasium as gym
+
+from rlrnn.common.modules import modules_of
 
 GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/CartPole-v1": ("cartpole", "CartPole", 500),
@@ -36,10 +34,5 @@ def register() -> None:
             )
 
 
-def __getattr__(name: str) -> Any:
-    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):  # a module, such as tmaze
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
+__getattr__ = modules_of(__name__)
 register()

@@ -1,4 +1,4 @@
-"""What every learner of ours shows beyond SB3's own surface, or shows otherwise: players, files, names."""
+"""What every learner has beyond SB3's own surface, or has otherwise: players, files, names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
@@ -24,9 +24,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.settings import check_device, check_whole, takes_plain
 from rlrnn.common.threads import one_thread
+from rlrnn.envs.games import make_vec
+from rlrnn.envs.vec import from_vector_env
 from rlrnn.errors import UserError, games_of
-from rlrnn.learners import surroundings
-from rlrnn.learners.files import agent
+from rlrnn.learners.files import agent, surroundings
 from rlrnn.learners.player import Player
 from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.options import check_policy_kwargs
@@ -34,15 +35,19 @@ from rlrnn.learners.policy.policy import RecurrentPolicy, policy_named
 from rlrnn.network import actuators, sensors
 from rlrnn.storage import archive
 
-Self = TypeVar("Self", bound="Surface")
+Self = TypeVar("Self", bound="Learner")
 
 
-class Surface(BaseAlgorithm):
+class Learner(BaseAlgorithm):
     """Put before SB3's class among a learner's bases; it learns nothing itself."""
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
     policy: RecurrentPolicy
     copies_of_weights: ClassVar[int] = 1  # that learning holds
+    recipe_table: ClassVar[str] = ""  # of a recipe, that has its settings
+    has_value: ClassVar[bool] = True  # a critic learns beside the actor
+    keeps_episodes: ClassVar[bool] = True  # they go on from one update to the next
+    shares_play: ClassVar[bool] = False  # ``workers`` and ``make_env`` say with whom
 
     def __init__(self, policy: Any, env: GymEnv | str | None, **settings: Any) -> None:
         check_device(settings["device"])
@@ -104,6 +109,16 @@ class Surface(BaseAlgorithm):
             policy: Any = policy_class(*spaces, self.lr_schedule, **options, **kwargs)
             made: RecurrentPolicy = policy.to(self.device)
         return made
+
+    def random_state(self) -> dict[str, Any]:
+        """Where its own generators stand: what it draws beside those of torch, numpy and Python."""
+        return {}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Draw from there on."""
+
+    def check_takes_weights(self) -> None:
+        """Refuse weights from elsewhere where learning has gone on to others."""
 
     def player(
         self, n_envs: int = 1, *, deterministic: bool = True, wiped: bool = False, seed: int | None = None
@@ -195,8 +210,6 @@ def check_learning(total_timesteps: Any, callback: Any, log_interval: Any) -> No
 def _named(env: Any) -> Any:
     """An environment, from the name of a game of ours too; what Gymnasium can make is left to SB3."""
     if isinstance(env, VectorEnv):
-        from rlrnn.envs.vec import from_vector_env
-
         return from_vector_env(env)
     if not isinstance(env, str):
         if env is not None and (isinstance(env, type) or not hasattr(env, "observation_space")):
@@ -209,8 +222,6 @@ def _named(env: Any) -> Any:
         return env
     if env in gym.registry or any(known.startswith(f"{env}-v") for known in gym.registry):
         return env
-    from rlrnn.experiment.catalogue import make_vec
-
     return make_vec(env)
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from rlrnn import __version__
+from rlrnn._version import __version__
 from rlrnn.common.settings import unknown
 from rlrnn.common.texts import tell
 from rlrnn.experiment.recipes import CONTROLS

@@ -19,8 +19,8 @@ from rlrnn.experiment.imports import import_module
 from rlrnn.shell.arguments import parser
 
 if TYPE_CHECKING:
+    from rlrnn.envs.games import Game
     from rlrnn.experiment.agents import Agent
-    from rlrnn.experiment.catalogue import Game
     from rlrnn.experiment.recipes import EvaluationRecipe, Recipe
     from rlrnn.experiment.runs.runs import Run
 
@@ -108,13 +108,14 @@ def _list(arguments: Namespace) -> None:
     from rich.box import SIMPLE
     from rich.table import Column, Table
 
+    from rlrnn.envs.games import games
     from rlrnn.experiment import catalogue, statistics
 
     def column(heading: str, names: Iterable[str]) -> Column:
         # Names are typed again by whoever reads them: never cut short.
         return Column(heading, no_wrap=True, min_width=max(map(len, names), default=0))
 
-    known, recipes = catalogue.games(), catalogue.agents()
+    known, recipes = games(), catalogue.agents()
     if arguments.word:
         known = {name: game for name, game in known.items() if _has(arguments.word, name, game.remember)}
         recipes = {
@@ -122,9 +123,9 @@ def _list(arguments: Namespace) -> None:
         }
     if not known and not recipes:
         raise UserError(f"no row of the list has {arguments.word!r} in it: see all of them with rlrnn list.")
-    games = Table(column("game", known), "what must be remembered", box=SIMPLE, pad_edge=False)
+    listed = Table(column("game", known), "what must be remembered", box=SIMPLE, pad_edge=False)
     for name, game in known.items():
-        games.add_row(name, game.remember)
+        listed.add_row(name, game.remember)
     agents = Table(column("agent", recipes), column("game", [r.game for r in recipes.values()]), box=SIMPLE)
     agents.pad_edge, agents.padding = False, (0, 1, 0, 0)
     agents.caption = "verified points: the mean over seeds, and the worst seed"
@@ -135,7 +136,7 @@ def _list(arguments: Namespace) -> None:
         shown = (statistics.mean([points]), min(points)) if points else ()
         scores = [f"{number:.{statistics.decimals(*points)}f}" for number in shown] or ["not yet", ""]
         agents.add_row(name, recipe.game, statistics.short(recipe.steps), *scores)
-    terminal().print(*([games] if known else []), *([agents] if recipes else []))
+    terminal().print(*([listed] if known else []), *([agents] if recipes else []))
 
 
 def _has(word: str, *texts: str) -> bool:
@@ -257,7 +258,8 @@ def _plot(arguments: Namespace) -> None:
 
 
 def _compare(arguments: Namespace) -> None:
-    from rlrnn.experiment.runs.comparing import compare, draw, table
+    from rlrnn.experiment.pictures.scores import draw
+    from rlrnn.experiment.runs.comparing import compare, table
 
     comparison = compare(arguments.runs)
     terminal().print(table(comparison))
@@ -302,7 +304,7 @@ def _inspect(arguments: Namespace) -> None:
 def _draw(arguments: Namespace) -> None:
     from rlrnn.experiment import agents as learners
     from rlrnn.experiment import catalogue, recipes
-    from rlrnn.experiment.pictures.network.drawing import draw_network
+    from rlrnn.experiment.pictures.network_drawing import draw_network
     from rlrnn.experiment.runs import runs
 
     path = Path(arguments.agent)
@@ -331,20 +333,20 @@ def _report(arguments: Namespace) -> None:
 
 def _opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
     """The agent, its game and how it is judged, from a run's folder or an agent's file."""
-    from rlrnn.experiment import catalogue
+    from rlrnn.envs import games
     from rlrnn.experiment.recipes import EvaluationRecipe
     from rlrnn.experiment.runs import runs
 
     path = Path(arguments.run)
     if path.is_dir() or (not path.exists() and path.suffix != ".zip" and not arguments.game):
         run = runs.read_run(path)
-        game = catalogue.game(arguments.game) if arguments.game else run.game
+        game = games.game(arguments.game) if arguments.game else run.game
         return run.agent(arguments.device), game, run.recipe.evaluation
     if not arguments.game:
         raise UserError(f"{path} does not say what it plays: add --game (see: rlrnn list).")
     from rlrnn.experiment import agents as learners
 
-    game = catalogue.game(arguments.game)
+    game = games.game(arguments.game)
     return learners.load(path, arguments.device), game, EvaluationRecipe()
 
 

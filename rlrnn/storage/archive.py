@@ -29,6 +29,7 @@ import torch
 from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
+from rlrnn._version import __version__
 from rlrnn.common import files
 from rlrnn.errors import FileFault, UserError, warn
 from rlrnn.storage.encoding import REGISTERED, Decoder, encode_dict
@@ -159,13 +160,13 @@ def require(agent: Agent, name: str) -> Any:
         given = what.removeprefix(REGISTERED)
         raise UserError(
             f"the agent's file has {path} as the {what}, which is not known here: before loading, call "
-            f"rlrnn.storage.encoding.register({given}, ...) with that class (in the shell: --import a "
+            f"rlrnn.register_class({given}, ...) with that class (in the shell: --import a "
             f"module that does), or {give}."
         )
     why = f"could not be stored (it was a {what})" if what else "was left out when it was saved"
     hint = ""
     if what.startswith("class "):
-        hint = "; to need this no more, call rlrnn.storage.encoding.register(NAME, CLASS) before "
+        hint = "; to need this no more, call rlrnn.register_class(NAME, CLASS) before "
         hint += "saving it anew"
     raise UserError(f"the agent's file lacks {path}, which {why}: {give}{hint}.")
 
@@ -272,8 +273,6 @@ def _refuse_constant(name: str) -> float:
 
 def versions() -> dict[str, str]:
     """The libraries that decide what a saved agent means."""
-    from rlrnn import __version__  # late, since the package imports this module
-
     return {
         "rlrnn": __version__,
         "python": platform.python_version(),

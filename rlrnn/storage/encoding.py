@@ -76,7 +76,7 @@ class NotDataError(Exception):
     """A value that neither JSON nor safetensors can hold; its text names the value's type."""
 
 
-def register(name: str, cls: type[Any]) -> None:
+def register_class(name: str, cls: type[Any]) -> None:
     """Make a class storable, by a name that stays the same when the class moves.
 
     Registering the same class twice is harmless; a name that another class has is a ``UserError``.

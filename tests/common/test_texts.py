@@ -15,20 +15,20 @@ import pytest
 
 import rlrnn
 from rlrnn.common import texts
+from rlrnn.envs.games import Game, Points, Reference, References
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import evaluation
-from rlrnn.experiment.catalogue import Game, Points, Reference, References
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.pictures import plotting, reporting
 from rlrnn.experiment.pictures.activations import Episode
 from rlrnn.experiment.pictures.memory_pictures import _panels, draw_profile
 from rlrnn.experiment.pictures.memory_profile import Profile
-from rlrnn.experiment.pictures.network.drawing import draw
-from rlrnn.experiment.pictures.network.layout import Node, arrange
+from rlrnn.experiment.pictures.network_drawing import draw
+from rlrnn.experiment.pictures.network_layout import Node, arrange
 from rlrnn.experiment.pictures.plotting import save
 from rlrnn.experiment.recipes import Recipe, Verified, read_recipe
-from rlrnn.experiment.runs import comparing, facts, runs
+from rlrnn.experiment.runs import comparing, contents, facts, runs
 from rlrnn.experiment.runs.curves import read_curves
 from rlrnn.experiment.training import verifying
 from rlrnn.shell.cli import main
@@ -59,8 +59,8 @@ def seeds(tmp_path, monkeypatch):
         run = runs.open_run(
             tmp_path / NAME / f"seed{seed}", Recipe(NAME, "CartPole-v1", 1), seed, None, False
         )
-        (run.folder / runs.EPISODES).write_text("step,points,length\n10,1.5,10\n30,-2.0,20\n")
-        runs.write_scores(run.folder / runs.SCORE, SCORES)
+        (run.folder / contents.EPISODES).write_text("step,points,length\n10,1.5,10\n30,-2.0,20\n")
+        runs.write_scores(run.folder / contents.SCORE, SCORES)
         found.append(run)
     return found
 

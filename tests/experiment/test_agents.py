@@ -43,7 +43,7 @@ def test_which_learner_a_recipe_asks_for() -> None:
     game = catalogue.game_of(EVOLVED)
     with_reward = dataclasses.replace(EVOLVED, evolution=None)
     for recipe, kind, copies in ((EVOLVED, Evolution, 14), (with_reward, RecurrentPPO, 8)):
-        env = agents.games(recipe, game, 0)
+        env = agents.copies(recipe, game, 0)
         assert type(agents.learner(recipe, env, 0)) is kind
         assert env.num_envs == copies  # of Evolution: 6 members and the center, 2 episodes each
 
@@ -55,7 +55,7 @@ def test_a_generation_is_played_in_equal_parts_of_at_most_512_copies(
     population: int, episodes: int, copies: int
 ) -> None:
     how = EvolutionRecipe("snes", {"population": population}, episodes)
-    env = agents.games(dataclasses.replace(EVOLVED, evolution=how), catalogue.game_of(EVOLVED), 0)
+    env = agents.copies(dataclasses.replace(EVOLVED, evolution=how), catalogue.game_of(EVOLVED), 0)
     assert env.num_envs == copies
 
 
@@ -88,7 +88,7 @@ def test_a_target_ends_a_training_and_its_run_is_like_any_other(tmp_path: Path) 
 
 def test_workers_play_as_many_copies_of_the_same_game() -> None:
     game = catalogue.game_of(EVOLVED)
-    agent = agents.learner(EVOLVED, agents.games(EVOLVED, game, 0), 0)
+    agent = agents.learner(EVOLVED, agents.copies(EVOLVED, game, 0), 0)
     agents.share(agent, game, 2)
     assert isinstance(agent, Evolution) and agent.workers == 2 and agent.make_env is not None
     theirs, ours = agent.make_env(), agent.get_env()

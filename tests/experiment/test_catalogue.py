@@ -6,10 +6,12 @@ import sys
 import numpy as np
 import pytest
 
+from rlrnn.common import package_data
+from rlrnn.envs import games
+from rlrnn.envs.games import Game, Points, Reference, References
 from rlrnn.errors import FileFault, MissingExtraError, UserError
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.agents import games, learner
-from rlrnn.experiment.catalogue import Game, Points, Reference, References
+from rlrnn.experiment.agents import copies, learner
 from rlrnn.experiment.recipes import Recipe, to_toml
 
 FOG = Game(
@@ -29,43 +31,43 @@ def house(tmp_path, monkeypatch):
     for folder, name, record in [("envs", "fog", FOG), ("agents", "gru", Recipe("gru", "fog", 1))]:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{name}.toml").write_text(to_toml(record))
-    monkeypatch.setattr(catalogue, "__file__", str(tmp_path / "rlrnn" / "experiment" / "catalogue.py"))
+    monkeypatch.setattr(package_data, "PACKAGE", tmp_path / "rlrnn")
     return tmp_path
 
 
 def test_a_checkout_and_a_wheel_are_found(house):
-    assert catalogue.games() == {"fog": FOG}
+    assert games.games() == {"fog": FOG}
     assert catalogue.agents() == {"gru": Recipe("gru", "fog", 1)}
     # Beside an installed package lie other people's modules: one called envs must not be read.
     (house / "rlrnn" / "data" / "envs").mkdir(parents=True)
-    assert catalogue.games() == {}
+    assert games.games() == {}
 
 
 def test_a_house_without_catalogue_says_so(house):
     (house / "envs" / "fog.toml").unlink()
     (house / "envs").rmdir()
     with pytest.raises(FileFault, match="the catalogue envs/ is not beside the package"):
-        catalogue.games()
+        games.games()
 
 
 def test_a_game_goes_by_name_path_id_or_itself(house):
-    assert catalogue.game("fog") == catalogue.game(house / "envs" / "fog.toml") == catalogue.game(FOG) == FOG
-    plain = catalogue.game("CartPole-v1")
+    assert games.game("fog") == games.game(house / "envs" / "fog.toml") == games.game(FOG) == FOG
+    plain = games.game("CartPole-v1")
     assert plain == Game(name="CartPole-v1", id="CartPole-v1", title="CartPole-v1")
     assert (plain.episodes, plain.points.win, plain.references.items()) == (100, None, [])
-    assert catalogue.game("rlrnn/CartPole-v1").id == "rlrnn/CartPole-v1"
+    assert games.game("rlrnn/CartPole-v1").id == "rlrnn/CartPole-v1"
 
 
 @pytest.mark.parametrize(
     ("find", "name", "words"),
     [
         (
-            catalogue.game,
+            games.game,
             "fgo",
             ["unknown game 'fgo'", "did you mean 'fog'?", "known games: fog", "TOML file"],
         ),
-        (catalogue.game, "CartPoel-v1", ["'CartPoel-v1'", "CartPole-v1", "--import"]),
-        (catalogue.game, "none.toml", ["there is no file none.toml"]),
+        (games.game, "CartPoel-v1", ["'CartPoel-v1'", "CartPole-v1", "--import"]),
+        (games.game, "none.toml", ["there is no file none.toml"]),
         (catalogue.agent, "gur", ["unknown agent 'gur'", "did you mean 'gru'?", "known agents: gru"]),
         (catalogue.agent, "none.toml", ["there is no file none.toml"]),
     ],
@@ -83,7 +85,7 @@ def test_a_misspelt_key_of_a_game_is_refused(house):
     with pytest.raises(
         UserError, match=r"unknown key 'randon'; did you mean 'random'\? known keys of \[references\]"
     ):
-        catalogue.game("fog")
+        games.game("fog")
 
 
 def test_a_data_file_never_imports_code(house, monkeypatch):
@@ -91,9 +93,9 @@ def test_a_data_file_never_imports_code(house, monkeypatch):
     monkeypatch.syspath_prepend(house)
     (house / "envs" / "trap.toml").write_text('id = "trap_module:Trap-v0"\n')
     with pytest.raises(UserError, match="trap_module:Trap-v0"):
-        catalogue.make_vec("trap")
+        games.make_vec("trap")
     with pytest.raises(UserError, match="trap_module:Trap-v0"):
-        catalogue.game("trap_module:Trap-v0")
+        games.game("trap_module:Trap-v0")
     assert "trap_module" not in sys.modules
 
 
@@ -108,10 +110,10 @@ def test_a_recipe_adds_to_its_game(house):
 
 
 def test_make_vec_hides_what_the_game_hides_and_follows_the_seed(house):
-    full, seen = (catalogue.make_vec(game, 3, seed=5) for game in ("CartPole-v1", "fog"))
+    full, seen = (games.make_vec(game, 3, seed=5) for game in ("CartPole-v1", "fog"))
     first = full.reset()
     np.testing.assert_array_equal(seen.reset(), first[:, [0, 2]])
-    other = catalogue.make_vec("fog", 3, seed=6, wrappers=[{"name": "hide", "drop": [0]}])
+    other = games.make_vec("fog", 3, seed=6, wrappers=[{"name": "hide", "drop": [0]}])
     # Copy b begins with seed + b.
     np.testing.assert_array_equal(other.reset()[:2], first[1:, [2]])
     for env in (full, seen, other):
@@ -119,16 +121,16 @@ def test_make_vec_hides_what_the_game_hides_and_follows_the_seed(house):
 
 
 def test_the_shipped_catalogue_reads_and_fits_together():
-    for name, game in catalogue.games().items():
+    for name, game in games.games().items():
         assert game.name == name and game.title and game.remember
         try:
-            env = catalogue.make_vec(game, 2, seed=0)
+            env = games.make_vec(game, 2, seed=0)
         except MissingExtraError:  # test_third_party.py plays these where they are installed
             continue
         assert len(env.reset()) == 2
         env.close()
     for name, recipe in catalogue.agents().items():
         assert recipe.name == name and recipe.description
-        env = games(recipe, catalogue.game_of(recipe), seed=0)
+        env = copies(recipe, catalogue.game_of(recipe), seed=0)
         learner(recipe, env, seed=0)
         env.close()

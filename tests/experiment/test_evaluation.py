@@ -15,14 +15,13 @@ from toy_envs import Walk
 
 import rlrnn
 from rlrnn.common import arrays
+from rlrnn.envs.games import Game, Points, Reference, References, make_vec
 from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.experiment import evaluation, judging
-from rlrnn.experiment.catalogue import Game, Points, Reference, References, make_vec
 from rlrnn.experiment.evaluation import (
     RANDOM,
     WIPED,
     WITH_MEMORY,
-    RandomPlayer,
     Score,
     evaluate,
     judge,
@@ -30,6 +29,7 @@ from rlrnn.experiment.evaluation import (
     table,
 )
 from rlrnn.experiment.pictures import film
+from rlrnn.experiment.players import RandomPlayer
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 
 

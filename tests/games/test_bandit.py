@@ -12,7 +12,7 @@ from scipy import stats
 from rlrnn.errors import UserError
 from rlrnn.games.bandit import MultiarmedBandit
 from rlrnn.games.players.bandit import PLAYERS, gittins_indices
-from rlrnn.games.players.pong import play_once
+from rlrnn.games.players.base import play_once
 
 ENVS = Path(__file__).parents[2] / "envs"
 

@@ -11,8 +11,8 @@ from scipy import stats
 
 from rlrnn.errors import UserError
 from rlrnn.games.cards import KINDS, Autoencode, CountRecall, RepeatPrevious
+from rlrnn.games.players.base import play_once
 from rlrnn.games.players.cards import AUTOENCODE, COUNT_RECALL, REPEAT_PREVIOUS
-from rlrnn.games.players.pong import play_once
 
 ENVS = Path(__file__).parents[2] / "envs"
 GAMES = [

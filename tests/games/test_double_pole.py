@@ -14,11 +14,12 @@ import pytest
 
 from rlrnn.common import compiling
 from rlrnn.errors import UserError
-from rlrnn.games import double_pole_criterion, wieland
+from rlrnn.games import wieland
 from rlrnn.games.double_pole import STARTS, DoublePole, SinglePole
-from rlrnn.games.double_pole_criterion import Verdict, examine
+from rlrnn.games.players import double_pole_criterion
+from rlrnn.games.players.base import play_once
 from rlrnn.games.players.double_pole import PLAYERS, TWO_POLES, memoryless, recurrent, unit
-from rlrnn.games.players.pong import play_once
+from rlrnn.games.players.double_pole_criterion import Verdict, examine
 
 ENVS = Path(__file__).parents[2] / "envs"
 BOTH = np.array([wieland.LONG, wieland.SHORT])

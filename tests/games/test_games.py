@@ -16,7 +16,7 @@ import rlrnn.games
 from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.games import GAMES, cartpole
-from rlrnn.games.players.pong import play_once, random_player
+from rlrnn.games.players.base import play_once, random_player
 from rlrnn.games.randomness import _GOLDEN, Randomness, _mix, seeds_of_copies
 
 CLASSICS = {

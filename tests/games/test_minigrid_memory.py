@@ -10,8 +10,8 @@ from scipy import stats
 
 from rlrnn.errors import UserError
 from rlrnn.games.minigrid_memory import BALL, EMPTY, FORWARD, KEY, LEFT, RIGHT, UNSEEN, WALL, MiniGridMemory
+from rlrnn.games.players.base import play_once
 from rlrnn.games.players.memory import PLAYERS, perfect
-from rlrnn.games.players.pong import play_once
 
 FILES = sorted((Path(__file__).parents[2] / "envs").glob("minigrid-memory-*.toml"))
 CODES = {0: UNSEEN, 1: EMPTY, 2: WALL, 5: KEY, 6: BALL}  # MiniGrid's: ours

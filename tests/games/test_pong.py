@@ -10,7 +10,8 @@ import pytest
 from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.games import pong
-from rlrnn.games.players.pong import PLAYERS, play_once, random_player
+from rlrnn.games.players.base import play_once, random_player
+from rlrnn.games.players.pong import PLAYERS
 from rlrnn.games.pong import DOWN, EDGE, REACH, STAY, UP, WALL, Pong, fold
 
 

@@ -7,8 +7,8 @@ import torch
 from gymnasium.spaces import flatten
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
-from rlrnn.envs.ids import find_spec, make_single
-from rlrnn.experiment.catalogue import games, make_vec
+from rlrnn.envs.engines.ids import find_spec, make_single
+from rlrnn.envs.games import games, make_vec
 from rlrnn.network.sensors import Sensors
 
 pytest.importorskip("popgym", reason="POPGym is the extra [popgym]")

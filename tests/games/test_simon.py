@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlrnn.errors import UserError
-from rlrnn.games.players.pong import play_once, random_player
+from rlrnn.games.players.base import play_once, random_player
 from rlrnn.games.players.simon import PLAYERS, one_button, perfect
 from rlrnn.games.simon import Simon
 

@@ -14,10 +14,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from PIL import Image
 from stable_baselines3.common.callbacks import BaseCallback
 
+from rlrnn.envs import games
+from rlrnn.envs.engines.ids import find_spec, make_single
 from rlrnn.envs.engines.native import own_vector_env
-from rlrnn.envs.ids import find_spec, make_single
 from rlrnn.errors import MissingExtraError
-from rlrnn.experiment import catalogue
 from rlrnn.experiment.pictures import film as watching
 from rlrnn.experiment.recipes import EvaluationRecipe, NetworkRecipe, PpoRecipe, Recipe
 from rlrnn.experiment.training import training
@@ -53,7 +53,7 @@ def find(tmp_path):
 
 def rolled(path, kwargs, n_envs=4, seed=3, first=0, steps=40):
     """Observations, rewards, ends and infos of the copies from `first` on, under actions of their own."""
-    with closing(catalogue.make_vec(path, n_envs, seed + first, kwargs=kwargs, workers=0)) as env:
+    with closing(games.make_vec(path, n_envs, seed + first, kwargs=kwargs, workers=0)) as env:
         rng = np.random.default_rng(0)
         actions = rng.integers(env.action_space.n, size=(steps, 8))[:, first : first + n_envs]
         observations = [env.reset()]
@@ -124,14 +124,14 @@ def test_minigrid_keeps_all_but_a_mission_that_never_changes(find):
 
 def test_environment_checker(find):
     for name in ("minigrid", "lunar-lander-no-velocity"):
-        game = catalogue.game(find(name))
+        game = games.game(find(name))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the checker about wrappers and bounds that are not ours
             check_env(make_single(find_spec(game.id), game.kwargs), skip_render_check=True)
 
 
 def test_atari_is_stepped_by_its_own_vector_environment_within_the_step(find):
-    game = catalogue.game(find("atari-pong"))
+    game = games.game(find("atari-pong"))
     spec = find_spec(game.id)
     shared = VectorEnv.metadata
     with closing(own_vector_env(spec, 3, {**game.kwargs, "max_num_frames_per_episode": 24})) as env:
@@ -152,9 +152,7 @@ def test_atari_is_stepped_by_its_own_vector_environment_within_the_step(find):
 def test_atari_plays_rounds_on_seeds_of_any_size(find):
     """Copies of one seed are alike, those of another are not; ale-py itself takes 31 bits alone."""
     large = 2**31
-    with closing(
-        catalogue.make_vec(find("atari-pong"), 3, kwargs={"max_num_frames_per_episode": 240})
-    ) as env:
+    with closing(games.make_vec(find("atari-pong"), 3, kwargs={"max_num_frames_per_episode": 240})) as env:
 
         def after(seeds):
             env.open(seeds)
@@ -210,11 +208,9 @@ def test_a_file_names_the_extra_that_it_needs_and_so_does_the_error(name, monkey
     if id_.startswith("ALE/"):
         monkeypatch.delitem(gym.registry, id_, raising=False)
     with pytest.raises(MissingExtraError, match=rf'pip install "rlrnn\[{extra}\]"'):
-        catalogue.make_vec(name, 1)
+        games.make_vec(name, 1)
 
 
 def test_every_file_of_a_game_that_is_not_ours_is_played_here():
-    theirs = {
-        game.name for game in catalogue.games().values() if not game.id.startswith(("rlrnn/", "popgym"))
-    }
+    theirs = {game.name for game in games.games().values() if not game.id.startswith(("rlrnn/", "popgym"))}
     assert theirs == set(GAMES) - {"minigrid"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlrnn.errors import UserError
-from rlrnn.games.players.pong import play_once, random_player
+from rlrnn.games.players.base import play_once, random_player
 from rlrnn.games.players.tmaze import PLAYERS, perfect, walker
 from rlrnn.games.tmaze import EAST, NORTH, SOUTH, WEST, TMaze
 

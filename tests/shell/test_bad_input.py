@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from tiny_games import Clock, clocks
 
 from rlrnn import RecurrentPPO
+from rlrnn.envs import games
 from rlrnn.errors import UserError
 from rlrnn.experiment import agents, catalogue
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, table
@@ -211,7 +212,7 @@ def test_a_damaged_line_of_episodes_is_named() -> None:
 @pytest.mark.parametrize("width", [60, 80, 140])
 @pytest.mark.parametrize("name", ["pong", "cartpole-no-velocity", "pendulum-no-velocity"])
 def test_no_number_is_cut_short_on_a_narrow_terminal(name: str, width: int) -> None:
-    game = catalogue.game(name)
+    game = games.game(name)
     scores = {
         player: Score((-10.5 * scale, -9.25 * scale), (448, 442), game.points.win)
         for player, scale in zip((WITH_MEMORY, WIPED, RANDOM), (1, 2, 3), strict=True)
@@ -230,4 +231,4 @@ def test_the_list_keeps_names_whole_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "60")
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in (*catalogue.games(), *catalogue.agents()))
+    assert all(name in text for name in (*games.games(), *catalogue.agents()))

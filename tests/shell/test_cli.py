@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import rlrnn
+from rlrnn.envs import games
 from rlrnn.experiment import agents, catalogue
 from rlrnn.experiment.runs import runs
 from rlrnn.experiment.training import seeds, verifying
@@ -102,7 +103,7 @@ def test_list_shows_the_catalogue(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
     assert "verified points" in text and "worst" in text
-    for name in (*catalogue.games(), *catalogue.agents()):
+    for name in (*games.games(), *catalogue.agents()):
         assert name in text
 
 
@@ -110,7 +111,7 @@ def test_list_shows_the_rows_with_a_word(capsys):
     assert main(["list", "POSITION"]) == 0
     text = capsys.readouterr().out
     firsts = {line.split()[0] for line in text.splitlines() if line.strip()}
-    for name, game in catalogue.games().items():
+    for name, game in games.games().items():
         assert (name in firsts) == ("position" in name or "position" in game.remember)
     for name in catalogue.agents():
         assert (name in firsts) == ("position" in name)

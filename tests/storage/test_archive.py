@@ -291,12 +291,12 @@ def test_require_says_what_is_missing_and_how_to_give_it() -> None:
 
 def test_a_registered_class_travels_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "CLASSES", dict(encoding.CLASSES))
-    encoding.register("mine", Extractor)
-    encoding.register("mine", Extractor)
+    encoding.register_class("mine", Extractor)
+    encoding.register_class("mine", Extractor)
     content = saved({"extractor": Extractor})
     assert loaded(content).data["extractor"] is Extractor
     with pytest.raises(UserError, match="'mine' belongs to Extractor"):
-        encoding.register("mine", NatureCNN)
+        encoding.register_class("mine", NatureCNN)
     monkeypatch.undo()
     lacking = loaded(content)
     assert lacking.missing == {"extractor": "class registered as 'mine'"}
@@ -304,7 +304,7 @@ def test_a_registered_class_travels_by_name(monkeypatch: pytest.MonkeyPatch) -> 
         require(lacking, "extractor")
     assert str(caught.value) == (
         "the agent's file has extractor as the class registered as 'mine', which is not known here: before "
-        "loading, call rlrnn.storage.encoding.register('mine', ...) with that class (in the shell: --import "
+        "loading, call rlrnn.register_class('mine', ...) with that class (in the shell: --import "
         "a module that does), or give it to load, in custom_objects={'extractor': ...} or as the keyword "
         "extractor."
     )

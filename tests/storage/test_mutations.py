@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import CARTPOLE, broken_off
 
-from rlrnn.experiment import catalogue
+from rlrnn.envs import games
 from rlrnn.experiment.runs import runs
 from rlrnn.experiment.training import training
 
@@ -20,7 +20,7 @@ def test_mutated_files_are_refused_or_loaded(count: int, tmp_path: Path) -> None
     broken_off(CARTPOLE, tmp_path, 1)
     whole = training.train(CARTPOLE, 1, tmp_path / "whole", progress=False)
     shutil.copy(whole.folder / "agent.zip", tmp_path)
-    (tmp_path / "game.toml").write_text(runs.to_toml(catalogue.game("pong")))
+    (tmp_path / "game.toml").write_text(runs.to_toml(games.game("pong")))
     script = Path(__file__).parents[1] / "mutations.py"
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path), str(count), "0"],

@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from rlrnn.common.arrays import numbers
+from rlrnn.envs.engines.ids import clear_errors
 from rlrnn.envs.engines.serial import (
     Description,
     Observations,
@@ -24,7 +25,6 @@ from rlrnn.envs.engines.serial import (
     take,
     tell,
 )
-from rlrnn.envs.ids import clear_errors
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError, game_fault
 from rlrnn.games.array_game import ArrayGame
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlrnn.common import texts
 from rlrnn.common.processes import beat
-from rlrnn.envs.answers import RESET, STEP, facts, parts, points, truth
+from rlrnn.envs.engines.answers import RESET, STEP, facts, parts, points, truth
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, Flaw, UserError, game_fault
 
 Maker = Callable[[], gym.Env[Any, Any]]

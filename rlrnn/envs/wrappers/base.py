@@ -1,4 +1,4 @@
-"""What an agent sees of a batch: the mechanism that every wrapper of `wrappers.py` is data over."""
+"""What an agent sees of a batch: the mechanism that every wrapper of this folder is data over."""
 
 import copy
 from abc import abstractmethod

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from rlrnn.common.threads import one_thread
-from rlrnn.experiment.catalogue import Game
+from rlrnn.envs.games import Game
 from rlrnn.experiment.evaluation import copies_for
 from rlrnn.experiment.pictures.showing import Pixels, rgb
 from rlrnn.network.distributions import Categorical, Distribution

@@ -16,11 +16,12 @@ from PIL import Image
 from rlrnn.common import arrays
 from rlrnn.common.files import replacing
 from rlrnn.common.settings import takes_plain
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import MissingExtraError, UserError
-from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
-from rlrnn.experiment.evaluation import EVALUATION_SEED, Player, copies_for
+from rlrnn.experiment.evaluation import EVALUATION_SEED, copies_for
 from rlrnn.experiment.pictures.showing import Picture, Pixels, rgb
+from rlrnn.experiment.players import Player
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -71,7 +72,7 @@ def watch(
         raise UserError(f"{path} should end in .gif or .mp4.")
     if episodes < 1:
         raise UserError(f"episodes is {episodes}; it must be at least 1.")
-    chosen = catalogue.game(game)
+    chosen = games.game(game)
     if not draws(agent, chosen, seed):
         raise UserError(f"{chosen.name} draws no pictures: its metadata name no render_mode rgb_array.")
     points: list[float] = []

@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
-from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import EVALUATION_SEED
 from rlrnn.experiment.pictures.activations import DIVERGING, Array, Episode, live, order
 from rlrnn.experiment.pictures.film import draws
@@ -89,7 +89,7 @@ def draw_activations(
     """
     if steps < 2:
         raise UserError(f"steps is {steps}; a picture of activations needs at least 2.")
-    chosen = catalogue.game(game)
+    chosen = games.game(game)
     drawn = draws(agent, chosen, seed)
     return save(_panels(live(agent, chosen, steps, deterministic, seed, drawn), chosen), path)
 

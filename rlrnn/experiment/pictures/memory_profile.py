@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlrnn.common.threads import one_thread
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault, UserError
-from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import EVALUATION_SEED, copies_for
 from rlrnn.experiment.pictures.activations import Overheard
 from rlrnn.network.network import RecurrentNetwork
@@ -129,7 +129,7 @@ def profile(
     for name, number, least in (("lags", lags, 0), ("episodes", episodes, 1)):
         if number < least:
             raise UserError(f"{name} is {number}; it must be at least {least}.")
-    chosen = catalogue.game(game)
+    chosen = games.game(game)
     with one_thread(agent.device):
         played = play(agent, chosen, episodes, deterministic, seed)
         lags = min(lags, int(played.length.max()) - 1)

@@ -15,8 +15,8 @@ from matplotlib.text import Text
 
 from rlrnn.common.files import replacing
 from rlrnn.common.texts import printable
+from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.pictures.showing import Picture
 from rlrnn.experiment.runs.curves import Curve, on_common_steps, read_curves
 from rlrnn.experiment.runs.runs import Run

@@ -12,14 +12,15 @@ from tempfile import TemporaryDirectory
 
 from rlrnn.common.files import replacing
 from rlrnn.common.texts import printable
+from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
 from rlrnn.experiment import statistics
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import EVALUATION_SEED, RANDOM, WIPED, WITH_MEMORY
+from rlrnn.experiment.pictures import scores
 from rlrnn.experiment.pictures.film import draws, watch
 from rlrnn.experiment.pictures.memory_pictures import draw_activations, draw_profile
 from rlrnn.experiment.pictures.memory_profile import Profile, profile
-from rlrnn.experiment.pictures.network.drawing import draw_network
+from rlrnn.experiment.pictures.network_drawing import draw_network
 from rlrnn.experiment.pictures.plotting import plot
 from rlrnn.experiment.pictures.showing import embedded
 from rlrnn.experiment.recipes import to_toml
@@ -87,7 +88,7 @@ def _page(judged: list[Run], comparison: Comparison) -> str:
     name, game, how = run.recipe.name, run.game, run.recipe.evaluation.deterministic
     with TemporaryDirectory() as folder:
         curves = embedded(plot(judged, Path(folder, "curves.svg")), f"Learning curves of {name}")
-        scores = embedded(comparing.draw(comparison, Path(folder, "scores.svg")), f"Scores of {name}")
+        bars = embedded(scores.draw(comparison, Path(folder, "scores.svg")), f"Scores of {name}")
         memory = profile(agent, game, deterministic=how)
         lags = embedded(draw_profile({name: memory}, Path(folder, "memory.svg")), f"Memory profile of {name}")
         units = embedded(
@@ -113,7 +114,7 @@ def _page(judged: list[Run], comparison: Comparison) -> str:
         f"<figure>{curves}</figure>",
         "<h2>What it wins</h2>",
         f"<p>{_how_judged(judged)}</p><div class=scroll>{_table(comparison)}</div>",
-        f"<figure>{scores}</figure>",
+        f"<figure>{bars}</figure>",
         "<h2>How far back it remembers</h2>",
         f"<p>{escape(memory.summary())}</p><figure>{lags}</figure>",
         f"<figure>{units}<figcaption>The hidden units of seed {run.seed} over the first steps of an "

@@ -2,7 +2,7 @@
 
     runs/<agent>/seed<k>/checkpoints/<steps>.zip
 
-A checkpoint is an agent's file (``saving``) with more in it: random states, the games as they stand, and how
+A checkpoint is an agent's file (``storage``) with more in it: random states, the games as they stand, and how
 long the logs were. Two are kept, so that one of them is whole whatever happens to the other. Between two of
 them the newest state waits in memory, to be written when the training is stopped.
 """
@@ -30,10 +30,9 @@ from rlrnn.common.texts import tell
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import agents
 from rlrnn.experiment.agents import LEARNERS, Agent
+from rlrnn.experiment.runs.contents import EPISODES, PROGRESS
 from rlrnn.experiment.runs.facts import is_count, is_number
 from rlrnn.experiment.runs.logs import Log
-from rlrnn.experiment.runs.runs import EPISODES, PROGRESS
-from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.learners.files import agent as agent_file
 from rlrnn.storage import archive
 
@@ -256,7 +255,7 @@ def _beneath(env: Any) -> Any:
 
 
 def _games(agent: Agent) -> dict[str, Any] | None:
-    if isinstance(agent, Evolution):  # each generation begins its episodes by seeds
+    if not agent.keeps_episodes:
         return {}
     env = _beneath(agent.get_env())
     state: dict[str, Any] | None = env.get_state() if hasattr(env, "get_state") else None
@@ -264,11 +263,8 @@ def _games(agent: Agent) -> dict[str, Any] | None:
 
 
 def _random_states(agent: Agent) -> dict[str, Any]:
-    drawn: dict[str, Any] = {}
-    if not isinstance(agent, Evolution):  # which draws by functions of its seed
-        drawn = {"noise": agent._noise.get_state(), "order": agent._order.bit_generator.state}
     return {
-        **drawn,
+        **agent.random_state(),
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),  # noqa: NPY002  (SB3 and users draw from it)
         "python": random.getstate(),
@@ -276,9 +272,7 @@ def _random_states(agent: Agent) -> dict[str, Any]:
 
 
 def _set_random_states(agent: Agent, states: Mapping[str, Any]) -> None:
-    if not isinstance(agent, Evolution):
-        agent._noise.set_state(states["noise"].cpu())
-        agent._order.bit_generator.state = states["order"]
+    agent.set_random_state(states)
     torch.set_rng_state(states["torch"].cpu())
     np.random.set_state(states["numpy"])  # noqa: NPY002
     random.setstate(states["python"])

@@ -11,20 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlrnn.common.texts import printable
+from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import statistics
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score
+from rlrnn.experiment.runs.contents import SCORE
 from rlrnn.experiment.runs.curves import agent_names, read_runs
-from rlrnn.experiment.runs.runs import SCORE, Run
+from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.statistics import Interval
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from rich.console import Group
     from rich.table import Table
-
-    from rlrnn.experiment.pictures.showing import Picture
 
 
 @dataclass(frozen=True)
@@ -255,65 +253,3 @@ def _grid(*headings: str, widths: Sequence[int] = ()) -> Table:
         side: Any = "left" if heading in ("player", "agents") else "right"
         grid.add_column(heading, justify=side, overflow="fold", min_width=width)
     return grid
-
-
-def draw(comparison: Comparison, path: str | Path = "compare.png") -> Picture:
-    """Draw the comparison into a picture; its format follows the suffix of ``path``.
-
-    An agent's mark is filled with its memory in use, hollow with its memory wiped.
-    """
-    from rlrnn.experiment.pictures.plotting import COLOURS, MARKERS, SMALL, TITLE, canvas, save
-
-    rows, game = comparison.rows, comparison.game
-    agents = list(dict.fromkeys(row.agent for row in rows))
-    heights = [0.7 * number + 0.6 * agents.index(row.agent) for number, row in enumerate(rows)]
-    figure, axes = canvas(8, 1.5 + 0.38 * heights[-1])
-    for row, height in zip(rows, heights, strict=True):
-        place = agents.index(row.agent)
-        colour = COLOURS[place % len(COLOURS)] if row.agent else "0.35"
-        whole = row.playing == WITH_MEMORY
-        low, high = row.possible
-        reach = [[row.mean - low], [high - row.mean]]
-        mark: dict[str, Any] = {
-            "marker": MARKERS[place % len(MARKERS)],
-            "markersize": 7,
-            "markerfacecolor": colour if whole else "white",
-        }
-        axes.errorbar(row.mean, height, xerr=reach, color=colour, linewidth=2, capsize=3.5, zorder=3, **mark)
-        if len(row.points) > 1:
-            axes.plot(row.means, [height + 0.3] * len(row.means), "o", color=colour, markersize=2.5, zorder=3)
-    names = [printable(row.agent) if row.playing == WITH_MEMORY else row.playing for row in rows]
-    axes.set_yticks(heights, names)  # which are set again whenever the ticks are drawn
-    for row, label in zip(rows, axes.get_yticklabels(), strict=True):
-        label.set(
-            **({"weight": "bold"} if row.playing == WITH_MEMORY else {"color": "0.35", "fontsize": SMALL + 1})
-        )
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(heights[-1] + 0.7, -0.5)
-    axes.set_xlabel(game.points.unit)
-    lines = _draw_references(axes, game)
-    axes.set_title(game.title or game.name, loc="left", fontsize=TITLE, pad=6 + 11 * lines)
-    legend = "bar: 95 % interval of the mean; dots: seeds"
-    axes.set_title(legend, loc="right", fontsize=SMALL, color="0.35", pad=6 + 11 * lines)
-    return save(figure, path)
-
-
-def _draw_references(axes: Axes, game: Game) -> int:
-    """One labelled line per reference score; labels that would touch go onto another line of text."""
-    from rlrnn.experiment.pictures.plotting import DASHES, SMALL, references
-
-    ends: list[float] = []  # of the lines of text, in axes' widths
-    levels = references(game)
-    for points, names in levels:
-        axes.axvline(points, color="0.35", linewidth=1, dashes=DASHES[names[-1]], zorder=1)
-    low, high = axes.get_xlim()
-    for points, names in levels:
-        words = f"{', '.join(names)} {points:g}"
-        place, half = (points - low) / (high - low), 0.006 * len(words)  # about half the label's width
-        line = next((i for i, end in enumerate(ends) if place - half > end), len(ends))
-        ends[line : line + 1] = [place + half]
-        offset = (0, 3 + 11 * line)  # printer's points
-        axes.annotate(
-            words, (place, 1), offset, "axes fraction", "offset points", ha="center", fontsize=SMALL
-        )
-    return len(ends)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlrnn.common.files import read_text
+from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault
-from rlrnn.experiment.catalogue import Game
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.facts import decides
 from rlrnn.experiment.runs.logs import read_episodes
 from rlrnn.experiment.runs.runs import Run
@@ -107,7 +107,7 @@ def _meant(source: Run | Curve | str | Path) -> Sequence[Run | Curve | Path]:
     path = Path(source)
     if path.suffix in (".csv", ".npz"):
         return [path]
-    monitors = sorted(path.glob("*monitor.csv")) if not (path / runs.VERSIONS).exists() else []
+    monitors = sorted(path.glob("*monitor.csv")) if not (path / contents.VERSIONS).exists() else []
     return monitors or read_runs([path])
 
 
@@ -148,7 +148,7 @@ def _home(run: Run) -> Path:
 
 
 def _read_run(run: Run, name: str) -> Curve:
-    episodes = read_episodes(run.folder / runs.EPISODES)
+    episodes = read_episodes(run.folder / contents.EPISODES)
     return Curve(name, episodes[:, 0], episodes[:, 1], game=run.game)
 
 

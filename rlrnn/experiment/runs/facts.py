@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rlrnn.common.files import read_json
+from rlrnn.common.records import to_mapping
 from rlrnn.common.texts import is_name
+from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import Score
-from rlrnn.experiment.recipes import Recipe, to_mapping
+from rlrnn.experiment.recipes import Recipe
 
 FORMAT = 1  # of a run folder; raised when an older rlrnn could misread a newer one
 TRAINING, INTERRUPTED, TRAINED, FINISHED = "training", "interrupted", "trained", "finished"

@@ -20,7 +20,7 @@ from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 from rlrnn.common.files import naming, read_text, replacing, sentence
 from rlrnn.common.texts import tell
 from rlrnn.errors import FileFault
-from rlrnn.experiment.runs.runs import EPISODE_FIELDS, EPISODES
+from rlrnn.experiment.runs.contents import EPISODE_FIELDS, EPISODES
 
 CHUNK = 1 << 20  # bytes that are read at once
 STEPS = "time/total_timesteps"  # the column of SB3's log that says how far the training was

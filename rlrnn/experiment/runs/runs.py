@@ -30,13 +30,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlrnn._version import __version__
 from rlrnn.common.files import sentence, write_json
 from rlrnn.common.texts import tell
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import Score
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
+from rlrnn.experiment.runs.contents import AGENT, GAME, RECIPE, SCORE, VERSIONS
 from rlrnn.experiment.runs.facts import FINISHED, FORMAT, TRAINING, read_facts, read_scores
 
 if sys.platform != "win32":
@@ -44,10 +47,6 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from rlrnn.experiment.agents import Agent
-
-RECIPE, GAME, VERSIONS, SCORE, AGENT = "recipe.toml", "game.toml", "versions.json", "score.json", "agent.zip"
-EPISODES, PROGRESS, CURVE = "episodes.csv", "progress.csv", "curve.png"
-EPISODE_FIELDS = ("step", "points", "length")  # step of the training at which the episode ended
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def _make(run: Run, aside: Path | None) -> None:
         with held(part):
             recipe = run.recipe
             if recipe.game.endswith(".toml"):  # the game travels along, and the recipe names it there
-                (part / GAME).write_text(to_toml(catalogue.game(recipe.game)), encoding="utf-8")
+                (part / GAME).write_text(to_toml(games.game(recipe.game)), encoding="utf-8")
                 recipe = replace(recipe, game=GAME)
             (part / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
             replace(run, folder=part).end(TRAINING)
@@ -344,12 +343,12 @@ def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
     import stable_baselines3
     import torch
 
-    import rlrnn
     from rlrnn.common import processor
     from rlrnn.network import paths
 
-    modules = {"rlrnn": rlrnn, "torch": torch, "gymnasium": gymnasium, "stable_baselines3": stable_baselines3}
+    modules = {"torch": torch, "gymnasium": gymnasium, "stable_baselines3": stable_baselines3}
     return {
+        "rlrnn": __version__,
         **{name: module.__version__ for name, module in modules.items()},
         "numpy": np.__version__,
         "python": platform.python_version(),

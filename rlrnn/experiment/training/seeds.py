@@ -32,7 +32,7 @@ from rlrnn.errors import FileFault, UserError, sentences, show_traceback
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.facts import FINISHED, decides, difference
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.training.progress import Pace, points
@@ -100,7 +100,7 @@ def cores() -> int:
 def _run_in(task: Task) -> Run | None:
     """The run in a task's folder, if there is one; one of another recipe is refused."""
     runs.put_back(task.folder)
-    if not (task.folder / runs.VERSIONS).exists():
+    if not (task.folder / contents.VERSIONS).exists():
         return None
     for module in task.imports:
         import_module(module)
@@ -234,7 +234,7 @@ def _train(task: Task, messenger: Messenger) -> None:
     for module in task.imports:
         import_module(module)
     how: dict[str, Any] = {"device": task.device, "progress": False, "callback": messenger}
-    if task.overwrite or not (task.folder / runs.VERSIONS).exists():
+    if task.overwrite or not (task.folder / contents.VERSIONS).exists():
         start = partial(training.train, task.recipe, task.seed, task.folder)
         start(overwrite=task.overwrite, command=task.command, imports=task.imports, **how)
     else:

@@ -22,7 +22,7 @@ from rlrnn.experiment.evaluation import judge
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.pictures.plotting import plot
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import checkpoints, runs
+from rlrnn.experiment.runs import checkpoints, contents, runs
 from rlrnn.experiment.runs.checkpoints import Checkpoint, Checkpoints
 from rlrnn.experiment.runs.curves import WINDOW, read_curves, running_mean
 from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
@@ -60,7 +60,7 @@ def train(
     check_seed(seed)
     folder = runs.place(Path("runs", recipe.name, f"seed{seed}") if out is None else out)
     game = catalogue.game_of(recipe)
-    with closing(agents.games(recipe, game, seed)) as env:
+    with closing(agents.copies(recipe, game, seed)) as env:
         agent = agents.learner(recipe, env, seed, device)
         agents.share(agent, game, workers, imports)
         run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports)
@@ -95,8 +95,8 @@ def resume(
         )
     with runs.held(run.folder):
         runs.tidy(run.folder)
-        if run.status == TRAINED and (run.folder / runs.AGENT).exists():
-            return finish(agents.load(run.folder / runs.AGENT, device), run, progress)
+        if run.status == TRAINED and (run.folder / contents.AGENT).exists():
+            return finish(agents.load(run.folder / contents.AGENT, device), run, progress)
         checkpoint, complaints = checkpoints.latest(run.folder)
         for told in (*complaints.values(), *_differences(run, device)):
             _say(told)
@@ -105,7 +105,7 @@ def resume(
         else:
             checkpoints.set_aside(complaints)
             run = _set_logs_aside(run, checkpoint)
-        with closing(agents.games(run.recipe, run.game, run.seed)) as env:
+        with closing(agents.copies(run.recipe, run.game, run.seed)) as env:
             if checkpoint is None:
                 agent = agents.learner(run.recipe, env, run.seed, device)
                 _say(f"{run.folder} holds no checkpoint: its training begins again.")
@@ -123,10 +123,10 @@ def resume(
 
 def _refuse_to_begin_again(run: Run) -> None:
     """Nothing that was trained is written over: neither an agent, nor checkpoints that others may read."""
-    agent = (run.folder / runs.AGENT).exists() and run.facts.get("steps", 0) > 0
+    agent = (run.folder / contents.AGENT).exists() and run.facts.get("steps", 0) > 0
     if agent or checkpoints.any_in(run.folder):
         there = f"an agent of {run.facts['steps']:,} steps" if agent else "checkpoints that cannot be read"
-        again = ["rlrnn", "train", run.folder / runs.RECIPE, "--seed", run.seed, "--out", run.folder]
+        again = ["rlrnn", "train", run.folder / contents.RECIPE, "--seed", run.seed, "--out", run.folder]
         raise FileFault(
             f"the run {run.folder} holds no checkpoint to go on from, but {there}, which would be lost: to "
             f"begin again, {shlex.join(map(str, again))} --overwrite keeps it until the new run is finished."
@@ -155,8 +155,8 @@ def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
     try:
         with Judging(run.recipe.name) if progress else nullcontext() as told:
             scores = judge(agent, run.game, how.episodes, how.deterministic, progress=told)
-        runs.write_scores(run.folder / runs.SCORE, scores)
-        best = None if runs.EPISODES in run.facts.get("lost", ()) else best_training(run.folder)
+        runs.write_scores(run.folder / contents.SCORE, scores)
+        best = None if contents.EPISODES in run.facts.get("lost", ()) else best_training(run.folder)
         draw_curve(run)
         checkpoints.discard(run.folder)
         return runs.finish(run, best_training=best)
@@ -174,7 +174,7 @@ def draw_curve(run: Run) -> None:
     except FileFault as fault:
         _say(f"{str(fault).removesuffix('.')}: the run has no curve.")
         return
-    plot(curves, run.folder / runs.CURVE)
+    plot(curves, run.folder / contents.CURVE)
 
 
 def best_training(folder: Path) -> float | None:
@@ -184,7 +184,7 @@ def best_training(folder: Path) -> float | None:
     cannot be read tells of none.
     """
     try:
-        points = read_episodes(folder / runs.EPISODES)[:, 1]
+        points = read_episodes(folder / contents.EPISODES)[:, 1]
     except FileFault:
         return None
     means = running_mean(points, WINDOW)[WINDOW - 1 :]
@@ -203,8 +203,8 @@ def learn(
     """Let the agent learn, from a checkpoint if there is one, while its run is written."""
     kept, spent = ({}, 0.0) if checkpoint is None else (checkpoint.rows, checkpoint.seconds)
     iterations = 0 if checkpoint is None else checkpoint.iterations
-    episodes = EpisodeLog(run.folder / runs.EPISODES, kept.get(runs.EPISODES, 0))
-    updates = ProgressLog(run.folder / runs.PROGRESS, kept.get(runs.PROGRESS, 0), iterations)
+    episodes = EpisodeLog(run.folder / contents.EPISODES, kept.get(contents.EPISODES, 0))
+    updates = ProgressLog(run.folder / contents.PROGRESS, kept.get(contents.PROGRESS, 0), iterations)
     logs = episodes, updates
     agent.set_logger(Logger(None, [updates]))
     if checkpoint is not None:
@@ -245,7 +245,7 @@ def learn(
 
 def keep(agent: Agent, run: Run, status: str, began: float) -> Run:
     """Save the agent and note how far it came."""
-    agent.save(run.folder / runs.AGENT)
+    agent.save(run.folder / contents.AGENT)
     try:
         return run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
     except OSError as reason:
@@ -262,7 +262,7 @@ def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
     spoiled = agents.spoiled(agent)
     if spoiled is not None and saved.snapshot is not None:
         agent = checkpoints.agent_of(checkpoints.read(io.BytesIO(saved.snapshot.content)), "cpu")
-    before = run.facts.get("steps", 0) if (run.folder / runs.AGENT).exists() else 0
+    before = run.facts.get("steps", 0) if (run.folder / contents.AGENT).exists() else 0
     try:
         if before > agent.num_timesteps:
             run.end(INTERRUPTED)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlrnn.common import processor
+from rlrnn.common import package_data, processor
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue, statistics
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score, judge
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.recipes import Recipe, Verified
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs import contents
 from rlrnn.experiment.training.seeds import Task, train_seeds
 
 if TYPE_CHECKING:
@@ -177,9 +177,8 @@ def attached(recipe: Recipe) -> dict[int, Path]:
     """Seed -> saved agent, of an agent of the catalogue: in the wheel's data, else in the checkout's runs."""
     if catalogue.agents().get(recipe.name) != recipe:
         return {}
-    package = Path(__file__).parents[2]
-    for place in (package / "data" / "verified", package.parent / "runs" / "verified"):
-        files = place.glob(f"{recipe.name}/seed*/{runs.AGENT}")
+    for place in package_data.folders("verified", "runs/verified"):
+        files = place.glob(f"{recipe.name}/seed*/{contents.AGENT}")
         found = {int(file.parent.name.removeprefix("seed")): file for file in files}
         if found:
             return found

@@ -7,10 +7,10 @@ import numpy as np
 
 from rlrnn.games.array_game import Array
 from rlrnn.games.bandit import MultiarmedBandit
-from rlrnn.games.players.pong import Player, random_player
+from rlrnn.games.players.base import Script, random_player
 
 
-def homebody(game: MultiarmedBandit) -> Player:
+def homebody(game: MultiarmedBandit) -> Script:
     """Sees payouts alone and has no memory: pulls arm 0 after a payout, any other after none.
 
     In the long run a share g / (1 - f + g) of all pulls pays, where f and g are the chances of a payout after
@@ -22,7 +22,7 @@ def homebody(game: MultiarmedBandit) -> Player:
     )
 
 
-def stayer(game: MultiarmedBandit) -> Player:
+def stayer(game: MultiarmedBandit) -> Script:
     """Knows its last arm alone: stays after a payout and goes to the next after none (Robbins 1952)."""
     arm = np.zeros(game.num_envs, np.int64)
     steps = np.zeros(game.num_envs, np.int64)
@@ -35,13 +35,13 @@ def stayer(game: MultiarmedBandit) -> Player:
     return play
 
 
-def thompson(game: MultiarmedBandit) -> Player:
+def thompson(game: MultiarmedBandit) -> Script:
     """Counts, and pulls the best arm of one draw from what it knows (Thompson 1933); plays one episode."""
     draws = np.random.default_rng(0)
     return _statistician(game, lambda step, paid, unpaid: draws.beta(paid + 1, unpaid + 1))
 
 
-def gittins(game: MultiarmedBandit) -> Player:
+def gittins(game: MultiarmedBandit) -> Script:
     """Counts, and pulls the arm of the highest finite-horizon index; plays one episode."""
     indices = gittins_indices(game.max_episode_steps or game.steps_per_point)
     return _statistician(game, lambda step, paid, unpaid: indices[step][paid, unpaid])
@@ -71,12 +71,12 @@ def gittins_indices(steps: int, rivals: int = 51) -> tuple[Array, ...]:
     return tuple(indices[::-1])
 
 
-def oracle(game: MultiarmedBandit) -> Player:
+def oracle(game: MultiarmedBandit) -> Script:
     """Reads which arm pays best."""
     return lambda seen: game.state[3:].argmax(axis=0)
 
 
-def _statistician(game: MultiarmedBandit, value: Callable[[int, Array, Array], Array]) -> Player:
+def _statistician(game: MultiarmedBandit, value: Callable[[int, Array, Array], Array]) -> Script:
     """Pulls the arm of the highest value, given the step and how often each arm [B, arms] paid or not."""
     everyone = np.arange(game.num_envs)
     counts = np.zeros((2, game.num_envs, game.arms), np.int64)  # not paid, paid
@@ -91,7 +91,7 @@ def _statistician(game: MultiarmedBandit, value: Callable[[int, Array, Array], A
     return play
 
 
-PLAYERS: dict[str, Callable[[MultiarmedBandit], Player]] = {
+PLAYERS: dict[str, Callable[[MultiarmedBandit], Script]] = {
     "random": random_player,
     "homebody": homebody,
     "stayer": stayer,

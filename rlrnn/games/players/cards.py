@@ -7,10 +7,10 @@ import numpy as np
 
 from rlrnn.games.array_game import Array
 from rlrnn.games.cards import Autoencode, CountRecall, RepeatPrevious
-from rlrnn.games.players.pong import Player, random_player
+from rlrnn.games.players.base import Script, random_player
 
 
-def other_suit(game: RepeatPrevious) -> Player:
+def other_suit(game: RepeatPrevious) -> Script:
     """Without memory: says a suit that it does not see, of which one card more is left.
 
     Any other card may be the one asked for, and nothing else that is seen tells of it: no player without
@@ -21,7 +21,7 @@ def other_suit(game: RepeatPrevious) -> Player:
     return lambda seen: (seen.argmax(axis=1) + 1) % 4
 
 
-def queue(game: RepeatPrevious) -> Player:
+def queue(game: RepeatPrevious) -> Script:
     """Keeps the last k suits in a queue; plays one episode."""
     suits: list[Array] = []  # [B] each, oldest first
 
@@ -32,7 +32,7 @@ def queue(game: RepeatPrevious) -> Player:
     return play
 
 
-def likely_count(game: CountRecall) -> Player:
+def likely_count(game: CountRecall) -> Script:
     """Without memory: says the count that is the likeliest over an episode, given the two kinds that it sees.
 
     The t cards dealt before the one seen are any t of the others, so that the count among them is
@@ -54,7 +54,7 @@ def likely_count(game: CountRecall) -> Player:
     return lambda seen: np.where(_two(seen)[0] == _two(seen)[1], own, other)
 
 
-def counter(game: CountRecall) -> Player:
+def counter(game: CountRecall) -> Script:
     """Keeps a count of every kind; plays one episode."""
     counts = np.zeros((game.num_envs, game.kinds), np.int64)
     everyone = np.arange(game.num_envs)
@@ -68,7 +68,7 @@ def counter(game: CountRecall) -> Player:
     return play
 
 
-def echo(game: Autoencode) -> Player:
+def echo(game: Autoencode) -> Script:
     """Without memory: says the suit that it sees, which is right once, then the 0 that it sees ever after.
 
     The first answer alone is seen with its own suit. Where that is 0 it looks like all others, of which 0 is
@@ -77,7 +77,7 @@ def echo(game: Autoencode) -> Player:
     return lambda seen: seen[:, 2:].argmax(axis=1)
 
 
-def stack(game: Autoencode) -> Player:
+def stack(game: Autoencode) -> Script:
     """Keeps all suits and says them from the last to the first; plays one episode."""
     suits: list[Array] = []  # [B] each, of every step so far
 
@@ -95,17 +95,17 @@ def _two(seen: Array) -> tuple[Array, Array]:
     return seen[:, :kinds].argmax(axis=1), seen[:, kinds:].argmax(axis=1)
 
 
-REPEAT_PREVIOUS: dict[str, Callable[[RepeatPrevious], Player]] = {
+REPEAT_PREVIOUS: dict[str, Callable[[RepeatPrevious], Script]] = {
     "random": random_player,
     "other_suit": other_suit,
     "queue": queue,
 }
-COUNT_RECALL: dict[str, Callable[[CountRecall], Player]] = {
+COUNT_RECALL: dict[str, Callable[[CountRecall], Script]] = {
     "random": random_player,
     "likely_count": likely_count,
     "counter": counter,
 }
-AUTOENCODE: dict[str, Callable[[Autoencode], Player]] = {
+AUTOENCODE: dict[str, Callable[[Autoencode], Script]] = {
     "random": random_player,
     "echo": echo,
     "stack": stack,

@@ -6,17 +6,17 @@ import numpy as np
 
 from rlrnn.games.array_game import Array
 from rlrnn.games.minigrid_memory import AHEAD, EMPTY, FORWARD, KEY, LEFT, RIGHT, WALL, MiniGridMemory
-from rlrnn.games.players.pong import Player, random_player
+from rlrnn.games.players.base import Script, random_player
 
 AGAIN = 0.93  # how often `glancer` looks back once more rather than going up
 
 
-def gambler(game: MiniGridMemory) -> Player:
+def gambler(game: MiniGridMemory) -> Script:
     """Without memory: walks on and goes up, whatever lies there."""
     return lambda seen: np.where(_crossing(game, seen)[0] == 0, LEFT, FORWARD)
 
 
-def glancer(game: MiniGridMemory) -> Player:
+def glancer(game: MiniGridMemory) -> Script:
     """Without memory: where the passages cross it looks back into the first room, and turns to what it sees.
 
     Facing up it cannot know whether it has looked yet, so mostly it looks (again), and at times goes up. This
@@ -39,7 +39,7 @@ def glancer(game: MiniGridMemory) -> Player:
     return play
 
 
-def perfect(game: MiniGridMemory) -> Player:
+def perfect(game: MiniGridMemory) -> Script:
     """Takes the shortest way on which it sees the object of the first room before it chooses."""
     n = game.size
     views = game.views.reshape(-1, 2, 2, 4, n, n, game.view**2)
@@ -80,7 +80,7 @@ def perfect(game: MiniGridMemory) -> Player:
     return play
 
 
-PLAYERS: dict[str, Callable[[MiniGridMemory], Player]] = {
+PLAYERS: dict[str, Callable[[MiniGridMemory], Script]] = {
     "random": random_player,
     "gambler": gambler,
     "glancer": glancer,

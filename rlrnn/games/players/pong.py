@@ -4,40 +4,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rlrnn.games.array_game import Array, ArrayGame
+from rlrnn.games.array_game import Array
+from rlrnn.games.players.base import Script, random_player
 from rlrnn.games.pong import AGENT_SPEED, DOWN, EDGE, STAY, UP, Pong, fold
 
-Player = Callable[[Array], Array]  # observations [B, ...] -> actions [B, ...]
 
-
-def play_once(game: ArrayGame, player: Player, seed: int) -> Array:
-    """Points of the first episode of every copy, [B]."""
-    seen, _ = game.reset(seed=seed)
-    points, playing = np.zeros(game.num_envs), np.ones(game.num_envs, np.bool_)
-    while playing.any():
-        seen, rewards, terminated, truncated, _ = game.step(player(seen))
-        points += rewards * playing
-        playing &= ~(terminated | truncated)
-    return points
-
-
-def random_player(game: ArrayGame) -> Player:
-    """Draws its actions evenly; plays any game."""
-    game.action_space.seed(0)
-    return lambda _: game.action_space.sample()
-
-
-def chaser(game: Pong) -> Player:
+def chaser(game: Pong) -> Script:
     """Without memory: goes to the ball's height while it sees the ball, else to the middle."""
     return lambda seen: _toward(seen[:, 2], seen[:, 0])
 
 
-def freezer(game: Pong) -> Player:
+def freezer(game: Pong) -> Script:
     """Without memory but for its paddle: goes to the ball's height while it sees the ball, else stays."""
     return lambda seen: np.where(seen[:, 3] > 0, _toward(seen[:, 2], seen[:, 0]), STAY)
 
 
-def last_seen(game: Pong) -> Player:
+def last_seen(game: Pong) -> Script:
     """Goes to the height at which it last saw the ball."""
     height = np.zeros(game.num_envs)
 
@@ -48,7 +30,7 @@ def last_seen(game: Pong) -> Player:
     return play
 
 
-def extrapolator(game: Pong) -> Player:
+def extrapolator(game: Pong) -> Script:
     """Remembers the last two sightings, keeps the time since, and goes where a straight flight will end."""
     before, last = np.zeros((2, game.num_envs)), np.zeros((2, game.num_envs))  # x, y of two sightings
 
@@ -65,7 +47,7 @@ def extrapolator(game: Pong) -> Player:
     return play
 
 
-def perfect(game: Pong) -> Player:
+def perfect(game: Pong) -> Script:
     """Reads the true state and waits where the ball will arrive, or in the middle while it flies away."""
 
     def play(seen: Array) -> Array:
@@ -76,7 +58,7 @@ def perfect(game: Pong) -> Player:
     return play
 
 
-PLAYERS: dict[str, Callable[[Pong], Player]] = {
+PLAYERS: dict[str, Callable[[Pong], Script]] = {
     "random": random_player,
     "chaser": chaser,
     "freezer": freezer,

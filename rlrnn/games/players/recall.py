@@ -5,16 +5,16 @@ from collections.abc import Callable
 import numpy as np
 
 from rlrnn.games.array_game import Array
-from rlrnn.games.players.pong import Player, random_player
+from rlrnn.games.players.base import Script, random_player
 from rlrnn.games.recall import Recall
 
 
-def parrot(game: Recall) -> Player:
+def parrot(game: Recall) -> Script:
     """Without memory: says what it sees, which is as good as anything else that it could say."""
     return lambda seen: seen.argmax(axis=1)
 
 
-def perfect(game: Recall) -> Player:
+def perfect(game: Recall) -> Script:
     """Keeps the last symbols in a queue; plays one episode."""
     queue: list[Array] = []  # [B] symbols each, oldest first
 
@@ -25,7 +25,7 @@ def perfect(game: Recall) -> Player:
     return play
 
 
-PLAYERS: dict[str, Callable[[Recall], Player]] = {
+PLAYERS: dict[str, Callable[[Recall], Script]] = {
     "random": random_player,
     "parrot": parrot,
     "perfect": perfect,

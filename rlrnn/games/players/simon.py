@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 
 from rlrnn.games.array_game import Array
-from rlrnn.games.players.pong import Player, random_player
+from rlrnn.games.players.base import Script, random_player
 from rlrnn.games.simon import Simon
 
 
-def one_button(game: Simon) -> Player:
+def one_button(game: Simon) -> Script:
     """Without memory, the best there is: always the same button.
 
     In its turn every step looks alike. One button completes n rounds where all n colours are its own, once in
@@ -18,7 +18,7 @@ def one_button(game: Simon) -> Player:
     return lambda seen: np.zeros(len(seen), np.int64)
 
 
-def perfect(game: Simon) -> Player:
+def perfect(game: Simon) -> Script:
     """Keeps the colours of a round in a queue; plays one episode."""
     queue: list[Array] = []  # [B] colours each, oldest first
 
@@ -31,7 +31,7 @@ def perfect(game: Simon) -> Player:
     return play
 
 
-PLAYERS: dict[str, Callable[[Simon], Player]] = {
+PLAYERS: dict[str, Callable[[Simon], Script]] = {
     "random": random_player,
     "one_button": one_button,
     "perfect": perfect,

@@ -5,16 +5,16 @@ from collections.abc import Callable
 import numpy as np
 
 from rlrnn.games.array_game import Array
-from rlrnn.games.players.pong import Player, random_player
+from rlrnn.games.players.base import Script, random_player
 from rlrnn.games.tmaze import EAST, NORTH, SOUTH, TMaze
 
 
-def walker(game: TMaze) -> Player:
+def walker(game: TMaze) -> Script:
     """Without memory: east, and north at the junction; right half the time, as is any turn not remembered."""
     return lambda seen: np.where(_at_junction(seen), NORTH, EAST)
 
 
-def perfect(game: TMaze) -> Player:
+def perfect(game: TMaze) -> Script:
     """Keeps the sign that it saw last."""
     turn = np.full(game.num_envs, NORTH)
 
@@ -26,7 +26,7 @@ def perfect(game: TMaze) -> Player:
     return play
 
 
-PLAYERS: dict[str, Callable[[TMaze], Player]] = {
+PLAYERS: dict[str, Callable[[TMaze], Script]] = {
     "random": random_player,
     "walker": walker,
     "perfect": perfect,

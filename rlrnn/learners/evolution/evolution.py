@@ -26,7 +26,7 @@ from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, check_whole, choices, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory
 from rlrnn.errors import OptionsError, UserError
-from rlrnn.learners.base import Surface, check_learning
+from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.evolution.fitness import (
     Fitness,
     Here,
@@ -45,7 +45,7 @@ TRAINING, CHECK, NOISE, AFTERWARDS = range(4)  # what a seed is for
 FIRST_SEED = 2**31  # of training episodes; those of evaluations are smaller numbers
 
 
-class Evolution(Surface):
+class Evolution(Learner):
     """Learns from fitness: the points that a member of a population wins, and nothing else.
 
         agent = Evolution("MlpGruPolicy", env, "snes", episodes=4)
@@ -68,6 +68,11 @@ class Evolution(Surface):
     A callback's step is a generation: its locals hold ``genomes`` and ``fitness``, and in ``infos`` the
     episodes of the center, which plays along in every generation.
     """
+
+    recipe_table = "evolution"
+    has_value = False
+    keeps_episodes = False  # each generation begins its own, by functions of the seed, as all that it draws
+    shares_play = True
 
     @takes_plain
     def __init__(
@@ -154,6 +159,13 @@ class Evolution(Surface):
         """The search around the network as it is."""
         first = population.genome(self.policy.network)
         return self._strategy.start(np.zeros_like(first) if self.from_zero else first)
+
+    def check_takes_weights(self) -> None:
+        if self.generations:
+            raise UserError(
+                f"the agent has searched for {self.generations} generation(s), which would overwrite what it "
+                "imitates: imitate first, then learn."
+            )
 
     @property
     def population(self) -> int:

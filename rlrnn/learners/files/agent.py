@@ -1,6 +1,6 @@
 """Saving and loading a learner: SB3's ``save`` and ``load`` without pickle.
 
-What the file holds is ``saving``'s business; here is what belongs into it, and how a learner is built
+What the file holds is ``storage``'s business; here is what belongs into it, and how a learner is built
 again from it.
 """
 
@@ -17,8 +17,7 @@ from stable_baselines3.common.utils import FloatSchedule, check_for_correct_spac
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.errors import FileFault, UserError
-from rlrnn.learners import surroundings
-from rlrnn.learners.files import contrib
+from rlrnn.learners.files import contrib, surroundings
 from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.policy import policy_named
 from rlrnn.storage import archive

@@ -32,7 +32,7 @@ from rlrnn.common.threads import one_thread
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError, warn
 from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.options import cell_options_of, critic_of, one_of, widths_of
-from rlrnn.learners.states import StateParts
+from rlrnn.learners.policy.states import StateParts
 from rlrnn.network import acting
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork

@@ -68,9 +68,8 @@ def _parts(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
 
 def without_room(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:
     """The policy on "meta"; None of a class with a constructor of the user's, which can be asked nothing."""
-    from rlrnn.learners.policy.policy import RecurrentPolicy
-
-    if policy_class.__init__ is not RecurrentPolicy.__init__:
+    base: Any = next(kind for kind in policy_class.__mro__ if "__init__" in vars(kind))
+    if not _ours(base):
         return None
     extractor = arguments.get("features_extractor_class") or policy_class.default_extractor
     named = policy_class.default_cell if arguments.get("cell") is None else arguments["cell"]
@@ -85,7 +84,7 @@ def without_room(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:
         asked["activation_fn"] = nn.Tanh
     asked |= {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}}
     with torch.device("meta"):
-        return RecurrentPolicy(**asked, lr_schedule=lambda progress_remaining: 0.0)
+        return base(**asked, lr_schedule=lambda progress_remaining: 0.0)
 
 
 def check(network: nn.Module, stored: Mapping[str, Tensor]) -> None:

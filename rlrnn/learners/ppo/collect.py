@@ -1,4 +1,4 @@
-"""Play T steps in B environments and keep what learning needs (``buffers`` says how it is kept)."""
+"""Play T steps in B environments and keep what learning needs (``rollout`` says how it is kept)."""
 
 from __future__ import annotations
 

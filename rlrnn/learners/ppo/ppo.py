@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -29,14 +30,14 @@ from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, choices, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import OptionsError, UserError
-from rlrnn.learners.base import Surface, check_learning
+from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.policy.policy import RecurrentPolicy
+from rlrnn.learners.policy.states import RNNStates
 from rlrnn.learners.ppo.collect import Position, RewardScaler, collect
 from rlrnn.learners.ppo.cutting import Cut
 from rlrnn.learners.ppo.gradient import MinibatchGradient
 from rlrnn.learners.ppo.loss import FIGURES, Objective, normalized
 from rlrnn.learners.ppo.rollout import Rollout, bytes_of_a_step, to_tensors
-from rlrnn.learners.states import RNNStates
 
 KL, LOSS = FIGURES.index("approx_kl"), FIGURES.index("loss")
 FIRST_STATES = ("stored", "zero", "recomputed")
@@ -47,7 +48,7 @@ SETTINGS = (  # that learning reads, of the kinds that the constructor says
 )
 
 
-class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
+class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
     """Learns from reward; a drop-in for ``sb3_contrib.RecurrentPPO``, whose arguments come first.
 
     Beyond those, by keyword:
@@ -64,6 +65,7 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
 
     rollout_buffer: Rollout  # type: ignore[assignment]
     copies_of_weights = 4  # with their gradient and Adam's two means
+    recipe_table = "ppo"
 
     @takes_plain
     def __init__(
@@ -395,6 +397,13 @@ class RecurrentPPO(Surface, OnPolicyAlgorithm):  # type: ignore[misc]
             raise OptionsError(
                 f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off."
             )
+
+    def random_state(self) -> dict[str, Any]:
+        return {"noise": self._noise.get_state(), "order": self._order.bit_generator.state}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        self._noise.set_state(state["noise"].cpu())
+        self._order.bit_generator.state = state["order"]
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_noise", "_order"]

@@ -21,7 +21,7 @@ from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import EnvironmentFault, UserError
-from rlrnn.learners.evolution.evolution import Evolution
+from rlrnn.learners.base import Learner
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.ppo.collect import RewardScaler
 from rlrnn.learners.ppo.ppo import RecurrentPPO
@@ -37,7 +37,7 @@ VALUE_WEIGHT = 0.5  # of the critic's squared error, in units of the returns' va
 
 @takes_plain
 def imitate(
-    agent: RecurrentPPO | Evolution,
+    agent: Learner,
     episodes: Sequence[Episode],
     *,
     epochs: int = 400,
@@ -56,13 +56,9 @@ def imitate(
     there, with those weights; what needs a long memory is often learned after a plateau. ``critic`` teaches
     the critic of a RecurrentPPO the recorded returns; False leaves alone what it has of its own.
     """
-    if not isinstance(agent, RecurrentPPO | Evolution):
+    if not isinstance(agent, Learner):
         raise UserError(f"{type(agent).__name__} cannot imitate: give a RecurrentPPO or an Evolution.")
-    if isinstance(agent, Evolution) and agent.generations:
-        raise UserError(
-            f"the agent has searched for {agent.generations} generation(s), which would overwrite what it "
-            "imitates: imitate first, then learn."
-        )
+    agent.check_takes_weights()
     given = list(episodes) if isinstance(episodes, Iterable) else [episodes]
     for each in given:
         if not isinstance(each, Episode):

@@ -4,7 +4,7 @@ A fused kernel runs a whole row in one call but knows no episodes. So one dummy 
 before each episode's start, on which an extra input channel drives the gates so far that they are
 exactly 0 in floating point: the state after it is exactly 0 and no gradient passes through. The
 dummy steps' outputs are then dropped. (On a CPU torch's GRU kernel gains too little over the loop to
-earn the trick: see benchmarks/README.md. There ``compiled`` does better for both.)
+earn the trick: see benchmarks/README.md. There ``gated`` does better for both.)
 """
 
 from __future__ import annotations

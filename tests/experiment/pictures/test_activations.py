@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.pictures import activations
 from rlrnn.experiment.pictures.activations import Overheard, Strip, live, order
@@ -19,7 +19,7 @@ PONG = Game("pong", "rlrnn/Pong-v0")
 
 def agent_for(game, cell="gru", **kwargs):
     options = {"cell": cell, "hidden_size": 6, "net_arch": {"pi": [7], "vf": []}} | kwargs
-    env = catalogue.make_vec(game, 1, seed=0)
+    env = games.make_vec(game, 1, seed=0)
     return RecurrentPPO(
         "MlpPolicy", env, policy_kwargs=options, n_steps=8, batch_size=8, seed=0, device="cpu"
     )
@@ -32,7 +32,7 @@ def test_overhearing_changes_nothing_and_hears_what_decides(cell, deterministic)
     plain, heard = (agent.player(3, deterministic=deterministic, seed=4) for _ in range(2))
     heard = Overheard(heard)
     network, state = agent.policy.network, None
-    env = catalogue.make_vec(RECALL, 3, seed=1)
+    env = games.make_vec(RECALL, 3, seed=1)
     observations, starts = env.reset(), np.ones(3, np.bool_)
     for _ in range(65):  # over two ends of episodes
         actions = heard.act(observations, starts)
@@ -88,7 +88,7 @@ def test_a_strip_shows_the_last_steps_beside_the_picture():
     strip, heard = Strip(agent, RECALL, True, 77), Overheard(agent.player(1, seed=77))
     lived = live(agent, RECALL, 30, True, 77)
     picture = np.full((100, 80, 3), 7, np.uint8)
-    env = catalogue.make_vec(RECALL, 1, seed=77)
+    env = games.make_vec(RECALL, 1, seed=77)
 
     def steps():
         observations, starts = env.reset(), np.ones(1, np.bool_)
@@ -116,7 +116,7 @@ def test_a_strip_shows_the_last_steps_beside_the_picture():
 def test_colours_are_few():
     agent = agent_for(PONG, hidden_size=40)
     strip, heard = Strip(agent, PONG, True, 0), Overheard(agent.player(1, seed=0))
-    env = catalogue.make_vec(PONG, 1, seed=0)
+    env = games.make_vec(PONG, 1, seed=0)
     observations = env.reset()
     for count in range(100):
         actions = heard.act(observations)

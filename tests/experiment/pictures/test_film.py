@@ -9,8 +9,8 @@ import torch
 from gymnasium import spaces
 from PIL import Image
 
+from rlrnn.envs import games
 from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
-from rlrnn.experiment import catalogue
 from rlrnn.experiment.pictures import film as watching
 from rlrnn.experiment.pictures.activations import COLUMN_WIDTH, COLUMNS, LEAST_HEIGHT, MARGIN
 from rlrnn.experiment.pictures.film import watch
@@ -135,7 +135,7 @@ def test_activations_stand_beside_the_same_film(tmp_path):
     torch.manual_seed(0)
     game = "test_watching/Painting-v0"
     options = {"cell": "gru", "hidden_size": 5}
-    agent = RecurrentPPO("MlpPolicy", catalogue.make_vec(game, 1), policy_kwargs=options, device="cpu")
+    agent = RecurrentPPO("MlpPolicy", games.make_vec(game, 1), policy_kwargs=options, device="cpu")
     plain = watch(agent, game, tmp_path / "plain.gif")
     both = watch(agent, game, tmp_path / "both.gif", activations=True)
     (small, one), (large, two) = read_gif(plain), read_gif(both)
@@ -212,7 +212,7 @@ def test_a_small_transparent_game_of_no_speed_is_enlarged_at_the_usual_one(tmp_p
 
 
 def test_our_games_hand_out_the_picture_of_an_episodes_last_step():
-    env = catalogue.make_vec("t-maze-20", 2, seed=0, render_mode="rgb_array")
+    env = games.make_vec("t-maze-20", 2, seed=0, render_mode="rgb_array")
     env.reset()
     for _ in range(200):
         before = env.get_images()

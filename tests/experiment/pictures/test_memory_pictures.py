@@ -9,9 +9,9 @@ import pytest
 from gymnasium import spaces
 from PIL import Image
 
+from rlrnn.envs import games
+from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
-from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.pictures import memory_pictures
 from rlrnn.experiment.pictures.activations import Episode, live, order
 from rlrnn.experiment.pictures.memory_pictures import draw_activations, draw_profile
@@ -43,7 +43,7 @@ gym.register("test_pictures/Short-v0", entry_point=Short)
 
 def agent_for(game, cell="gru"):
     options = {"cell": cell, "hidden_size": 6, "net_arch": {"pi": [7], "vf": []}}
-    env = catalogue.make_vec(game, 1, seed=0)
+    env = games.make_vec(game, 1, seed=0)
     return RecurrentPPO(
         "MlpPolicy", env, policy_kwargs=options, n_steps=8, batch_size=8, seed=0, device="cpu"
     )

@@ -11,10 +11,9 @@ import torch
 from gymnasium import spaces
 from scipy import integrate, stats
 
-from rlrnn.envs import vec
+from rlrnn.envs import games, vec
+from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault, UserError
-from rlrnn.experiment import catalogue
-from rlrnn.experiment.catalogue import Game
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.pictures import memory_profile
 from rlrnn.experiment.pictures.memory_profile import Played, Profile, gradient, mean, profile, replacement
@@ -33,7 +32,7 @@ def recall(lag):
 
 def agent_for(game, cell, **kwargs):
     options = {"cell": cell, "hidden_size": 5, "net_arch": {"pi": [], "vf": []}, "critic": "shared"} | kwargs
-    env = catalogue.make_vec(game, 1, seed=0)
+    env = games.make_vec(game, 1, seed=0)
     policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else "MlpPolicy"
     return RecurrentPPO(policy, env, policy_kwargs=options, n_steps=8, batch_size=8, device="cpu", seed=0)
 
@@ -317,7 +316,7 @@ def test_what_was_played_is_each_copys_first_episode_with_the_memory_before_each
     twice = evaluate(agent, game, episodes=12, n_envs=6, seed=6).lengths
     assert any(a + b < len(played.x) for a, b in zip(twice[::2], twice[1::2], strict=True))
     assert len(played.x) == max(played.length)  # while others had ended twice
-    seen = torch.as_tensor(catalogue.make_vec(game, 6, seed=6).reset())
+    seen = torch.as_tensor(games.make_vec(game, 6, seed=6).reset())
     assert torch.equal(played.x[0], seen)
     for t in range(len(played.x) - 1):
         on = played.length > t + 1
@@ -329,7 +328,7 @@ def test_what_was_played_is_each_copys_first_episode_with_the_memory_before_each
 
 def test_state_dependent_noise_is_looked_back_from():
     game = Game("pendulum", "rlrnn/Pendulum-v1")
-    env = catalogue.make_vec(game, 1, seed=0)
+    env = games.make_vec(game, 1, seed=0)
     agent = RecurrentPPO("MlpGruPolicy", env, use_sde=True, n_steps=8, batch_size=8, device="cpu")
     found = profile(agent, game, lags=3, episodes=2)
     assert (mean(found.gradient) > 0).all() and (mean(found.replacement) > 0).all()

@@ -10,8 +10,8 @@ from PIL import Image
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 
+from rlrnn.envs.games import Game, Points, Reference, References
 from rlrnn.errors import FileFault, UserError
-from rlrnn.experiment.catalogue import Game, Points, Reference, References
 from rlrnn.experiment.pictures.plotting import COLOURS, MARKERS, draw, plot
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe
 from rlrnn.experiment.runs import runs

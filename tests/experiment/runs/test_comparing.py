@@ -10,10 +10,11 @@ from rich.console import Console
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import statistics
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score
-from rlrnn.experiment.pictures import plotting
+from rlrnn.experiment.pictures import scores
+from rlrnn.experiment.pictures.scores import draw
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe
-from rlrnn.experiment.runs import runs
-from rlrnn.experiment.runs.comparing import Comparison, compare, draw, table
+from rlrnn.experiment.runs import contents, runs
+from rlrnn.experiment.runs.comparing import Comparison, compare, table
 
 GRU = Recipe("gru", "pong", 1)
 PLAIN = Recipe("plain", "pong", 1, network=NetworkRecipe(cell="none"))
@@ -25,7 +26,7 @@ def new_run(folder, recipe, seed, able, wiped=(-9.0, -8.0, -8.5), **others):
     run = runs.open_run(folder, recipe, seed, None, False)
     points = {WITH_MEMORY: able, WIPED: wiped, RANDOM: DICE, **others}
     scores = {playing: Score(tuple(p), (9,) * len(p)) for playing, p in points.items() if p is not None}
-    runs.write_scores(run.folder / runs.SCORE, scores)
+    runs.write_scores(run.folder / contents.SCORE, scores)
     return run
 
 
@@ -99,7 +100,7 @@ def test_what_cannot_be_compared_is_named(folder, tmp_path):
     run = new_run(folder / "gru" / "seed3", GRU, 3, None)
     with pytest.raises(FileFault, match=r"seed3.score\.json tells no points with memory"):
         compare([folder / "gru"])
-    (run.folder / runs.SCORE).unlink()
+    (run.folder / contents.SCORE).unlink()
     with pytest.raises(FileFault, match=r"seed3 holds no score\.json"):
         compare([folder / "gru"])  # never silently without one of the seeds
 
@@ -193,7 +194,7 @@ def test_the_picture_is_written_and_always_the_same(folder, suffix, monkeypatch)
 def test_the_picture_shows_means_intervals_seeds_and_references(folder, monkeypatch):
     found = compare([folder / "gru", folder / "plain" / "seed0"])
     figures = []
-    monkeypatch.setattr(plotting, "save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(scores, "save", lambda figure, path: figures.append(figure) or path)
     draw(found, "unused.png")
     (axes,) = figures[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
@@ -222,7 +223,7 @@ def test_labels_of_close_references_do_not_touch(folder, monkeypatch):
         refs, memoryless=replace(refs.random, points=-8.4), best=replace(refs.random, points=-8.3)
     )
     figures = []
-    monkeypatch.setattr(plotting, "save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(scores, "save", lambda figure, path: figures.append(figure) or path)
     draw(replace(found, game=replace(found.game, references=close)), "unused.png")
     figures[0].canvas.draw()
     boxes = [text.get_window_extent() for text in figures[0].axes[0].texts]

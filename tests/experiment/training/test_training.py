@@ -14,8 +14,8 @@ from gymnasium import spaces
 from tiny_runs import TINY
 
 from rlrnn.common import files
+from rlrnn.envs import games
 from rlrnn.errors import EnvironmentFault, FileFault, UserError
-from rlrnn.experiment import catalogue
 from rlrnn.experiment.agents import learner, policy_name
 from rlrnn.experiment.evaluation import evaluate, judge
 from rlrnn.experiment.pictures.film import watch
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_run(run, tmp_path):
 def test_runs_of_neighbouring_seeds_play_other_episodes(tmp_path):
     starts = []
     for seed in (0, 1):
-        env = catalogue.make_vec("rlrnn/CartPole-v1", 4)
+        env = games.make_vec("rlrnn/CartPole-v1", 4)
         learner(TINY, env, seed)
         starts.append(env.reset())
         env.close()
@@ -144,7 +144,7 @@ def test_every_setting_reaches_the_learner():
         normalize=NormalizeRecipe(True, True),
         ppo=PpoRecipe(**settings, **tables, n_envs=2),
     )
-    env = catalogue.make_vec(recipe.game, 2)
+    env = games.make_vec(recipe.game, 2)
     agent = learner(recipe, env, seed=0)
     assert {name: getattr(agent, name) for name in settings} == settings
     for name, start in schedules.items():
@@ -168,7 +168,7 @@ def test_every_setting_reaches_the_learner():
 
 
 def test_a_number_is_passed_as_it_is():
-    env = catalogue.make_vec(TINY.game, 4)
+    env = games.make_vec(TINY.game, 4)
     agent = learner(TINY, env, seed=0)
     assert agent.lr_schedule(0.0) == agent.lr_schedule(1.0) == 3e-4 and agent.ent_coef == 0.0
     env.close()

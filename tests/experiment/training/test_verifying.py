@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from rlrnn.common import package_data
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score
@@ -167,8 +168,8 @@ def test_attached_weights_are_judged_as_they_were(trained, tmp_path, monkeypatch
     place = tmp_path / "runs" / "verified" / "tiny" / "seed4"
     place.mkdir(parents=True)
     (place / "agent.zip").write_bytes((trained.folder / "agent.zip").read_bytes())
-    beside = tmp_path / "rlrnn" / "experiment" / "training" / "verifying.py"
-    monkeypatch.setattr(verifying, "__file__", str(beside))
+    (tmp_path / "envs").symlink_to(package_data.PACKAGE.parent / "envs")
+    monkeypatch.setattr(package_data, "PACKAGE", tmp_path / "rlrnn")
     monkeypatch.setattr(catalogue, "agents", lambda: {"tiny": sealed})
     found = verify(sealed)
     assert found.seeds == (4,) and not found.retrained and found.scores == (trained.scores(),)

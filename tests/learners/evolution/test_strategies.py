@@ -12,8 +12,8 @@ import torch
 from numpy.random import Generator, Philox
 from scipy.linalg import expm, inv, sqrtm
 
+from rlrnn.common.records import build
 from rlrnn.errors import UserError
-from rlrnn.experiment.recipes import build
 from rlrnn.learners.evolution.strategies import (
     STRATEGIES,
     Snes,

@@ -98,7 +98,7 @@ def small(policy: Any = "MlpGruPolicy", **kwargs: Any) -> rlrnn.RecurrentPPO:
 @pytest.mark.parametrize("work", [norm, moved, listed])
 def test_an_extractor_may_look_at_its_numbers(work: Any, tmp_path: Path) -> None:
     scaled = extractor(work)
-    rlrnn.storage.encoding.register("scaled", scaled)
+    rlrnn.register_class("scaled", scaled)
     agent = small(features_extractor_class=scaled)
     agent.save(tmp_path / "agent")
     agent.policy.save(tmp_path / "policy")
@@ -111,8 +111,8 @@ def test_an_extractor_may_look_at_its_numbers(work: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["cell", "store", "policy", "activation"])
 def test_other_classes_of_the_users_may_too(name: str, tmp_path: Path) -> None:
-    rlrnn.storage.encoding.register("sized", Sized)
-    rlrnn.storage.encoding.register("activation", Activation)
+    rlrnn.register_class("sized", Sized)
+    rlrnn.register_class("activation", Activation)
     rlrnn.register_cell("measured", Measured)
     agent = {
         "cell": lambda: small(cell="measured"),
@@ -162,7 +162,7 @@ def test_a_giant_around_a_users_extractor_is_refused_as_well(
     changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scaled = extractor(norm)
-    rlrnn.storage.encoding.register("scaled", scaled)
+    rlrnn.register_class("scaled", scaled)
     path = forged(small(features_extractor_class=scaled), tmp_path / "giant.zip", **changes)
     monkeypatch.setattr(scaled, "__init__", lambda *_, **__: pytest.fail("built"))
     with pytest.raises(rlrnn.UserError, match="tell of a network of"):

@@ -41,8 +41,7 @@ def register_strategy(name: str, strategy: type[Strategy]) -> None:
         raise UserError(f"strategy name {name!r} should be a lower-case word, such as 'snes'.")
     if not (isinstance(strategy, type) and issubclass(strategy, Strategy)) or inspect.isabstract(strategy):
         raise UserError(
-            f"{strategy!r} is not a strategy: register a frozen dataclass derived from "
-            "rlrnn.learners.evolution.strategies.Strategy."
+            f"{strategy!r} is not a strategy: register a frozen dataclass derived from rlrnn.Strategy."
         )
     if STRATEGIES.get(name, strategy) is not strategy:
         taken = STRATEGIES[name].__name__

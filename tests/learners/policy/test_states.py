@@ -15,7 +15,7 @@ from rlrnn import RecurrentPolicy, RecurrentPPO
 from rlrnn.cells import CELLS
 from rlrnn.errors import UserError
 from rlrnn.learners.policy.policy import policy_named
-from rlrnn.learners.states import RNNStates
+from rlrnn.learners.policy.states import RNNStates
 from rlrnn.network.network import CRITICS
 
 SEEN, NOWHERE, ALL = torch.randn(3, 3), torch.zeros(3), torch.ones(3)

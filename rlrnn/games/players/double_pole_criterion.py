@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rlrnn.games.double_pole import STARTS, CartWithPoles, DoublePole
-from rlrnn.games.players.pong import Player, play_once
+from rlrnn.games.players.base import Script, play_once
 
 STEPS = 100_000  # from the standard start
 SHORT_STEPS = 1_000  # from each of the 625 starts
@@ -25,7 +25,7 @@ class Verdict:
 
 
 def examine(
-    make_player: Callable[[CartWithPoles], Player],
+    make_player: Callable[[CartWithPoles], Script],
     game: type[CartWithPoles] = DoublePole,
     velocities: bool = False,
 ) -> Verdict:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy_envs  # noqa: F401  (registers toys)
 
-from rlrnn.envs.ids import find_spec, make_single
+from rlrnn.envs.engines.ids import find_spec, make_single
 from rlrnn.envs.vec import vectorize
 from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
 

@@ -1,7 +1,8 @@
 """An agent as blocks of units and the links between them, from what it sees to what it does.
 
 The memory says its own (see ``impulse.memory_wires``); sensors, heads, actuators and, where it reads the same
-memory, the value are added here. All of it is data: ``layout`` says where it stands, ``diagrams`` draws it.
+memory, the value are added here. All of it is data: ``network_layout`` says where it stands, ``network_diagram``
+what of it is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from torch import Tensor, nn
 
 from rlrnn.errors import UserError
-from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.network.impulse import impulse_response, memory_wires
 from rlrnn.network.layers import FirstUnits, Mlp
 from rlrnn.network.network import RecurrentNetwork
@@ -80,7 +80,7 @@ def wiring(agent: Any) -> Wiring:
     links += _head("actor", network.actor_head, output, ACTIONS)
     parts: list[nn.Module] = [sensors, network.memory, network.actor_head, output]
     valued: list[nn.Module] = []
-    if network.critic_memory is None and not isinstance(agent, Evolution):  # whose value nobody asks for
+    if network.critic_memory is None and getattr(agent, "has_value", True):
         blocks.append(Block(VALUE, "output", 1, ("value",)))
         links += _head("critic", network.critic_head, network.value, VALUE)
         valued = [network.critic_head, network.value]

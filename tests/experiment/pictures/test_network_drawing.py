@@ -9,9 +9,9 @@ from tiny_networks import network
 
 import rlrnn
 from rlrnn.errors import UserError
-from rlrnn.experiment.pictures.network.diagrams import diagram_of
-from rlrnn.experiment.pictures.network.drawing import LESS, MORE, THICK, UNSIGNED, draw, draw_network
-from rlrnn.experiment.pictures.network.wiring import wiring
+from rlrnn.experiment.pictures.network_diagram import diagram_of
+from rlrnn.experiment.pictures.network_drawing import LESS, MORE, THICK, UNSIGNED, draw, draw_network
+from rlrnn.experiment.pictures.network_graph import wiring
 
 
 def words(figure):

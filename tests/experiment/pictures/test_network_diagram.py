@@ -10,9 +10,9 @@ from tiny_networks import network
 
 from rlrnn.experiment import agents
 from rlrnn.experiment.catalogue import agent as recipe_named
-from rlrnn.experiment.pictures.network import layout
-from rlrnn.experiment.pictures.network.diagrams import diagram_of, is_small
-from rlrnn.experiment.pictures.network.wiring import Block, Link, Wiring, wiring
+from rlrnn.experiment.pictures import network_layout
+from rlrnn.experiment.pictures.network_diagram import diagram_of, is_small
+from rlrnn.experiment.pictures.network_graph import Block, Link, Wiring, wiring
 
 
 def shown(diagram):
@@ -159,7 +159,7 @@ def test_where_an_arrow_would_cross_a_unit_blocks_are_shown(monkeypatch):
     options = {"edges": edges, "outputs": ["h1"]}
     net = network(spaces.Box(-1, 1, (1,)), cell="graph", hidden_size=2, cell_options=options)
     assert diagram_of(wiring(net)).units
-    monkeypatch.setattr(layout, "BENDS", (0.0,))
+    monkeypatch.setattr(network_layout, "BENDS", (0.0,))
     assert not diagram_of(wiring(net)).units
 
 

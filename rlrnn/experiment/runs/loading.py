@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlrnn.experiment import agents
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs import contents, runs
 from rlrnn.learners.sequences.supervised import SequenceLearner
 from rlrnn.storage import archive
 
@@ -20,7 +20,7 @@ def load(path: archive.File, device: str = "auto") -> Any:
     A RecurrentPPO (also sb3-contrib's), an Evolution or a SequenceLearner, as the file says; no code in the
     file is run.
     """
-    if isinstance(path, str | os.PathLike) and (Path(path) / runs.VERSIONS).exists():
+    if isinstance(path, str | os.PathLike) and (Path(path) / contents.VERSIONS).exists():
         return runs.read_run(Path(path)).agent(device)
     if archive.kind_of(path) == SequenceLearner.__name__:
         return SequenceLearner.load(path, device)

@@ -18,7 +18,7 @@ from tiny_games import clocks
 from rlrnn import Episode, Evolution, RecurrentPPO, SequenceLearner, evaluate, imitate
 from rlrnn.common.arrays import stepped
 from rlrnn.common.settings import check_device
-from rlrnn.envs.answers import facts, parts, points, truth
+from rlrnn.envs.engines.answers import facts, parts, points, truth
 from rlrnn.envs.vec import from_envs
 from rlrnn.errors import EnvironmentFault, Flaw, UserError, game_fault
 from rlrnn.network.actuators import check_supported

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon
 
-from rlrnn.experiment.pictures.network.diagrams import diagram_of
-from rlrnn.experiment.pictures.network.layout import BOX, RADIUS, Array, Arrow, Diagram, Node, curve
-from rlrnn.experiment.pictures.network.wiring import INPUTS, MEMORY, wiring
+from rlrnn.experiment.pictures.network_diagram import diagram_of
+from rlrnn.experiment.pictures.network_graph import INPUTS, MEMORY, wiring
+from rlrnn.experiment.pictures.network_layout import BOX, RADIUS, Array, Arrow, Diagram, Node, curve
 from rlrnn.experiment.pictures.plotting import COLOURS, SMALL, TITLE, save
 from rlrnn.experiment.pictures.showing import Picture
 

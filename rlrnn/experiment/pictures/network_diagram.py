@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from rlrnn.experiment.pictures.network.layout import Arrow, Diagram, Node, arrange, columns
-from rlrnn.experiment.pictures.network.wiring import ACTIONS, Block, Link, Wiring
+from rlrnn.experiment.pictures.network_graph import ACTIONS, Block, Link, Wiring
+from rlrnn.experiment.pictures.network_layout import Arrow, Diagram, Node, arrange, columns
 
 NODES, ARROWS, TAPS = 40, 300, 4  # more units, connections, or of these between two units, are summarised
 COLUMNS = 8  # single units are grouped by the column where they'd stand, if these are not more

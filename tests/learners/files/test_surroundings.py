@@ -21,8 +21,9 @@ from stable_baselines3.common.vec_env import (
 )
 
 import rlrnn
-from rlrnn.experiment import agents, catalogue
-from rlrnn.learners import surroundings
+from rlrnn.envs import games
+from rlrnn.experiment import agents
+from rlrnn.learners.files import surroundings
 
 BOX = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 DICT = spaces.Dict({"far": BOX, "near": BOX})
@@ -195,7 +196,7 @@ def test_ordinary_surroundings_leave_no_trace(env: Any) -> None:
 def test_stacked_frames_are_refused_by_their_space_and_wrappers_of_the_game_are_no_news() -> None:
     with pytest.raises(rlrnn.UserError, match="give the game"):
         rlrnn.evaluate(learner(VecFrameStack(copies(), 2)), ID, episodes=1)
-    stacked = catalogue.Game("stacked", ID, wrappers=({"name": "stack", "frames": 2},))
+    stacked = games.Game("stacked", ID, wrappers=({"name": "stack", "frames": 2},))
     agent = learner(rlrnn.make_vec(stacked))
     assert surroundings.note(agent) == {"wrappers": ["Stack"]}
     assert rlrnn.evaluate(agent, stacked, episodes=1).points == (4.0,)

@@ -7,9 +7,9 @@ import pytest
 from tiny_networks import network
 
 from rlrnn.cells import CELLS
-from rlrnn.experiment.pictures.network.diagrams import diagram_of
-from rlrnn.experiment.pictures.network.layout import BOX, CLEAR, RADIUS, Arrow, Node, arrange, curve
-from rlrnn.experiment.pictures.network.wiring import wiring
+from rlrnn.experiment.pictures.network_diagram import diagram_of
+from rlrnn.experiment.pictures.network_graph import wiring
+from rlrnn.experiment.pictures.network_layout import BOX, CLEAR, RADIUS, Arrow, Node, arrange, curve
 
 EDGES = [["x", "h0-2"], ["h0-2", "h3", 2], ["h3", "h0", 1], ["x", "h4-5"], ["h4-5", "h3", 0]]
 NETWORKS = [

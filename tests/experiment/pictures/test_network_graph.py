@@ -12,7 +12,7 @@ from tiny_networks import BOX, network
 from rlrnn.errors import UserError
 from rlrnn.experiment import agents
 from rlrnn.experiment.catalogue import agent as recipe_named
-from rlrnn.experiment.pictures.network.wiring import wiring
+from rlrnn.experiment.pictures.network_graph import wiring
 from rlrnn.experiment.recipes import override
 
 

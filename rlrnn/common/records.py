@@ -1,0 +1,132 @@
+"""Trees of frozen dataclasses from and to plain tables, as TOML and JSON hold them: games, recipes, runs.
+
+Names and types are checked on the way; an error names the key and what it takes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from rlrnn.common.settings import meant, unknown
+from rlrnn.errors import FileFault, UserError
+
+T = TypeVar("T")
+
+Count = Annotated[int, 1]  # a whole number of at least 1
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileFault(f"there is no file {path}; check the path.") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with too many digits
+        raise FileFault(f"{path} is not a TOML file: {error}.") from None
+
+
+def to_mapping(record: Any) -> dict[str, Any]:
+    """The table of a dataclass: plain values under the names of its fields, without those that are None."""
+    fields = ((f.name, getattr(record, f.name)) for f in dataclasses.fields(record))
+    return {name: _plain(value) for name, value in fields if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -> T:
+    """A dataclass from a table; an error begins with ``where`` and names the key from ``path`` on.
+
+    None means "not given", as in Python's own keyword arguments (TOML cannot say it).
+    """
+    fields: dict[str, Any] = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = get_type_hints(kind, include_extras=True)
+    for key in table:
+        if key not in fields:
+            among = f"keys of [{path[:-1]}]" if path else "keys"
+            raise UserError(f"{where}: {unknown('key', key, fields, among)}")
+    for name, known in fields.items():
+        required = known.default is known.default_factory is dataclasses.MISSING
+        if required and table.get(name) is None:
+            raise UserError(f"{where}: the key {path + name!r} is missing; it takes {_words(hints[name])}.")
+    given = {key: value for key, value in table.items() if value is not None}
+    return kind(**{key: _convert(hints[key], value, where, path + key) for key, value in given.items()})
+
+
+def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    near = f" ({meant(value, arguments)})" if origin is Literal and meant(value, arguments) else ""
+    wrong = UserError(f"{where}: {path} is {value!r}; it takes {_words(hint)}{near}.")
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        # A table means the member that is made of a table, so that errors inside it are named precisely.
+        table = isinstance(value, Mapping)
+        for member in arguments:
+            if table == (
+                dataclasses.is_dataclass(member) or get_origin(member) is dict
+            ) and member is not type(None):
+                try:
+                    return _convert(member, value, where, path)
+                except UserError:
+                    if table:
+                        raise
+        raise wrong
+    if origin is Annotated:
+        number = _convert(arguments[0], value, where, path) if _is_whole(value) else None
+        if number is None or number < arguments[1]:
+            raise wrong
+        return number
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value, where, f"{path}.")  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(arguments[0], inner, where, f"{path}[{i}]") for i, inner in enumerate(value))
+    if origin is dict and isinstance(value, Mapping):
+        given = {key: inner for key, inner in value.items() if inner is not None}
+        return {key: _convert(arguments[1], inner, where, f"{path}.{key}") for key, inner in given.items()}
+    if origin is Literal and value in arguments:
+        return value
+    if hint is int and _is_whole(value):
+        return int(value)
+    if (
+        hint is float
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    ):
+        return float(value)
+    if hint in (str, bool) and isinstance(value, hint):
+        return value
+    raise wrong
+
+
+def _is_whole(value: Any) -> bool:
+    # 1e6 is a float to TOML; people who type it mean a million.
+    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+
+
+def _words(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(member) for member in arguments if member is not type(None))
+    if origin is Annotated:
+        return f"a whole number of at least {arguments[1]}"
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, arguments))
+    if origin is tuple:
+        return f"a list, each {_words(arguments[0])}"
+    if dataclasses.is_dataclass(hint):
+        return "a table of " + ", ".join(f.name for f in dataclasses.fields(hint))
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a string in quotes"}
+    return plain.get(hint, "a table")

@@ -1,1 +1,0 @@
-"""A network as a diagram of its units and links."""

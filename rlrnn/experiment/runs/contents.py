@@ -1,0 +1,5 @@
+"""What lies in a run's folder, by name."""
+
+RECIPE, GAME, VERSIONS, SCORE, AGENT = "recipe.toml", "game.toml", "versions.json", "score.json", "agent.zip"
+EPISODES, PROGRESS, CURVE = "episodes.csv", "progress.csv", "curve.png"
+EPISODE_FIELDS = ("step", "points", "length")  # step of the training at which the episode ended

@@ -142,7 +142,7 @@ def by_fitness(row: Row, task: str) -> Recipe:
 def play(recipe: Recipe, seed: int, imitated: list[Any] | None = None) -> dict[str, Any]:
     """Train by the recipe, or by imitation alone, judge, and tell what it took."""
     game = catalogue.game_of(recipe)
-    with closing(agents.games(recipe, game, seed)) as env:
+    with closing(agents.copies(recipe, game, seed)) as env:
         agent = agents.learner(recipe, env, seed)
         begun = time.perf_counter()
         if imitated is None:

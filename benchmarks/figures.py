@@ -99,7 +99,7 @@ TABLES = {"README.md": scores, "docs/scores.md": published, "docs/guide.md": way
 
 def _weights(run: Run, game: Game) -> int:
     """How many decide what the agent does."""
-    with closing(learners.games(run.recipe, game, 0)) as env:
+    with closing(learners.copies(run.recipe, game, 0)) as env:
         agent = learners.learner(run.recipe, env, 0)
     return len(population.genome(agent.policy.network))
 

@@ -14,7 +14,7 @@ import pytest
 
 import rlrnn
 from rlrnn.shell.arguments import parser
-from rlrnn.shell.cli import COMMANDS
+from rlrnn.shell.verbs import VERBS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def test_the_search_of_the_guide_comes_to_its_goal(capsys: pytest.CaptureFixture
 
 def test_every_command_of_the_readme_is_one_of_the_shells() -> None:
     commands = re.findall(r"^ {4}rlrnn (\w+)([^#\n]*)", README, flags=re.MULTILINE)
-    assert {name for name, _ in commands} == set(COMMANDS)
+    assert {name for name, _ in commands} == set(VERBS)
     commands += re.findall(r"^ {4}rlrnn (\w+)([^#\n]*)", DOCS, flags=re.MULTILINE)
     for name, arguments in commands:
         parser().parse_args([name, *arguments.split()])

@@ -200,7 +200,7 @@ def never() -> Any:
 def test_a_seed_that_no_generator_takes_is_refused_before_games_are_made(
     seed: Any, make: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rlrnn.experiment.catalogue, "make_vec", never)
+    monkeypatch.setattr("rlrnn.learners.base.make_vec", never)
     monkeypatch.setattr("gymnasium.make", never)
     with pytest.raises(UserError, match=r"seed is .*, but must be a whole number from 0 to 4294967295"):
         make(seed)

@@ -20,7 +20,7 @@ from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import evaluation
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score
 from rlrnn.experiment.judging import Judging
-from rlrnn.experiment.pictures import plotting, reporting
+from rlrnn.experiment.pictures import plotting, reporting, scores
 from rlrnn.experiment.pictures.activations import Episode
 from rlrnn.experiment.pictures.memory_pictures import _panels, draw_profile
 from rlrnn.experiment.pictures.memory_profile import Profile
@@ -109,7 +109,7 @@ def test_all_pictures_show_it_letter_by_letter(seeds, tmp_path):
     path = tmp_path / "a.svg"
     shown = written(plotting.save(plotting.draw(read_curves(seeds)), path))
     assert NAME in shown and f"unit {SHOWN[:8]}" in shown and SHOWN[:8] in shown
-    shown = written(comparing.draw(comparing.compare(seeds), path))
+    shown = written(scores.draw(comparing.compare(seeds), path))
     assert NAME in shown and f"title {SHOWN}" in shown and f"unit {SHOWN}" in shown
     profile = Profile(EVIL, np.ones((2, 3)), np.ones((2, 3)))
     shown = written(draw_profile({NAME: profile, EVIL: profile}, path))
@@ -193,15 +193,16 @@ def test_a_folder_whose_name_is_not_utf8_is_drawn(seeds, tmp_path):
     both = [runs.read_run(folder / "a"), runs.read_run(folder / "seed1")]
     both[0] = replace(both[0], recipe=replace(both[0].recipe, steps=2))  # so that folders tell them apart
     assert "\\udcff\\x01" in written(plotting.plot(both, tmp_path / "a.svg"))
-    assert "\\udcff\\x01" in written(comparing.draw(comparing.compare(both), tmp_path / "b.svg"))
+    assert "\\udcff\\x01" in written(scores.draw(comparing.compare(both), tmp_path / "b.svg"))
 
 
 def test_nothing_else_prints():
     """Whatever else made a console of its own, or printed a file's words, would let them through."""
     package = Path(rlrnn.__file__).parent
-    shell = {"cli", "evaluation", "judging", "comparing", "verifying", "training", "seeds", "copies", "runs"}
+    shell = {"evaluation", "judging", "comparing", "verifying", "training", "seeds", "serial", "runs"}
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id != "Console" or path.stem == "texts", path
-                assert node.func.id != "print" or path.stem not in shell, path
+                in_shell = path.stem in shell or "shell" in path.parts
+                assert node.func.id != "print" or not in_shell, path

@@ -1,7 +1,7 @@
 """An agent as blocks of units and the links between them, from what it sees to what it does.
 
 The memory says its own (see ``impulse.memory_wires``); sensors, heads, actuators and, where it reads the same
-memory, the value are added here. All of it is data: ``network_layout`` says where it stands, ``network_diagram``
+memory, the value are added here. It is data: ``network_layout`` says where it stands, ``network_diagram``
 what of it is shown.
 """
 

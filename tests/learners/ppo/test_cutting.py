@@ -98,7 +98,7 @@ def test_updates_without_memory_equal_sb3s(
 ) -> None:
     """Two rollouts of 128 steps, 3 epochs of 8 minibatches each: the weights after 48 updates."""
     if by == "autograd":
-        monkeypatch.setattr(compiled, "fits", lambda network: False)
+        monkeypatch.setattr(compiled, "plans_of", lambda network: None)
     n_steps, n_envs, rate = 32, 4, 3e-4
     settings: dict[str, Any] = {"n_steps": n_steps, "batch_size": 16, "n_epochs": 3, "learning_rate": rate}
     settings |= {"ent_coef": 0.01, "clip_range_vf": 0.5, "seed": 0, "device": "cpu"}

@@ -1,0 +1,51 @@
+"""rlrnn inspect: ask how far back an agent remembers."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from rlrnn.common.texts import tell
+from rlrnn.shell.verbs import options
+
+SHORT = "ask how far back an agent remembers"
+TEXT = """
+Asks how far back an agent remembers: how much its action depends on what it saw k steps before, by gradient
+and by putting another observation in its place. Writes memory.png, memory.json, and activations.png with the
+hidden units over the first steps of an episode, into the run's folder.
+
+examples:
+  rlrnn inspect runs/pong-gru/seed0
+  rlrnn inspect runs/pong-gru/seed0 --lags 100 --out pong-memory
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument(
+        "--lags", type=options.whole, default=64, help="how many steps back at most (default: 64)"
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
+    options.add_judged(parser)
+    options.add_imports(parser)
+    options.add_device(parser)
+
+
+def run(arguments: Namespace) -> None:
+    """Do it."""
+    from rlrnn.common.files import write_json
+    from rlrnn.experiment.pictures.memory_pictures import draw_activations, draw_profile
+    from rlrnn.experiment.pictures.memory_profile import profile
+    from rlrnn.network.impulse import impulse_response
+
+    agent, game, how = options.opened(arguments)
+    given, deterministic = Path(arguments.run), options.deterministic(arguments, how)
+    folder = Path(arguments.out) if arguments.out else given if given.is_dir() else Path()
+    memory = profile(agent, game, arguments.lags, arguments.episodes or 16, deterministic)
+    tell(memory.summary())
+    tell(f"Impulse response: {impulse_response(agent)}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "memory.json", memory.to_json())
+    name = " ".join(given.resolve().parts[-2:]) if given.is_dir() else given.stem
+    tell(draw_profile({name: memory}, folder / "memory.png"))
+    tell(draw_activations(agent, game, folder / "activations.png", deterministic=deterministic))

@@ -1,0 +1,123 @@
+"""Options that several verbs share, and kinds of words in the shell."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlrnn.common.settings import unknown
+from rlrnn.errors import UserError
+
+if TYPE_CHECKING:
+    from rlrnn.envs.games import Game
+    from rlrnn.experiment.agents import Agent
+    from rlrnn.experiment.recipes import EvaluationRecipe
+
+DEVICES = ("cpu", "cuda", "cuda:<number>", "mps", "auto")
+RUN_HELP = "a run's folder, or a saved agent (.zip) with --game"
+
+
+def add_judged(parser: ArgumentParser) -> None:
+    """Whom to judge, at which game, for how long and how: see ``opened`` and ``deterministic``."""
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    parser.add_argument("--game", help="a game of the catalogue, its TOML file, or a Gymnasium id")
+    parser.add_argument("--episodes", type=count, help="how many to play")
+    actions = parser.add_mutually_exclusive_group()
+    actions.add_argument(
+        "--deterministic",
+        action="store_true",
+        default=None,
+        help="the most likely action (else as the recipe says)",
+    )
+    actions.add_argument("--sampled", dest="deterministic", action="store_false", help="sampled actions")
+
+
+def add_settings(parser: ArgumentParser) -> None:
+    """Changes of a recipe."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting of the recipe; may be given several times; KEY= alone means the default",
+    )
+
+
+def add_jobs(parser: ArgumentParser) -> None:
+    """Seeds side by side."""
+    parser.add_argument(
+        "--jobs", type=count, metavar="J", help="how many seeds at a time (default: one per processor core)"
+    )
+
+
+def add_imports(parser: ArgumentParser) -> None:
+    """The user's own modules, which ``cli`` imports."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module or .py file that registers games or cells of yours",
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """Where to compute."""
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default: cpu)")
+
+
+def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
+    """The agent, its game and how it is judged, from a run's folder or an agent's file."""
+    from rlrnn.envs import games
+    from rlrnn.experiment.recipes import EvaluationRecipe
+    from rlrnn.experiment.runs import runs
+
+    path = Path(arguments.run)
+    if path.is_dir() or (not path.exists() and path.suffix != ".zip" and not arguments.game):
+        run = runs.read_run(path)
+        game = games.game(arguments.game) if arguments.game else run.game
+        return run.agent(arguments.device), game, run.recipe.evaluation
+    if not arguments.game:
+        raise UserError(f"{path} does not say what it plays: add --game (see: rlrnn list).")
+    from rlrnn.experiment import agents as learners
+
+    game = games.game(arguments.game)
+    return learners.load(path, arguments.device), game, EvaluationRecipe()
+
+
+def deterministic(arguments: Namespace, how: EvaluationRecipe) -> bool:
+    """Whether the most likely actions are played, as asked for or as the recipe says."""
+    return how.deterministic if arguments.deterministic is None else bool(arguments.deterministic)
+
+
+def device(text: str) -> str:
+    """A name of torch's for a device that is there."""
+    if not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", text):
+        raise ArgumentTypeError(unknown("device", text, DEVICES))
+    if text.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ArgumentTypeError("torch finds no CUDA device here: choose cpu or auto")
+    return text
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 on."""
+    return _at_least(text, 0)
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    return _at_least(text, 1)
+
+
+def _at_least(text: str, least: int) -> int:
+    number = int(text) if re.fullmatch("[0-9]{1,18}(_[0-9]{1,18})*", text) else -1
+    if number < least:
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return number

@@ -1,0 +1,148 @@
+"""rlrnn train: train an agent by its recipe."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlrnn.common.settings import unknown
+from rlrnn.common.texts import tell, terminal
+from rlrnn.errors import UserError
+from rlrnn.experiment.recipes import CONTROLS
+from rlrnn.shell.verbs import options
+
+if TYPE_CHECKING:
+    from rlrnn.experiment.recipes import Recipe
+    from rlrnn.experiment.runs.runs import Run
+
+
+SHORT = "train an agent by its recipe"
+TEXT = """
+Trains an agent by its recipe, judges it and draws its learning curve, all in runs/<agent>/seed<k>/.
+Ctrl-C saves the agent as it is.
+
+examples:
+  rlrnn train pong-gru                                     an agent of the catalogue (see: rlrnn list)
+  rlrnn train my-agent.toml --seed 3                       a recipe of your own
+  rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two at a time
+  rlrnn train --resume runs/pong-gru/seed0                 go on with a run that was killed
+  rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
+  rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
+  rlrnn train my-agent.toml --import my_games.py           a game or a cell that your module registers
+  rlrnn train pong-gru --control feedforward --seeds 3     its control: the same without memory
+  rlrnn train pong-gru --control stacked --seeds 3         without memory, but with the last 4 observations
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was killed: AGENT is its folder"
+    )
+    parser.add_argument(
+        "--control",
+        type=_control,
+        metavar=f"{{{','.join(CONTROLS)}}}",
+        help="train its control: the same without memory",
+    )
+    parser.add_argument(
+        "--seed", type=options.whole, default=0, help="decides everything random (default: 0)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=options.count,
+        metavar="N",
+        help="train N seeds, from --seed on; finished ones are skipped",
+    )
+    parser.add_argument("--steps", help="how many steps of the game to train for, instead of the recipe's")
+    parser.add_argument(
+        "--workers",
+        type=options.whole,
+        metavar="W",
+        default=0,
+        help="processes that share the playing of an evolution; the result is the same (default: none)",
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/<agent>/seed<k>)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an older run once the new one is finished"
+    )
+    options.add_settings(parser)
+    options.add_jobs(parser)
+    options.add_imports(parser)
+    options.add_device(parser)
+
+
+def run(arguments: Namespace) -> None:
+    """Do it."""
+    from rlrnn.experiment import catalogue, recipes
+    from rlrnn.experiment.runs import runs
+    from rlrnn.experiment.training.training import resume, train
+
+    if arguments.resume:
+        for name in ("settings", "steps", "seed", "seeds", "jobs", "out", "overwrite"):
+            if getattr(arguments, name):
+                option = "--set" if name == "settings" else f"--{name}"
+                raise UserError(
+                    f"--resume goes on with a run as it is: leave {option} away, or --resume for another run."
+                )
+        begun = runs.read_run(arguments.agent).recipe.name
+        if arguments.control and not begun.endswith(f"-{arguments.control}"):
+            raise UserError(
+                f"{arguments.agent} is a run of {begun}, and --resume goes on with it as it is: to train its "
+                "control, leave --resume away."
+            )
+        more = {"workers": arguments.workers, "imports": arguments.imports}
+        _say_what_came_of_it(resume(arguments.agent, device=arguments.device, **more))
+        return
+    settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
+    recipe = recipes.override(catalogue.agent(arguments.agent), settings)
+    if arguments.control:
+        recipe = recipes.control(recipe, arguments.control)
+    if arguments.seeds is not None:
+        if arguments.workers:
+            raise UserError("--seeds trains one seed per core already: leave --workers away, or --seeds.")
+        _train_seeds(arguments, recipe)
+        return
+    run = train(
+        recipe,
+        arguments.seed,
+        arguments.out,
+        overwrite=arguments.overwrite,
+        device=arguments.device,
+        command=arguments.line,
+        workers=arguments.workers,
+        imports=arguments.imports,
+    )
+    _say_what_came_of_it(run)
+
+
+def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
+    from rlrnn.common.settings import check_seed
+    from rlrnn.experiment.runs.comparing import compare, table
+    from rlrnn.experiment.training.seeds import Task, cores, train_seeds
+
+    folder = Path(arguments.out or Path("runs", recipe.name))
+    numbers = range(arguments.seed, arguments.seed + arguments.seeds)
+    check_seed(numbers[-1])
+    what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
+    tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
+    outcome = train_seeds(tasks, arguments.jobs or cores())
+    if outcome.finished:
+        terminal().print(table(compare(outcome.finished)))
+    tell(f"{len(outcome.finished)} of {len(tasks)} seeds are finished, in {folder}")
+    outcome.check()
+
+
+def _say_what_came_of_it(run: Run) -> None:
+    from rlrnn.experiment.evaluation import table
+
+    terminal().print(table(run.scores(), run.game, run.recipe.network.cell != "none"))
+    tell(f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; all of the run lies in {run.folder}")
+
+
+def _control(text: str) -> str:
+    if text not in CONTROLS:
+        raise ArgumentTypeError(unknown("control", text, CONTROLS))
+    return text

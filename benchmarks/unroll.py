@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rlrnn.cells import Cell, Graph, Legendre, Matrix, Reservoir, Storage, make_cell
 from rlrnn.common import compiling
 from rlrnn.network.paths import delay_line, fused, gated, scan
-from rlrnn.network.sequence import unroll
+from rlrnn.network.paths.loop import unroll
 
 # T, B, H
 SHAPES = [

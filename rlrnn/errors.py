@@ -32,6 +32,10 @@ class OptionsError(UserError, AssertionError):
     """Options that exclude each other (an AssertionError too, as SB3's own checks are)."""
 
 
+class CheckError(UserError, AssertionError):
+    """A part of a user's own breaks a law that the package holds its parts to (``rlrnn.testing``)."""
+
+
 class MissingExtraError(UserError, ImportError):
     """Something needs an optional dependency; the sentence names the extra to install."""
 

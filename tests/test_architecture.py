@@ -28,6 +28,7 @@ KNOWS = {
     "envs": GROUND | {"games"},
     "learners": GROUND | {"storage", "cells", "games", "network", "envs"},
     "experiment": GROUND | {"storage", "cells", "games", "network", "envs", "learners"},
+    "testing": GROUND | {"storage", "cells", "games", "network", "envs", "learners"},
     "shell": GROUND | {"storage", "cells", "games", "network", "envs", "learners", "experiment"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -41,7 +41,7 @@ class Cell(nn.Module, ABC):
     population axis (``[P, I, G]``, biases ``[P, G]``) turn the same two functions into those of a
     whole population: ``x [P, B, I] -> y [P, B, H]``.
 
-    A cell never sees time or episodes: ``sequence`` runs it and clears its state.
+    A cell never sees time or episodes: ``loop`` runs it and clears its state.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("h",)

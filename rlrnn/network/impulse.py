@@ -20,9 +20,9 @@ from rlrnn.cells.cell import Wire
 from rlrnn.common.batches import map_arrays
 from rlrnn.errors import UserError
 from rlrnn.network.layers import Affine
+from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Observation
-from rlrnn.network.sequence import Memory
 from rlrnn.network.stream import Stream
 
 

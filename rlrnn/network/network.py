@@ -24,8 +24,8 @@ from rlrnn.errors import OptionsError, UserError
 from rlrnn.network.actuators import ContinuousActuators, make_actuators
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.layers import Affine, Mlp
+from rlrnn.network.memory import Memory
 from rlrnn.network.sensors import Observation, Sensors
-from rlrnn.network.sequence import Memory
 from rlrnn.network.stream import Stream
 
 CRITICS = ("own", "shared", "detached", "feedforward")

@@ -16,8 +16,8 @@ from rlrnn.cells import Cell, FeedForward, Fir
 from rlrnn.cells.cell import exactly
 from rlrnn.cells.gated import GatedCell
 from rlrnn.network.layers import Affine
+from rlrnn.network.memory import Memory
 from rlrnn.network.paths import gated
-from rlrnn.network.sequence import Memory
 from rlrnn.network.stream import Stream
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.Identity: "identity", nn.Tanh: "tanh", nn.ReLU: "relu"}

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from rlrnn.common.batches import map_arrays
 from rlrnn.network.layers import Affine, Mlp
+from rlrnn.network.memory import Memory
 from rlrnn.network.sensors import Observation, Sensors
-from rlrnn.network.sequence import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from rlrnn.cells import CELLS, Cell, Elman, Gru, Lstm, make_cell, register_cell
 from rlrnn.errors import UserError
-from rlrnn.network import sequence
 from rlrnn.network.layers import Affine, Mlp
+from rlrnn.network.memory import Memory
 
 INPUTS, UNITS, ROWS, STEPS = 3, 5, 4, 7
 
@@ -116,33 +116,6 @@ def test_no_memory_has_no_state_and_hears_only_the_present() -> None:
     torch.testing.assert_close(y, torch.tanh(x @ cell.weight_input + cell.bias), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_project_of_a_sequence_is_project_of_its_steps(name: str) -> None:
-    cell = make(name)
-    x = torch.randn(STEPS, ROWS, INPUTS, dtype=torch.float64)
-    one_by_one = torch.stack([cell.project(row) for row in x])
-    torch.testing.assert_close(cell.project(x), one_by_one, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("name", CELLS)
-def test_a_population_of_cells_equals_its_members_one_by_one(name: str, bias: bool) -> None:
-    members = [make(name, bias=bias) for _ in range(3)]
-    for member in members:  # fixed numbers are common to all members
-        member.load_state_dict(dict(members[0].named_buffers()), strict=False)
-    joint = population(members)
-    x = torch.randn(STEPS, 3, ROWS, INPUTS, dtype=torch.float64)  # [T, P, B, I]
-    start = torch.rand(STEPS, 3, ROWS) < 0.3
-    state = torch.randn(3, ROWS, joint.state_size, dtype=torch.float64)
-    y, last = sequence.unroll(joint, x, start, state)
-    for p, member in enumerate(members):
-        wanted, wanted_last = sequence.unroll(member, x[:, p], start[:, p], state[p])
-        torch.testing.assert_close(y[:, p], wanted, rtol=0, atol=1e-12)
-        torch.testing.assert_close(last[p], wanted_last, rtol=0, atol=1e-12)
-    one, _ = joint.step(joint.project(x[0]), sequence.clear(state, start[0]))
-    torch.testing.assert_close(one, y[0], rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize(
     "build",
     [
@@ -224,16 +197,16 @@ def test_an_option_of_another_kind_is_refused_in_a_sentence(
     name: str, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UserError, match=sentence):
-        sequence.Memory(name, 1, 8, **options)
+        Memory(name, 1, 8, **options)
 
 
 def test_an_option_of_a_memory_of_another_kind_is_refused_too() -> None:
     with pytest.raises(UserError, match="residual is 'no'; a memory takes true or false"):
-        sequence.Memory("gru", 1, 8, residual="no")  # type: ignore[arg-type]
+        Memory("gru", 1, 8, residual="no")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="hidden_size is '8'; a memory takes a whole number"):
-        sequence.Memory("gru", 1, "8")  # type: ignore[arg-type]
+        Memory("gru", 1, "8")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="dropout is 'a'; a memory takes a finite number"):
-        sequence.Memory("gru", 1, 8, dropout="a")  # type: ignore[arg-type]
+        Memory("gru", 1, 8, dropout="a")  # type: ignore[arg-type]
 
 
 def test_numbers_of_numpy_and_annotations_of_a_users_own_are_taken() -> None:

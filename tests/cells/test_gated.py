@@ -14,9 +14,9 @@ from rlrnn.common import compiling
 from rlrnn.errors import UserError
 from rlrnn.learners.ppo import compiled
 from rlrnn.network import acting, population
+from rlrnn.network.memory import Memory
 from rlrnn.network.paths import fused
-from rlrnn.network.sequence import Memory
-from rlrnn.network.sequence import unroll as loop
+from rlrnn.network.paths.loop import unroll as loop
 
 INPUTS, UNITS, ROWS, STEPS = 3, 5, 4, 7
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

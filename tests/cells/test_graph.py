@@ -10,8 +10,9 @@ from torch import Tensor
 
 from rlrnn.cells import Cell, Graph, graph_edges, make_cell
 from rlrnn.errors import UserError
+from rlrnn.network.memory import Memory
 from rlrnn.network.paths import delay_line
-from rlrnn.network.sequence import Memory, unroll
+from rlrnn.network.paths.loop import unroll
 
 INPUTS, UNITS, ROWS, STEPS = 3, 6, 4, 11
 LAYERED = [["x", "h0-2"], ["h0-2", "h0-2"], ["h0-2", "h3-5", 0], ["h3-5", "h3-5"]]

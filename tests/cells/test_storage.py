@@ -19,9 +19,8 @@ from rlrnn.cells import Cell, make_cell, register_cell
 from rlrnn.cells.cell import Wire
 from rlrnn.common import compiling
 from rlrnn.errors import UserError
-from rlrnn.network import sequence
-from rlrnn.network.paths import delay_line
-from rlrnn.network.sequence import Memory
+from rlrnn.network.memory import Memory
+from rlrnn.network.paths import delay_line, loop
 
 INPUTS, UNITS, ROWS, STEPS = 3, 6, 4, 9
 STORES = ["delay", "legendre", "reservoir", "matrix", "gru", "lstm", "elman", "fir", "storage"]
@@ -213,7 +212,7 @@ def test_rows_of_a_delay_need_no_loop(taps: int, bias: bool) -> None:
     state = torch.randn(ROWS, cell.state_size, dtype=torch.float64, requires_grad=True)
     assert delay_line.fits(cell, x) and not delay_line.fits(cell, x.unsqueeze(1))
     leaves = [x, state, *memory.parameters()]
-    results = [memory.unroll(x, start, state), sequence.unroll(cell, x, start, state)]
+    results = [memory.unroll(x, start, state), loop.unroll(cell, x, start, state)]
     fast, slow = (
         (y, last, *torch.autograd.grad((y.sin().sum() + last.cos().sum()), leaves, materialize_grads=True))
         for y, last in results

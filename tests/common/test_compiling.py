@@ -43,7 +43,7 @@ def child(code: str, folder: Path = PACKAGE.parent, **environment: str) -> tuple
 def test_the_switch_leaves_torch_alone() -> None:
     code = """
 from rlrnn.network.paths import what_runs
-from rlrnn.network.sequence import Memory
+from rlrnn.network.memory import Memory
 Memory("gru", 2, 3).unroll(torch.ones(4, 5, 2), torch.zeros(4, 5, dtype=torch.bool), torch.zeros(5, 3))
 print(compiling.installed(), "numba" in sys.modules, what_runs("gru", "cpu"))
 """

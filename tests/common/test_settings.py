@@ -19,7 +19,7 @@ from rlrnn.errors import UserError
 from rlrnn.experiment import recipes
 from rlrnn.learners.evolution.strategies import STRATEGIES, Snes, make_strategy
 from rlrnn.learners.player import Player
-from rlrnn.network.sequence import Memory
+from rlrnn.network.memory import Memory
 from rlrnn.shell.cli import main
 
 NETWORK = {"hidden_size": 4, "net_arch": [4]}

@@ -14,8 +14,8 @@ from rlrnn.cells import CELLS, make_cell
 from rlrnn.cells.cell import Wire
 from rlrnn.errors import UserError
 from rlrnn.network.impulse import FeedForwardNetwork, impulse_response, memory_wires, unroll_feedforward
+from rlrnn.network.memory import Memory
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
-from rlrnn.network.sequence import Memory
 
 CHAIN = [["x", "h0", 0], ["x", "h1", 2], ["h0", "h1", 3], ["h1", "h2", 0], ["h2", "h3", 1], ["h0", "h3", 2]]
 OPEN = {"store": "delay", "store_size": 6, "store_options": {"taps": 3}, "feedback": False}

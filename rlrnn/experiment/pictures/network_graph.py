@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from rlrnn.errors import UserError
 from rlrnn.network.impulse import impulse_response, memory_wires
 from rlrnn.network.layers import FirstUnits, Mlp
+from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Sensors
-from rlrnn.network.sequence import Memory
 
 SEEN, INPUTS, MEMORY, ACTIONS, VALUE = "seen", "x", "y", "actions", "value"  # blocks, beside the cells' own
 KEYS = 4  # of a Dict that are named

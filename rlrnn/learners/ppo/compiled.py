@@ -26,11 +26,11 @@ from rlrnn.learners.ppo.loss import Objective
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network import plan
 from rlrnn.network.actuators import Actuators, ChoiceActuators, ContinuousActuators
+from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.paths.delay_line import windows
 from rlrnn.network.plan import Plan
 from rlrnn.network.sensors import Sensors
-from rlrnn.network.sequence import Memory
 from rlrnn.network.stream import Stream
 
 Places: TypeAlias = Mapping[Any, Array]  # where the gradient of each parameter is written

@@ -26,9 +26,9 @@ from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.compiled import Batch, Part
 from rlrnn.learners.ppo.loss import Objective, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
+from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.plan import Plan
-from rlrnn.network.sequence import Memory
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from rlrnn.learners.sequences.inputs import inputs_of, paired
 from rlrnn.learners.sequences.losses import CrossEntropy, Ctc, Deviation, Squared, Target
 from rlrnn.learners.sequences.packing import Packing, pack
 from rlrnn.network.layers import Affine
-from rlrnn.network.sequence import Memory
+from rlrnn.network.memory import Memory
 from rlrnn.storage import archive
 
 LOSSES = ("squared", "cross_entropy", "ctc")

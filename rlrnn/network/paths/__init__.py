@@ -1,4 +1,4 @@
-"""Ways to run a cell over whole rows of steps, each equal to the loop of ``sequence``: the first that fits.
+"""Ways to run a cell over whole rows of steps, each equal to ``loop``: the first that fits.
 
 Which one fits depends on the cell, the device and the installation, never on a timing.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlrnn.cells import CELLS, Cell
 from rlrnn.common.compiling import installed
-from rlrnn.network.paths import delay_line, fused, gated, scan
+from rlrnn.network.paths import delay_line, fused, gated, loop, scan
 
 
 class Path(Protocol):
@@ -26,23 +26,24 @@ class Path(Protocol):
         """Whether this cell runs here over such inputs."""
 
     def unroll(self, cell: Any, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``sequence.unroll``."""
+        """As ``loop.unroll``."""
 
 
-PATHS: tuple[Path, ...] = (gated, delay_line, scan)
+PATHS: tuple[Path, ...] = (gated, delay_line, scan)  # tried in this order, before the loop
 
 
-def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor] | None:
-    """As ``sequence.unroll``, by the first path that fits; None where none does."""
-    path = next((path for path in PATHS if path.fits(cell, x)), None)
-    return None if path is None else path.unroll(cell, x, start, state)
+def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``loop.unroll``, by the first path that fits."""
+    path = next((path for path in PATHS if path.fits(cell, x)), loop)
+    return path.unroll(cell, x, start, state)
 
 
-def outputs(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> Tensor | None:
+def outputs(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
     """The outputs of ``unroll`` alone, for which there is one path more."""
-    if (found := unroll(cell, x, start, state)) is not None:
-        return found[0]
-    return fused.outputs(cell, x, start, state) if fused.fits(cell) else None
+    path = next((path for path in PATHS if path.fits(cell, x)), None)
+    if path is None and fused.fits(cell):
+        return fused.outputs(cell, x, start, state)
+    return (path or loop).unroll(cell, x, start, state)[0]
 
 
 def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) -> str:

@@ -1,7 +1,7 @@
 """Finite impulse memories over a whole row at once: nothing that they hold comes back to where it was.
 
 So no step waits for the one before: one product for each stage of the network takes the place of the loop.
-Equal to ``sequence.unroll`` in outputs, last state and every gradient.
+Equal to ``loop.unroll`` in outputs, last state and every gradient.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fits(cell: Cell, x: Tensor) -> TypeGuard[Fir | Delay | Graph]:
 
 
 def unroll(cell: Fir | Delay | Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``sequence.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
+    """As ``loop.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
     if isinstance(cell, Graph):
         return _stages(cell, x, start, state)
     if isinstance(cell, Delay):

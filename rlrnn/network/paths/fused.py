@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rlrnn.cells import Cell, Gru, Lstm
 from rlrnn.cells.cell import exactly
+from rlrnn.network.paths import loop
 
 # sigmoid(-1000) is exactly 0 in float32 and float64, and so is its derivative.
 SHUT = -1000.0
@@ -29,7 +30,23 @@ def fits(cell: Cell) -> TypeGuard[Lstm | Gru]:
 
 
 def outputs(cell: Lstm | Gru, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
-    """The outputs of ``sequence.unroll``: x [T, B, I], start [T, B], state [B, S] -> y [T, B, H]."""
+    """The outputs of ``loop.unroll``: x [T, B, I], start [T, B], state [B, S] -> y [T, B, H].
+
+    No shut gate holds back what is no number, as 0 times NaN is NaN: episodes with such inputs, or begun with
+    such a state, are the loop's, and all others are what they are beside any others.
+    """
+    if x.isfinite().all() and state.isfinite().all():
+        return _outputs(cell, x, start, state)
+    odd, sick = ~x.isfinite().all(dim=-1), ~state.isfinite().all(dim=-1)  # [T, B], [B]
+    episode = start.cumsum(0)  # [T, B]
+    per_episode = odd.new_zeros(len(x) + 1, x.shape[1]).to(torch.long).scatter_add(0, episode, odd.long())
+    spoilt = (per_episode.gather(0, episode) > 0) | (sick & (episode == 0))  # [T, B]
+    x_sound = x.masked_fill(spoilt.unsqueeze(-1), 0.0)
+    sound = _outputs(cell, x_sound, start, state.masked_fill(sick.unsqueeze(-1), 0.0))
+    return torch.where(spoilt.unsqueeze(-1), loop.unroll(cell, x, start, state)[0], sound)
+
+
+def _outputs(cell: Lstm | Gru, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
     steps, rows, _ = x.shape
     # position[t, b]: where step t of row b stands once its dummy steps have been inserted
     position = torch.arange(steps, device=x.device).unsqueeze(1) + start.cumsum(0)  # [T, B]

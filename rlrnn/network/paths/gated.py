@@ -1,7 +1,7 @@
 """Elman, GRU and LSTM over a whole row in one compiled call: the fastest path on a CPU, the extra ``[fast]``.
 
 A cell's kernels hold the loop over time, and its ``Recurrence`` what is around them; here autograd is joined.
-Equal to ``sequence.unroll`` in outputs, last state and every gradient.
+Equal to ``loop.unroll`` in outputs, last state and every gradient.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def fits(cell: Cell, x: Tensor) -> TypeGuard[GatedCell]:
 
 
 def unroll(cell: GatedCell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``sequence.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
+    """As ``loop.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state."""
     own = cell.recurrent_parameters()
     y, last = _Unrolled.apply(cell.project(x), cell.weight_hidden, state, cell, start, *own)  # type: ignore[no-untyped-call]
     return y, last

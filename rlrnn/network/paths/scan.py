@@ -1,7 +1,7 @@
 """Linear recurrences over a whole row: products for all steps at once, and one short loop between them.
 
 h_t = a_t * h_{t-1} + b_t, real or complex, with resets. Forward and backward are written out, in torch and,
-with the extra ``[fast]``, compiled (``cells/kernels/scan``). Equal to ``sequence.unroll`` in outputs, last
+with the extra ``[fast]``, compiled (``cells/kernels/scan``). Equal to ``loop.unroll`` in outputs, last
 state and every gradient.
 """
 
@@ -33,7 +33,7 @@ def fits(cell: Cell, x: Tensor) -> TypeGuard[LinearCell]:
 
 
 def unroll(cell: LinearCell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``sequence.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state.
+    """As ``loop.unroll``: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state.
 
     A population's x is [T, P, B, I], its start [T, P, B] and its state [P, B, S].
     """
@@ -65,7 +65,7 @@ class _Scan(Function):
     @staticmethod
     def backward(ctx: Any, d_h: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError("scanned rows know no gradients of gradients: use sequence.unroll for those.")
+            raise RuntimeError("scanned rows know no gradients of gradients: use loop.unroll for those.")
         a, start, state, h = ctx.saved_tensors
         backward = _compiled_backward if _kernels_know(h) else _torch_backward
         d_a, d_b, d_state = backward(a, start, state, h, d_h, ctx.complex_state)

@@ -67,7 +67,8 @@ def test_updates_equal_contribs(flags: dict[str, bool], monkeypatch: pytest.Monk
         "sample",
         lambda self, generator=None: ours_tossed.toss(len(self.groups[0])).unsqueeze(-1),
     )
-    monkeypatch.setattr(acting, "plans_of", lambda network: None)  # so that actions come from Categorical.sample
+    # So that actions come from Categorical.sample.
+    monkeypatch.setattr(acting, "plans_of", lambda network: None)
     # contrib begins each pass at a random step of the flattened rollout; ours has no such cut.
     monkeypatch.setattr("sb3_contrib.common.recurrent.buffers.np.random.randint", lambda *a, **k: 0)
     settings: dict[str, Any] = {

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from rounding import assert_close, bound
 from torch import Tensor
 
 import rlrnn
@@ -18,9 +17,9 @@ from rlrnn.cells import Cell, make_cell
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.cells.gated import kernels_of
 from rlrnn.common import compiling
-from rlrnn.network import sequence
-from rlrnn.network.paths import gated
-from rlrnn.network.sequence import Memory
+from rlrnn.network.memory import Memory
+from rlrnn.network.paths import gated, loop
+from rlrnn.testing.rounding import assert_close, bound
 
 if not compiling.installed():
     pytest.skip("the extra [fast] is not installed, or switched off", allow_module_level=True)
@@ -83,7 +82,7 @@ def test_outputs_last_state_and_every_gradient_equal_the_reference_loop(kind: st
         for resets in (0.0, 0.2, 1.0):
             exact = make(kind, units, torch.float64, **options)
             x, start, state = rows(exact, steps, n, resets)
-            wanted = results(sequence.unroll, exact, x, start, state)
+            wanted = results(loop.unroll, exact, x, start, state)
             size = (steps, n, units, "normed" in kind)
             found = results(gated.unroll, exact, x, start, state)
             assert_close(found, wanted, bound(torch.float64, *size))
@@ -115,7 +114,7 @@ def test_layers_too_large_for_small_products_equal_the_loop(kind: str) -> None:
     cell = make(kind, LARGE[kind], torch.float64)
     for n in (3, 33):
         given = rows(cell, 2, n)
-        found, wanted = (results(path, cell, *given) for path in (gated.unroll, sequence.unroll))
+        found, wanted = (results(path, cell, *given) for path in (gated.unroll, loop.unroll))
         assert_close(found, wanted, bound(torch.float64, 2, n, LARGE[kind]))
 
 
@@ -123,7 +122,7 @@ def test_no_rows_are_fine() -> None:
     for kind in ONE_OF_EACH:
         cell = make(kind, 4)
         given = rows(cell, 2, 0)
-        found, wanted = (results(path, cell, *given) for path in (gated.unroll, sequence.unroll))
+        found, wanted = (results(path, cell, *given) for path in (gated.unroll, loop.unroll))
         assert [t.shape for t in found] == [t.shape for t in wanted]
         assert same_bytes(found[2:], wanted[2:])  # gradients of 0, where there are any
 
@@ -159,7 +158,7 @@ def test_what_is_no_number_shows_where_the_loop_shows_it(kind: str, dtype: torch
     within = bound(dtype, 6, 11, 5, "normed" in kind)
 
     def assert_as_the_loop() -> Tensor:
-        found, wanted = (results(path, cell, x, start, state) for path in (gated.unroll, sequence.unroll))
+        found, wanted = (results(path, cell, x, start, state) for path in (gated.unroll, loop.unroll))
         assert_close(found, wanted, within)
         return found[0].isnan()
 
@@ -168,7 +167,7 @@ def test_what_is_no_number_shows_where_the_loop_shows_it(kind: str, dtype: torch
     x[2, 4, 0] = torch.nan
     assert assert_as_the_loop()[2, 4].all()
     x[2, 4, 0] = torch.inf  # of which only the outputs are alike: where tanh is flat, 0 * inf is no number
-    found, wanted = ([path(cell, x, start, state)[0]] for path in (gated.unroll, sequence.unroll))
+    found, wanted = ([path(cell, x, start, state)[0]] for path in (gated.unroll, loop.unroll))
     assert_close(found, wanted, within)
     x[2, 4, 0] = kept
     state[9, 0] = torch.nan

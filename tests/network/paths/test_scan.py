@@ -14,9 +14,9 @@ from rlrnn.cells import LinearCell, Lru, MinGru, make_cell
 from rlrnn.cells.linear import product
 from rlrnn.common import compiling
 from rlrnn.errors import UserError
-from rlrnn.network import sequence
-from rlrnn.network.paths import scan
-from rlrnn.network.sequence import Memory, clear
+from rlrnn.network.memory import Memory
+from rlrnn.network.paths import loop, scan
+from rlrnn.network.paths.loop import clear
 
 INPUTS, UNITS, ROWS, STEPS = 3, 5, 4, 9
 
@@ -241,7 +241,7 @@ def test_a_users_linear_cell_is_scanned_unless_it_steps_its_own_way(monkeypatch:
     for name in ("fading", "stepping"):
         memory = Memory(name, INPUTS, UNITS)
         state = torch.randn(ROWS, UNITS)
-        wanted = sequence.unroll(memory.layers[0], x, start, state)
+        wanted = loop.unroll(memory.layers[0], x, start, state)
         torch.testing.assert_close(memory.unroll(x, start, state), wanted)
         torch.testing.assert_close(memory.outputs(x, start, state), wanted[0])
     assert scanned == ["Fading", "Fading"]
@@ -258,7 +258,7 @@ def test_a_population_is_scanned_as_its_members(cell: type[LinearCell]) -> None:
     state = torch.randn(3, ROWS, joint.state_size, dtype=torch.float64)
     y, last = scan.unroll(joint, x, start, state)
     for p, member in enumerate(members):
-        wanted = sequence.unroll(member, x[:, p], start[:, p], state[p])
+        wanted = loop.unroll(member, x[:, p], start[:, p], state[p])
         torch.testing.assert_close((y[:, p], last[p]), wanted, rtol=0, atol=1e-12)
 
 
@@ -268,6 +268,6 @@ def test_half_precision_products_leave_the_state_as_it_is(cell: type[LinearCell]
     x, start = torch.randn(STEPS, ROWS, INPUTS), torch.rand(STEPS, ROWS) < 0.3
     state = torch.randn(ROWS, one.state_size)
     with torch.autocast("cpu", torch.bfloat16):
-        found, wanted = scan.unroll(one, x, start, state), sequence.unroll(one, x, start, state)
+        found, wanted = scan.unroll(one, x, start, state), loop.unroll(one, x, start, state)
     assert found[1].dtype == wanted[1].dtype == torch.float32
     torch.testing.assert_close(found[1], wanted[1], rtol=0.02, atol=0.02)

@@ -1,8 +1,6 @@
-"""A memory over time: the only place that knows both the cell and where episodes begin.
+"""Layers of memory: each run over time by the fastest path that fits, or by the loop.
 
-Letters: T time, B environments, I inputs, H outputs, S state. ``start[t]`` is true where row t
-begins an episode: the state is cleared before that step, so nothing crosses the border, neither
-values nor gradients.
+Letters: T time, B environments, I inputs, H outputs, S state.
 """
 
 from __future__ import annotations
@@ -18,29 +16,9 @@ from rlrnn.cells.options import check_options
 from rlrnn.common.settings import takes_plain
 from rlrnn.errors import UserError
 from rlrnn.network import paths
+from rlrnn.network.paths.loop import clear
 
 MOST_LAYERS = 1000
-
-
-def clear(state: Tensor, start: Tensor) -> Tensor:
-    """The state [..., B, S] with zeros where an episode begins (start [..., B], bool)."""
-    return state.masked_fill(start.unsqueeze(-1), 0.0)
-
-
-def unroll(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The reference loop, the specification of every faster path.
-
-    x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], state after the last step [B, S].
-    """
-    # unbind and stack, not indexing: the gradient of a slice is a whole tensor of zeros per step.
-    outputs, step = [], cell.ready()
-    resets = start.flatten(1).any(dim=1).tolist()  # one wait for the device, not T
-    for projected, begins, any_begins in zip(cell.project(x).unbind(0), start.unbind(0), resets, strict=True):
-        if any_begins:
-            state = clear(state, begins)
-        y, state = step(projected, state)
-        outputs.append(y)
-    return torch.stack(outputs), state
 
 
 class Memory(nn.Module):
@@ -108,7 +86,7 @@ class Memory(nn.Module):
         states: list[Tensor] = []
         for layer, own in self._layers_and_states(state):
             fed = self._drop(x, bool(states))
-            y, own = paths.unroll(layer, fed, start, own) or unroll(layer, fed, start, own)
+            y, own = paths.unroll(layer, fed, start, own)
             x = self._add(x, y, bool(states))
             states.append(own)
         return x, torch.cat(states, dim=-1)
@@ -119,10 +97,8 @@ class Memory(nn.Module):
             fed = self._drop(x, index > 0)
             if layer.state_size == 0:  # no memory, no time: all steps at once
                 y = layer.step(layer.project(fed), own.expand(*fed.shape[:-1], 0))[0]
-            elif (found := paths.outputs(layer, fed, start, own)) is not None:
-                y = found
             else:
-                y = unroll(layer, fed, start, own)[0]
+                y = paths.outputs(layer, fed, start, own)
             x = self._add(x, y, index > 0)
         return x
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from rounding import assert_close, bound
 from torch import Tensor
 
 from rlrnn.cells import CELLS, Gru, Lstm
 from rlrnn.errors import UserError
+from rlrnn.network.memory import Memory
 from rlrnn.network.paths import fused, gated, scan
-from rlrnn.network.sequence import Memory, unroll
+from rlrnn.network.paths.loop import unroll
+from rlrnn.testing.rounding import assert_close, bound
 
 INPUTS, UNITS = 3, 5
 
@@ -40,36 +41,6 @@ def row(memory: Memory, steps: int, rows: int) -> tuple[Tensor, Tensor]:
     like = next(itertools.chain(memory.parameters(), memory.buffers()))  # a reservoir has no parameters
     x = torch.randn(steps, rows, INPUTS, dtype=like.dtype).requires_grad_()
     return x, torch.randn(rows, memory.state_size, dtype=like.dtype).requires_grad_()
-
-
-@pytest.mark.parametrize("n_layers", [1, 2, 3])
-@pytest.mark.parametrize("cell", CELLS)
-def test_step_repeated_equals_unroll(cell: str, n_layers: int) -> None:
-    memory = make(cell, n_layers)
-    for steps, rows in ((1, 1), (1, 4), (6, 1), (9, 3)):
-        for resets in RESETS.values():
-            start = resets(steps, rows)
-            x, first = row(memory, steps, rows)
-            y, last = memory.unroll(x, start, first)
-            state = first
-            for t in range(steps):
-                one, state = memory.step(x[t], start[t], state)
-                torch.testing.assert_close(one, y[t], rtol=0, atol=1e-12)
-            torch.testing.assert_close(state, last, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_row_equals_its_episodes_played_apart(cell: str) -> None:
-    """The meaning of a reset, without a reset: each episode on its own, from an empty memory."""
-    memory = make(cell, 2)
-    x, first = row(memory, 10, 1)
-    start = torch.zeros(10, 1, dtype=torch.bool)
-    start[[3, 4, 8]] = True
-    parts, state, never = [], first, torch.zeros(10, 1, dtype=torch.bool)
-    for begin, end in ((0, 3), (3, 4), (4, 8), (8, 10)):
-        parts.append(memory.unroll(x[begin:end], never[begin:end], state)[0])
-        state = torch.zeros_like(first)
-    torch.testing.assert_close(memory.unroll(x, start, first)[0], torch.cat(parts), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("path", ["unroll", "outputs"])
@@ -140,6 +111,24 @@ def test_the_fast_path_equals_the_loop_in_outputs_and_every_gradient(
             for y in (fast, slow)
         )
         assert_close(found, wanted, n_layers * bound(dtype, steps, rows, units))
+
+
+@pytest.mark.usefixtures("_paths")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_path_carries_what_is_no_number_across_a_reset(cell: str, dtype: torch.dtype) -> None:
+    """Neither from inputs in the middle of a row nor from the first state; it shows where it belongs."""
+    memory = make(cell, 2, dtype=dtype).eval()
+    x, first = (part.detach() for part in row(memory, 9, 4))
+    start = torch.zeros(9, 4, dtype=torch.bool)
+    start[2, 0] = start[5, :3] = start[7, 1] = True
+    broken, sick = x.clone(), first.clone()
+    broken[3, 0], broken[4, 1], sick[2], sick[3] = torch.nan, torch.nan, torch.nan, torch.inf
+    with torch.no_grad():
+        found, wanted = memory.outputs(broken, start, sick), by_the_loop(memory, broken, start, sick)
+        sound = memory.outputs(x, start, first)
+    assert torch.equal(found.isnan(), wanted.isnan())
+    assert torch.equal(found[5:, :3], sound[5:, :3]) and torch.equal(found[:2, 0], sound[:2, 0])
 
 
 def test_the_fused_kernel_is_for_the_lstm_itself_and_no_population() -> None:

@@ -2,12 +2,16 @@
 # make test    set up .venv with the test extras and run the fast suite
 # make levels  the tests of all that rounds, as two older kinds of processor would run them (on x86)
 # make check   lint, format and types
+# make hooks   the same before every commit
+# make coverage      which lines and branches the fast suite runs
+# make test-lowest   the fast suite with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make games   add other people's games and digits (the extras) to .venv and test with them
 # make bench   speed beside sb3-contrib and the machine's limit, in one run of some minutes
 # make bench-full   what each part costs at every size with every other, an hour or more
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+LOWEST := .venv-lowest
 # Exact versions, of the build tools too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -19,7 +23,7 @@ ROUNDING := tests/cells tests/network tests/learners tests/testing
 GENERIC := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem NUMBA_CPU_NAME=generic
 HASWELL := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell NUMBA_CPU_NAME=haswell
 
-.PHONY: play test slow levels games check bench bench-full clean
+.PHONY: play test test-lowest slow levels games check hooks coverage bench bench-full clean
 
 play: $(VENV)/.core
 	$(BIN)/rlrnn train pong-gru --out runs/play --overwrite
@@ -46,6 +50,18 @@ check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+hooks: $(VENV)/.check
+	$(BIN)/pre-commit install
+
+# Where tests fail the report is told all the same.
+coverage: $(VENV)/.check
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow" $(ALL_CORES) $(ARGS); tests=$$?; \
+	$(BIN)/coverage combine -q && $(BIN)/coverage report && exit $$tests
+
+test-lowest: $(LOWEST)/.test
+	$(LOWEST)/bin/python -m pytest -m "not slow" $(ALL_CORES) $(ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/speed.py $(ARGS)
@@ -77,5 +93,11 @@ $(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[test,check]'
 	touch $@
 
+$(LOWEST)/.test: export PIP_CONSTRAINT := $(CURDIR)/constraints-lowest.txt
+$(LOWEST)/.test: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -q -e '.[test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(LOWEST) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -36,7 +36,7 @@ from rlrnn.learners.sequences.imitation import imitate
 
 RESULTS = Path(__file__).parent / "results" / "cells"
 RUNS = Path(__file__).parents[1] / "runs" / "long"
-TEACHER = Path(__file__).parents[1] / "runs" / "verified" / "cartpole-gru" / "seed0" / "agent.zip"
+TEACHER = Path(__file__).parents[1] / "runs" / "verified" / "cartpole-gru-seed0.zip"
 WATCHED = {"recall-4": 1000, "t-maze-20": 1000, "cartpole-no-velocity": 100}  # episodes to be imitated
 FIRST_WATCHED = 20_000_000  # the seed of the first: nobody else's
 EPOCHS = 100  # of imitation, at most

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from statistics import mean, median
 
-from verified import EVIDENCE, ROOT, seeds
+import evidence
+from evidence import Kept
 
 from rlrnn.envs.games import Game
 from rlrnn.experiment import agents as learners
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
 from rlrnn.experiment.recipes import CONTROLS
-from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.statistics import decimals, short
 from rlrnn.network import population
 
+ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- begin: python benchmarks/figures.py -->", "<!-- end -->"
 NOTHING = "–"
 
@@ -46,10 +48,11 @@ def scores() -> str:
     return _markdown(head, ["---", *["--:"] * 5], [_scores(*agent) for agent in _agents()])
 
 
-def _scores(name: str, game: Game, own: list[Run]) -> list[str]:
+def _scores(name: str, game: Game, own: list[Kept]) -> list[str]:
+    kept = evidence.read(name)
     places, trained = decimals(*_points(own)), f"{_steps(own)} steps, {_time(own)}"
     ours = [f"**{mean(_points(own)):,.{places}f}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
-    controls = [(seeds(EVIDENCE / f"{name}-{kind}"), WITH_MEMORY) for kind in CONTROLS]
+    controls = [(kept.get(kind, []), WITH_MEMORY) for kind in CONTROLS]
     without = []
     for found, player in [(own, WIPED), *controls]:
         points = f"{mean(_points(found, player)):,.{places}f}" if found else NOTHING
@@ -97,38 +100,38 @@ def ways() -> str:
 TABLES = {"README.md": scores, "docs/scores.md": published, "docs/guide.md": ways}
 
 
-def _weights(run: Run, game: Game) -> int:
+def _weights(run: Kept, game: Game) -> int:
     """How many decide what the agent does."""
     with closing(learners.copies(run.recipe, game, 0)) as env:
         agent = learners.learner(run.recipe, env, 0)
     return len(population.genome(agent.policy.network))
 
 
-def _steps(runs: list[Run]) -> str:
+def _steps(runs: list[Kept]) -> str:
     """Of training, as the recipe says, or the median where the target ended it."""
     how = runs[0].recipe.evolution
     early = how is not None and how.target is not None
     return short(int(median(run.facts["steps"] for run in runs)) if early else runs[0].recipe.steps)
 
 
-def _agents() -> list[tuple[str, Game, list[Run]]]:
+def _agents() -> list[tuple[str, Game, list[Kept]]]:
     """The verified agents of the catalogue, each with its game and the runs that are its evidence."""
     known = [(name, recipe) for name, recipe in catalogue.agents().items() if recipe.verified]
-    return [(name, catalogue.game_of(recipe), seeds(EVIDENCE / name)) for name, recipe in known]
+    return [(name, catalogue.game_of(recipe), evidence.read(name)[evidence.AGENT]) for name, recipe in known]
 
 
-def _points(runs: list[Run], player: str = WITH_MEMORY) -> list[float]:
+def _points(runs: list[Kept], player: str = WITH_MEMORY) -> list[float]:
     """The mean points of every seed."""
     return [run.scores()[player].mean for run in runs]
 
 
-def _range(runs: list[Run]) -> str:
+def _range(runs: list[Kept]) -> str:
     points = _points(runs)
     low, high = (f"{end:,.{decimals(*points)}f}" for end in (min(points), max(points)))
     return f"{low} to {high}"
 
 
-def _won(found: list[Run], player: str, game: Game, word: str = "") -> str:
+def _won(found: list[Kept], player: str, game: Game, word: str = "") -> str:
     """Episodes won, of all seeds, where the game says what winning is."""
     if game.points.win is None or not found:
         return ""
@@ -136,7 +139,7 @@ def _won(found: list[Run], player: str, game: Game, word: str = "") -> str:
     return f"{sum(one >= game.points.win for one in points):,} of {len(points):,}{word}"
 
 
-def _time(runs: list[Run]) -> str:
+def _time(runs: list[Kept]) -> str:
     """Of training a seed, the median."""
     seconds = median(run.facts["seconds"] for run in runs)
     for unit, size in (("h", 3600), ("min", 60)):

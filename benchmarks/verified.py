@@ -13,9 +13,13 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+
+import evidence
+from evidence import Kept
 
 from rlrnn.common.records import to_mapping
 from rlrnn.experiment import catalogue
@@ -27,8 +31,6 @@ from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.training.verifying import DIGITS
 
 ROOT = Path(__file__).parent.parent
-EVIDENCE = ROOT / "runs" / "verified"
-FILES = ("recipe.toml", "versions.json", "score.json")
 
 
 def main() -> None:
@@ -37,10 +39,7 @@ def main() -> None:
     parser.add_argument("--weights", type=int, default=0, help="attach the agents of so many seeds, too")
     arguments = parser.parse_args()
     for name in arguments.agents:
-        recipe = catalogue.agent(name)
-        keep(recipe, arguments.weights)
-        for kind in CONTROLS:
-            keep(control(recipe, kind))
+        keep(catalogue.agent(name), arguments.weights)
         path = ROOT / "agents" / f"{name}.toml"
         text = re.sub(r"\n*\[verified\].*", "", path.read_text(encoding="utf-8"), flags=re.DOTALL).rstrip()
         lines = [
@@ -53,25 +52,32 @@ def main() -> None:
 
 
 def keep(recipe: Recipe, weights: int = 0) -> None:
-    """Keep the evidence of new runs of a recipe, if there are any, in place of the older."""
-    found = seeds(ROOT / "runs" / recipe.name)
+    """Keep the evidence of new runs of an agent, and of its controls, in place of the older of each."""
+    kept = evidence.read(recipe.name)
+    new = {evidence.AGENT: recipe, **{kind: control(recipe, kind) for kind in CONTROLS}}
+    found = {kind: finished(asked) for kind, asked in new.items()}
+    for kind, group in found.items():
+        if group:
+            kept[kind] = [Kept.of(run) for run in group]
+    if any(found.values()):
+        evidence.write(recipe.name, kept)
+    if found[evidence.AGENT]:
+        for older in evidence.FOLDER.glob(f"{recipe.name}-seed*.zip"):
+            older.unlink()
+    for run in found[evidence.AGENT][:weights]:
+        shutil.copy(run.folder / contents.AGENT, evidence.weights(recipe.name, run.seed))
+
+
+def finished(recipe: Recipe) -> list[Run]:
+    """The new runs of a recipe, by seed; one of another recipe, or not finished, ends the program."""
+    folder = ROOT / "runs" / recipe.name
+    found = sorted((runs.read_run(path) for path in folder.glob("seed*")), key=lambda run: run.seed)
     for run in found:
         if run.status != FINISHED:
             raise SystemExit(f"{run.folder} is not finished but {run.status}: every seed counts.")
         if settings(run.recipe) != settings(recipe):
             raise SystemExit(f"{run.folder} was trained by another recipe than {recipe.name} is now.")
-    if found:
-        shutil.rmtree(EVIDENCE / recipe.name, ignore_errors=True)
-    for number, run in enumerate(found):
-        folder = EVIDENCE / recipe.name / run.folder.name
-        folder.mkdir(parents=True)
-        for file in (*FILES, *([contents.AGENT] if number < weights else [])):
-            shutil.copy(run.folder / file, folder / file)
-
-
-def seeds(folder: Path) -> list[Run]:
-    """The runs in an agent's folder, by seed; none if it is not there."""
-    return sorted((runs.read_run(path) for path in folder.glob("seed*")), key=lambda run: run.seed)
+    return found
 
 
 def settings(recipe: Recipe) -> Recipe:
@@ -81,13 +87,14 @@ def settings(recipe: Recipe) -> Recipe:
 
 def claim(name: str) -> Verified:
     """The [verified] table of an agent, from the evidence kept."""
-    kept = seeds(EVIDENCE / name)
-    if not kept:
-        raise SystemExit(f"there are no runs of {name}, neither in runs/ nor in {EVIDENCE}.")
+    found = evidence.read(name)
+    if evidence.AGENT not in found:
+        raise SystemExit(f"there are no runs of {name}, neither in runs/ nor in {evidence.FOLDER}.")
+    kept = found[evidence.AGENT]
     trained = tuple(run.seed for run in kept)
     points = {}
     for kind in CONTROLS:
-        controls = seeds(EVIDENCE / f"{name}-{kind}")
+        controls = found.get(kind, [])
         if tuple(run.seed for run in controls) != trained[: len(controls)]:
             raise SystemExit(f"the {kind} runs of {name} should be of the first seeds of {list(trained)}.")
         points[kind] = means(controls, WITH_MEMORY)
@@ -103,7 +110,7 @@ def claim(name: str) -> Verified:
     )
 
 
-def means(found: list[Run], player: str) -> tuple[float, ...]:
+def means(found: Sequence[Kept], player: str) -> tuple[float, ...]:
     """Mean points of a player, seed by seed."""
     return tuple(round(run.scores()[player].mean, DIGITS) for run in found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import zipfile
 from pathlib import Path
@@ -42,3 +43,15 @@ def test_the_constraints_pin_every_dependency() -> None:
     for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["check"], *games]:
         name = requirement.split(">")[0].split("[")[0].lower()
         assert name in pinned, f"{name} has no exact version in constraints.txt"
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed() -> None:
+    """Requirements of the package and its tests, against what ``make test-lowest`` installs."""
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if "==" in line)
+    extras = PROJECT["optional-dependencies"]
+    for requirement in [*PROJECT["dependencies"], *extras["fast"], *extras["test"]]:
+        name, least = requirement.lower().split(">=")
+        assert re.fullmatch(rf"{re.escape(least)}(\.0)*", pinned[name]), requirement
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    assert set(built) <= set(extras["test"])

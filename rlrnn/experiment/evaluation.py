@@ -120,8 +120,15 @@ def evaluate(
 ) -> Score:
     """Play a game with an agent and count its points.
 
-    ``episodes`` defaults to the game's own number, ``n_envs`` to one copy per episode, at most 100.
-    ``wiped`` clears the memory before every step: what remains is what the agent wins without it.
+    :param agent: one of ours; it learns nothing by playing
+    :param game: a game, its name in the catalogue or the path of its file
+    :param episodes: to play; default: the game's own number. Four times as many halve the interval.
+    :param deterministic: the most likely action; False: sampled ones, as in training
+    :param n_envs: copies played at once; default: one per episode, at most 100. More are faster and take more
+        memory.
+    :param seed: of the starts and of sampled actions; by default apart from those of trainings
+    :param wiped: clear the memory before every step: what remains is what the agent wins without it
+    :param progress: called after each step with the episodes that ended, of so many, after so many steps
     """
     from rlrnn.common.threads import one_thread
 

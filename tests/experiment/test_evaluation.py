@@ -156,7 +156,7 @@ def test_the_interval_is_the_bootstraps():
     points = np.random.default_rng(3).exponential(10, 60)
     low, high = Score(tuple(points), (1,) * 60).interval
     theirs = stats.bootstrap(
-        (points,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1)
+        (points,), np.mean, n_resamples=10_000, method="percentile", random_state=np.random.default_rng(1)
     ).confidence_interval
     # Ends of 10,000 resamples scatter by about 2 % of the interval's width.
     width = theirs.high - theirs.low

@@ -49,11 +49,21 @@ def train(
 ) -> Run:
     """Train an agent by its recipe, judge it and draw its curve; all of it ends up in the run's folder.
 
-    ``recipe`` is a recipe, the name of an agent in the catalogue or the path of a recipe's file; ``out``
-    defaults to ``runs/<agent>/seed<k>``; ``command`` is noted in the run. ``workers`` are processes that
-    share the playing of an evolution, after they imported the modules ``imports``. Whatever stops the
-    training, Ctrl-C included, the agent is saved as it is and the run marked as interrupted before the
-    exception goes on.
+    Whatever stops the training, Ctrl-C included, the agent is saved as it is and the run marked as
+    interrupted before the exception goes on.
+
+    :param recipe: a recipe, the name of an agent in the catalogue or the path of a recipe's file
+    :param seed: of everything that is drawn
+    :param out: the run's folder; default ``runs/<agent>/seed<k>``
+    :param overwrite: move a run that lies there aside, and remove it when the new one is finished
+    :param device: of the network: "cpu", "cuda", or "auto", which takes a GPU where there is one
+    :param progress: show how it goes
+    :param command: noted in the run as what made it
+    :param checkpoint_seconds: between two checkpoints. Fewer lose less where training is killed, and cost the
+        time of writing; 0: one before every update.
+    :param callback: of SB3's, called beside our own
+    :param workers: processes that share the playing of an evolution; 0: this one
+    :param imports: modules, by name or file, that such workers import first
     """
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)

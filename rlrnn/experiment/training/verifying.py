@@ -14,7 +14,6 @@ from rlrnn.experiment import catalogue, statistics
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score, judge
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.recipes import Recipe, Verified
-from rlrnn.experiment.runs import contents
 from rlrnn.experiment.training.seeds import Task, train_seeds
 
 if TYPE_CHECKING:
@@ -178,8 +177,8 @@ def attached(recipe: Recipe) -> dict[int, Path]:
     if catalogue.agents().get(recipe.name) != recipe:
         return {}
     for place in package_data.folders("verified", "runs/verified"):
-        files = place.glob(f"{recipe.name}/seed*/{contents.AGENT}")
-        found = {int(file.parent.name.removeprefix("seed")): file for file in files}
+        files = place.glob(f"{recipe.name}-seed*.zip")
+        found = {int(file.stem.removeprefix(f"{recipe.name}-seed")): file for file in files}
         if found:
             return found
     return {}

@@ -53,17 +53,36 @@ class Evolution(Learner):
 
     :param policy: as in ``RecurrentPPO``; its critic is not used, and by default has no memory of its own
     :param env: one or several copies of a game: as many members play at once as fit, ``episodes`` copies
-        each; (population + 1) * episodes make a generation one batch, as the center of the search plays along
-    :param strategy: a name in ``rlrnn.learners.evolution.strategies.STRATEGIES``
-    :param strategy_kwargs: its settings, such as ``{"population": 64, "sigma": 0.1}``
-    :param episodes: of each member, the mean of which is its fitness; all members meet the same starts
-    :param keep: what the agent is: the "center" of the search, or the "best" member so far
+        each; (population + 1) * episodes make a generation one batch, as the center of the search plays
+        along. More are faster, up to that number; the result is the same for any.
+    :param strategy: a name in ``rlrnn.learners.evolution.strategies.STRATEGIES``. "snes" searches each weight
+        by itself, so that networks may be large; "cma_es" and "xnes" learn how weights go together, for some
+        hundred of them;
+        docs/guide.md tells what each was measured to do.
+    :param strategy_kwargs: its settings, such as ``{"population": 64, "sigma": 0.1}``; those not given are as
+        published. A larger population sees through more noise, at more steps per generation; a larger
+        ``sigma`` begins with members that differ more.
+    :param episodes: of each member, the mean of which is its fitness; all members meet the same starts. More
+        tell members apart where chance decides, at as many times the steps; 1 is enough where it does not.
+    :param keep: what the agent is: the "center" of the search, which luck moves little, or the "best" member
+        so far
     :param checks: episodes on fresh starts, in which a member must win more than the best so far does there
-        to take its place, and the agent must win ``target`` before that is said to be reached
-    :param from_zero: the search begins at weights of 0, not at those that the network has by then
-    :param workers: processes that share the work, each with copies of its own; 0: this one. The result is
-        the same for any number.
+        to take its place, and the agent must win ``target`` before that is said to be reached. More: fewer
+        are called good by luck, and each check takes more steps.
+    :param from_zero: the search begins at weights of 0, not at those that the network has by then: for
+        searches that are published so, and wherever the first spread is to be all that tells members apart
+    :param workers: processes that share the work, each with copies of its own; 0: this one. The result is the
+        same for any number, and more than there are cores bring nothing.
     :param make_env: makes a worker's copies, as many as ``env`` has; needed only for workers
+    :param stats_window_size: episodes of the center over which the logged ``rollout/ep_rew_mean`` is taken
+    :param tensorboard_log: folder for TensorBoard's logs; None: none
+    :param policy_kwargs: settings of the network, as in ``RecurrentPPO``. Small networks have fewer weights
+        to search; ``normalize_observations`` decided much in docs/guide.md.
+    :param verbose: 0: silent; 1: the log's tables, and how large a generation is; 2: SB3's debug messages,
+        too
+    :param seed: of weights, members and games: the same seed is the same run. None: drawn.
+    :param device: "cpu", which "auto" means, too: populations play nowhere else
+    :param _init_setup_model: False leaves the network to ``load``, which calls for it
 
     A callback's step is a generation: its locals hold ``genomes`` and ``fitness``, and in ``infos`` the
     episodes of the center, which plays along in every generation.

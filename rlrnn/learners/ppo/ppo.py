@@ -51,16 +51,63 @@ SETTINGS = (  # that learning reads, of the kinds that the constructor says
 class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
     """Learns from reward; a drop-in for ``sb3_contrib.RecurrentPPO``, whose arguments come first.
 
-    Beyond those, by keyword:
+    Their defaults are contrib's, so that a script which changes its import learns by the same settings; what
+    games of memory asked for, mostly others, stands in docs/guide.md. Steps are those of the game.
 
-    :param seq_len: steps of a row, which is how far back gradients flow; default
-        ``min(n_steps, batch_size)``. A minibatch is ``max(1, round(batch_size / seq_len))`` whole rows. Where
-        nothing remembers ("MlpPolicy") a row is one step, whatever ``seq_len`` says: SB3's own PPO.
-    :param first_state: the memory at a row's first step: "stored" as it was when played, "recomputed"
-        by the present network before every epoch, or "zero"
-    :param normalize_rewards: divide rewards by the running std of the discounted return
-    :param ent_coef: a number or, like ``learning_rate`` and the clip ranges, a function of the
-        progress remaining (from 1 to 0)
+    :param policy: a name, "Mlp", "Cnn" (images) or "MultiInput" (Dict) and then a cell: "MlpGruPolicy"; or a
+        class
+    :param env: copies of a game, or its name. More copies bring more various steps into an update, and cost
+        less each. None only for an agent that is loaded to play.
+    :param learning_rate: of Adam: how far a minibatch moves the weights. Larger learns in fewer steps, up to
+        where points jump about or learning breaks down. Or a function of the progress remaining (from 1 to
+        0): one that ends at 0 lets the last agent settle.
+    :param n_steps: steps of each copy between two updates. More: steadier gradients, longer rows, more memory
+        and fewer updates; fewer: the reverse.
+    :param batch_size: steps of a minibatch, taken as whole rows: ``max(1, round(batch_size / seq_len))`` of
+        them. Smaller: more and noisier steps of Adam in an epoch; larger: fewer and steadier. None: all in
+        one.
+    :param n_epochs: passes over each rollout. More get more out of each step of the game and take longer, up
+        to where the network has left the one that played (see ``clip_range``); fewer where steps are cheap.
+    :param gamma: discount per step, 0 to 1. Rewards count for about 1 / (1 - gamma) steps ahead: nearer to 1
+        looks further, to what is harder to foresee; 0 is right where an action changes nothing later.
+    :param gae_lambda: 0 to 1, how far advantages look before they trust the critic. Nearer to 1: unbiased and
+        noisy; nearer to 0: steady, and as wrong as the critic is.
+    :param clip_range: how far the probability ratio of an action may leave 1 before its step teaches no more.
+        Larger: bolder updates, which may undo what was learned; smaller: safer and slower. Or a function.
+    :param clip_range_vf: how far a value may leave the one that was played with, in points (scaled ones where
+        rewards are). Smaller: a steadier critic that follows slowly; what fits depends on the points, so the
+        default is None: freely. Or a function.
+    :param normalize_advantage: bring advantages to mean 0 and standard deviation 1 in each minibatch, so that
+        a game's points have any size; False: their size weighs against entropy and value, too
+    :param ent_coef: weight of the entropy in the loss. More keeps trying for longer, which helps where many
+        actions are nearly right; too much never settles. Or a function, such as one from 0.1 to 0.
+    :param vf_coef: weight of the critic's squared error in the loss. Larger gives the critic more of what it
+        shares with the actor (a memory, the norm of ``max_grad_norm``); smaller gives the actor more.
+    :param max_grad_norm: longest gradient, over all weights: longer ones are shortened to it. Smaller takes
+        more of its weight from a rare huge one; ``inf`` shortens none.
+    :param use_sde: draw noise as a function of the network's units (gSDE), smooth in time as motors like it,
+        and not for each step by itself. Continuous actions alone.
+    :param sde_sample_freq: steps between two draws of that function; fewer: less smooth; -1: one draw for a
+        rollout
+    :param target_kl: an update ends with the first minibatch in which the policy has moved by more than 1.5
+        times this divergence (nats). Smaller ends it sooner; None: never.
+    :param stats_window_size: episodes over which the logged ``rollout/ep_rew_mean`` is taken; learning does
+        not read it
+    :param tensorboard_log: folder for TensorBoard's logs; None: none
+    :param policy_kwargs: settings of the network, such as ``{"hidden_size": 64}``: see
+        ``rlrnn.RecurrentPolicy``
+    :param verbose: 0: silent; 1: the log's tables, and how rollouts are cut; 2: SB3's debug messages, too
+    :param seed: of weights, actions, minibatches and games: the same seed is the same run. None: drawn.
+    :param device: of the network: "cpu", "cuda", or "auto", which takes a GPU where there is one
+    :param _init_setup_model: False leaves the network to ``load``, which calls for it
+    :param seq_len: steps of a row, which is how far back gradients flow; default ``min(n_steps,
+        batch_size)``, as shorter rows brought nothing where it was measured (benchmarks/README.md). Longer:
+        gradients reach further back; shorter: more rows in a minibatch, which are less alike. Where nothing
+        remembers ("MlpPolicy") a row is one step, whatever this says: SB3's own PPO.
+    :param first_state: the memory at a row's first step: "stored" as it was when played, which costs nothing;
+        "recomputed" by the present network before every epoch, which is truer and slower; or "zero"
+    :param normalize_rewards: divide rewards by the running std of the discounted return, so that the critic's
+        error has one size whatever the points; in training alone. Off by default, as in contrib.
     """
 
     rollout_buffer: Rollout  # type: ignore[assignment]

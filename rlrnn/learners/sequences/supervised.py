@@ -89,9 +89,23 @@ class SequenceLearner:
 
     ``mask`` has an array of truth values [T], or [T, O] with "squared", for each sequence.
 
-    :param cell: kind of memory, a name in ``rlrnn.cells.CELLS``; ``cell_options`` are its options, and
-        ``dropout`` and ``residual`` between layers
-    :param learning_rate: of Adam, on the error per sequence over the targets that one has on average
+    :param cell: kind of memory, a name in ``rlrnn.cells.CELLS``; "gru" has gates, as "lstm" has, and fewer
+        weights
+    :param hidden_size: units of a layer. More hold more, take longer, and sooner learn a few sequences by
+        heart.
+    :param n_layers: layers of memory, each reading the one before; more where features are made of features
+        in time
+    :param cell_options: options of the cell, and ``dropout`` and ``residual`` between layers; None: as the
+        cell has them
+    :param loss: what is learned: "squared", "cross_entropy" or "ctc", as above
+    :param learning_rate: of Adam, on the error per sequence over the targets that one has on average, so that
+        a rate suits sequences of any length. Larger learns in fewer epochs, up to where the error jumps about
+        or learning breaks down.
+    :param max_grad_norm: longest gradient, over all weights: longer ones are shortened to it. Smaller takes
+        more of its weight from a rare huge one, as long sequences bring them; larger shortens fewer.
+    :param seed: of weights, of the order of sequences and of those drawn for ``validation``: the same seed
+        learns the same
+    :param device: of the network: "cpu", "cuda", or "auto", which takes a GPU where there is one
     """
 
     network_: SequenceNetwork
@@ -171,10 +185,20 @@ class SequenceLearner:
         patience: int = 10,
         progress: bool = True,
     ) -> SequenceLearner:
-        """Learn from the beginning; ``batch_size`` are sequences.
+        """Learn from the beginning, whatever was learned before.
 
-        ``validation`` is a fraction of the sequences, or (inputs, targets) or (inputs, targets, mask) of
-        others: learning stops ``patience`` epochs after the least error on them, with those weights.
+        :param inputs: sequences, as the class says
+        :param targets: one entry for each of them
+        :param mask: which targets count; None: all
+        :param validation: a fraction of the sequences, or (inputs, targets) or (inputs, targets, mask) of
+            others, to watch: the weights with the least error on them are kept. None: the last ones are.
+        :param epochs: passes over the sequences, at most. More learn on, without ``validation`` by heart in
+            the end.
+        :param batch_size: sequences to a step of Adam. Larger: fewer and steadier steps, less time for each
+            sequence; smaller: more and noisier ones.
+        :param patience: epochs without a lesser error on ``validation`` that end the learning. More wait for
+            what is learned after a plateau.
+        :param progress: show epochs, errors and the time left
         """
         self._check()
         check(epochs=epochs, batch_size=batch_size, patience=patience)

@@ -165,9 +165,9 @@ def test_a_seed_that_fails_is_no_verdict(monkeypatch):
 
 def test_attached_weights_are_judged_as_they_were(trained, tmp_path, monkeypatch):
     sealed = dataclasses.replace(TINY, verified=CLAIM)
-    place = tmp_path / "runs" / "verified" / "tiny" / "seed4"
+    place = tmp_path / "runs" / "verified"
     place.mkdir(parents=True)
-    (place / "agent.zip").write_bytes((trained.folder / "agent.zip").read_bytes())
+    (place / "tiny-seed4.zip").write_bytes((trained.folder / "agent.zip").read_bytes())
     (tmp_path / "envs").symlink_to(package_data.PACKAGE.parent / "envs")
     monkeypatch.setattr(package_data, "PACKAGE", tmp_path / "rlrnn")
     monkeypatch.setattr(catalogue, "agents", lambda: {"tiny": sealed})
@@ -178,5 +178,5 @@ def test_attached_weights_are_judged_as_they_were(trained, tmp_path, monkeypatch
     # Inside a wheel they are data of the package.
     data = tmp_path / "rlrnn" / "data"
     data.mkdir(parents=True)
-    (tmp_path / "runs" / "verified").rename(data / "verified")
-    assert attached(sealed) == {4: data / "verified" / "tiny" / "seed4" / "agent.zip"}
+    place.rename(data / "verified")
+    assert attached(sealed) == {4: data / "verified" / "tiny-seed4.zip"}

@@ -194,7 +194,7 @@ def rows_of(trained: Trained, model: RecurrentPPO) -> Rows:
         observation=map_arrays(over_time, buffer.observations),
         start=over_time(buffer.episode_starts).squeeze(-1).bool(),
         state=torch.cat(parts, dim=-1),
-        action=over_time(buffer.actions),
+        action=over_time(buffer.actions.astype(model.policy.network.actuators.action_dtype)),
         weight=torch.ones(STEPS, ENVS),
         **{name: over_time(array).squeeze(-1) for name, array in scalars.items()},
     )

@@ -59,13 +59,6 @@ def test_the_contents_lead_to_headings() -> None:
     assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= headings
 
 
-def test_the_cell_of_the_contributing_guide_runs() -> None:
-    (code,) = blocks(CONTRIBUTING, "python")
-    scope: dict[str, object] = {}
-    exec(compile(code, "CONTRIBUTING.md", "exec"), scope)
-    assert scope["agent"].policy.description.cell == "leaky"  # type: ignore[attr-defined]
-
-
 def test_the_search_of_the_guide_comes_to_its_goal(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(GUIDE, "python")
     exec(compile(code, "guide.md", "exec"), {})

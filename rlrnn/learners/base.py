@@ -50,8 +50,8 @@ class Learner(BaseAlgorithm):
     shares_play: ClassVar[bool] = False  # ``workers`` and ``make_env`` say with whom
 
     def __init__(self, policy: Any, env: GymEnv | str | None, **settings: Any) -> None:
-        check_device(settings["device"])
-        check_whole("stats_window_size", settings["stats_window_size"], 0)
+        check_device(settings.get("device", "auto"))
+        check_whole("stats_window_size", settings.get("stats_window_size", 100), 0)
         if not isinstance(policy, str | type):
             raise UserError(
                 f'policy is {policy!r}: give a name, such as "MlpGruPolicy", or a class of rlrnn\'s.'

@@ -1,6 +1,6 @@
 """A step of the addressable matrix by compiled kernels, for autograd: what ``Matrix.step`` takes if it can.
 
-Rows know nothing of each other, and kernels nothing of weights: a population's members are rows like others.
+Rows do not depend on each other and kernels take no weights: a population's members are rows like others.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ def fits(projected: Tensor, state: Tensor) -> bool:
     )
 
 
-def step(projected: Tensor, state: Tensor, slots: int, size: int, short: float) -> tuple[Tensor, Tensor]:
+def step(projected: Tensor, state: Tensor, slots: int, size: int, epsilon: float) -> tuple[Tensor, Tensor]:
     """As ``Matrix.step``: projected [..., G], state [..., S] -> y [..., H], the state after [..., S].
 
-    ``size`` is H, ``short`` what is added to squared lengths.
+    ``size`` is H, ``epsilon`` what is added to squared lengths.
     """
     rows = projected.shape[:-1]
-    given, width = (projected.shape, state.shape), 2 * (size + 5) + 2 * size
-    if given != ((*rows, width), (*rows, slots * (size + 2))):  # kernels do not look
+    shapes, width = (projected.shape, state.shape), 2 * (size + 5) + 2 * size
+    if shapes != ((*rows, width), (*rows, slots * (size + 2))):  # kernels do not check
         raise ValueError(
             f"a matrix of {slots} slots of {size} goes with controls [..., {width}] and a state "
-            f"[..., {slots * (size + 2)}] of as many rows, not with {tuple(given[0])} and {tuple(given[1])}."
+            f"[..., {slots * (size + 2)}] of as many rows, not with {tuple(shapes[0])} and "
+            f"{tuple(shapes[1])}."
         )
-    y, after = _Step.apply(projected, state, slots, size, short)  # type: ignore[no-untyped-call]
+    y, after = _Step.apply(projected, state, slots, size, epsilon)  # type: ignore[no-untyped-call]
     return y, after
 
 
 class _Step(Function):
     @staticmethod
     def forward(
-        ctx: Any, projected: Tensor, state: Tensor, slots: int, size: int, short: float
+        ctx: Any, projected: Tensor, state: Tensor, slots: int, size: int, epsilon: float
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(projected, state)
-        ctx.constants = slots, NUMBER[projected.dtype](short)
+        ctx.constants = slots, NUMBER[projected.dtype](epsilon)
         y, after = projected.new_empty(*state.shape[:-1], size), _empty(state)
         _kernels().forward(_rows(projected), _rows(state), *ctx.constants, _rows(y), _rows(after))
         return y, after
@@ -64,8 +65,8 @@ class _Step(Function):
             )
         projected, state = ctx.saved_tensors
         d_projected, d_state = _empty(projected), _empty(state)
-        known = _rows(projected), _rows(state), *ctx.constants, _rows(dy), _rows(d_after)
-        _kernels().backward(*known, _rows(d_projected), _rows(d_state))
+        arguments = _rows(projected), _rows(state), *ctx.constants, _rows(dy), _rows(d_after)
+        _kernels().backward(*arguments, _rows(d_projected), _rows(d_state))
         return d_projected, d_state, None, None, None
 
 

@@ -76,10 +76,10 @@ class Cell(nn.Module, ABC):
         return False
 
     def wires(self) -> list[Wire]:
-        """The cell as a directed graph: what hears what, after how many steps.
+        """The cell as a directed graph: which block is an input of which, after how many steps.
 
-        It tells a finite impulse from an infinite one, and what is drawn. A cell that says nothing is taken
-        for one whose state hears the inputs and itself.
+        It decides whether the impulse response is finite, and what is drawn. A cell without one of its own is
+        taken for one whose state depends on the inputs and on itself.
         """
         if self.state_size == 0:
             return [Wire("x", "y")]
@@ -93,11 +93,11 @@ class Cell(nn.Module, ABC):
 def check_steps(name: str, cell: Cell) -> None:
     """Refuse a user's cell whose step changes the state's shape or type, or gives other outputs than it says.
 
-    A copy of it is asked, and what it draws is given back: nothing of the cell or of what follows changes.
+    A copy of it takes the step, and the random state is restored: the cell and later draws stay as they were.
     """
     try:
         probe = copy.deepcopy(cell).eval()
-    except Exception:  # a cell that cannot be copied is left in peace
+    except Exception:  # a cell that cannot be copied is not checked
         return
     x, state = torch.zeros(2, cell.input_size), torch.zeros(2, cell.state_size)
     with torch.random.fork_rng(devices=[]):
@@ -141,9 +141,9 @@ def recurrent_weights(
 ) -> tuple[nn.Parameter, nn.Parameter]:
     """Initial weights [I, gates * H] from the inputs and [H, gates * H] from the units themselves.
 
-    "torch": both uniform within 1 / sqrt(H), as torch's recurrent layers begin. "orthogonal": each gate
-    hears the units through an orthogonal matrix (Saxe et al. 2014), so that what they hold neither
-    grows nor fades at first, and the inputs through normal weights of std 1 / sqrt(I).
+    "torch": both uniform within 1 / sqrt(H), as torch's recurrent layers begin. "orthogonal": each gate's
+    recurrent matrix is orthogonal (Saxe et al. 2014), so that its product with the state neither grows nor
+    fades at first, and its input weights are normal with std 1 / sqrt(I).
     """
     if init not in INITIALISATIONS:
         raise UserError(f"init is {init!r}: choose one of {choices(init, INITIALISATIONS)}.")
@@ -168,7 +168,7 @@ def inverse_root(size: int) -> float:
 
 
 def gate_norm(weight: Tensor, size: int) -> Tensor:
-    """How strongly each unit hears each source through all its gates: [I, gates * H] -> norms [I, H]."""
+    """The norm of each unit's weights from each source over all its gates: [I, gates * H] -> [I, H]."""
     norms: Tensor = weight.unflatten(-1, (-1, size)).norm(dim=-2)
     return norms
 

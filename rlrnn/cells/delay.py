@@ -1,4 +1,4 @@
-"""A learned frame stack: what a few linear channels carried over the last steps, told all at once."""
+"""A learned frame stack: what a few linear channels carried over the last steps, output all at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Delay(Cell):
     """y_t = [u_t | u_{t-1} | ... | u_{t-taps+1}], u = x W: H / ``taps`` channels in a delay line.
 
     Its state is the line without the current u, the newest first. Nothing bends or gates what it carries:
-    what came in ``taps`` steps ago is gone. ``bias`` adds a learned constant to u, which tells how lately
+    what came in ``taps`` steps ago is gone. ``bias`` adds a learned constant to u, which shows how lately
     the episode began (0 stands before), but also flows in where nothing is written.
     """
 
@@ -45,8 +45,8 @@ class Delay(Cell):
 
 def divisor(size: int, near: int) -> int:
     """The divisor of a size that is nearest to a number, but not 1 unless it must be."""
-    known = [n for n in range(2, min(size, 8 * near) + 1) if size % n == 0]
-    return min(known, key=lambda n: abs(n - near)) if known else size
+    divisors = [n for n in range(2, min(size, 8 * near) + 1) if size % n == 0]
+    return min(divisors, key=lambda n: abs(n - near)) if divisors else size
 
 
 def share(size: int, name: str, parts: int, whose: str) -> int:

@@ -33,7 +33,7 @@ class Edge:
 def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tuple[Edge, ...]:
     """``[source, target, delay, weight]`` with names, of which the last two may be missing."""
     edges: list[Edge] = []
-    known: dict[tuple[int, int, int], Any] = {}  # connections, and what listed them
+    items: dict[tuple[int, int, int], Any] = {}  # connections, and what listed them
     for item in listed:
         if isinstance(item, str) or not hasattr(item, "__len__") or not 2 <= len(item) <= 4:
             raise UserError(f"the edge {item!r} is not [source, target, delay], such as ['x0', 'h1', 0].")
@@ -42,26 +42,26 @@ def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tupl
         delay = rest[0] if rest else DELAYS.get(first, 0)
         if isinstance(delay, bool) or not isinstance(delay, Integral) or delay < 0:
             raise UserError(
-                f"the edge {_said(item)} has the delay {delay!r}: give a whole number of steps from 0."
+                f"the edge {_text(item)} has the delay {delay!r}: give a whole number of steps from 0."
             )
         weight = rest[1] if len(rest) > 1 else None
         if weight is not None and not (isinstance(weight, Real) and math.isfinite(weight)):
-            raise UserError(f"the edge {_said(item)} has the weight {weight!r}: give a finite number.")
+            raise UserError(f"the edge {_text(item)} has the weight {weight!r}: give a finite number.")
         if str(target)[:1] == "x":
             raise UserError(
-                f"the edge {_said(item)} ends in an input, which hears nothing: end it in a unit."
+                f"the edge {_text(item)} ends in an input, which receives nothing: end it in a unit."
             )
         ends = _nodes(source, inputs, units, item), _nodes(target, inputs, units, item)
         weight = None if weight is None else float(weight)
         for a, b in product(*ends):
-            place = a, b, int(delay)
-            twin = known.get(place)
-            if twin is not None:
+            key = a, b, int(delay)
+            earlier = items.get(key)
+            if earlier is not None:
                 raise UserError(
-                    f"the edges {_said(twin)} and {_said(item)} join the same two nodes after {delay} "
+                    f"the edges {_text(earlier)} and {_text(item)} join the same two nodes after {delay} "
                     "step(s): leave out one of them."
                 )
-            known[place] = item
+            items[key] = item
             edges.append(Edge(a, b, int(delay), weight))
     return tuple(edges)
 
@@ -90,17 +90,17 @@ def graph_edges(graph: Any, delays: Any = None) -> list[list[Any]]:
     """Edges for ``cell_options={"edges": ...}`` from one of networkx's directed graphs or from a matrix.
 
     A graph's nodes are named "x0", "h3" and so on (a number k means unit "hk"); its edges may have a
-    ``delay`` and a ``weight``. A matrix [H, H] says by entries other than 0 which unit (row) is heard by
-    which (column), a matrix [I + H, H] has the inputs as its first rows; ``delays`` is one of the same shape.
+    ``delay`` and a ``weight``. In a matrix [H, H] an entry other than 0 connects a unit (row) to a
+    unit (column), a matrix [I + H, H] has the inputs as its first rows; ``delays`` is one of the same shape.
     Where no edge begins at an input, all inputs are connected to all units.
     """
     if hasattr(graph, "edges"):
         if not graph.is_directed():
             raise UserError("the graph is undirected, but signals run one way: give an nx.DiGraph.")
         names = {node: f"h{node}" if isinstance(node, Integral) else str(node) for node in graph.nodes}
-        edges = [_listed(names[a], names[b], data) for a, b, data in graph.edges(data=True)]
+        edges = [_edge(names[a], names[b], data) for a, b, data in graph.edges(data=True)]
     else:
-        edges = list(_of_matrix(np.asarray(graph), None if delays is None else np.asarray(delays)))
+        edges = list(_matrix_edges(np.asarray(graph), None if delays is None else np.asarray(delays)))
     if not any(source.startswith("x") for source, *_ in edges):
         edges.insert(0, ["x", "h", 0])
     return edges
@@ -109,7 +109,7 @@ def graph_edges(graph: Any, delays: Any = None) -> list[list[Any]]:
 def drawn_edges(
     inputs: int, units: int, density: float, delays: Sequence[int], seed: int
 ) -> tuple[Edge, ...]:
-    """Each connection with a probability; every unit hears something that comes from an input."""
+    """Each connection with a probability; every unit is reached from an input."""
     if not 0.0 < density <= 1.0:
         raise UserError(f"density is {density}, but it is the share of connections, above 0 and at most 1.")
     if not delays or min(delays) < 1:
@@ -117,26 +117,26 @@ def drawn_edges(
     if seed < 0:
         raise UserError(f"seed is {seed}, but must be a whole number of at least 0.")
     generator = np.random.default_rng(seed)
-    heard = generator.random((inputs + units, units)) < density
-    after = generator.choice(np.asarray(delays), heard.shape)
-    after[:inputs] = 0
-    edges = [Edge(a, inputs + b, int(after[a, b])) for a, b in np.argwhere(heard).tolist()]
-    deaf = set(range(inputs, inputs + units)) - _reached(edges, range(inputs))
-    return (*edges, *(Edge(int(generator.integers(inputs)), unit, 0) for unit in sorted(deaf)))
+    mask = generator.random((inputs + units, units)) < density
+    steps = generator.choice(np.asarray(delays), mask.shape)
+    steps[:inputs] = 0
+    edges = [Edge(a, inputs + b, int(steps[a, b])) for a, b in np.argwhere(mask).tolist()]
+    unreachable = set(range(inputs, inputs + units)) - _reachable(edges, range(inputs))
+    return (*edges, *(Edge(int(generator.integers(inputs)), unit, 0) for unit in sorted(unreachable)))
 
 
 def levels(edges: Iterable[Edge], inputs: int, units: int) -> list[list[int]]:
     """Units, counted from 0, in groups that can be worked out one after the other within a step."""
-    import networkx as nx  # here and below: it takes a quarter of a second, for which few ask
+    import networkx as nx  # here and below: it takes a quarter of a second, and few need it
 
-    now = nx.DiGraph()
-    now.add_nodes_from(range(inputs, inputs + units))
-    now.add_edges_from((e.source, e.target) for e in edges if e.delay == 0 and e.source >= inputs)
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(inputs, inputs + units))
+    graph.add_edges_from((e.source, e.target) for e in edges if e.delay == 0 and e.source >= inputs)
     try:
-        groups = [sorted(group) for group in nx.topological_generations(now)]
+        groups = [sorted(group) for group in nx.topological_generations(graph)]
     except nx.NetworkXUnfeasible:
-        around = [a for a, _ in nx.find_cycle(now)]
-        path = " -> ".join(f"h{node - inputs}" for node in (*around, around[0]))
+        cycle = [a for a, _ in nx.find_cycle(graph)]
+        path = " -> ".join(f"h{node - inputs}" for node in (*cycle, cycle[0]))
         raise UserError(
             f"the edges {path} make a circle without delay: give one of them a delay of at least 1 step."
         ) from None
@@ -147,26 +147,26 @@ def stages(edges: Iterable[Edge], inputs: int, units: int) -> list[list[int]] | 
     """The same over all delays, one whole row of steps after the other; None where there is a circle."""
     import networkx as nx
 
-    whole = nx.DiGraph()
-    whole.add_nodes_from(range(inputs, inputs + units))
-    whole.add_edges_from((e.source, e.target) for e in edges if e.source >= inputs)
-    if not nx.is_directed_acyclic_graph(whole):
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(inputs, inputs + units))
+    graph.add_edges_from((e.source, e.target) for e in edges if e.source >= inputs)
+    if not nx.is_directed_acyclic_graph(graph):
         return None
-    return [[node - inputs for node in sorted(group)] for group in nx.topological_generations(whole)]
+    return [[node - inputs for node in sorted(group)] for group in nx.topological_generations(graph)]
 
 
 def check_paths(edges: Iterable[Edge], inputs: int, outputs: Iterable[int]) -> None:
     """Refuse outputs that nothing reaches."""
-    reached = _reached(edges, range(inputs))
-    deaf = [unit for unit in outputs if inputs + unit not in reached]
-    if deaf:
+    reachable = _reachable(edges, range(inputs))
+    unreachable = [unit for unit in outputs if inputs + unit not in reachable]
+    if unreachable:
         raise UserError(
-            f"no path leads from an input to the output h{deaf[0]}: add an edge that reaches it, or leave it "
-            "out of outputs."
+            f"no path leads from an input to the output h{unreachable[0]}: add an edge that reaches it, or "
+            "leave it out of outputs."
         )
 
 
-def _reached(edges: Iterable[Edge], sources: Iterable[int]) -> set[int]:
+def _reachable(edges: Iterable[Edge], sources: Iterable[int]) -> set[int]:
     import networkx as nx
 
     graph = nx.DiGraph((e.source, e.target) for e in edges)
@@ -184,20 +184,20 @@ def _nodes(name: Any, inputs: int, units: int, item: Any) -> range:
             match = None
     if match is None or not first <= last < size:
         there = f"x0 to x{inputs - 1} and h0 to h{units - 1}" if inputs else f"h0 to h{units - 1}"
-        raise UserError(f"{_said(item)} names {name!r}, but there are {there} (and ranges such as h0-3).")
+        raise UserError(f"{_text(item)} names {name!r}, but there are {there} (and ranges such as h0-3).")
     return range(offset + first, offset + last + 1)
 
 
-def _said(item: Any) -> str:
+def _text(item: Any) -> str:
     return repr(item) if isinstance(item, str) else repr(list(item))
 
 
-def _listed(source: str, target: str, data: dict[str, Any]) -> list[Any]:
+def _edge(source: str, target: str, data: dict[str, Any]) -> list[Any]:
     edge = [source, target, data.get("delay", DELAYS.get(source[:1], 1))]
     return [*edge, float(data["weight"])] if "weight" in data else edge
 
 
-def _of_matrix(matrix: Matrix, delays: Matrix | None) -> Iterator[list[Any]]:
+def _matrix_edges(matrix: Matrix, delays: Matrix | None) -> Iterator[list[Any]]:
     if matrix.ndim != 2 or matrix.shape[0] < matrix.shape[1]:
         raise UserError(
             f"the matrix has the shape {list(matrix.shape)}: give [units, units], or [inputs + units, units]."

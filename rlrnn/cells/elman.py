@@ -1,4 +1,4 @@
-"""Elman's fully recurrent layer: each unit hears the inputs and every unit of the step before."""
+"""Elman's fully recurrent layer: each unit receives the inputs and every unit of the step before."""
 
 from __future__ import annotations
 

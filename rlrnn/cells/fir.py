@@ -15,8 +15,8 @@ class Fir(Cell):
     """y_t = tanh(x_t W_0 + x_{t-d} W_1 + ... + x_{t-(k-1)d} W_{k-1} + b), k = ``taps``, d = ``dilation``.
 
     The time-delay network of Waibel et al. (1989), one layer; dilation as van den Oord et al. (2016) have it.
-    Its state is the delay line, the last (k - 1) d inputs with the newest first, and not its output: what it
-    saw more than (k - 1) d steps ago is gone.
+    Its state is the delay line, the last (k - 1) d inputs with the newest first, and not its output: inputs
+    of more than (k - 1) d steps ago are gone.
     """
 
     parts: ClassVar[tuple[str, ...]] = ()

@@ -1,4 +1,4 @@
-"""Cells of torch's kind, which compiled kernels run: what these must know of a cell, it says itself."""
+"""Cells of torch's kind, which compiled kernels run: what these need of a cell, its methods return."""
 
 from __future__ import annotations
 

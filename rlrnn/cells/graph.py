@@ -1,4 +1,4 @@
-"""A memory given as a directed graph of units: who hears whom, and after how many steps."""
+"""A memory given as a directed graph of units: which unit feeds which, and after how many steps."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Graph(Cell):
     "h", "h5", "h4-7" units. A delay that is left out is 0 from inputs and 1 from units; a fourth number is
     the weight at first. ``rlrnn.graph_edges`` makes them of networkx's graphs and of matrices, such as
     ``adjacency`` is. Instead, a ``density`` draws each connection with that probability, and one of the
-    ``delays`` for each between units. Without any of them, units hear all inputs at once and each other one
-    step late, as Elman's do. ``outputs`` are the units that are seen from outside: all, if not given.
+    ``delays`` for each between units. Without any of them, units receive all inputs at once and each other
+    one step late, as Elman's do. ``outputs`` are the units that make up y: all, if not given.
 
-    The state holds each value until its last edge has heard it, the newest first.
+    The state keeps each value until its last edge has used it, the newest first.
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
@@ -51,7 +51,7 @@ class Graph(Cell):
     shift: Tensor  # [S] what a step leaves in the state, of inputs, units and state before
     order: Tensor  # [H] the units in the order in which they are worked out
     at: Tensor  # [E] where an edge's weight stands in ``by_delay``
-    seen: Tensor  # [O] where the outputs stand in that order
+    outputs: Tensor  # [O] where the outputs stand in that order
 
     def __init__(
         self,
@@ -67,8 +67,8 @@ class Graph(Cell):
         outputs: Sequence[str] | None = None,
         nonlinearity: str = "tanh",
     ) -> None:
-        if sum(given is not None for given in (edges, adjacency, density)) > 1:
-            raise UserError("a graph is told its edges, its adjacency or its density: give one of them.")
+        if sum(option is not None for option in (edges, adjacency, density)) > 1:
+            raise UserError("a graph takes edges, an adjacency or a density: give one of them.")
         if density is None and (seed != 0 or tuple(delays) != (1,)):
             raise UserError(
                 f"delays={list(delays)} and seed={seed} are for a graph that is drawn: give a density, or "
@@ -84,29 +84,31 @@ class Graph(Cell):
             count = hidden_size * (input_size + hidden_size) * (1.0 if density is None else density)
             check_fits(f"a graph of {hidden_size:,} units", int(count * EDGE), "hidden_size, or the density")
         if density is not None:
-            known = drawn_edges(*sizes, density, delays, seed)
+            graph = drawn_edges(*sizes, density, delays, seed)
         elif adjacency is not None:
-            known = adjacency_edges(adjacency, *sizes)
+            graph = adjacency_edges(adjacency, *sizes)
         else:
-            known = read_edges(ELMAN if edges is None else edges, *sizes)
-        seen = read_units(["h"] if outputs is None else outputs, hidden_size)
-        groups = levels(known, *sizes)
-        check_paths(known, input_size, seen)
+            graph = read_edges(ELMAN if edges is None else edges, *sizes)
+        units_out = read_units(["h"] if outputs is None else outputs, hidden_size)
+        groups = levels(graph, *sizes)
+        check_paths(graph, input_size, units_out)
 
-        longest: Counter[int] = Counter()  # how many steps a node's values are wanted
-        for edge in known:
+        longest: Counter[int] = Counter()  # for how many steps a node's values are needed
+        for edge in graph:
             longest[edge.source] = max(longest[edge.source], edge.delay)
         nodes = input_size + hidden_size
-        held = [(k, n) for k in range(1, max(longest.values()) + 1) for n in range(nodes) if longest[n] >= k]
-        super().__init__(input_size, len(seen), len(held))
-        self.edges, self.held, self.units, self.nonlinearity = known, held, hidden_size, nonlinearity
-        self.stages = stages(known, *sizes)  # None: there is a circle, and its impulse response has no end
+        delayed = [
+            (k, n) for k in range(1, max(longest.values()) + 1) for n in range(nodes) if longest[n] >= k
+        ]
+        super().__init__(input_size, len(units_out), len(delayed))
+        self.edges, self.delayed, self.units, self.nonlinearity = graph, delayed, hidden_size, nonlinearity
+        self.stages = stages(graph, *sizes)  # None: there is a circle, and its impulse response has no end
         delays_to: dict[int, set[int]] = {unit: set() for unit in range(hidden_size)}
-        for edge in known:
+        for edge in graph:
             delays_to[edge.target - input_size].add(edge.delay)
         self.delays = [sorted(set().union(*(delays_to[u] for u in units))) for units in self.stages or ()]
-        self.longest = max(edge.delay for edge in known)
-        at = [(e.delay * nodes + e.source) * hidden_size + e.target - input_size for e in known]
+        self.longest = max(edge.delay for edge in graph)
+        at = [(e.delay * nodes + e.source) * hidden_size + e.target - input_size for e in graph]
         self._index("at", at)
 
         # Within a step, units stand in the order in which they are worked out.
@@ -114,25 +116,25 @@ class Graph(Cell):
         self.ends = list(accumulate(map(len, groups)))
         place = {input_size + unit: input_size + number for number, unit in enumerate(order)}
         place |= {node: node for node in range(input_size)}
-        # What a step knows: inputs and units as they are, then the state; and in which row its weights stand.
+        # What a step reads: inputs and units as they are, then the state; and in which row its weights stand.
         row = {(0, node): place[node] for node in range(nodes)}
-        row |= {pair: nodes + number for number, pair in enumerate(held)}
+        row |= {pair: nodes + number for number, pair in enumerate(delayed)}
         width = hidden_size
-        places = [row[e.delay, e.source] * width + place[e.target] - input_size for e in known]
+        places = [row[e.delay, e.source] * width + place[e.target] - input_size for e in graph]
         self._index("places", places)
-        self._index("shift", [row[k - 1, node] for k, node in held])
+        self._index("shift", [row[k - 1, node] for k, node in delayed])
         self._index("order", order)
-        self._index("seen", [place[input_size + unit] - input_size for unit in seen])
+        self._index("outputs", [place[input_size + unit] - input_size for unit in units_out])
 
-        kinds = Counter((e.target, e.source < input_size) for e in known)
-        bounds = torch.tensor([math.sqrt(3.0 / kinds[e.target, e.source < input_size]) for e in known])
-        given = torch.tensor([math.nan if e.weight is None else e.weight for e in known])
-        drawn = torch.empty(len(known)).uniform_(-1.0, 1.0) * bounds  # of variance 1 / how many of a kind
-        self.weight = nn.Parameter(torch.where(given.isnan(), drawn, given))
+        kinds = Counter((e.target, e.source < input_size) for e in graph)
+        bounds = torch.tensor([math.sqrt(3.0 / kinds[e.target, e.source < input_size]) for e in graph])
+        weights = torch.tensor([math.nan if e.weight is None else e.weight for e in graph])
+        initial = torch.empty(len(graph)).uniform_(-1.0, 1.0) * bounds  # of variance 1 / how many of a kind
+        self.weight = nn.Parameter(torch.where(weights.isnan(), initial, weights))
         self.bias = nn.Parameter(torch.zeros(hidden_size)) if bias else None
 
     def project(self, x: Tensor) -> Tensor:
-        """[..., I] -> [..., H + I]: what units hear of the inputs at once, and the inputs to be held."""
+        """[..., I] -> [..., H + I]: the undelayed inputs' part of the sums, and the inputs to be delayed."""
         bias = None if self.bias is None else self.bias.index_select(-1, self.order)
         return torch.cat((affine(x, self._matrices()[0], bias), x), dim=-1)
 
@@ -140,8 +142,8 @@ class Graph(Cell):
         return self._step(projected, state, *self._matrices()[1:])
 
     def ready(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        _, now, before = self._matrices()
-        return partial(self._step, now=now, before=before)
+        _, w_h, w_s = self._matrices()
+        return partial(self._step, w_h=w_h, w_s=w_s)
 
     def wires(self) -> list[Wire]:
         one, inputs = self.weight.new_ones(1, 1), self.input_size
@@ -155,35 +157,35 @@ class Graph(Cell):
                 wires.append(Wire("x", unit, edge.delay, row))
             else:
                 wires.append(Wire(f"h{edge.source - inputs}", unit, edge.delay, one * weight))
-        for number, unit in enumerate(self.order[self.seen].tolist()):
+        for number, unit in enumerate(self.order[self.outputs].tolist()):
             wires.append(Wire(f"h{unit}", "y", 0, torch.eye(self.output_size)[number : number + 1]))
         return wires
 
     def by_delay(self) -> Tensor:
         """The weights of all edges from nodes to units, [1 + longest delay, I + H, H]."""
         nodes = self.input_size + self.units
-        whole = self.weight.new_zeros((1 + self.longest) * nodes * self.units)
-        return whole.index_add(0, self.at, self.weight).view(-1, nodes, self.units)
+        weights = self.weight.new_zeros((1 + self.longest) * nodes * self.units)
+        return weights.index_add(0, self.at, self.weight).view(-1, nodes, self.units)
 
-    def _step(self, projected: Tensor, state: Tensor, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """``now`` [H, H] and ``before`` [S, H] are the weights from units as they are and from the state."""
-        squash = NONLINEARITIES[self.nonlinearity]
-        told, x = projected.split((self.units, self.input_size), dim=-1)
+    def _step(self, projected: Tensor, state: Tensor, w_h: Tensor, w_s: Tensor) -> tuple[Tensor, Tensor]:
+        """``w_h`` [H, H] are the weights from units within the step, ``w_s`` [S, H] those from the state."""
+        f = NONLINEARITIES[self.nonlinearity]
+        pre_activation, x = projected.split((self.units, self.input_size), dim=-1)
         if self.state_size:
-            told = add_product(told, state, before)
-        h = squash(told[..., : self.ends[0]])
+            pre_activation = add_product(pre_activation, state, w_s)
+        h = f(pre_activation[..., : self.ends[0]])
         for begin, end in zip(self.ends, self.ends[1:], strict=False):
-            heard = add_product(told[..., begin:end], h, now[..., :begin, begin:end])
-            h = torch.cat((h, squash(heard)), dim=-1)
+            group = add_product(pre_activation[..., begin:end], h, w_h[..., :begin, begin:end])
+            h = torch.cat((h, f(group)), dim=-1)
         after = torch.cat((x, h, state), dim=-1).index_select(-1, self.shift)
-        return h.index_select(-1, self.seen), after
+        return h.index_select(-1, self.outputs), after
 
     def _matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """The weights as matrices from inputs [I, H], from units [H, H] and from the state [S, H]."""
         sizes = self.input_size, self.units, self.state_size
         empty = self.weight.new_zeros(*self.weight.shape[:-1], sum(sizes) * self.units)
-        whole = empty.index_add(-1, self.places, self.weight)
-        rows = whole.view(*whole.shape[:-1], sum(sizes), self.units)
+        weights = empty.index_add(-1, self.places, self.weight)
+        rows = weights.view(*weights.shape[:-1], sum(sizes), self.units)
         inputs, units, state = rows.split(sizes, dim=-2)
         return inputs, units, state
 

@@ -25,7 +25,7 @@ class Gru(GatedCell):
     r, z = sigmoid(x W + b + h U + c), n = tanh(x W_n + b_n + r * (h U_n + c_n)), h' = n + z * (h - n).
     Columns of the weights: r, z, n, H each, as ``torch.nn.GRU`` orders its rows.
 
-    ``layer_norm``: what the gates hear and what n hears are normalised, from x and from h, each by itself
+    ``layer_norm``: the inputs of the gates and those of n are normalised, from x and from h, each by itself
     (Ba, Kiros & Hinton 2016, eq. 26 to 28).
     """
 

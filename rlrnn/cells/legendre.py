@@ -71,6 +71,6 @@ def delay_system(order: int, theta: float) -> tuple[Tensor, Tensor]:
     a = torch.where(i.unsqueeze(1) < i, -1.0, below) * scale.unsqueeze(1)
     b = (sign * scale).unsqueeze(1)
     # exp [[a, b], [0, 0]] = [[A, B], [0, 1]]
-    both = torch.cat((torch.cat((a, b), dim=1), a.new_zeros(1, order + 1)))
-    held = torch.linalg.matrix_exp(both)
-    return held[:order, :order], held[:order, order]
+    block = torch.cat((torch.cat((a, b), dim=1), a.new_zeros(1, order + 1)))
+    exponential = torch.linalg.matrix_exp(block)
+    return exponential[:order, :order], exponential[:order, order]

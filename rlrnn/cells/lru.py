@@ -74,15 +74,15 @@ class Lru(LinearCell):
     def project(self, x: Tensor) -> Tensor:
         """[..., I] -> [..., 2N + H]: gamma * (x B), and x D + b."""
         gamma = torch.exp(self.log_gamma).unsqueeze(-2)
-        known = self.weight_input * torch.cat((gamma, gamma), dim=-1)
-        return torch.cat((affine(x, known, None), affine(x, self.weight_skip, self.bias)), dim=-1)
+        gamma_b = self.weight_input * torch.cat((gamma, gamma), dim=-1)
+        return torch.cat((affine(x, gamma_b, None), affine(x, self.weight_skip, self.bias)), dim=-1)
 
     def coefficients(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         return self.eigenvalues().unsqueeze(-2), projected[..., : self.state_size]
 
     def read(self, projected: Tensor, state: Tensor) -> Tensor:
-        told = affine(state, self.weight_output, None) + projected[..., self.state_size :]
-        return NONLINEARITIES[self.nonlinearity](told)
+        pre_activation = affine(state, self.weight_output, None) + projected[..., self.state_size :]
+        return NONLINEARITIES[self.nonlinearity](pre_activation)
 
     def wires(self) -> list[Wire]:
         n = self.units

@@ -100,16 +100,16 @@ class Lstm(GatedCell):
             c = torch.lerp(torch.tanh(g), c, torch.sigmoid(f))
         else:
             c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i[0]), torch.tanh(g))
-        shown = normalised(c, self.gain_cell, self.bias_cell) if self.layer_norm else c
-        h = torch.sigmoid(o) * torch.tanh(shown)
+        c_out = normalised(c, self.gain_cell, self.bias_cell) if self.layer_norm else c
+        h = torch.sigmoid(o) * torch.tanh(c_out)
         return h, torch.cat((h, c), dim=-1)
 
     def wires(self) -> list[Wire]:
         size = self.output_size
-        itself = torch.eye(size)
+        identity = torch.eye(size)
         return [
             Wire("x", "c", 0, gate_norm(self.weight_input, size)),
             Wire("y", "c", 1, gate_norm(self.weight_hidden, size)),
-            Wire("c", "c", 1, itself),
-            Wire("c", "y", 0, itself),
+            Wire("c", "c", 1, identity),
+            Wire("c", "y", 0, identity),
         ]

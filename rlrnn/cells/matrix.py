@@ -17,7 +17,7 @@ NUMBERS = 6  # of a head, beside its key: strength, gate, sharpening, and shifts
 # Initial weights as a share of what other cells begin with: heads that start sharp, or a matrix that fills up
 # in an episode, make gradients many times theirs.
 SMALL = 0.3
-SHORT = 0.01  # squared length below which a row counts as empty, so that no gradient is divided by 0
+EPSILON = 0.01  # added to squared lengths: far shorter rows count as empty, and no gradient is divided by 0
 
 
 class Matrix(Cell):
@@ -46,7 +46,7 @@ class Matrix(Cell):
         self.weight_content = uniform(bound, input_size, 2 * hidden_size)  # erase, add
         self.bias = uniform(bound, HEADS * (hidden_size + NUMBERS)) if bias else None
         if self.bias is not None:
-            with torch.no_grad():  # begin rather where it was than by content, and rather there than beside
+            with torch.no_grad():  # at first the last location outweighs the content, and no shift the others
                 numbers = self.bias.view(HEADS, -1)[:, hidden_size:]
                 numbers += torch.tensor([1.0, -1.0, 0.0, 0.0, 1.0, 0.0])
         self.register_buffer("home", torch.arange(slots).eq(0).to(self.weight_heads))
@@ -55,23 +55,23 @@ class Matrix(Cell):
         """The controls: per head its key times strength, gate, sharpening, shifts; erase and add."""
         heads = affine(x, self.weight_heads, self.bias).unflatten(-1, (HEADS, -1))
         key, strength, gate, sharpening, shifts = heads.split((self.output_size, 1, 1, 1, 3), dim=-1)
-        aimed = nn.functional.softplus(strength) * unit(key)
-        ways = torch.sigmoid(gate), 1.0 + nn.functional.softplus(sharpening), shifts.softmax(-1)
+        scaled = nn.functional.softplus(strength) * unit(key)
+        controls = torch.sigmoid(gate), 1.0 + nn.functional.softplus(sharpening), shifts.softmax(-1)
         content = torch.tanh(affine(x, self.weight_content, None))
         erase, add = content.split(self.output_size, dim=-1)
-        return torch.cat((torch.cat((aimed, *ways), dim=-1).flatten(-2), torch.relu(erase), add), dim=-1)
+        return torch.cat((torch.cat((scaled, *controls), dim=-1).flatten(-2), torch.relu(erase), add), dim=-1)
 
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         if addressing.fits(projected, state):
-            return addressing.step(projected, state, self.slots, self.output_size, SHORT)
+            return addressing.step(projected, state, self.slots, self.output_size, EPSILON)
         return self._step_by_torch(projected, state)
 
     def _step_by_torch(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         size = self.output_size
         heads, erase, add = projected.split((projected.shape[-1] - 2 * size, size, size), dim=-1)
-        flat, away = state.split((self.slots * size, self.slots * HEADS), dim=-1)
+        flat, offsets = state.split((self.slots * size, self.slots * HEADS), dim=-1)
         matrix = flat.unflatten(-1, (self.slots, size))  # [..., slots, H]
-        before = away.unflatten(-1, (HEADS, self.slots)) + self.home
+        before = offsets.unflatten(-1, (HEADS, self.slots)) + self.home
         weights = attend(matrix, heads.unflatten(-1, (HEADS, -1)), before)  # [..., 2, slots]
         write = weights[..., 0, :].unsqueeze(-1)  # [..., slots, 1]
         matrix = matrix + write * (add.unsqueeze(-2) - matrix * erase.unsqueeze(-2))
@@ -106,4 +106,4 @@ def attend(matrix: Tensor, heads: Tensor, before: Tensor) -> Tensor:
 
 def unit(rows: Tensor) -> Tensor:
     """Rows [..., H] of length 1, but those that are nearly empty stay so."""
-    return rows * torch.rsqrt(rows.square().sum(-1, keepdim=True) + SHORT)
+    return rows * torch.rsqrt(rows.square().sum(-1, keepdim=True) + EPSILON)

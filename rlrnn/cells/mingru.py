@@ -1,4 +1,4 @@
-"""A gated unit whose gate and candidate hear the inputs alone, which makes it a linear recurrence."""
+"""A gated unit whose gate and candidate depend on the inputs alone, which makes it a linear recurrence."""
 
 from __future__ import annotations
 

@@ -43,10 +43,10 @@ def register_cell(name: str, cell: type[Cell]) -> None:
 def make_cell(name: str, input_size: int, hidden_size: int, /, **options: Any) -> Cell:
     """Build a cell by its registered name; unknown names and options say which are known."""
     cell = cell_named(name)
-    known = [p for p in inspect.signature(cell).parameters if p not in ("input_size", "hidden_size")]
+    names = [p for p in inspect.signature(cell).parameters if p not in ("input_size", "hidden_size")]
     for option in options:
-        if option not in known:
-            raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(known)}.")
+        if option not in names:
+            raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(names)}.")
     check_options(f"the {name} cell", cell.__init__, options)
     made = cell(input_size, hidden_size, **options)
     if type(made).__module__.partition(".")[0] != "rlrnn":

@@ -1,4 +1,4 @@
-"""A reservoir: many fixed random units with feedback, of which only the readers learn."""
+"""A reservoir: many fixed random units with feedback; only what reads them is trained."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rlrnn.errors import UserError
 class Reservoir(Cell):
     """s' = (1 - leak) s + leak tanh(x W + s U + b): an echo state network. Jaeger (2001), GMD report 148.
 
-    All weights are drawn when it is made, saved with the agent, and never learn; what reads y = s does.
-    Each unit hears ``fan_in`` others, through weights that give U the spectral radius ``radius``: near 1
-    echoes last long, above 1 they may never fade. Small ``input_scale`` keeps the units where tanh is
-    straight: they remember more and compute less.
+    All weights are drawn when it is made, saved with the agent, and never trained; those that read y = s are.
+    Each unit has ``fan_in`` recurrent inputs, with weights that give U the spectral radius ``radius``: near
+    1 the response to an input lasts long, above 1 it may never fade. Small ``input_scale`` keeps the units
+    where tanh is nearly linear: they remember more and compute less.
     """
 
     weight_input: Tensor  # [I, H] ~ N(0, input_scale^2 / I)
@@ -49,22 +49,22 @@ class Reservoir(Cell):
         return affine(x, self.weight_input, self.bias)
 
     def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        heard = torch.tanh(projected + affine(state, self.weight_hidden, None))
-        s = torch.lerp(state, heard, self.leak)
+        update = torch.tanh(projected + affine(state, self.weight_hidden, None))
+        s = torch.lerp(state, update, self.leak)
         return s, s
 
     def wires(self) -> list[Wire]:
-        stays = (1.0 - self.leak) * torch.eye(self.output_size).to(self.weight_hidden)
+        decay = (1.0 - self.leak) * torch.eye(self.output_size).to(self.weight_hidden)
         return [
             Wire("x", "y", 0, self.leak * self.weight_input),
-            Wire("y", "y", 1, self.leak * self.weight_hidden + stays),
+            Wire("y", "y", 1, self.leak * self.weight_hidden + decay),
         ]
 
 
 def sparse(size: int, fan_in: int, radius: float) -> Tensor:
     """Random weights [H, H], ``fan_in`` into each unit, whose largest eigenvalue has that modulus."""
     weights = torch.randn(size, size)
-    heard = torch.rand(size, size).topk(min(fan_in, size), dim=0).indices
-    weights = torch.zeros_like(weights).scatter(0, heard, weights)
+    sources = torch.rand(size, size).topk(min(fan_in, size), dim=0).indices
+    weights = torch.zeros_like(weights).scatter(0, sources, weights)
     largest: Tensor = torch.linalg.eigvals(weights).abs().max()
     return weights * (radius / largest)

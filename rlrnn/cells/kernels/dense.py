@@ -1,4 +1,4 @@
-"""Layers without memory: their activation, there and back, and one layer of each member of a population."""
+"""Layers without memory: activations forward and backward, and one layer of each member of a population."""
 
 # mypy: ignore-errors
 

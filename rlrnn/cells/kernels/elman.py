@@ -1,4 +1,4 @@
-"""Elman's layer compiled: rows of steps there and back, one step at play, and each member of a population."""
+"""Elman's layer compiled: forward and backward over rows of steps, steps at play, members of a population."""
 
 # mypy: ignore-errors
 
@@ -7,24 +7,24 @@ import numpy as np
 from rlrnn.cells.kernels.arithmetic import ONE, ZERO, inlined, kernel, tanh
 from rlrnn.cells.kernels.dense import affine_row
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
-from rlrnn.cells.kernels.rows import enter, leave, multiply, remembered, rows_at_once, times
+from rlrnn.cells.kernels.rows import enter, leave, multiply, reset_part, rows_at_once, times
 
 
 @inlined
-def elman_row(projected, hidden, out, nonlinearity):
-    """A row's units [H], from what their inputs and what they themselves contribute."""
-    size = len(out)
+def elman_row(projected, hidden, h_new, nonlinearity):
+    """A row's new h [H], from the projected input and the recurrent input, [H] each."""
+    size = len(h_new)
     if nonlinearity == 0:
         for j in range(size):
-            out[j] = tanh(projected[j] + hidden[j])
+            h_new[j] = tanh(projected[j] + hidden[j])
     elif nonlinearity == 1:
         for j in range(size):
             a = projected[j] + hidden[j]
-            out[j] = ZERO if a < ZERO else a  # NaN stays NaN, here and in its gradient
+            h_new[j] = ZERO if a < ZERO else a  # NaN stays NaN, here and in its gradient
     else:
         for j in range(size):
             a = projected[j] + hidden[j]
-            out[j] = a / (ONE + abs(a))
+            h_new[j] = a / (ONE + abs(a))
 
 
 @kernel
@@ -76,7 +76,7 @@ def backward(y, pieces, start, dy, dh, nonlinearity):
 def step(x, inputs, weights, bias, start, state, after, column, y, nonlinearity):
     """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
     size = len(weights)
-    projected, hidden = times(x, inputs), times(remembered(state, start, column, size), weights)
+    projected, hidden = times(x, inputs), times(reset_part(state, start, column, size), weights)
     for b in range(len(x)):
         a = projected[b]
         for j in range(size):
@@ -112,8 +112,8 @@ class ElmanRecurrence(Recurrence):
     def forward(self, projected: Array, start: Array, state: Array) -> Pair:
         self.start = start
         self.y, self.before = np.empty_like(projected), np.empty_like(projected)
-        known = self.pieces(self.weights, start.shape[1]), start, np.ascontiguousarray(state)
-        forward(projected, *known, self.before, self.y, self.nonlinearity)
+        arguments = self.pieces(self.weights, start.shape[1]), start, np.ascontiguousarray(state)
+        forward(projected, *arguments, self.before, self.y, self.nonlinearity)
         return self.y, self.y[-1]
 
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:

@@ -1,4 +1,4 @@
-"""The GRU compiled: rows of steps there and back, one step at play, and each member of a population."""
+"""The GRU compiled: forward and backward over rows of steps, one step at play, members of a population."""
 
 # mypy: ignore-errors
 
@@ -7,13 +7,13 @@ import numpy as np
 from rlrnn.cells.kernels.arithmetic import ONE, denormalise, inlined, kernel, normalise, sigmoid, tanh
 from rlrnn.cells.kernels.dense import affine_row
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array, flat
-from rlrnn.cells.kernels.rows import enter, leave, multiply, remembered, rows_at_once, sum_rows, times
+from rlrnn.cells.kernels.rows import enter, leave, multiply, reset_part, rows_at_once, sum_rows, times
 
 
 @inlined
-def gru_row(gate, hidden, bias, was, out, hidden_n):
-    """A row's gates [3H], what the h that was [H] contributes to them, and its bias -> the h that is now."""
-    size = len(was)
+def gru_row(gate, hidden, bias, h_old, h_new, hidden_n):
+    """From a row's gates, recurrent inputs and their bias, [3H] each, and its old h [H] to its new h [H]."""
+    size = len(h_old)
     for j in range(2 * size):
         gate[j] = sigmoid(gate[j] + hidden[j] + bias[j])
     for j in range(size):
@@ -21,7 +21,7 @@ def gru_row(gate, hidden, bias, was, out, hidden_n):
         hidden_n[j] = candidate
         n = tanh(gate[2 * size + j] + gate[j] * candidate)
         gate[2 * size + j] = n
-        out[j] = n + gate[size + j] * (was[j] - n)
+        h_new[j] = n + gate[size + j] * (h_old[j] - n)
 
 
 @kernel
@@ -65,24 +65,24 @@ def backward(gates, pieces, start, before, hidden_n, dy, dh, gain, normed, scale
         last = min(first + block, rows)
         for t in range(steps - 1, -1, -1):
             for b in range(first, last):
-                gate, more_n, was, d_out = gates[t, b], hidden_n[t, b], before[t, b], dy[t, b]
-                d_h, past = dh[b], direct[b - first]
+                gate, h_n, h_old, d_out = gates[t, b], hidden_n[t, b], before[t, b], dy[t, b]
+                d_h, d_direct = dh[b], direct[b - first]
                 for j in range(size):
                     r, z, n, d = gate[j], gate[size + j], gate[2 * size + j], d_out[j] + d_h[j]
                     d_n = d * (ONE - z) * (ONE - n * n)
-                    gate[j] = d_n * more_n[j] * r * (ONE - r)
-                    gate[size + j] = d * (was[j] - n) * z * (ONE - z)
+                    gate[j] = d_n * h_n[j] * r * (ONE - r)
+                    gate[size + j] = d * (h_old[j] - n) * z * (ONE - z)
                     gate[2 * size + j] = d_n * r
-                    more_n[j] = d_n
-                    past[j] = d * z
+                    h_n[j] = d_n
+                    d_direct[j] = d * z
                 if len(gain):
                     denormalise(gate, gain, 0, 2 * size, normed[t, b], scale[t, b, 0], d_gain)
                     denormalise(gate, gain, 2 * size, width, normed[t, b], scale[t, b, 1], d_gain)
             multiply((normed if len(gain) else gates)[t][first:last], pieces, dh[first:last], part)
             for b in range(first, last):
-                d_h, past = dh[b], direct[b - first]
+                d_h, d_direct = dh[b], direct[b - first]
                 for j in range(size):
-                    d_h[j] += past[j]
+                    d_h[j] += d_direct[j]
             leave(start[t, first:last], dh[first:last])
 
 
@@ -90,14 +90,14 @@ def backward(gates, pieces, start, before, hidden_n, dy, dh, gain, normed, scale
 def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, column, y):
     """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
     size = len(weights)
-    h = remembered(state, start, column, size)
+    h = reset_part(state, start, column, size)
     gates, hidden = times(x, inputs), times(h, weights)
-    hidden_n = np.empty(size, h.dtype)  # nobody asks for it; apart, as loops over one array twice run slowly
+    hidden_n = np.empty(size, h.dtype)  # not used; its own array, as loops over one array twice run slowly
     for b in range(len(x)):
-        gate, more = gates[b], hidden[b]
+        gate, hidden_row = gates[b], hidden[b]
         for j in range(3 * size):
             gate[j] += bias_input[j]
-        gru_row(gate, more, bias_hidden, h[b], y[b], hidden_n)
+        gru_row(gate, hidden_row, bias_hidden, h[b], y[b], hidden_n)
     after[:, column : column + size] = y
 
 
@@ -133,9 +133,9 @@ class GruRecurrence(Recurrence):
         )
         self.normed, self.scale = (np.empty((*start.shape, n), y.dtype) for n in (len(self.gain), 2))
         pieces = self.pieces(self.weights, start.shape[1])
-        known = start, np.ascontiguousarray(state)
+        arguments = start, np.ascontiguousarray(state)
         norms = self.gain, self.normed, self.scale
-        forward(self.gates, pieces, self.bias, *known, self.before, y, self.hidden_n, *norms)
+        forward(self.gates, pieces, self.bias, *arguments, self.before, y, self.hidden_n, *norms)
         return y, y[-1]
 
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:

@@ -1,4 +1,4 @@
-"""The LSTM compiled: rows of steps there and back, one step at play, and each member of a population."""
+"""The LSTM compiled: forward and backward over rows of steps, one step at play, members of a population."""
 
 # mypy: ignore-errors
 
@@ -8,13 +8,13 @@ from rlrnn.cells.kernels.arithmetic import ONE, inlined, kernel, sigmoid, tanh
 from rlrnn.cells.kernels.dense import affine_row
 from rlrnn.cells.kernels.lstm_variant import LstmVariantRecurrence
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
-from rlrnn.cells.kernels.rows import enter, leave, multiply, remembered, rows_at_once, times
+from rlrnn.cells.kernels.rows import enter, leave, multiply, reset_part, rows_at_once, times
 
 
 @inlined
-def lstm_row(gate, was, out, now):
-    """A row's gates [4H] are opened; from the c that was [H] come the h and the c that are now."""
-    size = len(was)
+def lstm_row(gate, c_old, h_new, c_new):
+    """A row's gates [4H] take their nonlinearities; from the old c [H] come the new h and the new c [H]."""
+    size = len(c_old)
     for j in range(2 * size):
         gate[j] = sigmoid(gate[j])
     for j in range(2 * size, 3 * size):
@@ -22,9 +22,9 @@ def lstm_row(gate, was, out, now):
     for j in range(3 * size, 4 * size):
         gate[j] = sigmoid(gate[j])
     for j in range(size):
-        c = gate[size + j] * was[j] + gate[j] * gate[2 * size + j]
-        now[j] = c
-        out[j] = gate[3 * size + j] * tanh(c)
+        c = gate[size + j] * c_old[j] + gate[j] * gate[2 * size + j]
+        c_new[j] = c
+        h_new[j] = gate[3 * size + j] * tanh(c)
 
 
 @kernel
@@ -46,9 +46,9 @@ def forward(gates, pieces, start, h0, c0, before, y, c):
             hidden = product[: last - first]
             multiply(before[t][first:last], pieces, hidden, part)
             for b in range(first, last):
-                gate, more = gates[t, b], hidden[b - first]
+                gate, hidden_row = gates[t, b], hidden[b - first]
                 for j in range(width):
-                    gate[j] += more[j]
+                    gate[j] += hidden_row[j]
                 lstm_row(gate, c_before[b - first], y[t, b], c[t, b])
 
 
@@ -68,16 +68,16 @@ def backward(gates, pieces, start, c0, c, dy, dh, dc):
         for t in range(steps - 1, -1, -1):
             enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
             for b in range(first, last):
-                gate, cell, was, d_out = gates[t, b], c[t, b], c_before[b - first], dy[t, b]
+                gate, c_new, c_old, d_out = gates[t, b], c[t, b], c_before[b - first], dy[t, b]
                 d_h, d_c = dh[b], dc[b]
                 for j in range(size):
                     i, f, g, o = gate[j], gate[size + j], gate[2 * size + j], gate[3 * size + j]
-                    squashed, d = tanh(cell[j]), d_out[j] + d_h[j]
-                    d_cell = d_c[j] + d * o * (ONE - squashed * squashed)
+                    tanh_c, d = tanh(c_new[j]), d_out[j] + d_h[j]
+                    d_cell = d_c[j] + d * o * (ONE - tanh_c * tanh_c)
                     gate[j] = d_cell * g * i * (ONE - i)
-                    gate[size + j] = d_cell * was[j] * f * (ONE - f)
+                    gate[size + j] = d_cell * c_old[j] * f * (ONE - f)
                     gate[2 * size + j] = d_cell * i * (ONE - g * g)
-                    gate[3 * size + j] = d * squashed * o * (ONE - o)
+                    gate[3 * size + j] = d * tanh_c * o * (ONE - o)
                     d_c[j] = d_cell * f
             multiply(gates[t][first:last], pieces, dh[first:last], part)
             leave(start[t, first:last], dh[first:last])
@@ -88,16 +88,16 @@ def backward(gates, pieces, start, c0, c, dy, dh, dc):
 def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, column, y):
     """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
     size = len(weights)
-    h, c = remembered(state, start, column, size), remembered(state, start, column + size, size)
+    h, c = reset_part(state, start, column, size), reset_part(state, start, column + size, size)
     gates, hidden = times(x, inputs), times(h, weights)
-    bias, now = bias_input + bias_hidden, np.empty_like(c)
+    bias, c_new = bias_input + bias_hidden, np.empty_like(c)
     for b in range(len(x)):
-        gate, more = gates[b], hidden[b]
+        gate, hidden_row = gates[b], hidden[b]
         for j in range(4 * size):
-            gate[j] += more[j] + bias[j]
-        lstm_row(gate, c[b], y[b], now[b])
+            gate[j] += hidden_row[j] + bias[j]
+        lstm_row(gate, c[b], y[b], c_new[b])
     after[:, column : column + size] = y
-    after[:, column + size : column + 2 * size] = now
+    after[:, column + size : column + 2 * size] = c_new
 
 
 @kernel
@@ -105,7 +105,7 @@ def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, co
     """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
     size = weights.shape[1]
     gate, hidden = np.empty(4 * size, x.dtype), np.empty(4 * size, x.dtype)
-    was, now = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    c_old, c_new = np.empty(size, x.dtype), np.empty(size, x.dtype)
     for p in members:
         for e in range(x.shape[1]):
             h, c, out = state[p, e, column : column + size], state[p, e, column + size :], y[p, e]
@@ -114,10 +114,10 @@ def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, co
             for j in range(4 * size):
                 gate[j] += hidden[j]
             for j in range(size):
-                was[j] = c[j]
-            lstm_row(gate, was, out, now)
+                c_old[j] = c[j]
+            lstm_row(gate, c_old, out, c_new)
             for j in range(size):
-                h[j], c[j] = out[j], now[j]
+                h[j], c[j] = out[j], c_new[j]
 
 
 class LstmRecurrence(Recurrence):

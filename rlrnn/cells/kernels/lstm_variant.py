@@ -1,4 +1,4 @@
-"""The LSTM with coupled gates, or layer norm, or both, compiled: rows of steps there and back.
+"""The LSTM with coupled gates, or layer norm, or both, compiled: rows of steps forward and backward.
 
 Apart from ``lstm``, which would lose up to a third of its speed if it knew these variants too.
 """
@@ -14,13 +14,13 @@ from rlrnn.cells.kernels.rows import enter, leave, multiply, rows_at_once
 
 @kernel
 def forward(
-    gates, pieces, start, h0, c0, before, y, c, coupled, gain, gain_cell, bias_cell, norms, shown, scale
+    gates, pieces, start, h0, c0, before, y, c, coupled, gain, gain_cell, bias_cell, norms, c_out, scale
 ):
     """As ``lstm.forward``.
 
     ``coupled`` gates [T, B, 3H] are f, g, o, and i = 1 - f.
-    With a gain [G] what h contributes is normalised, and with gain_cell and bias_cell [H] the c that is shown
-    [T, B, H]: kept in norms [T, B, G + H] and scale [T, B, 2]. Without, ``shown`` is c.
+    With a gain [G] what h contributes is normalised, and with gain_cell and bias_cell [H] c_out [T, B, H],
+    the c that the output gate reads: kept in norms [T, B, G + H] and scale [T, B, 2]. Without, c_out is c.
     """
     steps, rows, width = gates.shape
     size = c.shape[2]
@@ -36,26 +36,26 @@ def forward(
             hidden = product[: last - first]
             multiply(before[t][first:last], pieces, hidden, part)
             for b in range(first, last):
-                gate, more, was = gates[t, b], hidden[b - first], c_before[b - first]
-                now, seen, out = c[t, b], shown[t, b], y[t, b]
+                gate, hidden_row, c_old = gates[t, b], hidden[b - first], c_before[b - first]
+                c_new, c_read, out = c[t, b], c_out[t, b], y[t, b]
                 if len(gain):
-                    scale[t, b, 0] = normalise(more, gain, 0, width, norms[t, b])
+                    scale[t, b, 0] = normalise(hidden_row, gain, 0, width, norms[t, b])
                 for j in range(at + size):
-                    gate[j] = sigmoid(gate[j] + more[j])
+                    gate[j] = sigmoid(gate[j] + hidden_row[j])
                 for j in range(at + size, at + 2 * size):
-                    gate[j] = tanh(gate[j] + more[j])
+                    gate[j] = tanh(gate[j] + hidden_row[j])
                 for j in range(at + 2 * size, width):
-                    gate[j] = sigmoid(gate[j] + more[j])
+                    gate[j] = sigmoid(gate[j] + hidden_row[j])
                 for j in range(size):
                     f, g = gate[at + j], gate[at + size + j]
-                    now[j] = f * was[j] + (ONE - f if coupled else gate[j]) * g
-                    seen[j] = now[j]
+                    c_new[j] = f * c_old[j] + (ONE - f if coupled else gate[j]) * g
+                    c_read[j] = c_new[j]
                 if len(gain):
-                    scale[t, b, 1] = normalise(seen, gain_cell, 0, size, norms[t, b, width:])
+                    scale[t, b, 1] = normalise(c_read, gain_cell, 0, size, norms[t, b, width:])
                     for j in range(size):
-                        seen[j] += bias_cell[j]
+                        c_read[j] += bias_cell[j]
                 for j in range(size):
-                    out[j] = gate[at + 2 * size + j] * tanh(seen[j])
+                    out[j] = gate[at + 2 * size + j] * tanh(c_read[j])
 
 
 @kernel
@@ -72,7 +72,7 @@ def backward(
     gain,
     gain_cell,
     norms,
-    shown,
+    c_out,
     scale,
     d_gain,
     d_gain_cell,
@@ -85,37 +85,37 @@ def backward(
     block = rows_at_once(pieces, rows)
     part = np.empty((block, pieces.shape[2]), gates.dtype)
     c_before, d_hidden = np.empty((block, size), gates.dtype), np.empty((block, width), gates.dtype)
-    d_shown = np.empty(size, gates.dtype)
+    d_c_out = np.empty(size, gates.dtype)
     for first in range(0, rows, block):
         last = min(first + block, rows)
         for t in range(steps - 1, -1, -1):
             enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
             for b in range(first, last):
-                gate, was, d_out, d_h, d_c = gates[t, b], c_before[b - first], dy[t, b], dh[b], dc[b]
-                seen = shown[t, b]
+                gate, c_old, d_out, d_h, d_c = gates[t, b], c_before[b - first], dy[t, b], dh[b], dc[b]
+                c_read = c_out[t, b]
                 for j in range(size):
-                    o, squashed, d = gate[at + 2 * size + j], tanh(seen[j]), d_out[j] + d_h[j]
-                    d_shown[j] = d * o * (ONE - squashed * squashed)
-                    gate[at + 2 * size + j] = d * squashed * o * (ONE - o)
+                    o, tanh_c, d = gate[at + 2 * size + j], tanh(c_read[j]), d_out[j] + d_h[j]
+                    d_c_out[j] = d * o * (ONE - tanh_c * tanh_c)
+                    gate[at + 2 * size + j] = d * tanh_c * o * (ONE - o)
                 if len(gain):
                     for j in range(size):
-                        d_bias_cell[j] += d_shown[j]
-                    denormalise(d_shown, gain_cell, 0, size, norms[t, b, width:], scale[t, b, 1], d_gain_cell)
+                        d_bias_cell[j] += d_c_out[j]
+                    denormalise(d_c_out, gain_cell, 0, size, norms[t, b, width:], scale[t, b, 1], d_gain_cell)
                     for j in range(size):
-                        d_shown[j] = norms[t, b, width + j]
+                        d_c_out[j] = norms[t, b, width + j]
                 for j in range(size):
-                    f, g, d_cell = gate[at + j], gate[at + size + j], d_c[j] + d_shown[j]
+                    f, g, d_cell = gate[at + j], gate[at + size + j], d_c[j] + d_c_out[j]
                     i = ONE - f if coupled else gate[j]
                     if not coupled:
                         gate[j] = d_cell * g * i * (ONE - i)
-                    gate[at + j] = d_cell * (was[j] - g if coupled else was[j]) * f * (ONE - f)
+                    gate[at + j] = d_cell * (c_old[j] - g if coupled else c_old[j]) * f * (ONE - f)
                     gate[at + size + j] = d_cell * i * (ONE - g * g)
                     d_c[j] = d_cell * f
                 if len(gain):
                     denormalise(gate, gain, 0, width, norms[t, b], scale[t, b, 0], d_gain)
-                more = norms[t, b] if len(gain) else gate
+                d_row = norms[t, b] if len(gain) else gate
                 for j in range(width):
-                    d_hidden[b - first, j] = more[j]
+                    d_hidden[b - first, j] = d_row[j]
             multiply(d_hidden[: last - first], pieces, dh[first:last], part)
             leave(start[t, first:last], dh[first:last])
             leave(start[t, first:last], dc[first:last])
@@ -126,10 +126,10 @@ class LstmVariantRecurrence(Recurrence):
 
     def __init__(self, cell):
         super().__init__(cell.weight_hidden)
-        self.coupled, self.normed = cell.coupled, cell.layer_norm
+        self.coupled, self.layer_norm = cell.coupled, cell.layer_norm
         size, dtype = cell.output_size, self.weights.dtype
         self.gain = self.gain_cell = self.bias_cell = np.empty(0, dtype)
-        if self.normed:
+        if self.layer_norm:
             bias = cell.bias_cell
             self.gain, self.gain_cell = array(cell.gain_hidden), array(cell.gain_cell)
             self.bias_cell = np.zeros(size, dtype) if bias is None else array(bias)
@@ -138,8 +138,8 @@ class LstmVariantRecurrence(Recurrence):
         self.gates, self.start, size = projected, start, len(self.weights)
         h0, self.c0 = np.ascontiguousarray(state[:, :size]), np.ascontiguousarray(state[:, size:])
         y, self.before, self.c = (np.empty((*start.shape, size), projected.dtype) for _ in range(3))
-        self.shown = np.empty_like(self.c) if self.normed else self.c
-        width = self.normed * (projected.shape[-1] + size)
+        self.c_out = np.empty_like(self.c) if self.layer_norm else self.c
+        width = self.layer_norm * (projected.shape[-1] + size)
         self.norms, self.scale = (np.empty((*start.shape, n), projected.dtype) for n in (width, 2))
         forward(
             self.gates,
@@ -155,7 +155,7 @@ class LstmVariantRecurrence(Recurrence):
             self.gain_cell,
             self.bias_cell,
             self.norms,
-            self.shown,
+            self.c_out,
             self.scale,
         )
         return y, np.concatenate((y[-1], self.c[-1]), axis=1)
@@ -181,10 +181,10 @@ class LstmVariantRecurrence(Recurrence):
             self.gain,
             self.gain_cell,
             self.norms,
-            self.shown,
+            self.c_out,
             self.scale,
             *d_places,
         )
-        d_hidden = self.norms[..., :-size] if self.normed else self.gates
+        d_hidden = self.norms[..., :-size] if self.layer_norm else self.gates
         self.weights_gradient(np.ascontiguousarray(d_hidden), d_weights)
         return self.gates, np.concatenate((dh, dc), axis=1)

@@ -1,4 +1,4 @@
-"""A step of the addressable matrix compiled by numba, there and back: the equations of ``cells.matrix``.
+"""A step of the addressable matrix compiled by numba, and its gradient: the equations of ``cells.matrix``.
 
 Row by row: M is [slots * H], a head [H + 5] its key times strength, gate, sharpening and three shifts, w and
 r [slots] what the head that writes and the one that reads attend to.
@@ -10,50 +10,50 @@ import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import kernel
 
-CONTENT, MIXED, MOVED, SHARP, WEIGHTS = range(5)  # stages of finding where a head is, each [slots]
+CONTENT, GATED, SHIFTED, SHARP, WEIGHTS = range(5)  # stages of a head's weights, each [slots]
 
 
 @kernel
-def lengths(memory, size, short, inverse):
+def lengths(memory, size, epsilon, inverse):
     """1 / the length of each row of M, as ``unit`` has it, into ``inverse`` [slots]."""
     for s in range(len(inverse)):
-        row, square = memory[s * size : (s + 1) * size], short
+        row, square = memory[s * size : (s + 1) * size], epsilon
         for h in range(size):
             square += row[h] * row[h]
         inverse[s] = 1 / np.sqrt(square)
 
 
 @kernel
-def attend(memory, head, away, inverse, stages):
-    """Where a head is, stage by stage [5, slots]; returns the largest of those moved and their sharp sum."""
+def attend(memory, head, offsets, inverse, stages):
+    """A head's weights, stage by stage [5, slots]; returns the largest shifted one, the sum of sharp ones."""
     slots = len(inverse)
     size = len(head) - 5
     gate, power = head[size], head[size + 1]
-    content, mixed, moved = stages[CONTENT], stages[MIXED], stages[MOVED]
-    most = -np.inf
+    content, gated, shifted = stages[CONTENT], stages[GATED], stages[SHIFTED]
+    max_content = -np.inf
     for s in range(slots):
-        row, alike = memory[s * size : (s + 1) * size], head[0] * 0
+        row, dot = memory[s * size : (s + 1) * size], head[0] * 0
         for h in range(size):
-            alike += head[h] * row[h]
-        content[s] = alike * inverse[s]
-        most = max(most, content[s])
+            dot += head[h] * row[h]
+        content[s] = dot * inverse[s]
+        max_content = max(max_content, content[s])
     total = head[0] * 0
     for s in range(slots):
-        content[s] = np.exp(content[s] - most)
+        content[s] = np.exp(content[s] - max_content)
         total += content[s]
     for s in range(slots):
         content[s] /= total
-        was = away[s] + 1 if s == 0 else away[s]
-        apart = content[s] - was  # torch.lerp: exact at both ends
-        mixed[s] = was + gate * apart if gate < 0.5 else content[s] - apart * (1 - gate)
+        before = offsets[s] + 1 if s == 0 else offsets[s]
+        difference = content[s] - before  # torch.lerp: exact at both ends
+        gated[s] = before + gate * difference if gate < 0.5 else content[s] - difference * (1 - gate)
     largest = head[0] * 0
     for s in range(slots):
-        ahead, behind = mixed[(s + 1) % slots], mixed[(s + slots - 1) % slots]
-        moved[s] = head[size + 2] * ahead + head[size + 3] * mixed[s] + head[size + 4] * behind
-        largest = max(largest, abs(moved[s]))
+        ahead, behind = gated[(s + 1) % slots], gated[(s + slots - 1) % slots]
+        shifted[s] = head[size + 2] * ahead + head[size + 3] * gated[s] + head[size + 4] * behind
+        largest = max(largest, abs(shifted[s]))
     total = head[0] * 0
     for s in range(slots):
-        stages[SHARP, s] = (abs(moved[s]) / largest) ** power
+        stages[SHARP, s] = (abs(shifted[s]) / largest) ** power
         total += stages[SHARP, s]
     for s in range(slots):
         stages[WEIGHTS, s] = stages[SHARP, s] / total
@@ -61,43 +61,45 @@ def attend(memory, head, away, inverse, stages):
 
 
 @kernel
-def forward(projected, state, slots, short, y, after):
+def forward(projected, state, slots, epsilon, y, after):
     """projected [B, G], state [B, S] -> y [B, H] and the state after [B, S]."""
     size = y.shape[1]
     width = size + 5
     flat = slots * size
     inverse, stages = np.empty(slots, y.dtype), np.empty((2, 5, slots), y.dtype)
     for b in range(len(y)):
-        memory, told = state[b, :flat], projected[b]
-        erase, add = told[2 * width : 2 * width + size], told[2 * width + size :]
-        lengths(memory, size, short, inverse)
+        memory, controls = state[b, :flat], projected[b]
+        erase, add = controls[2 * width : 2 * width + size], controls[2 * width + size :]
+        lengths(memory, size, epsilon, inverse)
         for k in range(2):
-            away = state[b, flat + k * slots : flat + (k + 1) * slots]
-            attend(memory, told[k * width : (k + 1) * width], away, inverse, stages[k])
-        out, now = y[b], after[b]
+            offsets = state[b, flat + k * slots : flat + (k + 1) * slots]
+            attend(memory, controls[k * width : (k + 1) * width], offsets, inverse, stages[k])
+        out, new_state = y[b], after[b]
         out[:] = 0
         for s in range(slots):
             w, r = stages[0, WEIGHTS, s], stages[1, WEIGHTS, s]
-            old, new = memory[s * size : (s + 1) * size], now[s * size : (s + 1) * size]
+            old, new = memory[s * size : (s + 1) * size], new_state[s * size : (s + 1) * size]
             for h in range(size):
                 new[h] = old[h] + w * (add[h] - old[h] * erase[h])
             for h in range(size):
                 out[h] += r * new[h]
             home = 1 if s == 0 else 0
-            now[flat + s] = w - home
-            now[flat + slots + s] = r - home
+            new_state[flat + s] = w - home
+            new_state[flat + slots + s] = r - home
 
 
 @kernel
-def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, d_memory, d_head, d_away):
-    """Gradients by where a head is, ``d_weights`` [slots] (used up), to all that it was found from.
+def attend_back(
+    memory, head, offsets, inverse, stages, largest, total, d_weights, d_memory, d_head, d_offsets
+):
+    """From the gradient by a head's weights, ``d_weights`` [slots] (overwritten), to all that they depend on.
 
-    Those by M are added, those by the head and by where it was before are written.
+    Those by M are added, those by the head and by its weights before, less home, are written.
     """
     slots = len(inverse)
     size = len(head) - 5
     gate, power = head[size], head[size + 1]
-    content, mixed, moved, sharp = stages[CONTENT], stages[MIXED], stages[MOVED], stages[SHARP]
+    content, gated, shifted, sharp = stages[CONTENT], stages[GATED], stages[SHIFTED], stages[SHARP]
     zero = head[0] * 0
     mean = zero
     for s in range(slots):
@@ -105,20 +107,20 @@ def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, 
     d_power = zero
     for s in range(slots):
         d_sharp = (d_weights[s] - mean) / total
-        share = abs(moved[s]) / largest
+        share = abs(shifted[s]) / largest
         if share == 0:  # as is share ** (power - 1), unless power is 1
             d_weights[s] = zero
         else:
             d_power += d_sharp * sharp[s] * np.log(share)
-            d_weights[s] = d_sharp * power * sharp[s] / share / largest * np.sign(moved[s])
+            d_weights[s] = d_sharp * power * sharp[s] / share / largest * np.sign(shifted[s])
     d_head[size + 1] = d_power
     back, stay, on = zero, zero, zero
     for s in range(slots):
         ahead, behind = (s + 1) % slots, (s + slots - 1) % slots
-        back += d_weights[s] * mixed[ahead]
-        stay += d_weights[s] * mixed[s]
-        on += d_weights[s] * mixed[behind]
-        d_away[s] = (
+        back += d_weights[s] * gated[ahead]
+        stay += d_weights[s] * gated[s]
+        on += d_weights[s] * gated[behind]
+        d_offsets[s] = (
             head[size + 2] * d_weights[behind]
             + head[size + 3] * d_weights[s]
             + head[size + 4] * d_weights[ahead]
@@ -126,20 +128,20 @@ def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, 
     d_head[size + 2], d_head[size + 3], d_head[size + 4] = back, stay, on
     d_gate, mean = zero, zero
     for s in range(slots):
-        was = away[s] + 1 if s == 0 else away[s]
-        d_gate += d_away[s] * (content[s] - was)
-        mean += gate * d_away[s] * content[s]
+        before = offsets[s] + 1 if s == 0 else offsets[s]
+        d_gate += d_offsets[s] * (content[s] - before)
+        mean += gate * d_offsets[s] * content[s]
     d_head[size] = d_gate
     d_head[:size] = 0
     for s in range(slots):
-        d_alike = content[s] * (gate * d_away[s] - mean)
-        d_away[s] *= 1 - gate
+        d_dot = content[s] * (gate * d_offsets[s] - mean)
+        d_offsets[s] *= 1 - gate
         old, d_old = memory[s * size : (s + 1) * size], d_memory[s * size : (s + 1) * size]
-        alike = zero
+        dot = zero
         for h in range(size):
-            alike += head[h] * old[h]
-        along = alike * inverse[s] * inverse[s]
-        slope = d_alike * inverse[s]
+            dot += head[h] * old[h]
+        along = dot * inverse[s] * inverse[s]
+        slope = d_dot * inverse[s]
         for h in range(size):
             d_head[h] += slope * old[h]
         for h in range(size):
@@ -147,7 +149,7 @@ def attend_back(memory, head, away, inverse, stages, largest, total, d_weights, 
 
 
 @kernel
-def backward(projected, state, slots, short, dy, d_after, d_projected, d_state):
+def backward(projected, state, slots, epsilon, dy, d_after, d_projected, d_state):
     """Gradients by y [B, H] and the state after [B, S] -> by what was projected and by the state before."""
     size = dy.shape[1]
     width = size + 5
@@ -155,22 +157,22 @@ def backward(projected, state, slots, short, dy, d_after, d_projected, d_state):
     inverse, stages = np.empty(slots, dy.dtype), np.empty((2, 5, slots), dy.dtype)
     d_weights, scales = np.empty((2, slots), dy.dtype), np.empty((2, 2), dy.dtype)
     for b in range(len(dy)):
-        memory, told = state[b, :flat], projected[b]
-        erase, add = told[2 * width : 2 * width + size], told[2 * width + size :]
+        memory, controls = state[b, :flat], projected[b]
+        erase, add = controls[2 * width : 2 * width + size], controls[2 * width + size :]
         d_erase, d_add = d_projected[b, 2 * width : 2 * width + size], d_projected[b, 2 * width + size :]
         d_erase[:] = 0
         d_add[:] = 0
-        lengths(memory, size, short, inverse)
+        lengths(memory, size, epsilon, inverse)
         for k in range(2):
-            away = state[b, flat + k * slots : flat + (k + 1) * slots]
-            scales[k] = attend(memory, told[k * width : (k + 1) * width], away, inverse, stages[k])
+            offsets = state[b, flat + k * slots : flat + (k + 1) * slots]
+            scales[k] = attend(memory, controls[k * width : (k + 1) * width], offsets, inverse, stages[k])
         for s in range(slots):
             w, r = stages[0, WEIGHTS, s], stages[1, WEIGHTS, s]
             d_w, d_r = d_after[b, flat + s], d_after[b, flat + slots + s]
             old, d_new = memory[s * size : (s + 1) * size], d_state[b, s * size : (s + 1) * size]
-            out, d_now = dy[b], d_after[b, s * size : (s + 1) * size]
+            out, d_after_row = dy[b], d_after[b, s * size : (s + 1) * size]
             for h in range(size):  # several short loops, each of few arrays: these become vector instructions
-                d_new[h] = d_now[h] + r * out[h]
+                d_new[h] = d_after_row[h] + r * out[h]
             for h in range(size):
                 d_r += out[h] * (old[h] + w * (add[h] - old[h] * erase[h]))
             for h in range(size):
@@ -186,7 +188,7 @@ def backward(projected, state, slots, short, dy, d_after, d_projected, d_state):
             first, last = flat + k * slots, flat + (k + 1) * slots
             attend_back(
                 memory,
-                told[k * width : (k + 1) * width],
+                controls[k * width : (k + 1) * width],
                 state[b, first:last],
                 inverse,
                 stages[k],

@@ -1,7 +1,7 @@
-"""The recurrent part of a gated cell over rows of steps, there and back, in numpy around its kernels.
+"""The recurrent part of a gated cell over rows of steps, forward and backward, in numpy around its kernels.
 
-A recurrence goes forward once, then backward once: in between it keeps what the way back needs, and the way
-back uses that up. Products with the inputs are not its business. It runs under ``compiling.one_blas_thread``.
+A recurrence runs forward once, then backward once: in between it keeps what the backward pass needs, which
+overwrites that. Products with the inputs are not part of it. It runs under ``compiling.one_blas_thread``.
 
 Letters: T time, B rows, H units, G the width of the cell's gates, S state.
 """
@@ -42,7 +42,7 @@ def flat(x: Array) -> Array:
 
 
 class Recurrence(ABC):
-    """One layer's recurrent weights [H, G], as they are now, and what one way forward left behind."""
+    """One layer's recurrent weights [H, G], as they are now, and what one forward pass keeps."""
 
     before: Array  # [T, B, H] the h that each step began with
     in_place: ClassVar[bool] = False  # whether it keeps the y that it returns, and overwrites dy

@@ -63,7 +63,7 @@ def leave(start, d_state):
 
 
 @kernel
-def remembered(state, start, column, size):
+def reset_part(state, start, column, size):
     """A part [B, size] of the state [B, S], cleared where an episode starts."""
     part = np.empty((len(state), size), state.dtype)
     enter(start, state[:, column : column + size], part)

@@ -50,8 +50,8 @@ def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tenso
     longest, rows = len(weights) - 1, x.shape[1]
     since = _since(start, longest).unsqueeze(-1)  # [T, B, 1]
     past = x.new_zeros(longest, rows, inputs + cell.units)
-    if cell.held:
-        ago, node = torch.tensor(cell.held, device=x.device).t()
+    if cell.delayed:
+        ago, node = torch.tensor(cell.delayed, device=x.device).t()
         past = past.index_put((longest - ago, torch.arange(rows, device=x.device).unsqueeze(1), node), state)
     known = list(range(inputs))  # nodes whose values are worked out
     line = torch.cat((past[..., known], x))  # [longest + T, B, known]: what they were, oldest first
@@ -66,8 +66,8 @@ def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tenso
         line = torch.cat((line, torch.cat((past[..., nodes], values))), dim=-1)
         known += nodes
     values = line[..., np.argsort(known)]  # node by node
-    y = values[longest:, :, (inputs + cell.order[cell.seen])]
-    if not cell.held:
+    y = values[longest:, :, (inputs + cell.order[cell.outputs])]
+    if not cell.delayed:
         return y, state
     last = values.flip(0)[ago - 1, :, node].t()  # [B, S]
     return y, torch.where(ago - 1 <= since[-1], last, 0.0)

@@ -87,7 +87,7 @@ def ways_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Calla
     outputs = outputs_of(name, cell, x, *given)
     runs = {way: lambda y=y: y().sum().backward() for way, y in outputs.items()}
     if scan.fits(cell):
-        runs["torch"] = mock.patch.object(scan, "_kernels_know", _nothing)(runs["torch"])
+        runs["torch"] = mock.patch.object(scan, "_kernels_fit", _nothing)(runs["torch"])
     return runs
 
 

@@ -39,13 +39,13 @@ def acting(network: RecurrentNetwork, generator: torch.Generator) -> Act:
 
 
 def plans_of(network: RecurrentNetwork) -> Plans | None:
-    """The plans by which ``by_numpy`` knows all that the network is made of, if it does."""
+    """The plans of actor and critic, if ``by_numpy`` can run all of both."""
     actor, critic = plan(network.actor), plan(network.critic)
     if actor is None or critic is None or not network.actuators.simple:
         return None
     memories = [actor.memory] if isinstance(network.critic_memory, Affine) else [actor.memory, critic.memory]
-    known = all(isinstance(layer, Gated) and _has_step(layer) for memory in memories for layer in memory)
-    return (actor, critic) if known else None
+    fits = all(isinstance(layer, Gated) and _has_step(layer) for memory in memories for layer in memory)
+    return (actor, critic) if fits else None
 
 
 def _has_step(layer: Gated) -> bool:
@@ -98,18 +98,18 @@ def play(
     network: RecurrentNetwork, observation: Observation, start: Tensor, state: Tensor
 ) -> tuple[Distribution, Tensor]:
     """``network.act``, in numpy where the network fits; without gradients."""
-    known = _known.get(network)
-    if known is None or not known.holds(network):
-        known = _known[network] = _Known(network)
-    if known.actor is None:
+    cached = _actors.get(network)
+    if cached is None or not cached.valid(network):
+        cached = _actors[network] = _CachedActor(network)
+    if cached.actor is None:
         return network.act(observation, start, state)
     x = _features(network.sensors, observation)
     with one_blas_thread():
-        numbers, after = known.actor(x, start.numpy(), state.contiguous().numpy())
+        numbers, after = cached.actor(x, start.numpy(), state.contiguous().numpy())
     return network.actuators.distribution(torch.from_numpy(numbers)), torch.from_numpy(after)
 
 
-class _Known:
+class _CachedActor:
     """An actor by numpy, as long as the weights are where they were when it was made; None if none fits."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
@@ -119,13 +119,13 @@ class _Known:
         plans = plans_of(network)
         self.actor = None if plans is None else _actor(plans[0])
 
-    def holds(self, network: RecurrentNetwork) -> bool:
+    def valid(self, network: RecurrentNetwork) -> bool:
         """Neither moved, as ``to`` does, nor replaced."""
         same = self.output is network.actuators.output.weight
         return same and self.places == [weight.data_ptr() for weight in self.weights]
 
 
-_known: WeakKeyDictionary[RecurrentNetwork, _Known] = WeakKeyDictionary()
+_actors: WeakKeyDictionary[RecurrentNetwork, _CachedActor] = WeakKeyDictionary()
 
 
 def _actor(plan: Plan) -> Actor:
@@ -186,10 +186,10 @@ def _dense(layers: Sequence[Dense]) -> Callable[[Array], Array]:
         (layer.weight.detach().numpy(), np.zeros(1) if layer.bias is None else layer.bias.detach().numpy())
         for layer in layers
     ]
-    known = list(zip(arrays, (layer.activation for layer in layers), strict=True))
+    pairs = list(zip(arrays, (layer.activation for layer in layers), strict=True))
 
     def run(x: Array) -> Array:
-        for (weight, bias), activation in known:
+        for (weight, bias), activation in pairs:
             x = x @ weight
             x += bias
             if activation == "tanh":

@@ -203,7 +203,7 @@ class ContinuousActuators(Actuators):
         mean = self.output(latent)
         if not self.use_sde:
             return self.distribution(mean)
-        # The std is a function of the latent units, but does not teach them (as in the paper's code).
+        # The std is a function of the latent units, but without a gradient to them (as in the paper's code).
         latent = latent.detach()
         variance = latent.square() @ self._noise_std().square()
         std = (variance + StateDependentNoise.EPSILON).sqrt()

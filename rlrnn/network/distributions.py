@@ -87,14 +87,14 @@ class Categorical(Distribution):
         return torch.cat(self.log_p, dim=-1)
 
     def distance(self, other: Self) -> Tensor:
-        """Half the sum of the differences in probability for one choice; of several, see ``_apart``."""
+        """Half the sum of the differences in probability of one choice; several: ``_joint_distance``."""
         pairs = zip(self.log_p, other.log_p, strict=True)
-        return _apart(torch.stack([(p.exp() - q.exp()).abs().sum(-1) / 2 for p, q in pairs], dim=-1))
+        return _joint_distance(torch.stack([(p.exp() - q.exp()).abs().sum(-1) / 2 for p, q in pairs], dim=-1))
 
     @property
     def distribution(self) -> torch.distributions.Categorical | list[torch.distributions.Categorical]:
-        known = [torch.distributions.Categorical(logits=logits) for logits in self.groups]
-        return known[0] if len(known) == 1 else known
+        categoricals = [torch.distributions.Categorical(logits=logits) for logits in self.groups]
+        return categoricals[0] if len(categoricals) == 1 else categoricals
 
 
 class Bernoulli(Distribution):
@@ -123,8 +123,8 @@ class Bernoulli(Distribution):
         return self.logits
 
     def distance(self, other: Self) -> Tensor:
-        """The difference in probability of one switch; of several, see ``_apart``."""
-        return _apart((self.logits.sigmoid() - other.logits.sigmoid()).abs())
+        """The difference in probability of one switch; of several, see ``_joint_distance``."""
+        return _joint_distance((self.logits.sigmoid() - other.logits.sigmoid()).abs())
 
     @property
     def distribution(self) -> torch.distributions.Bernoulli:
@@ -171,7 +171,7 @@ class Gaussian(Distribution):
 class StateDependentNoise(Gaussian):
     """gSDE (Raffin, Kober & Stulp 2022): the noise is a linear function of the latent units.
 
-    Its matrix ``exploration`` [..., L, A] is held for many steps, so that exploration is smooth; over
+    Its matrix ``exploration`` [..., L, A] is kept for many steps, so that exploration is smooth; over
     the draw of the matrix an action is normal with the given std. ``squashed``: actions pass through
     tanh, and probabilities are those of the squashed action.
     """
@@ -211,6 +211,6 @@ class StateDependentNoise(Gaussian):
         return torch.tanh(action) if self.squashed else action
 
 
-def _apart(parts: Tensor) -> Tensor:
-    """Where an action is several choices or switches [..., A]: 1 - product of (1 - each's) -> [...]."""
+def _joint_distance(parts: Tensor) -> Tensor:
+    """Of several choices or switches: from each's [..., A] to 1 - product of (1 - each's) [...]."""
     return -torch.expm1(torch.log1p(-parts.clamp(max=1.0)).sum(-1))

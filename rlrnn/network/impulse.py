@@ -1,7 +1,7 @@
 """Finite or infinite impulse: which networks forget for certain, and what stands in for those that do.
 
-A network without a circle is of finite impulse: what it saw L steps ago has no effect whatever, so that a
-strictly feed-forward network of its last L observations does the same. A circle makes the impulse response
+A network without a circle is of finite impulse: an observation of L steps ago has no effect at all, so that
+a strictly feed-forward network of its last L observations does the same. A circle makes the impulse response
 infinite, even where it fades. Which it is follows from the graph alone, whatever the weights are.
 """
 
@@ -28,10 +28,10 @@ from rlrnn.network.stream import Stream
 
 @dataclass(frozen=True)
 class ImpulseResponse:
-    """How long something seen once can matter: a number of steps, its own included, or without an end."""
+    """How long one observation can have an effect: a number of steps, its own included, or without an end."""
 
     steps: int | None  # None: infinite
-    circle: tuple[str, ...] = ()  # blocks of units, for an infinite one; the last is heard by the first
+    circle: tuple[str, ...] = ()  # blocks of units, for an infinite one; the last feeds the first
 
     @property
     def finite(self) -> bool:
@@ -60,11 +60,11 @@ def impulse_response(network: Any) -> ImpulseResponse:
         for wire in wires:
             delay = max(wire.delay, graph.get_edge_data(wire.source, wire.target, {"delay": 0})["delay"])
             graph.add_edge(wire.source, wire.target, delay=delay)
-        heard = graph.subgraph({"y"} | nx.ancestors(graph, "y"))  # what no output hears has no part in it
+        relevant = graph.subgraph({"y"} | nx.ancestors(graph, "y"))  # other blocks have no effect on outputs
         try:
-            longest = max(longest, 1 + nx.dag_longest_path_length(heard, weight="delay", default_weight=0))
+            longest = max(longest, 1 + nx.dag_longest_path_length(relevant, weight="delay", default_weight=0))
         except nx.NetworkXUnfeasible:
-            return ImpulseResponse(None, tuple(a for a, _ in nx.find_cycle(heard)))
+            return ImpulseResponse(None, tuple(a for a, _ in nx.find_cycle(relevant)))
     return ImpulseResponse(longest)
 
 
@@ -87,7 +87,7 @@ def unroll_feedforward(network: Any) -> FeedForwardNetwork:
 
 
 class FeedForwardNetwork(nn.Module):
-    """The last L observations -> what the recurrent network says after them. It has no state.
+    """The last L observations -> what the recurrent network outputs after them. It has no state.
 
     :param network: of finite impulse; its present weights and statistics are copied
     :param steps: L, the length of its impulse response
@@ -119,14 +119,14 @@ class FeedForwardNetwork(nn.Module):
         return actor.read(y), critic.read(y_critic).squeeze(-1)
 
     def _last(self, stream: Stream, row: Observation, start: Tensor) -> Tensor:
-        """What a memory says [B, H] after the row, from nothing: L copies of a step, one above the other."""
+        """A memory's output [B, H] after the row, from zeros: L copies of a step, one above the other."""
         if isinstance(stream.memory, Affine):
             y: Tensor = stream.memory(stream.sensors(map_arrays(lambda each: each[-1], row)))
             return y
         x = stream.features(row)
         y, state = x[-1], x.new_zeros(start.shape[1], stream.memory.state_size)
-        for now, begins in zip(x, start, strict=True):
-            y, state = stream.memory.step(now, begins, state)
+        for x_t, start_t in zip(x, start, strict=True):
+            y, state = stream.memory.step(x_t, start_t, state)
         return y
 
 

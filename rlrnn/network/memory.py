@@ -24,7 +24,7 @@ MOST_LAYERS = 1000
 class Memory(nn.Module):
     """Layers of one kind of cell, each fed by the one below; dropout between layers while training.
 
-    ``residual``: each layer but the first adds what it is fed (before dropout) to what it says.
+    ``residual``: each layer but the first adds its input (before dropout) to its output.
     The state [B, S] of the whole is the layers' states side by side.
     """
 
@@ -42,9 +42,9 @@ class Memory(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        given = {"cell": cell, "hidden_size": hidden_size, "n_layers": n_layers}
-        given |= {"dropout": dropout, "residual": residual}
-        check_options("a memory", Memory.__init__, given)
+        settings = {"cell": cell, "hidden_size": hidden_size, "n_layers": n_layers}
+        settings |= {"dropout": dropout, "residual": residual}
+        check_options("a memory", Memory.__init__, settings)
         if not 1 <= n_layers <= MOST_LAYERS or hidden_size < 1:
             raise UserError(
                 f"a memory needs 1 to {MOST_LAYERS} layers of at least one unit, got n_layers={n_layers}, "
@@ -67,7 +67,7 @@ class Memory(nn.Module):
 
     @property
     def chain(self) -> bool:
-        """Whether each layer hears the one below alone, which is all that whole-network paths know."""
+        """Whether the one below is each layer's only input, as paths over whole networks assume."""
         return not self.residual or len(self.layers) == 1
 
     def step(self, x: Tensor, start: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,8 +85,8 @@ class Memory(nn.Module):
         """All steps: x [T, B, I], start [T, B] bool, state [B, S] -> y [T, B, H], last state [B, S]."""
         states: list[Tensor] = []
         for layer, own in self._layers_and_states(state):
-            fed = self._drop(x, bool(states))
-            y, own = paths.unroll(layer, fed, start, own)
+            layer_input = self._drop(x, bool(states))
+            y, own = paths.unroll(layer, layer_input, start, own)
             x = self._add(x, y, bool(states))
             states.append(own)
         return x, torch.cat(states, dim=-1)
@@ -94,11 +94,11 @@ class Memory(nn.Module):
     def outputs(self, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
         """The outputs of ``unroll`` alone, which is all that an update needs, by the fastest path."""
         for index, (layer, own) in enumerate(self._layers_and_states(state)):
-            fed = self._drop(x, index > 0)
+            layer_input = self._drop(x, index > 0)
             if layer.state_size == 0:  # no memory, no time: all steps at once
-                y = layer.step(layer.project(fed), own.expand(*fed.shape[:-1], 0))[0]
+                y = layer.step(layer.project(layer_input), own.expand(*layer_input.shape[:-1], 0))[0]
             else:
-                y = paths.outputs(layer, fed, start, own)
+                y = paths.outputs(layer, layer_input, start, own)
             x = self._add(x, y, index > 0)
         return x
 

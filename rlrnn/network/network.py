@@ -39,8 +39,8 @@ class NetworkDescription:
     hidden_size: int = 256  # units per layer of memory
     n_layers: int = 1  # layers of memory
     cell_options: Mapping[str, Any] = field(default_factory=dict)  # of the cell; dropout, residual
-    # What the critic remembers with: "own" memory; "shared": the actor's, taught by both; "detached":
-    # the actor's, taught by the actor alone; "feedforward": nothing.
+    # What the critic remembers with: "own" memory; "shared": the actor's, trained by both losses;
+    # "detached": the actor's, trained by the actor's loss alone; "feedforward": nothing.
     critic: str = "own"
     actor_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and actuators
     critic_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and value
@@ -109,10 +109,10 @@ class RecurrentNetwork(nn.Module):
 
     @property
     def critic(self) -> Stream:
-        """What says how much a situation is worth."""
+        """What estimates the value of a situation."""
         if self.critic_memory is None:
-            known, detached = self.actor, self.description.critic == "detached"
-            return replace(known, head=self.critic_head, output=self.value, shared=True, detached=detached)
+            actor, detached = self.actor, self.description.critic == "detached"
+            return replace(actor, head=self.critic_head, output=self.value, shared=True, detached=detached)
         sensors, own = self.critic_sensors or self.sensors, slice(self.state_sizes[0], None)
         return Stream(sensors, self.critic_memory, self.critic_head, self.value, own)
 

@@ -1,6 +1,6 @@
 """A stream as a flat list of layers with its weights: what acting, updates and populations execute.
 
-Nobody else looks at modules to find out what they compute. A stream that has a part beyond these kinds of
+No other file inspects modules to find out what they compute. A stream that has a part beyond these kinds of
 layer has no plan, and torch runs it.
 """
 
@@ -84,8 +84,8 @@ def _memory(memory: Memory | Affine, like: Tensor) -> tuple[Layer, ...] | None:
     ends = accumulate(memory.state_sizes)
     columns = [slice(end - size, end) for size, end in zip(memory.state_sizes, ends, strict=True)]
     layers = [_layer(cell, own, like) for cell, own in zip(memory.layers, columns, strict=True)]
-    known = tuple(layer for layer in layers if layer is not None)
-    return known if len(known) == len(layers) else None
+    result = tuple(layer for layer in layers if layer is not None)
+    return result if len(result) == len(layers) else None
 
 
 def _layer(cell: nn.Module, columns: slice, like: Tensor) -> Layer | None:

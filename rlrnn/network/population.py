@@ -1,7 +1,7 @@
 """Many networks of one kind at play as one; genomes: all weights that decide what a network does.
 
 Each member has its own weights and plays E copies of a game. What it does depends on no other member: not on
-how many there are, and not on who has left. So a population may be spread over any number of processes.
+how many there are, and not on which still play. So a population may be spread over any number of processes.
 
 Letters: P members, E rows of each, D weights in a genome, n rows still playing, F features, S state.
 """
@@ -79,8 +79,8 @@ class Population:
     def __init__(self, network: RecurrentNetwork, genomes: npt.ArrayLike, rows: int) -> None:
         self.members, self.rows = len(np.asarray(genomes)), rows
         self.network = network
-        known = plan_of(network)
-        self.step = _by_torch(network, genomes) if known is None else _by_kernels(network, known, genomes)
+        plan = plan_of(network)
+        self.step = _by_torch(network, genomes) if plan is None else _by_kernels(network, plan, genomes)
         self.x = np.zeros((self.members, rows, network.sensors.output_size), np.float32)
         self.state = np.zeros((self.members, rows, network.state_sizes[0]), np.float32)
         self.flat = self.x.reshape(self.members * rows, -1)  # the same numbers, row by row
@@ -88,28 +88,28 @@ class Population:
         self.choose = network.actuators.choose
 
     def act(self, observation: Any, playing: npt.NDArray[np.intp], members: npt.NDArray[np.intp]) -> Array:
-        """The most likely actions [n, ...], ready for the game, for what the rows still playing see [n, ...].
+        """The most likely actions, ready for the game, of the rows still playing: [n, ...] -> [n, ...].
 
         A row is ``member * E + episode``; ``members`` are those that have such rows. ``playing`` is in order;
         rows may be left out of it from one call to the next, but never come back.
         """
-        everyone = len(playing) == len(self.flat)
-        self.flat[slice(None) if everyone else playing] = self.read(observation)
+        all_rows = len(playing) == len(self.flat)
+        self.flat[slice(None) if all_rows else playing] = self.read(observation)
         numbers = self.step(members, self.x, self.state).reshape(len(self.flat), -1)
-        return self.choose(numbers if everyone else numbers.take(playing, axis=0))
+        return self.choose(numbers if all_rows else numbers.take(playing, axis=0))
 
 
 def plan_of(network: RecurrentNetwork) -> Plan | None:
-    """The actor's plan, if compiled kernels know all of it."""
-    known = plan(network.actor)
-    if known is None or network.value.weight.dtype != torch.float32 or not installed():
+    """The actor's plan, if compiled kernels can run all of it."""
+    actor_plan = plan(network.actor)
+    if actor_plan is None or network.value.weight.dtype != torch.float32 or not installed():
         return None
-    runs = all(
+    supported = all(
         isinstance(layer, Dense)
         or (isinstance(layer, Gated) and hasattr(kernels_of(layer.cell), "step_members"))
-        for layer in known.layers
+        for layer in actor_plan.layers
     )
-    return known if runs else None
+    return actor_plan if supported else None
 
 
 def _by_kernels(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -> Step:
@@ -123,8 +123,8 @@ def _by_kernels(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -
         """Weights [P, ...]; where they are no genome's, what all members have in common, or zeros."""
         if weights is None:
             return np.zeros((members, width), np.float32)
-        found = tables.get(weights)
-        return np.repeat(weights.detach().numpy()[None], members, 0) if found is None else found
+        stacked = tables.get(weights)
+        return np.repeat(weights.detach().numpy()[None], members, 0) if stacked is None else stacked
 
     def run_dense(layer: Dense) -> tuple[Run, int]:
         weights = table(layer.weight)
@@ -139,8 +139,8 @@ def _by_kernels(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -
         return lambda m, x, state, y: kernel(m, x, *arrays, state, column, y, *options), cell.output_size
 
     # Output units that are the last layer's first ones have no weights of their own.
-    chosen = plan.layers if plan.output.weight in tables else plan.layers[:-1]
-    runs = [run_dense(one) if isinstance(one, Dense) else run_gated(cast("Gated", one)) for one in chosen]
+    layers = plan.layers if plan.output.weight in tables else plan.layers[:-1]
+    runs = [run_dense(one) if isinstance(one, Dense) else run_gated(cast("Gated", one)) for one in layers]
     numbers = plan.output.weight.shape[-1]
 
     def step(members: Array, x: Array, state: Array) -> Array:
@@ -155,7 +155,7 @@ def _by_kernels(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -
 
 
 def _by_torch(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Step:
-    """Blocks of as many members, each in the same place of its block whoever else there is."""
+    """Blocks of as many members, each in the same place of its block whichever others there are."""
     rows = np.asarray(genomes)
     spare = -len(rows) % BLOCK
     rows = np.concatenate((rows, np.repeat(rows[-1:], spare, axis=0)))
@@ -173,7 +173,7 @@ def _by_torch(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Step:
         for number in np.unique(members // BLOCK).tolist():
             part = slice(number * BLOCK, (number + 1) * BLOCK)
             block = blocks[number]
-            y, after = block.memory.step(_filled(x[part]), None, _filled(state[part]))
+            y, after = block.memory.step(_padded(x[part]), None, _padded(state[part]))
             numbers[part] = block.actor.read(y).numpy()
             state[part] = after.numpy()[: len(state[part])]
         return numbers[: len(x)]
@@ -181,11 +181,11 @@ def _by_torch(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Step:
     return step
 
 
-def _filled(part: Array) -> Tensor:
+def _padded(part: Array) -> Tensor:
     """Rows of a whole block, with zeros where there are no members."""
-    whole = np.zeros((BLOCK, *part.shape[1:]), part.dtype)
-    whole[: len(part)] = part
-    return torch.from_numpy(whole)
+    block = np.zeros((BLOCK, *part.shape[1:]), part.dtype)
+    block[: len(part)] = part
+    return torch.from_numpy(block)
 
 
 def _reader(network: RecurrentNetwork) -> Callable[[Any], Array]:
@@ -197,14 +197,14 @@ def _reader(network: RecurrentNetwork) -> Callable[[Any], Array]:
             return lambda observation: observation.reshape(len(observation), -1)
         (normalizer,) = cast("list[RunningNormalizer]", list(sensors.normalizers.children()))
         mean, deviation = normalizer.mean.numpy().copy(), normalizer.deviation.numpy()
-        least, most = np.float32(-normalizer.CLIP), np.float32(normalizer.CLIP)
+        low, high = np.float32(-normalizer.CLIP), np.float32(normalizer.CLIP)
 
-        def scaled(observation: Array) -> Array:
-            """As the normaliser says it, bit for bit."""
-            away: Array = (observation.astype(np.float32) - mean) / deviation
-            return np.minimum(np.maximum(away, least), most).reshape(len(away), -1)
+        def normalise(observation: Array) -> Array:
+            """As the normaliser computes it, bit for bit."""
+            z: Array = (observation.astype(np.float32) - mean) / deviation
+            return np.minimum(np.maximum(z, low), high).reshape(len(z), -1)
 
-        return scaled
+        return normalise
 
     @torch.no_grad()
     def read(observation: Any) -> Array:

@@ -66,10 +66,10 @@ class RunningNormalizer(nn.Module):
         """Fold the statistics of ``count`` values in (Chan, Golub & LeVeque 1979, their pairwise update)."""
         total = self.count.double() + count
         delta = mean - self.mean.double()
-        spread = self.variance.double() * self.count + variance * count
-        spread += delta.square() * self.count.double() * count / total
+        squares = self.variance.double() * self.count + variance * count
+        squares += delta.square() * self.count.double() * count / total
         self.mean.add_(delta * count / total)
-        self.variance.copy_(spread / total)
+        self.variance.copy_(squares / total)
         self.count.copy_(total)
 
 
@@ -90,16 +90,18 @@ class Sensors(nn.Module):
         self.space = space
         self.normalize_images = normalize_images
         parts: dict[Any, spaces.Space[Any]] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-        # SB3's extractors make a module of each key and want an axis; a user's own are given what there is.
+        # SB3's extractors make a module of each key and want an axis; a user's own get the space as it is.
         self.adapts = extractor_class in (FlattenExtractor, CombinedExtractor)
         self.names = module_names({key: key for key in parts})
         if self.adapts:
-            known = {self.names[key]: _with_axis(part) for key, part in parts.items()}
-            given = spaces.Dict(list(known.items())) if isinstance(space, spaces.Dict) else _with_axis(space)
+            subspaces = {self.names[key]: _with_axis(part) for key, part in parts.items()}
+            extractor_space = (
+                spaces.Dict(list(subspaces.items())) if isinstance(space, spaces.Dict) else _with_axis(space)
+            )
         else:
-            given = space
+            extractor_space = space
         _check_images(parts, extractor_class, normalize_images)
-        self.extractor = extractor_class(given, **extractor_options)
+        self.extractor = extractor_class(extractor_space, **extractor_options)
         self.output_size: int = self.extractor.features_dim
         self.fields = module_names({key: f"field_{key}" for key in parts})
         self.normalizers = nn.ModuleDict()
@@ -109,18 +111,18 @@ class Sensors(nn.Module):
                     self.normalizers[self.fields[key]] = RunningNormalizer(part.shape)
 
     def forward(self, observation: Observation) -> Tensor:
-        prepared = preprocess_obs(self._from_zero(observation), self.space, self.normalize_images)
+        values = preprocess_obs(self._from_zero(observation), self.space, self.normalize_images)
         if self.normalizers:
-            if isinstance(prepared, dict):
-                prepared = {key: self._normalize(key, value) for key, value in prepared.items()}
+            if isinstance(values, dict):
+                values = {key: self._normalize(key, value) for key, value in values.items()}
             else:
-                prepared = self._normalize("", prepared)
+                values = self._normalize("", values)
         if self.adapts:
-            if isinstance(prepared, dict):
-                prepared = {self.names[key]: _axis(value) for key, value in prepared.items()}
+            if isinstance(values, dict):
+                values = {self.names[key]: _axis(value) for key, value in values.items()}
             else:
-                prepared = _axis(prepared)
-        features: Tensor = self.extractor(prepared)
+                values = _axis(values)
+        features: Tensor = self.extractor(values)
         return features
 
     def update(self, observation: Observation) -> None:
@@ -240,9 +242,9 @@ def _check_part(space: spaces.Space[Any]) -> None:
             "the observation space has a Dict inside a Dict, which is not supported: flatten it to one "
             "level, for instance with gymnasium.wrappers.FlattenObservation."
         )
-    table = isinstance(space, spaces.MultiDiscrete) and len(space.shape) > 1  # SB3's one-hot knows rows alone
-    known = isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
-    if table or not known:
+    table = isinstance(space, spaces.MultiDiscrete) and len(space.shape) > 1  # SB3's one-hot takes rows alone
+    supported = isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+    if table or not supported:
         raise UserError(
             f"the observation space {space} is not supported: use Box, Discrete, MultiDiscrete of one axis, "
             "MultiBinary or a Dict of these (gymnasium.wrappers.FlattenObservation makes a Box of others)."

@@ -32,7 +32,7 @@ class Stream:
     detached: bool = False  # and this stream's gradient ends there
 
     def features(self, observation: Observation) -> Tensor:
-        """Of rows of steps, of whose time sensors know nothing: [T, B, ...] -> [T, B, F]."""
+        """Of rows of steps, each step by itself: [T, B, ...] -> [T, B, F]."""
         first = next(iter(observation.values())) if isinstance(observation, dict) else observation
         x: Tensor = self.sensors(map_arrays(lambda each: each.flatten(0, 1), observation))
         return x.view(*first.shape[:2], x.shape[-1])

@@ -143,7 +143,7 @@ def test_the_exploration_matrix_stays_until_it_is_drawn_anew() -> None:
     assert (alone.sample() != alone.sample()).all()
 
 
-def test_noise_does_not_teach_the_units_it_listens_to() -> None:
+def test_no_gradient_reaches_the_latent_units_through_the_noise() -> None:
     actuators = ContinuousActuators(UNEVEN, LATENT, use_sde=True)
     latent = torch.randn(3, LATENT, requires_grad=True)
     distribution = actuators(latent)

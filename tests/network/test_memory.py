@@ -81,7 +81,7 @@ def _paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """With the compiled kernels, where they are, and without; then torch's run GRUs here too."""
     if request.param == "torch's kernels":
         monkeypatch.setattr(gated, "fits", lambda *_: False)
-        monkeypatch.setattr(scan, "_kernels_know", lambda _: False)
+        monkeypatch.setattr(scan, "_kernels_fit", lambda _: False)
         monkeypatch.setattr(fused, "fits", lambda cell: type(cell) in (Gru, Lstm))
 
 

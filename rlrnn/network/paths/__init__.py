@@ -49,9 +49,9 @@ def outputs(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
 def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) -> str:
     """What runs that kind of cell, with these options, on that device: for the record of a run."""
     kind = CELLS.get(cell)
-    known = kind is not None and (
+    compiled = kind is not None and (
         any(path.compiled(kind) for path in PATHS) or kind.has_compiled_steps(options or {})
     )
-    if not known or device != "cpu" or not installed():
+    if not compiled or device != "cpu" or not installed():
         return "torch"
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "scipy"))

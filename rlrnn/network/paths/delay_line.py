@@ -1,4 +1,4 @@
-"""Finite impulse memories over a whole row at once: nothing that they hold comes back to where it was.
+"""Finite impulse memories over a whole row at once: their graph of units has no circle.
 
 So no step waits for the one before: one product for each stage of the network takes the place of the loop.
 Equal to ``loop.unroll`` in outputs, last state and every gradient.
@@ -38,13 +38,13 @@ def unroll(cell: Fir | Delay | Graph, x: Tensor, start: Tensor, state: Tensor) -
     if isinstance(cell, Delay):
         u = cell.project(x)
         return torch.cat((u, windows(u, start, state)), dim=-1), line_after(u, start, state)
-    held = windows(x, start, state, cell.dilation)
-    y = torch.tanh(affine(x, cell.weight_input, cell.bias) + affine(held, cell.weight_delayed, None))
+    delayed = windows(x, start, state, cell.dilation)
+    y = torch.tanh(affine(x, cell.weight_input, cell.bias) + affine(delayed, cell.weight_delayed, None))
     return y, line_after(x, start, state)
 
 
 def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Units that hear the inputs alone over all steps, then those that hear these, and so on."""
+    """Units that depend on the inputs alone over all steps, then those that depend on these, and so on."""
     assert cell.stages is not None
     weights, inputs = cell.by_delay(), cell.input_size
     longest, rows = len(weights) - 1, x.shape[1]
@@ -53,10 +53,10 @@ def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tenso
     if cell.delayed:
         ago, node = torch.tensor(cell.delayed, device=x.device).t()
         past = past.index_put((longest - ago, torch.arange(rows, device=x.device).unsqueeze(1), node), state)
-    known = list(range(inputs))  # nodes whose values are worked out
-    line = torch.cat((past[..., known], x))  # [longest + T, B, known]: what they were, oldest first
+    ready = list(range(inputs))  # nodes whose values have been worked out
+    line = torch.cat((past[..., ready], x))  # [longest + T, B, ready]: their values, oldest first
     for units, delays in zip(cell.stages, cell.delays, strict=True):
-        part = weights[:, known][:, :, units]  # [1 + longest, known, units]
+        part = weights[:, ready][:, :, units]  # [1 + longest, ready, units]
         activation = x.new_zeros(*start.shape, len(units)) if cell.bias is None else cell.bias[units]
         for delay in delays:
             delayed = line[longest - delay : len(line) - delay]
@@ -64,8 +64,8 @@ def _stages(cell: Graph, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tenso
         nodes = [inputs + unit for unit in units]
         values = NONLINEARITIES[cell.nonlinearity](activation.expand(*start.shape, -1))
         line = torch.cat((line, torch.cat((past[..., nodes], values))), dim=-1)
-        known += nodes
-    values = line[..., np.argsort(known)]  # node by node
+        ready += nodes
+    values = line[..., np.argsort(ready)]  # node by node
     y = values[longest:, :, (inputs + cell.order[cell.outputs])]
     if not cell.delayed:
         return y, state
@@ -84,20 +84,20 @@ def windows(x: Tensor, start: Tensor, state: Tensor, every: int = 1) -> Tensor:
         return x.new_empty(steps, rows, 0)
     # An index, not ``Tensor.unfold``, whose windows would have to be turned and copied once more.
     ago = torch.arange(every, length + 1, every, device=x.device)  # [taps] steps
-    now = torch.arange(steps, device=x.device)
-    held = _joined(x, state)[length + now.unsqueeze(1) - ago]  # [T, taps, B, I]
-    within = ago <= _since(start, length).unsqueeze(-1)  # [T, B, taps]
-    return torch.where(within.unsqueeze(-1), held.transpose(1, 2), 0.0).flatten(2)
+    t = torch.arange(steps, device=x.device)
+    delayed = _joined(x, state)[length + t.unsqueeze(1) - ago]  # [T, taps, B, I]
+    mask = ago <= _since(start, length).unsqueeze(-1)  # [T, B, taps]
+    return torch.where(mask.unsqueeze(-1), delayed.transpose(1, 2), 0.0).flatten(2)
 
 
 def line_after(x: Tensor, start: Tensor, state: Tensor) -> Tensor:
     """The delay line [B, S] after the last step."""
     rows, inputs = x.shape[1:]
     length = state.shape[1] // inputs
-    held = _joined(x, state)[len(x) :].flip(0).transpose(0, 1)  # [B, length, I]
+    line = _joined(x, state)[len(x) :].flip(0).transpose(0, 1)  # [B, length, I]
     since = _since(start, length)[-1] + 1  # [B] inputs of the episode so far
-    within = torch.arange(length, device=x.device) < since.unsqueeze(-1)  # [B, length]
-    return torch.where(within.unsqueeze(-1), held, 0.0).reshape(rows, -1)
+    mask = torch.arange(length, device=x.device) < since.unsqueeze(-1)  # [B, length]
+    return torch.where(mask.unsqueeze(-1), line, 0.0).reshape(rows, -1)
 
 
 def _joined(x: Tensor, state: Tensor) -> Tensor:
@@ -107,5 +107,5 @@ def _joined(x: Tensor, state: Tensor) -> Tensor:
 
 def _since(start: Tensor, length: int) -> Tensor:
     """How many steps [T, B] the episode of each has had before it; one that was under way, enough."""
-    now = torch.arange(len(start), device=start.device).unsqueeze(1)  # [T, 1]
-    return now - torch.where(start, now, -length).cummax(0).values
+    t = torch.arange(len(start), device=start.device).unsqueeze(1)  # [T, 1]
+    return t - torch.where(start, t, -length).cummax(0).values

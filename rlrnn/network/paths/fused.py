@@ -1,10 +1,10 @@
 """torch's fused LSTM and GRU kernels with exact episode resets, by reset tokens.
 
-A fused kernel runs a whole row in one call but knows no episodes. So one dummy step is inserted
+A fused kernel runs a whole row in one call but has no episodes. So one dummy step is inserted
 before each episode's start, on which an extra input channel drives the gates so far that they are
 exactly 0 in floating point: the state after it is exactly 0 and no gradient passes through. The
-dummy steps' outputs are then dropped. (On a CPU torch's GRU kernel gains too little over the loop to
-earn the trick: see benchmarks/README.md. There ``gated`` does better for both.)
+dummy steps' outputs are then dropped. (On a CPU torch's GRU kernel gains too little over the loop for
+that: see benchmarks/README.md. There ``gated`` does better for both.)
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ def fits(cell: Cell) -> TypeGuard[Lstm | Gru]:
     """Whether a fused kernel pays for this cell where it is: never a question of a timing."""
     if not exactly(cell, Lstm) and not (exactly(cell, Gru) and cell.weight_input.is_cuda):
         return False
-    return cell.weight_input.dim() == 2  # torch's kernels know no populations
+    return cell.weight_input.dim() == 2  # torch's kernels take no populations
 
 
 def outputs(cell: Lstm | Gru, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
     """The outputs of ``loop.unroll``: x [T, B, I], start [T, B], state [B, S] -> y [T, B, H].
 
-    No shut gate holds back what is no number, as 0 times NaN is NaN: episodes with such inputs, or begun with
-    such a state, are the loop's, and all others are what they are beside any others.
+    A gate of exactly 0 does not stop NaN or infinity, as 0 times NaN is NaN: episodes with such inputs, or
+    begun with such a state, are run by the loop, and all others do not depend on them.
     """
     if x.isfinite().all() and state.isfinite().all():
         return _outputs(cell, x, start, state)
-    odd, sick = ~x.isfinite().all(dim=-1), ~state.isfinite().all(dim=-1)  # [T, B], [B]
+    bad_x, bad_state = ~x.isfinite().all(dim=-1), ~state.isfinite().all(dim=-1)  # [T, B], [B]
     episode = start.cumsum(0)  # [T, B]
-    per_episode = odd.new_zeros(len(x) + 1, x.shape[1]).to(torch.long).scatter_add(0, episode, odd.long())
-    spoilt = (per_episode.gather(0, episode) > 0) | (sick & (episode == 0))  # [T, B]
-    x_sound = x.masked_fill(spoilt.unsqueeze(-1), 0.0)
-    sound = _outputs(cell, x_sound, start, state.masked_fill(sick.unsqueeze(-1), 0.0))
-    return torch.where(spoilt.unsqueeze(-1), loop.unroll(cell, x, start, state)[0], sound)
+    per_episode = bad_x.new_zeros(len(x) + 1, x.shape[1]).to(torch.long).scatter_add(0, episode, bad_x.long())
+    invalid = (per_episode.gather(0, episode) > 0) | (bad_state & (episode == 0))  # [T, B]
+    x_valid = x.masked_fill(invalid.unsqueeze(-1), 0.0)
+    y_valid = _outputs(cell, x_valid, start, state.masked_fill(bad_state.unsqueeze(-1), 0.0))
+    return torch.where(invalid.unsqueeze(-1), loop.unroll(cell, x, start, state)[0], y_valid)
 
 
 def _outputs(cell: Lstm | Gru, x: Tensor, start: Tensor, state: Tensor) -> Tensor:

@@ -88,9 +88,9 @@ class _Unrolled(Function):
 
 def _check(cell: Cell, projected: Tensor, start: Tensor, state: Tensor) -> None:
     steps, rows, _ = projected.shape
-    given = (start.shape, start.dtype, state.shape, state.dtype)
-    if given != ((steps, rows), torch.bool, (rows, cell.state_size), projected.dtype):  # kernels do not look
+    found = (start.shape, start.dtype, state.shape, state.dtype)
+    if found != ((steps, rows), torch.bool, (rows, cell.state_size), projected.dtype):  # kernels trust it
         raise ValueError(
             f"{steps} steps of {rows} rows in {projected.dtype} go with start [{steps}, {rows}] bool and a "
-            f"state [{rows}, {cell.state_size}] of the same type, not with {given}."
+            f"state [{rows}, {cell.state_size}] of the same type, not with {found}."
         )

@@ -56,7 +56,7 @@ def scan(a: Tensor, b: Tensor, start: Tensor, state: Tensor, complex_state: bool
 class _Scan(Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, start: Tensor, state: Tensor, complex_state: bool) -> Tensor:
-        forward = _compiled_forward if _kernels_know(b) else _torch_forward
+        forward = _compiled_forward if _kernels_fit(b) else _torch_forward
         h = forward(a, b, start, state, complex_state)
         ctx.complex_state = complex_state
         ctx.save_for_backward(a, start, state, h)
@@ -67,34 +67,34 @@ class _Scan(Function):
         if torch.is_grad_enabled():
             raise RuntimeError("scanned rows know no gradients of gradients: use loop.unroll for those.")
         a, start, state, h = ctx.saved_tensors
-        backward = _compiled_backward if _kernels_know(h) else _torch_backward
+        backward = _compiled_backward if _kernels_fit(h) else _torch_backward
         d_a, d_b, d_state = backward(a, start, state, h, d_h, ctx.complex_state)
         return d_a, d_b, None, d_state, None
 
 
-def _kernels_know(b: Tensor) -> bool:
+def _kernels_fit(b: Tensor) -> bool:
     """Whether compiled kernels run it: a function of shape, type and installation, never of a timing."""
-    kinds = (torch.float32, torch.float64)
-    return b.dim() == 3 and b.device.type == "cpu" and b.dtype in kinds and installed()
+    dtypes = (torch.float32, torch.float64)
+    return b.dim() == 3 and b.device.type == "cpu" and b.dtype in dtypes and installed()
 
 
 def _compiled_forward(a: Tensor, b: Tensor, start: Tensor, state: Tensor, complex_state: bool) -> Tensor:
     _check(b, start, state)
     kernels, h = _kernels(), torch.empty(b.shape, dtype=b.dtype)
     kernel = kernels.complex_forward if complex_state else kernels.real_forward
-    kernel(array(_spread(a, b)), array(b), array(start), array(state), h.numpy())
+    kernel(array(_expand(a, b)), array(b), array(start), array(state), h.numpy())
     return h
 
 
 def _compiled_backward(
     a: Tensor, start: Tensor, state: Tensor, h: Tensor, d_h: Tensor, complex_state: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    kernels, kept = _kernels(), _spread(a, h)
+    kernels, a_rows = _kernels(), _expand(a, h)
     kernel = kernels.complex_backward if complex_state else kernels.real_backward
-    d_a = torch.zeros(kept.shape, dtype=h.dtype)
+    d_a = torch.zeros(a_rows.shape, dtype=h.dtype)
     d_b, d_state = torch.empty(h.shape, dtype=h.dtype), torch.empty(state.shape, dtype=h.dtype)
-    known = (array(t) for t in (kept, start, state, h, d_h))
-    kernel(*known, d_a.numpy(), d_b.numpy(), d_state.numpy())
+    arrays = (array(t) for t in (a_rows, start, state, h, d_h))
+    kernel(*arrays, d_a.numpy(), d_b.numpy(), d_state.numpy())
     return d_a.sum_to_size(a.shape), d_b, d_state
 
 
@@ -104,30 +104,30 @@ def _kernels() -> ModuleType:
     return importlib.import_module("rlrnn.cells.kernels.scan")
 
 
-def _spread(a: Tensor, b: Tensor) -> Tensor:
+def _expand(a: Tensor, b: Tensor) -> Tensor:
     """a as the kernels take it: [1, 1, S] where it is the same everywhere, else [T, B, S]."""
     return a.view(1, 1, -1) if a.numel() == b.shape[-1] else a.expand_as(b)
 
 
 def _check(b: Tensor, start: Tensor, state: Tensor) -> None:
     steps, rows, size = b.shape
-    given = (start.shape, start.dtype, state.shape)
-    if given != ((steps, rows), torch.bool, (rows, size)):  # kernels do not look
+    found = (start.shape, start.dtype, state.shape)
+    if found != ((steps, rows), torch.bool, (rows, size)):  # kernels do not check
         raise ValueError(
             f"{steps} steps of {rows} rows go with start [{steps}, {rows}] bool and a state [{rows}, {size}]"
-            f", not with {given}."
+            f", not with {found}."
         )
 
 
 def _torch_forward(a: Tensor, b: Tensor, start: Tensor, state: Tensor, complex_state: bool) -> Tensor:
     if complex_state:
         a, b, state = map(_complex, (a, b, state))
-    kept, h = a.expand_as(b), b.clone()
+    a_all, h = a.expand_as(b), b.clone()
     before = state
     for t, any_begins in enumerate(start.flatten(1).any(dim=1).tolist()):
         if any_begins:
             before = before.masked_fill(start[t].unsqueeze(-1), 0.0)
-        before = h[t].addcmul_(kept[t], before)
+        before = h[t].addcmul_(a_all[t], before)
     return _parts(h) if complex_state else h
 
 
@@ -136,15 +136,15 @@ def _torch_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if complex_state:
         a, state, h, d_h = map(_complex, (a, state, h, d_h))
-    kept, d_b = a.conj().expand_as(h), d_h.clone()
-    carried = torch.zeros_like(state)
+    a_all, d_b = a.conj().expand_as(h), d_h.clone()
+    d_carry = torch.zeros_like(state)
     for t, any_begins in reversed(list(enumerate(start.flatten(1).any(dim=1).tolist()))):
-        carried = d_b[t].add_(carried) * kept[t]
+        d_carry = d_b[t].add_(d_carry) * a_all[t]
         if any_begins:
-            carried = carried.masked_fill(start[t].unsqueeze(-1), 0.0)
+            d_carry = d_carry.masked_fill(start[t].unsqueeze(-1), 0.0)
     before = torch.cat((state.unsqueeze(0), h[:-1])).masked_fill_(start.unsqueeze(-1), 0.0)
     d_a = (d_b * before.conj()).sum_to_size(a.shape)
-    return (_parts(d_a), _parts(d_b), _parts(carried)) if complex_state else (d_a, d_b, carried)
+    return (_parts(d_a), _parts(d_b), _parts(d_carry)) if complex_state else (d_a, d_b, d_carry)
 
 
 def _complex(parts: Tensor) -> Tensor:

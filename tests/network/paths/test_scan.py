@@ -24,7 +24,7 @@ INPUTS, UNITS, ROWS, STEPS = 3, 5, 4, 9
 @pytest.fixture(params=["as installed", "torch"], autouse=True)
 def _paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "torch":
-        monkeypatch.setattr(scan, "_kernels_know", lambda _: False)
+        monkeypatch.setattr(scan, "_kernels_fit", lambda _: False)
 
 
 def by_hand(a: Tensor, b: Tensor, start: Tensor, state: Tensor, complex_state: bool) -> Tensor:

@@ -1,1 +1,1 @@
-"""The ground that all stand on: files, settings, arrays, processes, compiling; knows errors alone."""
+"""What every other folder uses: files, settings, arrays, processes, compiling; knows errors alone."""

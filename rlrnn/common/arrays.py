@@ -15,7 +15,7 @@ from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Space
 from rlrnn.errors import EnvironmentFault
 
 Array = npt.NDArray[Any]
-LONGEST = 1_000_000  # steps that an episode may take where only its end tells its points
+LONGEST = 1_000_000  # steps that an episode may take where its points are counted at its end
 
 _MEND = "so the game or a wrapper around it needs mending."
 
@@ -56,9 +56,9 @@ def stepped(
         raise _fault(row, rewards[row], "reward", when, "it must be a finite number")
     dones = numbers(answer[2], (n,), "done", when)
     if dones.dtype != np.bool_:
-        odd = (dones != 0) & (dones != 1)
-        if odd.any():
-            raise _fault(int(odd.argmax()), dones[odd.argmax()], "done", when, "it must be true or false")
+        wrong = (dones != 0) & (dones != 1)
+        if wrong.any():
+            raise _fault(int(wrong.argmax()), dones[wrong.argmax()], "done", when, "it must be true or false")
         dones = dones.astype(np.bool_)
     infos = list(answer[3]) if isinstance(answer[3], tuple | list) else []
     if len(infos) != n or not all(isinstance(info, dict) for info in infos):
@@ -70,16 +70,16 @@ def stepped(
         observed(answer[0], space, n, when),
         rewards.astype(np.float32) if rewards.dtype == np.bool_ else rewards,
         dones,
-        [_understood(info) if "episode" in info or "is_success" in info else info for info in infos],
+        [_valid_info(info) if "episode" in info or "is_success" in info else info for info in infos],
     )
 
 
-def _understood(info: dict[str, Any]) -> dict[str, Any]:
+def _valid_info(info: dict[str, Any]) -> dict[str, Any]:
     """The info without what is not SB3's under its names: the points and steps of an episode, and success."""
     episode, success = info.get("episode"), info.get("is_success")
-    counted = isinstance(episode, Mapping) and all(_is_number(episode.get(key)) for key in "rl")
-    odd = {"episode": not counted, "is_success": not _is_number(success)}
-    return {key: value for key, value in info.items() if not odd.get(key, False)}
+    valid_episode = isinstance(episode, Mapping) and all(_is_number(episode.get(key)) for key in "rl")
+    invalid = {"episode": not valid_episode, "is_success": not _is_number(success)}
+    return {key: value for key, value in info.items() if not invalid.get(key, False)}
 
 
 def _is_number(value: Any) -> bool:
@@ -107,9 +107,9 @@ def check_length(steps: int, name: str) -> None:
     """Refuse an episode that does not end, where its end is waited for."""
     if steps >= LONGEST:
         raise EnvironmentFault(
-            f"an episode of {name} has not ended after {LONGEST:,} steps, so that its points cannot be told: "
-            "give the game a time limit, by kwargs = { max_episode_steps = 1000 } in its TOML file, or "
-            "max_episode_steps=1000 where it is registered."
+            f"an episode of {name} has not ended after {LONGEST:,} steps, so that its points cannot be "
+            "counted: give the game a time limit, by kwargs = { max_episode_steps = 1000 } in its TOML file, "
+            "or max_episode_steps=1000 where it is registered."
         )
 
 

@@ -1,4 +1,4 @@
-"""Functions compiled by numba: whether it can, what it keeps on disk, that it is at work, and BLAS beside it.
+"""Functions compiled by numba: whether it can, what it keeps on disk, the line that says so, BLAS beside it.
 
 A folder of machine code that cannot be read or written, damaged or full, is no reason to end a training.
 """
@@ -60,7 +60,7 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     import numba
 
     _ours.add(function.__module__)
-    _listen()
+    _announce()
     tag = f"_{digest(function.__code__.co_filename)[:12]}"
     if not function.__qualname__.endswith(tag):  # part of the name that it is kept under
         function.__qualname__ += tag
@@ -69,23 +69,23 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         made = numba.njit(function, cache=True, **options)
     except RuntimeError:  # no folder to keep it in can be written
         return numba.njit(function, **options)
-    kept = made._cache
-    kept.load_overload = _forgiving(kept.load_overload, kept.cache_path)
-    kept.save_overload = _forgiving(kept.save_overload, kept.cache_path)
+    cache = made._cache
+    cache.load_overload = _tolerant(cache.load_overload, cache.cache_path)
+    cache.save_overload = _tolerant(cache.save_overload, cache.cache_path)
     return made
 
 
 @functools.cache
 def digest(path: str) -> str:
     """Of a module's source and of all those of the package that it imports, directly or not."""
-    found: dict[str, bytes] = {}
-    waiting = [path]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found[path], imported = _source(path)
-            waiting += imported
-    return hashlib.sha256(b"".join(found[path] for path in sorted(found))).hexdigest()
+    sources: dict[str, bytes] = {}
+    queue = [path]
+    while queue:
+        path = queue.pop()
+        if path not in sources:
+            sources[path], imported = _source(path)
+            queue += imported
+    return hashlib.sha256(b"".join(sources[path] for path in sorted(sources))).hexdigest()
 
 
 @functools.cache
@@ -108,22 +108,22 @@ def _without(reason: str) -> bool:
     return False
 
 
-def _forgiving(exchange: Any, folder: str) -> Any:
+def _tolerant(exchange: Any, folder: str) -> Any:
     """The same, but with nothing found, or nothing kept, where the folder fails."""
 
     @functools.wraps(exchange)
-    def tried(*arguments: Any) -> Any:
+    def guarded(*arguments: Any) -> Any:
         try:
             return exchange(*arguments)
         except Exception as error:  # of the disk, or of what a damaged file holds
-            _tell(folder, " ".join(str(error).split()) or type(error).__name__)
+            _warn(folder, " ".join(str(error).split()) or type(error).__name__)
             return None
 
-    return tried
+    return guarded
 
 
 @functools.cache
-def _tell(folder: str, reason: str) -> None:
+def _warn(folder: str, reason: str) -> None:
     print(
         f"rlrnn: compiled kernels cannot be kept in {folder} ({reason}), so each process compiles its own: "
         "make room there, delete it, or set NUMBA_CACHE_DIR to another folder",
@@ -135,7 +135,7 @@ _ours: set[str] = set()  # modules of compiled functions
 
 
 @functools.cache
-def _listen() -> None:
+def _announce() -> None:
     """Say, once in a process, that numba compiles for us: it takes seconds and looks like standing still."""
     from numba.core import event
 
@@ -147,8 +147,8 @@ def _listen() -> None:
             if self.made or dispatcher.py_func.__module__ not in _ours:
                 return
             self.made = True
-            kept = dispatcher.stats.cache_path is not None
-            how = "once" if kept else "anew in each process (set NUMBA_CACHE_DIR to a folder that keeps them)"
+            disk = dispatcher.stats.cache_path is not None
+            how = "once" if disk else "anew in each process (set NUMBA_CACHE_DIR to a folder that keeps them)"
             print(f"rlrnn: compiling its kernels for this machine, {how}: some seconds ...", file=sys.stderr)
 
         def on_end(self, event: Any) -> None: ...

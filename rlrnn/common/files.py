@@ -83,7 +83,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON at once or not at all, lists of numbers on one line each."""
-    text = re.sub(r"\[\n[^]{[]*\]", lambda found: " ".join(found[0].split()), json.dumps(data, indent=1))
+    text = re.sub(r"\[\n[^]{[]*\]", lambda match: " ".join(match[0].split()), json.dumps(data, indent=1))
     with replacing(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
 

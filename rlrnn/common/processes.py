@@ -1,9 +1,9 @@
-"""An object that lives in another process: commands go there, answers come back.
+"""An object in another process: commands go there, answers come back.
 
 A process is a fresh interpreter that reads commands from standard input and answers on standard output. Every
 message has a number and says how long it is, and an answer has the number of its command: an exchange that an
-exception broke off, or an answer that cannot be read, puts nothing out of step. A process that works says so
-from time to time (``beat``), so that only a game that is stuck is silent. It is
+exception broke off, or an answer that cannot be read, puts nothing out of step. A process at work sends a
+heartbeat from time to time (``beat``), so that only a game that is stuck is silent. It is
 started by `subprocess` rather than `multiprocessing` because it then inherits no threads, never runs the
 user's script again (which so needs no `if __name__ == "__main__"`), and leaves no helper process behind.
 """
@@ -32,9 +32,9 @@ _BOOT = (
     "import rlrnn.common.processes as p; p.serve()"
 )
 _PATIENCE = 10.0  # seconds that all objects together get to close
-_SILENCE, _HANGING = 60.0, 900.0  # seconds without a word until that is told, and until the process is ended
-_BEAT = 1.0  # seconds at least between two signs of life
-_HEAD = struct.Struct("<QQ")  # before every message: its number (0: a sign of life), the bytes that follow
+_SILENCE, _HANGING = 60.0, 900.0  # seconds of silence until a warning, and until the process is ended
+_BEAT = 1.0  # seconds at least between two heartbeats
+_HEAD = struct.Struct("<QQ")  # before every message: its number (0: a heartbeat), the bytes that follow
 _CHUNK = 1 << 20  # bytes read at once
 # Unlike select(), it takes descriptors above 1,023. Windows cannot wait for pipes at all.
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
@@ -58,10 +58,10 @@ class Process:
     def __init__(self, maker: Callable[[], Any], name: str, holds: str) -> None:
         self.holds = holds
         self._sent = self._answered = 0  # numbers of the last command and of the last answer
-        self._torn = False  # while a message is being written or taken in
-        self._taken = bytearray()  # of answers that are not complete
+        self._broken = False  # while a message is being written or read
+        self._buffer = bytearray()  # of answers that are not complete
         self._answer: bytearray | Exception = bytearray()  # the last one
-        self._last_sign, self._warned = 0.0, False
+        self._last_beat, self._warned = 0.0, False
         payload = sendable(maker, name)
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -73,49 +73,49 @@ class Process:
         self.send("make", payload)
 
     @property
-    def owes(self) -> bool:
+    def pending(self) -> bool:
         """Whether the last command has not been answered yet."""
         return self._answered < self._sent
 
     def send(self, verb: str, *arguments: Any) -> None:
-        """Send a command; answers to those before it, which nobody waited for, are dropped."""
+        """Send a command; unread answers to earlier ones are dropped."""
         message = _pickled((verb, arguments))
-        _listen([self])
-        self._torn = True
+        _receive_all([self])
+        self._broken = True
         self._sent += 1
         self._write(_HEAD.pack(self._sent, len(message)), message)
-        self._last_sign, self._warned = time.monotonic(), False
-        self._torn = False
+        self._last_beat, self._warned = time.monotonic(), False
+        self._broken = False
 
     def check_whole(self) -> None:
         """Refuse to go on where an exception came in the middle of a message: what follows it is unknown."""
-        if self._torn:
+        if self._broken:
             raise EnvironmentFault(
                 f"A message of the worker process with {self.holds} was broken off by an interrupt: make the "
                 "environment anew."
             )
 
-    def hear(self) -> None:
-        """Take in what has come; waits where nothing has."""
-        self._torn = True
+    def receive(self) -> None:
+        """Read what has arrived; waits where nothing has."""
+        self._broken = True
         try:
             chunk = os.read(self.stdout.fileno(), _CHUNK)
         except OSError:
             chunk = b""
-        self._last_sign = time.monotonic()
-        self._taken += chunk
-        while len(self._taken) >= _HEAD.size:
-            number, size = _HEAD.unpack_from(self._taken)
+        self._last_beat = time.monotonic()
+        self._buffer += chunk
+        while len(self._buffer) >= _HEAD.size:
+            number, size = _HEAD.unpack_from(self._buffer)
             end = _HEAD.size + size
-            if len(self._taken) < end:
+            if len(self._buffer) < end:
                 break
             if number:
-                self._answer, self._answered = self._taken[_HEAD.size : end], number
-            del self._taken[:end]
-        if not chunk and self.owes:
+                self._answer, self._answered = self._buffer[_HEAD.size : end], number
+            del self._buffer[:end]
+        if not chunk and self.pending:
             code = self._process.wait()
             self._fail(f"The worker process with {self.holds} died (exit code {code}).")
-        self._torn = False
+        self._broken = False
 
     def answer(self) -> tuple[bool, Any]:
         """(True, the answer to the last command) or (False, the error), once it has come."""
@@ -123,18 +123,18 @@ class Process:
         if isinstance(answer, Exception):
             return False, answer
         try:
-            good, value = pickle.loads(answer)
+            success, value = pickle.loads(answer)
         except Exception as error:
             return False, EnvironmentFault(
                 f"The worker process with {self.holds} answered what cannot be read here "
                 f"({type(error).__name__}: {error}): what a game hands out must be of classes that this "
                 "process can import, too."
             )
-        return good, value
+        return success, value
 
-    def patience(self) -> float:
-        """Seconds that may still pass in silence; at their ends it is told, and later the process ended."""
-        silent = time.monotonic() - self._last_sign
+    def time_left(self) -> float:
+        """Seconds that may still pass in silence; then comes a warning, and later the process is ended."""
+        silent = time.monotonic() - self._last_beat
         if silent >= _HANGING:
             self._process.kill()
             self._process.wait()
@@ -152,8 +152,8 @@ class Process:
             )
         return (_HANGING if self._warned else _SILENCE) - silent
 
-    def dismiss(self) -> None:
-        """Tell the process to close its object and stop: it reads to the end of its commands."""
+    def finish(self) -> None:
+        """Let the process close its object and stop: it reads to the end of its commands."""
         if not self._stdin.closed:
             self._stdin.close()
 
@@ -176,10 +176,10 @@ class Process:
 
 def gather(processes: Sequence[Process]) -> list[Any]:
     """The answer of every process to its last command; all are there before the first error is raised."""
-    _listen(processes)
+    _receive_all(processes)
     answers = [process.answer() for process in processes]
-    for good, answer in answers:
-        if not good:
+    for success, answer in answers:
+        if not success:
             raise answer
     return [answer for _, answer in answers]
 
@@ -187,13 +187,13 @@ def gather(processes: Sequence[Process]) -> list[Any]:
 def end(processes: Sequence[Process]) -> None:
     """Close all objects and end their processes; doing it again does nothing."""
     for process in processes:
-        process.dismiss()
+        process.finish()
     left, until = (
         [process for process in processes if not process.stdout.closed],
         time.monotonic() + _PATIENCE,
     )
     if _WAITS:
-        with _Selector() as selector:  # what they still say is read, so that none is stuck in an answer
+        with _Selector() as selector:  # their last answers are read, so that none blocks on writing
             for process in left:
                 selector.register(process.stdout, selectors.EVENT_READ)
             while selector.get_map() and time.monotonic() < until:
@@ -204,23 +204,23 @@ def end(processes: Sequence[Process]) -> None:
         process.wait(until - time.monotonic())
 
 
-def _listen(processes: Sequence[Process]) -> None:
-    """Wait until all have answered their last commands; whoever is silent for too long is ended."""
+def _receive_all(processes: Sequence[Process]) -> None:
+    """Wait until all have answered their last commands; a process that is silent for too long is ended."""
     for process in processes:
         process.check_whole()
-    waiting = [process for process in processes if process.owes]
+    waiting = [process for process in processes if process.pending]
     if not _WAITS:
         for process in waiting:
-            while process.owes:
-                process.hear()
+            while process.pending:
+                process.receive()
     elif waiting:
         with _Selector() as selector:
             for process in waiting:
                 selector.register(process.stdout, selectors.EVENT_READ, process)
             while waiting:
-                for key, _ in selector.select(max(0.0, min(process.patience() for process in waiting))):
-                    key.data.hear()
-                for process in [process for process in waiting if not process.owes]:
+                for key, _ in selector.select(max(0.0, min(process.time_left() for process in waiting))):
+                    key.data.receive()
+                for process in [process for process in waiting if not process.pending]:
                     selector.unregister(process.stdout)
                     waiting.remove(process)
 
@@ -230,7 +230,7 @@ _last_beat = 0.0
 
 
 def beat() -> None:
-    """Tell the parent, not too often, that this process is at work; nothing in one that is no worker."""
+    """Send the parent a heartbeat, not too often; does nothing in a process that is no worker."""
     global _last_beat
     if _answers is not None and time.monotonic() - _last_beat >= _BEAT:
         _last_beat = time.monotonic()
@@ -239,13 +239,13 @@ def beat() -> None:
 
 
 def serve() -> None:
-    """What a process does: hold its object and answer commands until they end or it is left alone."""
+    """What a process does: hold its object and answer commands until these end or the parent is gone."""
     global _answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes them
     commands = sys.stdin.buffer
     _answers = os.dup(1)
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
-    held: Any = None
+    instance: Any = None
     while len(head := commands.read(_HEAD.size)) == _HEAD.size:
         number, size = _HEAD.unpack(head)
         body = commands.read(size)
@@ -254,10 +254,10 @@ def serve() -> None:
         try:
             verb, arguments = pickle.loads(body)
             if verb == "make":
-                held = cloudpickle.loads(*arguments)()
+                instance = cloudpickle.loads(*arguments)()
                 answer = None
             else:
-                answer = getattr(held, verb)(*arguments)
+                answer = getattr(instance, verb)(*arguments)
             message = _pickled((True, answer))
         except GAME_ERRORS as error:
             message = _pickled((False, _plain(error)))
@@ -265,9 +265,9 @@ def serve() -> None:
             _write(_answers, _HEAD.pack(number, len(message)), message)
         except OSError:  # the parent is gone
             break
-    if held is not None:
+    if instance is not None:
         try:
-            held.close()
+            instance.close()
         except GAME_ERRORS as error:
             print(f"rlrnn: {errors.game_fault('A worker process', 'close()', error)}", file=sys.stderr)
     os.close(_answers)
@@ -282,20 +282,20 @@ def _write(descriptor: int, *parts: bytes) -> None:
 
 def _plain(error: BaseException) -> Exception:
     """An error that any process can read, with the worker's traceback as a note."""
-    told: Exception
+    plain: Exception
     if isinstance(error, AttributeError):
-        told = AttributeError(str(error))  # how SB3 asks whether there is such an attribute
+        plain = AttributeError(str(error))  # how SB3 asks whether there is such an attribute
     elif isinstance(error, UserError):  # as the nearest class of ours, since another may not be known there
         ours = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
-        told = ours(str(error))
+        plain = ours(str(error))
     elif isinstance(error, SystemExit):
-        told = errors.game_fault("A worker process", "its work", error)
+        plain = errors.game_fault("A worker process", "its work", error)
     else:
-        told = EnvironmentFault(
+        plain = EnvironmentFault(
             f"A worker process raised {type(error).__name__}: {error}{errors.place(error)}"
         )
-    told.add_note(traceback.format_exc())
-    return told
+    plain.add_note(traceback.format_exc())
+    return plain
 
 
 def _pickled(message: Any) -> bytes:

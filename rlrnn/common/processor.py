@@ -32,8 +32,8 @@ def kind() -> str:
         from llvmlite.binding import get_host_cpu_name
         from numba.core import config
 
-        chosen = vars(config)  # by NUMBA_CPU_NAME, NUMBA_CPU_FEATURES
-        target = chosen.get("CPU_NAME") or get_host_cpu_name(), chosen.get("CPU_FEATURES")
+        settings = vars(config)  # by NUMBA_CPU_NAME, NUMBA_CPU_FEATURES
+        target = settings.get("CPU_NAME") or get_host_cpu_name(), settings.get("CPU_FEATURES")
         parts.append(" ".join(["numba", *filter(None, target)]))
     return ", ".join(parts + [f"{name}={os.environ[name]}" for name in _MKL if os.environ.get(name)])
 
@@ -42,5 +42,5 @@ def _maker() -> str:
     """Who made it, where Linux tells; else the architecture alone."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8", errors="replace").splitlines() if facts.exists() else []
-    told = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
-    return next(told, platform.machine())
+    vendors = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
+    return next(vendors, platform.machine())

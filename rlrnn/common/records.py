@@ -56,18 +56,18 @@ def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -
         if key not in fields:
             among = f"keys of [{path[:-1]}]" if path else "keys"
             raise UserError(f"{where}: {unknown('key', key, fields, among)}")
-    for name, known in fields.items():
-        required = known.default is known.default_factory is dataclasses.MISSING
+    for name, field in fields.items():
+        required = field.default is field.default_factory is dataclasses.MISSING
         if required and table.get(name) is None:
             raise UserError(f"{where}: the key {path + name!r} is missing; it takes {_words(hints[name])}.")
-    given = {key: value for key, value in table.items() if value is not None}
-    return kind(**{key: _convert(hints[key], value, where, path + key) for key, value in given.items()})
+    values = {key: value for key, value in table.items() if value is not None}
+    return kind(**{key: _convert(hints[key], value, where, path + key) for key, value in values.items()})
 
 
 def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     near = f" ({meant(value, arguments)})" if origin is Literal and meant(value, arguments) else ""
-    wrong = UserError(f"{where}: {path} is {value!r}; it takes {_words(hint)}{near}.")
+    fault = UserError(f"{where}: {path} is {value!r}; it takes {_words(hint)}{near}.")
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
@@ -82,19 +82,19 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
                 except UserError:
                     if table:
                         raise
-        raise wrong
+        raise fault
     if origin is Annotated:
         number = _convert(arguments[0], value, where, path) if _is_whole(value) else None
         if number is None or number < arguments[1]:
-            raise wrong
+            raise fault
         return number
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, where, f"{path}.")  # type: ignore[arg-type]
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], inner, where, f"{path}[{i}]") for i, inner in enumerate(value))
     if origin is dict and isinstance(value, Mapping):
-        given = {key: inner for key, inner in value.items() if inner is not None}
-        return {key: _convert(arguments[1], inner, where, f"{path}.{key}") for key, inner in given.items()}
+        values = {key: inner for key, inner in value.items() if inner is not None}
+        return {key: _convert(arguments[1], inner, where, f"{path}.{key}") for key, inner in values.items()}
     if origin is Literal and value in arguments:
         return value
     if hint is int and _is_whole(value):
@@ -108,7 +108,7 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
         return float(value)
     if hint in (str, bool) and isinstance(value, hint):
         return value
-    raise wrong
+    raise fault
 
 
 def _is_whole(value: Any) -> bool:

@@ -22,11 +22,11 @@ def takes_plain(function: Callable[P, R]) -> Callable[P, R]:
     """A function or constructor whose arguments arrive as ``plain`` makes them."""
 
     @functools.wraps(function)
-    def given(*arguments: P.args, **named: P.kwargs) -> R:
+    def wrapper(*arguments: P.args, **named: P.kwargs) -> R:
         plain_named: dict[str, Any] = {name: plain(value) for name, value in named.items()}
         return function(*map(plain, arguments), **plain_named)
 
-    return given
+    return wrapper
 
 
 def plain(value: Any) -> Any:
@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
         return {key: plain(inner) for key, inner in value.items()}
     if type(value) in (list, tuple):
         return type(value)(plain(inner) for inner in value)
-    numpy = sys.modules.get("numpy")  # which whoever only asks for help does not wait for
+    numpy = sys.modules.get("numpy")  # not imported for the sake of --help alone
     if numpy and isinstance(value, numpy.bool | numpy.str_ | numpy.ndarray) and value.ndim == 0:
         return plain(value.item())
     return value
@@ -66,10 +66,10 @@ def check_device(device: Any) -> None:
     import torch
 
     try:
-        known = device == "auto" or torch.device(device).type != "meta"  # where nothing is computed
+        valid = device == "auto" or torch.device(device).type != "meta"  # where nothing is computed
     except (RuntimeError, TypeError):
-        known = False
-    if not known:
+        valid = False
+    if not valid:
         raise UserError(f"device is {device!r}: choose one of auto, cpu, cuda, mps, or such as cuda:0.")
 
 
@@ -101,7 +101,7 @@ def check_known(
     takes = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
         return  # it may hand them on
-    known = [name for name in takes if name not in given]
+    names = [name for name in takes if name not in given]
     for name in named:
-        if name not in known:
-            raise UserError(unknown("setting", name, known, what))
+        if name not in names:
+            raise UserError(unknown("setting", name, names, what))

@@ -21,7 +21,7 @@ LONGEST = 200  # bytes of a name that becomes a folder's; file systems take 255,
 
 def printable(text: object) -> str:
     """The text with all that terminals, XML and UTF-8 cannot show written as escapes, such as \\x1b."""
-    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], str(text))
+    return UNSEEN.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
 
 def is_name(text: object) -> bool:
@@ -34,9 +34,9 @@ def is_name(text: object) -> bool:
 def check_name(name: str, what: str) -> None:
     """Refuse a name that is no folder's."""
     if not is_name(name) or len(name.encode()) > LONGEST:
-        shown = name if len(name) <= LONGEST else f"{name[:20]}..."
+        label = name if len(name) <= LONGEST else f"{name[:20]}..."
         raise UserError(
-            f"{what} is called {shown!r}, but its folder bears that name: give 1 to {LONGEST} letters, "
+            f"{what} is called {label!r}, but its folder bears that name: give 1 to {LONGEST} letters, "
             "digits, spaces and signs, no / or \\ among them and no dot or space at an end."
         )
 

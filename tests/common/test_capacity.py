@@ -104,4 +104,4 @@ def test_memory_is_the_machines_or_what_a_container_may_have(
 
 @pytest.mark.parametrize(("size", "text"), [(12, "12 bytes"), (25.3e9, "25.3 GB"), (10**24, "1e+06 EB")])
 def test_bytes_are_shown_with_three_digits(size: float, text: str) -> None:
-    assert capacity.shown(size) == text
+    assert capacity.readable(size) == text

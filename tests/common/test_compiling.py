@@ -120,7 +120,7 @@ def test_a_folder_of_machine_code_that_fails_is_no_reason_to_stop(
         return x + y
 
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
-    compiling._tell.cache_clear()
+    compiling._warn.cache_clear()
     if failing == "damaged":
         assert compiling.jit(plus)(1, 2) == 3
         for path in tmp_path.rglob("*.nb?"):

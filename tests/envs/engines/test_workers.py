@@ -316,19 +316,19 @@ def test_a_worker_that_works_says_so_and_only_silence_counts(monkeypatch: pytest
     now = [0.0]
     monkeypatch.setattr(processes.time, "monotonic", lambda: now[0])
     vars(process).update(
-        _process=Stopped(), stdout=os.fdopen(reader, "rb"), holds="copies", _taken=bytearray()
+        _process=Stopped(), stdout=os.fdopen(reader, "rb"), holds="copies", _buffer=bytearray()
     )
-    vars(process).update(_sent=1, _answered=0, _answer=b"", _last_sign=0.0, _warned=False, _torn=False)
+    vars(process).update(_sent=1, _answered=0, _answer=b"", _last_beat=0.0, _warned=False, _broken=False)
     for _ in range(20):
         now[0] += processes._SILENCE - 1
-        assert process.patience() == 1
+        assert process.time_left() == 1
         os.write(writer, processes._HEAD.pack(0, 0))
-        process.hear()
-    assert now[0] > processes._HANGING and process.owes and not process._warned
+        process.receive()
+    assert now[0] > processes._HANGING and process.pending and not process._warned
     now[0] += processes._HANGING
-    process.patience()
+    process.time_left()
     good, error = process.answer()
-    assert not good and "has not answered for 900 s" in str(error) and not process.owes
+    assert not good and "has not answered for 900 s" in str(error) and not process.pending
     os.close(writer)
     process.stdout.close()
 

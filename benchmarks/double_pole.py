@@ -106,11 +106,11 @@ class Watch(BaseCallback):
         self.seconds = 0.0  # of the processor that went into the test
 
     def _on_step(self) -> bool:
-        genomes, played = self.locals["genomes"], self.locals["played"]  # of the center too, the last row
-        self.longest = max(self.longest, int(played.lengths[:-1].max()))
+        genomes, result = self.locals["genomes"], self.locals["result"]  # of the center too, the last row
+        self.longest = max(self.longest, int(result.lengths[:-1].max()))
         if self.damping:
             best = int(self.locals["fitness"].argmax())
-            if played.lengths[best, 0] == SHORT_STEPS:
+            if result.lengths[best, 0] == SHORT_STEPS:
                 began = time.process_time()
                 network: Any = self.model.policy.network
                 self.solved = self.passes(network, genomes[best])

@@ -55,7 +55,7 @@ class Ours:
     """rlrnn in this process, or in as many more."""
 
     def __init__(self, work: Work, workers: int = 0) -> None:
-        from rlrnn.learners.evolution.fitness import Here, Spread
+        from rlrnn.learners.evolution.fitness import ParallelFitness, SerialFitness
         from rlrnn.network.network import NetworkDescription, RecurrentNetwork
         from rlrnn.network.population import genome
 
@@ -70,9 +70,11 @@ class Ours:
         )
         self.network = RecurrentNetwork(described, env.observation_space, env.action_space)
         self.weights = len(genome(self.network))
-        self.fitness: Any = Here(env)
+        self.fitness: Any = SerialFitness(env)
         if workers:
-            self.fitness = Spread(functools.partial(our_games, work), self.members, workers, self.network)
+            self.fitness = ParallelFitness(
+                functools.partial(our_games, work), self.members, workers, self.network
+            )
 
     def draw(self, seed: int) -> None:
         self.seed = seed

@@ -39,7 +39,7 @@ Self = TypeVar("Self", bound="Learner")
 
 
 class Learner(BaseAlgorithm):
-    """Put before SB3's class among a learner's bases; it learns nothing itself."""
+    """Stands before SB3's class among a learner's bases; has no learning rule itself."""
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}  # names are parsed: see policy.policy_named
     policy: RecurrentPolicy
@@ -85,10 +85,10 @@ class Learner(BaseAlgorithm):
         own = not self._custom_logger and self.tensorboard_log is None and "SB3_LOGDIR" not in os.environ
         if own:
             self._logger, self._custom_logger = UnwrittenLogger(self.verbose), True
-        given = total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        arguments = total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         try:
             with games_of(self.env, "reset()"):
-                return super()._setup_learn(*given)
+                return super()._setup_learn(*arguments)
         finally:
             self._custom_logger = self._custom_logger and not own
 
@@ -99,16 +99,16 @@ class Learner(BaseAlgorithm):
 
     def _make_policy(self, **options: Any) -> RecurrentPolicy:
         """The untrained policy, once its policy_kwargs are known ones; ``options`` are the learner's own."""
-        given = ("observation_space", "action_space", "lr_schedule", *options)
+        own = ("observation_space", "action_space", "lr_schedule", *options)
         kwargs, policy_class = self.policy_kwargs, self.policy_class
-        check_policy_kwargs(policy_class, kwargs, given)
+        check_policy_kwargs(policy_class, kwargs, own)
         spaces = self.observation_space, self.action_space
-        told = {"observation_space": spaces[0], "action_space": spaces[1], **options, **kwargs}
-        sizing.check_room(policy_class, told, self.copies_of_weights)
-        with one_thread(self.device):  # orthogonal weights depend on how many threads find them
+        arguments = {"observation_space": spaces[0], "action_space": spaces[1], **options, **kwargs}
+        sizing.check_room(policy_class, arguments, self.copies_of_weights)
+        with one_thread(self.device):  # orthogonal weights depend on how many threads compute them
             policy: Any = policy_class(*spaces, self.lr_schedule, **options, **kwargs)
-            made: RecurrentPolicy = policy.to(self.device)
-        return made
+            result: RecurrentPolicy = policy.to(self.device)
+        return result
 
     def random_state(self) -> dict[str, Any]:
         """Where its own generators stand: what it draws beside those of torch, numpy and Python."""
@@ -160,18 +160,18 @@ class Learner(BaseAlgorithm):
         """Parameters from a saved agent's file, as far as this learner has them, or a dict of them."""
         states = load_path_or_dict
         if not isinstance(states, dict):
-            known, _ = self._get_torch_save_params()
-            found = agent.states_for(self, agent.read(states))
-            states = {name: state for name, state in found.items() if name in known}
+            names, _ = self._get_torch_save_params()
+            saved = agent.states_for(self, agent.read(states))
+            states = {name: state for name, state in saved.items() if name in names}
         super().set_parameters(states, exact_match, device)
 
     @staticmethod
     def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As SB3 does, if the network has sensors and actuators for these spaces."""
-        given: GymEnv = _named(env)
-        sensors.check_supported(given.observation_space)
-        actuators.check_supported(given.action_space)
-        return BaseAlgorithm._wrap_env(given, verbose, monitor_wrapper)
+        game: GymEnv = _named(env)
+        sensors.check_supported(game.observation_space)
+        actuators.check_supported(game.action_space)
+        return BaseAlgorithm._wrap_env(game, verbose, monitor_wrapper)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         return policy_named(policy_name)
@@ -220,7 +220,7 @@ def _named(env: Any) -> Any:
         return env
     if ":" in env:  # "module:id" imports the module
         return env
-    if env in gym.registry or any(known.startswith(f"{env}-v") for known in gym.registry):
+    if env in gym.registry or any(name.startswith(f"{env}-v") for name in gym.registry):
         return env
     return make_vec(env)
 

@@ -1,4 +1,4 @@
-"""An agent at play: it keeps its own memory, so that nobody has to thread a state through a loop."""
+"""An agent at play: it keeps its own memory, so that no loop has to carry a state."""
 
 from __future__ import annotations
 

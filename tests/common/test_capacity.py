@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_refused_before_it_is_made(make: Callable[[], Any],
 
 
 def test_networks_of_usual_sizes_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizing, "without_room", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(sizing, "on_meta", lambda *_: pytest.fail("asked"))
     RecurrentPPO("MlpGruPolicy", clocks(), policy_kwargs=SMALL)
 
 

@@ -10,7 +10,7 @@ from rlrnn.envs.vec import vectorize
 from rlrnn.games.double_pole import START, STARTS
 from rlrnn.games.players.double_pole import TWO_POLES
 from rlrnn.learners.evolution.evolution import Evolution
-from rlrnn.learners.evolution.fitness import Here
+from rlrnn.learners.evolution.fitness import SerialFitness
 
 BARE = {"n_layers": 1, "net_arch": [], "output_layer": False}
 UNIT = {**BARE, "hidden_size": 1, "cell_options": {"bias": False}}
@@ -29,11 +29,11 @@ def test_every_start_is_balanced_for_as_long(layer, genome, monkeypatch):
     env = vectorize("rlrnn/DoublePole-v0", 625, kwargs=steps)
     agent = Evolution("MlpElmanPolicy", env, policy_kwargs=layer, seed=0)
     network = agent.policy.network
-    expected = Here(env).play(network, genome[None], range(625)).points[0]
+    expected = SerialFitness(env).play(network, genome[None], range(625)).points[0]
     balanced = balance(network, genome, STARTS, 400)
     assert (balanced == expected).all() and len(set(expected)) > 20
     early = balance(network, genome, STARTS, 400, enough=int((expected == 400).sum()) + 1)
     assert early.max() < 400 and (early == np.minimum(expected, early.max())).all()
-    alone = Here(vectorize("rlrnn/DoublePole-v0", 1, kwargs={"max_episode_steps": 400}))
+    alone = SerialFitness(vectorize("rlrnn/DoublePole-v0", 1, kwargs={"max_episode_steps": 400}))
     expected = alone.play(network, genome[None], [0]).points[0]
     assert (balance(network, genome, START[:, None], 400) == expected).all()

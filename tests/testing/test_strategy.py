@@ -11,7 +11,7 @@ from numpy.random import Generator, Philox
 
 from rlrnn.errors import CheckError, UserError
 from rlrnn.learners.evolution.strategies import STRATEGIES, State, Strategy
-from rlrnn.learners.evolution.strategies.strategy import Array, best_first, teaches_nothing
+from rlrnn.learners.evolution.strategies.strategy import Array, all_equal, best_first
 from rlrnn.testing import check_strategy
 
 SKIPPED = ("purity", "seeds")
@@ -37,7 +37,7 @@ class Hill(Strategy):
         return np.asarray(center + self.sigma * rng.standard_normal((self.size(center.size), center.size)))
 
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
-        if teaches_nothing(fitness):
+        if all_equal(fitness):
             return {"center": state["center"]}
         return {"center": genomes[best_first(fitness)[: len(genomes) // 4]].mean(axis=0)}
 
@@ -114,7 +114,7 @@ def overflowing(self: Any, state: State, genomes: Array, fitness: Array) -> dict
 
 
 def leaving(self: Any, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
-    alike = teaches_nothing(np.where(np.isnan(fitness), -np.inf, fitness))
+    alike = all_equal(np.where(np.isnan(fitness), -np.inf, fitness))
     with np.errstate(all="ignore"):
         return {
             "center": state["center"] * 1e3 if alike else Hill._tell(self, state, genomes, fitness)["center"]

@@ -1,7 +1,7 @@
-"""Evolution: networks with memory improved by a fitness that looks, from time to time, at what they win.
+"""Evolution: networks with memory improved by their fitness, the points that they win in whole episodes.
 
-A generation in the order it runs: ``strategy.ask`` draws genomes, ``fitness`` lets them play, the center of
-the search plays among them, ``strategy.tell`` moves the search. Everything that is drawn is a function of
+A generation in the order it runs: ``strategy.ask`` draws genomes, ``fitness`` evaluates them, and the center
+of the search along with them, ``strategy.tell`` moves the search. Everything that is drawn is a function of
 seed and generation.
 """
 
@@ -29,9 +29,9 @@ from rlrnn.errors import OptionsError, UserError
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.evolution.fitness import (
     Fitness,
-    Here,
+    ParallelFitness,
     Round,
-    Spread,
+    SerialFitness,
     learn_statistics,
     set_statistics,
     statistics,
@@ -40,7 +40,7 @@ from rlrnn.learners.evolution.strategies import State, make_strategy
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.network import population
 
-KEPT = ("center", "best")
+KEEPS = ("center", "best")
 TRAINING, CHECK, NOISE, AFTERWARDS = range(4)  # what a seed is for
 FIRST_SEED = 2**31  # of training episodes; those of evaluations are smaller numbers
 
@@ -144,9 +144,9 @@ class Evolution(Learner):
         self.generations = 0  # played so far
         self.evaluations = 0  # members of generations that were played
         self.search: State = {}
-        self.statistics: State = {}  # of observations, that the next generation sees with
+        self.statistics: State = {}  # of observations, by which the next generation normalises
         self.best: np.ndarray | None = None  # genome [D] of the best so far
-        self.best_statistics: State = {}  # that it saw with
+        self.best_statistics: State = {}  # by which it normalised
         self.best_points = -np.inf  # that it won in checks
         if _init_setup_model:
             self._setup_model()
@@ -163,18 +163,18 @@ class Evolution(Learner):
             self._strategy.size(weights) * weights * 8,  # float64
             "population in strategy_kwargs, or hidden_size",
         )
-        begun, self.search = self.search, self._beginning()
-        if begun and begun.keys() != self.search.keys():
+        loaded, self.search = self.search, self._initial_search()
+        if loaded and loaded.keys() != self.search.keys():
             raise UserError(
                 f"the search that was saved is not one of {self.strategy}: leave out strategy, or take the "
                 "weights alone to a new Evolution by set_parameters."
             )
-        self.search = begun or self.search
+        self.search = loaded or self.search
         if self.verbose >= 1:
             size = f"{self.population} members of {self._strategy.center(self.search).size} weights"
             print(f"A generation is {size}, {self.episodes} episode(s) each")
 
-    def _beginning(self) -> State:
+    def _initial_search(self) -> State:
         """The search around the network as it is."""
         first = population.genome(self.policy.network)
         return self._strategy.start(np.zeros_like(first) if self.from_zero else first)
@@ -230,7 +230,7 @@ class Evolution(Learner):
         )
         callback.on_training_start(locals(), globals())
         if not self.generations:  # the network's weights may be others by now
-            self.search, self.statistics = self._beginning(), statistics(self.policy.network)
+            self.search, self.statistics = self._initial_search(), statistics(self.policy.network)
         try:
             self._fitness = self._make_fitness()
             while self.num_timesteps < total_timesteps:
@@ -256,65 +256,65 @@ class Evolution(Learner):
         with one_blas_thread():  # more wait for each other, and round otherwise
             genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
         seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
-        played = self._play(np.concatenate((genomes, center[None])), seeds)
-        fitness = played.points[:-1].mean(axis=1)  # [P]
+        result = self._play(np.concatenate((genomes, center[None])), seeds)
+        fitness = result.points[:-1].mean(axis=1)  # [P]
         with one_blas_thread():
             self.search = self._strategy.tell(self.search, genomes, fitness)
-        now = float(played.points[-1].mean())  # points of the center that these genomes were drawn around
-        self.logger.record("fitness/center", now)
+        score = float(result.points[-1].mean())  # points of the center that these genomes were drawn around
+        self.logger.record("fitness/center", score)
         if self.keep == "best":
             center = self._consider(genomes[fitness.argmax()], float(fitness.max()))
-            now = self.best_points
-            self.logger.record("fitness/best_so_far", now)
-        reached = target is not None and now >= target
-        if target is not None and reached and self.keep == "center":
-            reached = self._check(center, self.statistics) >= target
-        seen_with = self.statistics
-        set_statistics(network, seen_with)
-        learn_statistics(network, played.moments)
+            score = self.best_points
+            self.logger.record("fitness/best_so_far", score)
+        solved = target is not None and score >= target
+        if target is not None and solved and self.keep == "center":
+            solved = self._check(center, self.statistics) >= target
+        present_statistics = self.statistics
+        set_statistics(network, present_statistics)
+        learn_statistics(network, result.moments)
         self.statistics = statistics(network)
-        # Where the target is reached, the agent is the one that did; else the search has moved on.
+        # Where the target is reached, the agent is the genome that reached it, else the new center.
         if self.keep == "best":
             set_statistics(network, self.best_statistics)
-        elif reached:
-            set_statistics(network, seen_with)
+        elif solved:
+            set_statistics(network, present_statistics)
         else:
             center = self._strategy.center(self.search)
         population.write(network, center)
         self.generations += 1
         self.evaluations += len(genomes)
-        # The episodes that a training is watched by are those of the center, which stands for the agent.
+        # The episodes that are logged are those of the center, which stands for the agent.
         seconds = round((time.time_ns() - self.start_time) / 1e9, 6)
         infos = [
-            {"episode": {"r": float(won), "l": int(steps), "t": seconds}}
-            for won, steps in zip(played.points[-1], played.lengths[-1], strict=True)
+            {"episode": {"r": float(points), "l": int(steps), "t": seconds}}
+            for points, steps in zip(result.points[-1], result.lengths[-1], strict=True)
         ]
         dones = np.ones(len(infos), np.bool_)
         self._update_info_buffer(infos, dones)
         self._log(fitness, log_interval)
         callback.update_locals({**locals(), "env": self.env})
-        goes_on = callback.on_step()
+        proceed = callback.on_step()
         callback.on_rollout_end()
-        return goes_on and not reached
+        return proceed and not solved
 
     def _consider(self, genome: np.ndarray, fitness: float) -> np.ndarray:
-        """The best so far; a challenger that won so much plays against it, both on the same fresh starts."""
+        """The best genome so far; a fitter challenger and it are evaluated on the same fresh starts."""
         if self.best is not None and fitness <= self.best_points:
             return self.best
-        points = self._check(genome, self.statistics)
-        if self.best is not None:  # one lucky check does not keep it on its throne
+        challenger = self._check(genome, self.statistics)
+        if self.best is not None:  # the incumbent is re-evaluated on the same seeds
             self.best_points = self._check(self.best, self.best_statistics)
-        if self.best is None or points > self.best_points:
-            self.best, self.best_points, self.best_statistics = genome, points, self.statistics
+        if self.best is None or challenger > self.best_points:
+            self.best, self.best_points, self.best_statistics = genome, challenger, self.statistics
         return self.best
 
-    def _check(self, genome: np.ndarray, seen_with: State) -> float:
-        """Points on fresh starts."""
-        set_statistics(self.policy.network, seen_with)
+    def _check(self, genome: np.ndarray, stats: State) -> float:
+        """Mean points on fresh starts, with these statistics of observations."""
+        set_statistics(self.policy.network, stats)
         return float(self._play(genome[None], self._seeds(CHECK, self.checks)).points.mean())
 
     def _play(self, genomes: np.ndarray, seeds: list[int]) -> Round:
-        """In as many goes as the copies of the game ask for; its steps are counted."""
+        """In as many rounds as the copies of the game require; counts the steps."""
         assert self._fitness is not None and self.env is not None
         at_once = self.env.num_envs
         parts = [seeds[first : first + at_once] for first in range(0, len(seeds), at_once)]
@@ -326,19 +326,19 @@ class Evolution(Learner):
     def _seeds(self, purpose: int, count: int) -> list[int]:
         """A function of the run's seed, what they are for, and the generation."""
         assert self._entropy is not None
-        drawn = np.random.SeedSequence((self._entropy, purpose, self.generations)).generate_state(count)
-        return [int(number) // 2 + FIRST_SEED for number in drawn]
+        numbers = np.random.SeedSequence((self._entropy, purpose, self.generations)).generate_state(count)
+        return [int(number) // 2 + FIRST_SEED for number in numbers]
 
     def _make_fitness(self) -> Fitness:
         assert self.env is not None
         if not self.workers:
-            return Here(self.env)
+            return SerialFitness(self.env)
         if self.make_env is None:
             raise OptionsError(
                 f"workers is {self.workers}, but nothing says how each makes its games: give make_env, a "
                 "function that returns copies of the game, or workers=0."
             )
-        return Spread(self.make_env, self.env.num_envs, self.workers, self.policy.network)
+        return ParallelFitness(self.make_env, self.env.num_envs, self.workers, self.policy.network)
 
     def _log(self, fitness: np.ndarray, log_interval: int) -> None:
         record = self.logger.record
@@ -364,8 +364,8 @@ class Evolution(Learner):
             raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
         for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
             check_whole(name, getattr(self, name), least)
-        if self.keep not in KEPT:
-            raise UserError(f"keep is {self.keep!r}: choose one of {choices(self.keep, KEPT)}.")
+        if self.keep not in KEEPS:
+            raise UserError(f"keep is {self.keep!r}: choose one of {choices(self.keep, KEEPS)}.")
         if torch.device(self.device).type != "cpu":
             raise UserError(f"populations play on the CPU, not on {self.device}: leave device out.")
         if self.env is not None and self.episodes > self.env.num_envs:
@@ -376,10 +376,10 @@ class Evolution(Learner):
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         """As SB3 does, but the bar counts the steps that were played."""
-        given = super()._init_callback(callback)
+        inner = super()._init_callback(callback)
         if not progress_bar:
-            return given
-        both = CallbackList([given, StepsBar()])
+            return inner
+        both = CallbackList([inner, StepsBar()])
         both.model = self
         both.callbacks[1].init_callback(self)
         return both
@@ -401,7 +401,7 @@ class StepsBar(ProgressBarCallback):
 
 
 def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:
-    """policy_kwargs of a network whose critic, which nobody asks, has no memory of its own."""
-    said = settings.keys() & {"critic", "shared_lstm", "enable_critic_lstm"}
+    """policy_kwargs of a network whose critic, which is not used, has no memory of its own."""
+    explicit = settings.keys() & {"critic", "shared_lstm", "enable_critic_lstm"}
     shares = settings.get("share_features_extractor", True)  # else it cannot read the actor's memory
-    return dict(settings) if said else {**settings, "critic": "shared" if shares else "feedforward"}
+    return dict(settings) if explicit else {**settings, "critic": "shared" if shares else "feedforward"}

@@ -39,24 +39,24 @@ class Round(NamedTuple):
 
     points: npt.NDArray[np.float64]  # [P, E] undiscounted
     lengths: npt.NDArray[np.int64]  # [P, E] steps
-    moments: Moments  # of what was seen, where the network keeps statistics
+    moments: Moments  # of the observations, where the network keeps statistics
 
 
 class Fitness(Protocol):
     """Whatever lets populations play."""
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
-        """Genomes [P, D] play one episode of each of E seeds; the network says what is made of them."""
+        """Genomes [P, D] play one episode of each of E seeds; with the network's shape and statistics."""
 
     def close(self) -> None:
         """End what was started for it."""
 
 
-class Here:
+class SerialFitness:
     """Plays in this process, with as many members at once as the environment has copies for."""
 
     def __init__(self, env: VecEnv) -> None:
-        self.env: Any = env if _plays_rounds(env) else Stepped(env)
+        self.env: Any = env if _plays_rounds(env) else SteppedRounds(env)
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
         """As ``Fitness.play``."""
@@ -69,18 +69,18 @@ class Here:
         """The environment is not ours to close."""
 
 
-class Spread:
+class ParallelFitness:
     """Plays in worker processes, each with an environment of its own."""
 
     def __init__(
         self, make_env: Callable[[], VecEnv], n_envs: int, workers: int, network: RecurrentNetwork
     ) -> None:
-        holder = partial(_Held, make_env, copy.deepcopy(network))
+        make_worker = partial(_Worker, make_env, copy.deepcopy(network))
         self.n_envs = n_envs  # that make_env makes
         self.workers: list[Process] = []
         try:
             for k in range(workers):
-                self.workers.append(Process(holder, "the games", f"part {k} of the population"))
+                self.workers.append(Process(make_worker, "the games", f"part {k} of the population"))
             gather(self.workers)
         except BaseException:
             self.close()
@@ -102,18 +102,18 @@ class Spread:
         end(self.workers)
 
 
-class _Held:
-    """What a worker process holds."""
+class _Worker:
+    """The object in a worker process: an environment and a network of its own."""
 
     def __init__(self, make_env: Callable[[], VecEnv], network: RecurrentNetwork) -> None:
         torch.set_num_threads(1)
         self.env, self.network = make_env(), network
-        self.here = Here(self.env)
+        self.fitness = SerialFitness(self.env)
 
-    def play(self, kept: dict[str, Array], genomes: Array, seeds: Sequence[int]) -> Round:
-        """As ``Fitness.play``; ``kept`` are the statistics to see with."""
-        set_statistics(self.network, kept)
-        return self.here.play(self.network, genomes, seeds)
+    def play(self, values: dict[str, Array], genomes: Array, seeds: Sequence[int]) -> Round:
+        """As ``Fitness.play``; ``values`` are the statistics of observations."""
+        set_statistics(self.network, values)
+        return self.fitness.play(self.network, genomes, seeds)
 
     def close(self) -> None:
         """Close the games."""
@@ -121,7 +121,7 @@ class _Held:
 
 
 def _plays_rounds(env: VecEnv) -> bool:
-    """Whether it does, and all beneath it: asked for a round, a wrapper of SB3's would be passed by."""
+    """Whether it and all beneath it do: a wrapper of SB3's has no rounds, and would be left out of them."""
     return hasattr(type(env), "open") and (not isinstance(env, VecEnvWrapper) or _plays_rounds(env.venv))
 
 
@@ -149,52 +149,52 @@ def _joined(rounds: Sequence[Round]) -> Round:
 def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[int]) -> Round:
     """As many members as there are copies for."""
     members, episodes = len(genomes), len(seeds)
-    crowd, witness = Population(network, genomes, episodes), Witness(network, members)
+    networks, observed = Population(network, genomes, episodes), ObservedMoments(network, members)
     playing = np.arange(members * episodes)
-    present, first = _distinct(playing // episodes)
+    active, first_row = _distinct(playing // episodes)
     points, lengths = np.zeros(len(playing)), np.zeros(len(playing), np.int64)
-    won = np.zeros(len(playing))  # [n] by those still playing
+    running = np.zeros(len(playing))  # [n] by those still playing
     observation, steps = env.open(list(seeds) * members), 0
     name = getattr(env, "name", "the game")
     while True:
-        if witness.moments:
-            witness.see(observation, present, first)
+        if observed.sums:
+            observed.update(observation, active, first_row)
         beat()
         arrays.check_length(steps, name)
-        observation, rewards, ended = env.play(crowd.act(observation, playing, present))
-        won, steps = won + rewards, steps + 1
+        observation, rewards, ended = env.play(networks.act(observation, playing, active))
+        running, steps = running + rewards, steps + 1
         if ended.any():
-            over = playing[ended]
-            points[over], lengths[over] = won[ended], steps
-            left = np.flatnonzero(~ended)
-            if not len(left):
+            done = playing[ended]
+            points[done], lengths[done] = running[ended], steps
+            rest = np.flatnonzero(~ended)
+            if not len(rest):
                 break
-            env.keep(left)
-            playing, won = playing[left], won[left]
-            present, first = _distinct(playing // episodes)
-            observation = map_arrays(lambda part: part[left], observation)  # noqa: B023  (called at once)
+            env.keep(rest)
+            playing, running = playing[rest], running[rest]
+            active, first_row = _distinct(playing // episodes)
+            observation = map_arrays(lambda part: part[rest], observation)  # noqa: B023  (called at once)
     shape = (members, episodes)
-    return Round(points.reshape(shape), lengths.reshape(shape), witness.moments)
+    return Round(points.reshape(shape), lengths.reshape(shape), observed.sums)
 
 
-class Witness:
-    """Sums up what every member saw, for statistics that move between generations."""
+class ObservedMoments:
+    """Moments of every member's observations, for statistics that move between generations."""
 
     def __init__(self, network: RecurrentNetwork, members: int) -> None:
         normalizers: Any = network.sensors.normalizers
         self.keys = {field: key for key, field in network.sensors.fields.items()}
         self.means = {name: part.mean.double().numpy() for name, part in normalizers.items()}
-        self.moments: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
+        self.sums: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
 
-    def see(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
-        """What these members [m] are shown, whose rows of the observation [n, ...] begin at ``first`` [m]."""
+    def update(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
+        """Add the observation [n, ...], in which the rows of these members [m] begin at ``first`` [m]."""
         for name, mean in self.means.items():
             part = observation[self.keys[name]] if isinstance(observation, dict) else observation
-            apart, moments = part - mean, self.moments[name]
+            deviation, sums = part - mean, self.sums[name]
             rows = np.concatenate((first[1:], [len(part)])) - first
-            moments[0, members] += rows.reshape(-1, *[1] * mean.ndim)
-            moments[1, members] += np.add.reduceat(apart, first)
-            moments[2, members] += np.add.reduceat(np.square(apart), first)
+            sums[0, members] += rows.reshape(-1, *[1] * mean.ndim)
+            sums[1, members] += np.add.reduceat(deviation, first)
+            sums[2, members] += np.add.reduceat(np.square(deviation), first)
 
 
 def _distinct(members: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -204,7 +204,7 @@ def _distinct(members: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.
 
 
 def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:
-    """Fold what a population saw into the network's statistics, member by member in order."""
+    """Fold a population's observations into the network's statistics, member by member in order."""
     for name, each in moments.items():
         count, total, squares = each.sum(axis=1)  # [...] each
         normalizer: Any = network.sensors.normalizers[name]
@@ -217,21 +217,23 @@ def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:
 
 
 def statistics(network: RecurrentNetwork) -> dict[str, Array]:
-    """Those that the network keeps of what it saw, by name."""
+    """The network's statistics of observations, by name."""
     return {name: part.numpy().copy() for name, part in network.sensors.normalizers.state_dict().items()}
 
 
-def set_statistics(network: RecurrentNetwork, kept: Mapping[str, Array]) -> None:
-    """Let the network see with these."""
-    network.sensors.normalizers.load_state_dict({name: torch.as_tensor(part) for name, part in kept.items()})
+def set_statistics(network: RecurrentNetwork, values: Mapping[str, Array]) -> None:
+    """Normalise the network's observations by these."""
+    network.sensors.normalizers.load_state_dict(
+        {name: torch.as_tensor(part) for name, part in values.items()}
+    )
 
 
-class Stepped:
-    """SB3's own vector environments, which know no rounds: all are stepped on, whoever has ended.
+class SteppedRounds:
+    """Rounds of SB3's own vector environments, which have none: all copies are stepped, ended or not.
 
-    Those out of the round do as the first of those in it does, which any game takes. A wrapper that ends an
-    episode with a lost life, and resets the game only when the last one is gone, begins a round wherever the
-    game stands; what is counted are the points of the round.
+    Idle copies repeat the first active copy's action. A wrapper that ends an episode with a lost life, and
+    resets the game only when the last one is gone, begins a round wherever the game stands; what is counted
+    are the points of the round.
     """
 
     def __init__(self, env: VecEnv) -> None:
@@ -244,28 +246,28 @@ class Stepped:
         # counts anew with every reset needs no such care.
         counting = getattr(layers[-1], "counting", False) or any(isinstance(v, VecMonitor) for v in layers)
         self._monitored = not counting and all(env.env_is_wrapped(Monitor))
-        self._before = np.zeros(self.num_envs)  # [B] points that its game had won before the round
+        self._points_before = np.zeros(self.num_envs)  # [B] points that its game had won before the round
 
     def open(self, seeds: Sequence[int]) -> Any:
         """Begin a round: the first copies play one episode each, of these seeds."""
         for layer in self._seeded:
             layer._seeds = [*seeds, *[seeds[0]] * (self.num_envs - len(seeds))]
-        self.playing, self.won, self.steps = np.arange(len(seeds)), np.zeros(self.num_envs), 0
+        self.playing, self.points, self.steps = np.arange(len(seeds)), np.zeros(self.num_envs), 0
         with games_of(self.env, "reset()"):
             first = self.env.reset()
         observation = arrays.observed(
             first, self.env.observation_space, self.num_envs, "the beginning of a round"
         )
         if self._monitored:
-            self._before = self._counted(range(self.num_envs))
+            self._points_before = self._monitor_points(range(self.num_envs))
         return map_arrays(lambda part: part[: len(seeds)], observation)
 
     def play(self, actions: Array) -> tuple[Any, Array, Array]:
-        """One step of those still playing: what they see [n, ...], win [n], and whether they ended [n]."""
-        done = np.repeat(actions[:1], self.num_envs, axis=0)
-        done[self.playing] = actions
+        """One step of those still playing: observations [n, ...], points [n], and whether they ended [n]."""
+        all_actions = np.repeat(actions[:1], self.num_envs, axis=0)
+        all_actions[self.playing] = actions
         with games_of(self.env, "step()"):
-            answer = self.env.step(done)
+            answer = self.env.step(all_actions)
         self.steps += 1
         when = f"step {self.steps} of a round"
         observation, rewards, dones, infos = arrays.stepped(
@@ -273,20 +275,22 @@ class Stepped:
         )
         points = rewards.astype(np.float64)
         ended = np.flatnonzero(dones).tolist()
-        told = [b for b in ended if "episode" in infos[b]]
-        for b in told:
-            points[b] = infos[b]["episode"]["r"] - self._before[b] - self.won[b]
-        lives = [b for b in ended if b not in told and b in self.playing] if self._monitored else []
-        if lives:
-            points[lives] = self._counted(lives) - self._before[lives] - self.won[lives]
-        self.won += points
-        now = self.playing
-        return map_arrays(lambda part: part[now], observation), points[now], dones[now]
+        reported = [b for b in ended if "episode" in infos[b]]
+        for b in reported:
+            points[b] = infos[b]["episode"]["r"] - self._points_before[b] - self.points[b]
+        lost_lives = [b for b in ended if b not in reported and b in self.playing] if self._monitored else []
+        if lost_lives:
+            points[lost_lives] = (
+                self._monitor_points(lost_lives) - self._points_before[lost_lives] - self.points[lost_lives]
+            )
+        self.points += points
+        rows = self.playing
+        return map_arrays(lambda part: part[rows], observation), points[rows], dones[rows]
 
     def keep(self, rows: npt.NDArray[np.intp]) -> None:
         """Go on with these of those still playing."""
         self.playing = self.playing[rows]
 
-    def _counted(self, copies: Sequence[int]) -> Array:
-        """What the Monitors of these copies have counted of the episodes under way: [n]."""
+    def _monitor_points(self, copies: Sequence[int]) -> Array:
+        """Points of the episodes under way, as the Monitors of these copies count them: [n]."""
         return np.array([sum(rewards) for rewards in self.env.get_attr("rewards", copies)], np.float64)

@@ -27,12 +27,12 @@ Learner = TypeVar("Learner", bound=BaseAlgorithm)
 # Of the clock, or rebuilt from what is saved: with these inside, equal agents would differ in bytes.
 LEFT_OUT = ("start_time", "ep_info_buffer", "ep_success_buffer", "lr_schedule", "_surroundings")
 LARGEST_ROLLOUT = 2**28  # steps; more would fit into no machine of today
-# Only training asks these; an agent that merely plays can do without.
+# Only training calls these; an agent that merely plays can do without.
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "ent_coef")
 
 
 class MissingSchedule:
-    """Stands where a schedule could not be stored, and says so when training asks for it."""
+    """Replaces a schedule that could not be stored, and raises when training calls it."""
 
     def __init__(self, name: str, type_name: str) -> None:
         self.name, self.type_name = name, type_name
@@ -61,8 +61,8 @@ def contents(
     left_out |= {name.split(".")[0] for name in names}
     data = {name: value for name, value in vars(learner).items() if name not in left_out}
     data["policy_class"] = _policy_name(learner.policy_class)
-    told = surroundings.note(learner)
-    return data | ({"surroundings": told} if told else {}), learner.get_parameters()
+    noted = surroundings.note(learner)
+    return data | ({"surroundings": noted} if noted else {}), learner.get_parameters()
 
 
 def read(
@@ -86,10 +86,10 @@ def load(
 ) -> Learner:
     """A learner as it was saved; ``settings`` replace its own, ``custom_objects`` fill gaps too."""
     wrapped: VecEnv | None = None
-    given = {**(custom_objects or {}), **{k: v for k, v in settings.items() if k != "policy_kwargs"}}
+    replacements = {**(custom_objects or {}), **{k: v for k, v in settings.items() if k != "policy_kwargs"}}
     if env is not None:  # the environment knows its spaces: a file from elsewhere may not
         wrapped = cls._wrap_env(env, 0)
-    agent = read(file, device, given)
+    agent = read(file, device, replacements)
     if print_system_info:
         for title, system in (
             ("CURRENT SYSTEM INFO", archive.versions()),
@@ -118,8 +118,8 @@ def build(
             data[name] = getattr(env, name)
         else:
             archive.require(agent, name)
-    lost = any(path.startswith("policy_kwargs") for path in agent.missing)
-    if lost and "policy_kwargs" in settings:
+    missing_kwargs = any(path.startswith("policy_kwargs") for path in agent.missing)
+    if missing_kwargs and "policy_kwargs" in settings:
         stored = settings["policy_kwargs"]
     else:
         stored = archive.require(agent, "policy_kwargs")
@@ -133,9 +133,9 @@ def build(
         data["n_envs"] = env.num_envs
         if force_reset:
             data["_last_obs"] = None
-    named = archive.require(agent, "policy_class")
+    policy_class = archive.require(agent, "policy_class")
     try:
-        return _built(cls, agent, data, named, env, device, force_reset, settings)
+        return _assemble(cls, agent, data, policy_class, env, device, force_reset, settings)
     except UserError:
         raise
     except Exception as error:  # what a whole file holds may still be anything
@@ -146,30 +146,30 @@ def build(
         ) from error
 
 
-def _built(
+def _assemble(
     cls: type[Learner],
     agent: archive.Agent,
     data: dict[str, Any],
-    named: Any,
+    policy: Any,
     env: VecEnv | None,
     device: torch.device | str,
     force_reset: bool,
     settings: Mapping[str, Any],
 ) -> Learner:
-    policy_class: type[Any] = policy_named(named) if isinstance(named, str) else named
+    policy_class: type[Any] = policy_named(policy) if isinstance(policy, str) else policy
     learner = cls(policy_class, env, device=device, _init_setup_model=False)  # type: ignore[call-arg]
-    memory, told = data.pop("_last_state", None), data.pop("surroundings", {})
+    memory, noted = data.pop("_last_state", None), data.pop("surroundings", {})
     if env is None:
-        learner._surroundings = told  # type: ignore[attr-defined]
+        learner._surroundings = noted  # type: ignore[attr-defined]
     learning_rate = data.get("learning_rate")
-    known = {*vars(learner), *settings, "observation_space", "action_space"}
-    for name in {"policy_class", *(agent.added - known)}:
+    names = {*vars(learner), *settings, "observation_space", "action_space"}
+    for name in {"policy_class", *(agent.added - names)}:
         data.pop(name)  # of custom_objects: what neither file nor learner has stays away, as in SB3
     vars(learner).update(data, **settings)
     learner.action_noise = None  # of SB3's off-policy learners
     if isinstance(learning_rate, MissingSchedule):
         learner.learning_rate = 0.0  # the optimizer is made with a number
-    _refuse_giants(learner, policy_class, agent)
+    _refuse_oversized(learner, policy_class, agent)
     learner._setup_model()
     if isinstance(learning_rate, MissingSchedule):
         learner.learning_rate, learner.lr_schedule = learning_rate, FloatSchedule(learning_rate)
@@ -185,8 +185,8 @@ def _built(
     return learner
 
 
-def _refuse_giants(learner: Any, policy_class: type[Any], agent: archive.Agent) -> None:
-    """Ask the settings how large the network and a rollout will be, before any memory is taken."""
+def _refuse_oversized(learner: Any, policy_class: type[Any], agent: archive.Agent) -> None:
+    """Check how large network and rollout will be by the settings, before any memory is taken."""
     arguments = {
         "observation_space": learner.observation_space,
         "action_space": learner.action_space,
@@ -209,7 +209,7 @@ def states_for(learner: BaseAlgorithm, agent: archive.Agent) -> dict[str, Any]:
 def _policy_name(policy_class: type[Any]) -> str | type[Any]:
     """A named policy by its name; a user's own class as it is (storable once it is registered)."""
     try:
-        known = policy_named(policy_class.__name__)
+        named = policy_named(policy_class.__name__)
     except UserError:
         return policy_class
-    return policy_class.__name__ if known is policy_class else policy_class
+    return policy_class.__name__ if named is policy_class else policy_class

@@ -63,7 +63,7 @@ def read_contrib(
 
     ``custom_objects`` replace settings by name or dotted path, and give those that are missing.
     """
-    given = dict(custom_objects or {})
+    replacements = dict(custom_objects or {})
     with open_archive(file) as archive:
         label = archive.label
         content, version = archive.read("data"), archive.read("_stable_baselines3_version")
@@ -75,17 +75,17 @@ def read_contrib(
     try:
         stored = json.loads(content)
         for name, entry in stored.items():
-            if name in given or name in PLAY:
+            if name in replacements or name in PLAY:
                 continue
             try:
-                data[name] = setting(name, entry, given, missing)
+                data[name] = setting(name, entry, replacements, missing)
             except OpaqueError as problem:
                 missing[name] = str(problem)
         saved_with = {"stable_baselines3": version.decode()}
     except Exception as error:
         raise corrupted(label, "data", error) from error
-    data |= {name: value for name, value in given.items() if "." not in name}
-    added = frozenset(name for name in given if "." not in name and name not in stored)
+    data |= {name: value for name, value in replacements.items() if "." not in name}
+    added = frozenset(name for name in replacements if "." not in name and name not in stored)
     return Agent(KIND, data, states, missing, saved_with, added)
 
 
@@ -145,12 +145,12 @@ def _own_names(policy: Mapping[str, Tensor]) -> list[str]:
 
 
 def _our_name(name: str) -> str:
-    if found := re.fullmatch(r"lstm_(actor|critic)\.(weight|bias)_(ih|hh)_l(\d+)", name):
-        role, kind, side, layer = found.groups()
+    if match := re.fullmatch(r"lstm_(actor|critic)\.(weight|bias)_(ih|hh)_l(\d+)", name):
+        role, kind, side, layer = match.groups()
         return f"{MEMORIES[role]}.layers.{layer}.{kind}_{SIDES[side]}"
     # Linear layers stand at even places; between them activations, which have no weights.
-    if found := re.fullmatch(r"mlp_extractor\.(policy|value)_net\.(\d*[02468])\.(weight|bias)", name):
-        head, place, kind = found.groups()
+    if match := re.fullmatch(r"mlp_extractor\.(policy|value)_net\.(\d*[02468])\.(weight|bias)", name):
+        head, place, kind = match.groups()
         return f"{HEADS[head]}.layers.{int(place) // 2}.{kind}"
     module, dot, rest = name.partition(".")
     if module not in MODULES:

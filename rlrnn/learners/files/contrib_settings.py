@@ -26,14 +26,14 @@ PRINTED_DIGITS = 8  # after the point, of a float in numpy's arrays
 
 
 class OpaqueError(Exception):
-    """A value that only its pickle tells; the text names its type."""
+    """A value that only its pickle holds; the text names its type."""
 
 
-def setting(name: str, entry: Any, given: Mapping[str, Any], missing: dict[str, str]) -> Any:
+def setting(name: str, entry: Any, replacements: Mapping[str, Any], missing: dict[str, str]) -> Any:
     if not isinstance(entry, dict):
         return entry
     if name == "policy_kwargs":
-        return _policy_kwargs(entry, given, missing)
+        return _policy_kwargs(entry, replacements, missing)
     if ":serialized:" not in entry:
         return entry
     if name == "policy_class":
@@ -48,35 +48,35 @@ def setting(name: str, entry: Any, given: Mapping[str, Any], missing: dict[str, 
 
 def _policy_class(entry: Mapping[str, Any]) -> type[Any]:
     """SB3 lists a class by its methods, whose text begins with the name of the class."""
-    module, found = str(entry.get("__module__")), re.match(r"<function (\w+)\.", str(entry.get("__init__")))
-    theirs = found[1] if found and module.startswith("sb3_contrib.") else ""
+    module, match = str(entry.get("__module__")), re.match(r"<function (\w+)\.", str(entry.get("__init__")))
+    theirs = match[1] if match and module.startswith("sb3_contrib.") else ""
     if theirs not in POLICIES:
         raise OpaqueError(f"class of the module {module}")
     return policy_named(POLICIES[theirs])
 
 
 def _policy_kwargs(
-    entry: Mapping[str, Any], given: Mapping[str, Any], missing: dict[str, str]
+    entry: Mapping[str, Any], replacements: Mapping[str, Any], missing: dict[str, str]
 ) -> dict[str, Any]:
     """None of contrib's arguments is a string, so a string beside a pickle is the text of another object."""
-    known = {str(cls): cls for cls in CLASSES.values()}
+    classes = {str(cls): cls for cls in CLASSES.values()}
     pickled = ":serialized:" in entry
     kwargs: dict[str, Any] = {}
     for key, value in entry.items():
         path = f"policy_kwargs.{key}"
         if key in (":type:", ":serialized:"):
             continue
-        if path in given:
-            kwargs[key] = given[path]
+        if path in replacements:
+            kwargs[key] = replacements[path]
         elif not pickled or not isinstance(value, str):
             kwargs[key] = value
-        elif value in known:
-            kwargs[key] = known[value]
+        elif value in classes:
+            kwargs[key] = classes[value]
         elif re.fullmatch(r"-?\d{1,18}", value):  # a numpy integer
             kwargs[key] = int(value)
         else:
-            found = re.match(r"<(class|function) '?([\w.<>]+)", value)
-            missing[path] = f"{found[1]} {found[2]}" if found else f"value shown as {value[:60]!r}"
+            match = re.match(r"<(class|function) '?([\w.<>]+)", value)
+            missing[path] = f"{match[1]} {match[2]}" if match else f"value shown as {value[:60]!r}"
     return kwargs
 
 
@@ -150,8 +150,8 @@ def _space_from_text(kind: str, inside: str) -> spaces.Space[Any]:
 def _box(low: str, high: str, shape: tuple[int, ...], kind: type[np.generic]) -> spaces.Box:
     if not issubclass(kind, np.integer | np.floating) or np.prod(shape, dtype=float) > LARGEST_SPACE:
         raise ValueError("no such Box")
-    shown = [set(_tokens(bound)) - {"..."} for bound in (low, high)]
-    if kind is np.uint8 and shown == [{"0"}, {"255"}]:
+    tokens = [set(_tokens(bound)) - {"..."} for bound in (low, high)]
+    if kind is np.uint8 and tokens == [{"0"}, {"255"}]:
         return spaces.Box(0, 255, shape, np.uint8)  # an image, too large to be printed whole
     return spaces.Box(_bounds(low, shape, kind), _bounds(high, shape, kind), dtype=kind)
 

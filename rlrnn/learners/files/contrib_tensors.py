@@ -58,35 +58,35 @@ def read_tensors(content: bytes, device: torch.device) -> Any:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
         storages = Storages(archive, pickled.removesuffix("data.pkl"), len(content), device)
-        return _followed(storages.member("data.pkl"), storages)
+        return _interpret(storages.member("data.pkl"), storages)
 
 
 class Storages:
     """The numbers beside the pickle, each of which is read once."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str, size: int, device: torch.device) -> None:
-        self.archive, self.folder, self.left, self.device = archive, folder, size, device
-        self.known: dict[str, Tensor] = {}
+        self.archive, self.folder, self.remaining, self.device = archive, folder, size, device
+        self.cache: dict[str, Tensor] = {}
         if f"{folder}byteorder" in archive.namelist() and self.member("byteorder") != sys.byteorder.encode():
             raise ValueError("its bytes are in another order than this machine's")
 
     def member(self, name: str) -> bytes:
         """The bytes of a member; all of them together take no more room than the file."""
         info = self.archive.getinfo(self.folder + name)
-        self.left -= info.file_size
-        if info.compress_type != zipfile.ZIP_STORED or self.left < 0:
+        self.remaining -= info.file_size
+        if info.compress_type != zipfile.ZIP_STORED or self.remaining < 0:
             raise ValueError("it is compressed, or its parts claim more than it holds")
         return self.archive.read(info)
 
     def __call__(self, kind: Any, key: Any, numbers: Any) -> Tensor:
         """One storage [numbers]."""
-        if key not in self.known:
+        if key not in self.cache:
             dtype = DTYPES[kind]
             raw = bytearray(self.member(f"data/{key}"))
             stored = torch.frombuffer(raw, dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
             stored = stored != 0 if dtype is torch.bool else stored.view(dtype)
-            self.known[key] = stored.to(self.device)
-        storage = self.known[key]
+            self.cache[key] = stored.to(self.device)
+        storage = self.cache[key]
         if (storage.dtype, len(storage)) != (DTYPES[kind], numbers):
             raise ValueError(f"its storage {key} is not {numbers} numbers")
         return storage
@@ -114,13 +114,13 @@ def _call(function: Any, arguments: tuple[Any, ...]) -> Any:
     raise ValueError(f"it asks for {function!r}")
 
 
-def _followed(pickled: bytes, storages: Storages) -> Any:
+def _interpret(pickled: bytes, storages: Storages) -> Any:
     """The value that a pickle describes."""
     stack: list[Any] = []
     marks: list[int] = []  # places in the stack
     memo: dict[int, Any] = {}
 
-    def marked() -> list[Any]:
+    def pop_marked() -> list[Any]:
         place = marks.pop()
         above = stack[place:]
         del stack[place:]
@@ -142,7 +142,7 @@ def _followed(pickled: bytes, storages: Storages) -> Any:
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
         elif name == "TUPLE":
-            stack.append(tuple(marked()))
+            stack.append(tuple(pop_marked()))
         elif name == "GLOBAL":
             stack.append(Global(argument))
         elif name == "BINPERSID":  # ("storage", type, key, device it was on, numbers)
@@ -152,10 +152,10 @@ def _followed(pickled: bytes, storages: Storages) -> Any:
             arguments = stack.pop()
             stack.append(_call(stack.pop(), arguments))
         elif name in ("APPEND", "APPENDS"):
-            items = marked() if name == "APPENDS" else [stack.pop()]
+            items = pop_marked() if name == "APPENDS" else [stack.pop()]
             stack[-1].extend(items)
         elif name in ("SETITEM", "SETITEMS"):
-            items = marked() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            items = pop_marked() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
             stack[-1].update(zip(items[::2], items[1::2], strict=True))
         elif name == "BUILD":  # the versions of modules, beside a state_dict
             stack.pop()

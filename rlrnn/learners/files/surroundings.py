@@ -1,7 +1,7 @@
 """The wrappers that an agent learned behind: what they changed is missing where it plays a game by name.
 
 They are noted with the agent. Where it plays copies made here, SB3's VecNormalize is put back,
-as that holds no more than numbers; of others, which may be anything, a warning tells.
+as that holds no more than numbers; a warning names the others, which may be anything.
 
 Known to leave alone what is seen and done: VecMonitor, VecCheckNan, VecVideoRecorder, VecNormalize of rewards
 alone; VecTransposeImage, which every learner puts on by itself; gymnasium's RewardWrapper and all else of its
@@ -57,26 +57,26 @@ def _inside(env: VecEnv, kind: type[gym.Wrapper[Any, Any, Any, Any]]) -> bool:
 
 
 def of(env: VecEnv | None) -> dict[str, Any]:
-    """The beginning of a note, from an environment that is open: its single ones are asked, too."""
+    """The beginning of a note, from an environment that is open: its single ones are checked, too."""
     names = wrappers_of(env)
     return {"wrappers": names} if names else {}
 
 
 def note(learner: BaseAlgorithm) -> dict[str, Any]:
-    """What a saved agent tells of its surroundings: {} if nothing stood between it and its game."""
-    known: dict[str, Any] | None = getattr(learner, "_surroundings", None)
-    if known is None:  # no learner of ours
-        known = of(getattr(learner, "env", None))
-    normalizer = learner.get_vec_normalize_env() if NORMALIZED in known.get("wrappers", ()) else None
-    return known if normalizer is None else {**known, "normalization": _numbers(normalizer)}
+    """The note in a saved agent: {} if there was no wrapper between it and its game."""
+    result: dict[str, Any] | None = getattr(learner, "_surroundings", None)
+    if result is None:  # no learner of ours
+        result = of(getattr(learner, "env", None))
+    normalizer = learner.get_vec_normalize_env() if NORMALIZED in result.get("wrappers", ()) else None
+    return result if normalizer is None else {**result, "normalization": _numbers(normalizer)}
 
 
 def as_in_training(learner: BaseAlgorithm, env: VecEnv) -> VecEnv:
-    """Copies of a game as the agent knows it, if it learned behind VecNormalize and they are without."""
-    told = note(learner)
-    if "normalization" not in told or NORMALIZED in wrappers_of(env):
+    """Copies of a game behind the agent's VecNormalize, if it learned behind one and they are without."""
+    noted = note(learner)
+    if "normalization" not in noted or NORMALIZED in wrappers_of(env):
         return env
-    return _normalized(env, told["normalization"])
+    return _normalize(env, noted["normalization"])
 
 
 def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
@@ -92,15 +92,15 @@ def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
 
 def _numbers(normalizer: VecNormalize) -> dict[str, Any]:
     """Mean and variance of each part of an observation ("" where it has none), and how they are used."""
-    found = normalizer.obs_rms
-    parts = found if isinstance(found, dict) else {"": found}
+    obs_rms = normalizer.obs_rms
+    parts = obs_rms if isinstance(obs_rms, dict) else {"": obs_rms}
     return {
         "statistics": {key: {"mean": rms.mean, "var": rms.var} for key, rms in parts.items()},
         **{name: getattr(normalizer, name) for name in SETTINGS},
     }
 
 
-def _normalized(env: VecEnv, numbers: Mapping[str, Any]) -> VecEnv:
+def _normalize(env: VecEnv, numbers: Mapping[str, Any]) -> VecEnv:
     """VecNormalize that learns no more, and leaves rewards as they are; other observations go as they are."""
     space = env.observation_space
     boxes = space.spaces if isinstance(space, spaces.Dict) else {"": space}

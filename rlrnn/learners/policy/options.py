@@ -77,16 +77,16 @@ def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Wi
     return _widths(net_arch, net_arch), _widths(net_arch, net_arch)
 
 
-def _widths(listed: Any, net_arch: Any) -> Widths:
-    units = isinstance(listed, list | tuple) and all(
-        isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in listed
+def _widths(widths: Any, net_arch: Any) -> Widths:
+    units = isinstance(widths, list | tuple) and all(
+        isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in widths
     )
     if not units:
         raise UserError(
             f"net_arch is {net_arch!r}: give a list of the units of each layer, such as [64, 64], or a dict "
             "of such lists for pi (actor) and vf (critic); layers that both share are no longer known."
         )
-    return tuple(listed)
+    return tuple(widths)
 
 
 def check_policy_kwargs(policy_class: type[Any], named: Mapping[str, Any], given: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ class RecurrentPolicy(BasePolicy):
     :param hidden_size: units per layer of memory (contrib: ``lstm_hidden_size``)
     :param n_layers: layers of memory (contrib: ``n_lstm_layers``)
     :param cell_options: options of the cell, and ``dropout`` and ``residual`` (contrib: ``lstm_kwargs``)
-    :param critic: "own" memory, "shared" with the actor, "detached" (shared, but taught by the actor
+    :param critic: "own" memory, "shared" with the actor, "detached" (shared, but trained by the actor
         alone: contrib's ``shared_lstm=True``), or "feedforward" (contrib's ``enable_critic_lstm=False``)
     :param normalize_observations: Box vectors to mean 0, std 1 by running statistics kept in the network
     :param output_layer: False lets the first units of the last layer act themselves
@@ -174,7 +174,7 @@ class RecurrentPolicy(BasePolicy):
         starts = episode_starts.bool()
         distribution, values, state = self.network.step(obs, starts, self.parts.whole(lstm_states, starts))
         actions = distribution.mode() if deterministic else distribution.sample()
-        after = state if isinstance(lstm_states, Tensor) else self.parts.shown(state)
+        after = state if isinstance(lstm_states, Tensor) else self.parts.to_parts(state)
         return actions, values, distribution.log_prob(actions), after
 
     def evaluate_actions(
@@ -211,9 +211,9 @@ class RecurrentPolicy(BasePolicy):
             raise UserError(f"an observation is not of {self.observation_space}: {error}") from error
         for key, part in tensor.items() if isinstance(tensor, dict) else (("", tensor),):
             space = self.observation_space[key] if isinstance(tensor, dict) else self.observation_space  # type: ignore[index]
-            found = arrays.flaw(part.cpu().numpy(), space)
-            if found is not None:
-                row, number, rule = found
+            fault = arrays.flaw(part.cpu().numpy(), space)
+            if fault is not None:
+                row, number, rule = fault
                 where = "" if key == "" else f" in {key!r}"
                 raise EnvironmentFault(
                     f"the observation of environment {row} has {number}{where}: {rule}, so the game or a "
@@ -292,15 +292,15 @@ class RecurrentPolicy(BasePolicy):
     def load(cls, path: archive.File, device: torch.device | str = "auto") -> RecurrentPolicy:
         """A policy that ``save`` wrote, ready to play."""
         stored = archive.read_agent(path, device=device)
-        named = cls if cls is not RecurrentPolicy else policy_named(stored.kind)
+        policy_class = cls if cls is not RecurrentPolicy else policy_named(stored.kind)
         arguments = {name: archive.require(stored, name) for name in (*stored.data, *stored.missing)}
-        sizing.check_policy(named, arguments, stored.states["policy"])
-        policy = named(**arguments, lr_schedule=lambda progress_remaining: 0.0)
+        sizing.check_policy(policy_class, arguments, stored.states["policy"])
+        policy = policy_class(**arguments, lr_schedule=lambda progress_remaining: 0.0)
         policy.load_state_dict(stored.states["policy"])
         return policy.to(get_device(device))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        """The action of an agent that remembers nothing: SB3's abstract method, which knows no state."""
+        """The action of an agent that remembers nothing: SB3's abstract method, which takes no state."""
         rows = next(iter(observation.values())) if isinstance(observation, dict) else observation
         starts = torch.ones(rows.shape[0], dtype=torch.bool, device=self.device)
         memory = self.network.initial_state(rows.shape[0])[:, : self.network.state_sizes[0]]

@@ -1,7 +1,7 @@
-"""How large a saved network says it is, asked before any memory is taken: a file may say anything.
+"""How large a saved network claims to be, checked before any memory is taken: a file may claim anything.
 
 Networks are built on torch's device "meta", where numbers have shapes and no room. A user's own classes are
-never built there, as their authors expect real numbers: the least that there can be stands in for them.
+never built there, as their authors expect real numbers: the smallest possible part replaces them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from rlrnn.errors import FileFault
 from rlrnn.learners.policy.options import widths_of
 
 HOMES = ("rlrnn", "torch", "stable_baselines3")  # packages whose classes are no user's
-LARGE = 10_000  # units that are worth being asked for
+LARGE = 10_000  # units from which on it is worth checking
 STAND_IN = "none"  # in the place of a user's cell
 
 
 def check_policy(policy_class: type[Any], arguments: Mapping[str, Any], stored: Mapping[str, Tensor]) -> None:
     """Refuse arguments of a policy far larger than the weights that were stored of it."""
-    policy = without_room(policy_class, arguments)
+    policy = on_meta(policy_class, arguments)
     if policy is not None:
         check(policy, stored)
 
@@ -34,11 +34,11 @@ def check_policy(policy_class: type[Any], arguments: Mapping[str, Any], stored: 
 def check_room(policy_class: type[Any], arguments: Mapping[str, Any], copies: int) -> None:
     """Refuse a network of which the machine cannot hold so many copies, as its gradient is one.
 
-    Only settings of thousands are worth the time that it takes to ask.
+    Only settings of thousands are worth the time that the check takes.
     """
     if _largest(arguments) < LARGE:
         return
-    policy = without_room(policy_class, arguments)
+    policy = on_meta(policy_class, arguments)
     if policy is not None:
         check_bytes(policy, copies, "hidden_size, net_arch or n_layers in policy_kwargs")
 
@@ -66,25 +66,28 @@ def _parts(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
     return list(space.values()) if isinstance(space, spaces.Dict) else [space]
 
 
-def without_room(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:
-    """The policy on "meta"; None of a class with a constructor of the user's, which can be asked nothing."""
+def on_meta(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:
+    """The policy on "meta"; None of a class with a constructor of the user's, which is never called here."""
     base: Any = next(kind for kind in policy_class.__mro__ if "__init__" in vars(kind))
     if not _ours(base):
         return None
     extractor = arguments.get("features_extractor_class") or policy_class.default_extractor
-    named = policy_class.default_cell if arguments.get("cell") is None else arguments["cell"]
-    cell, options = known_cell(named, arguments.get("cell_options"))
-    asked = {**arguments, "features_extractor_class": extractor, "cell": cell, "cell_options": options}
+    cell_name = policy_class.default_cell if arguments.get("cell") is None else arguments["cell"]
+    cell, options = known_cell(cell_name, arguments.get("cell_options"))
+    reduced = {**arguments, "features_extractor_class": extractor, "cell": cell, "cell_options": options}
     if cell == STAND_IN:
-        asked["lstm_kwargs"] = None
+        reduced["lstm_kwargs"] = None
     if not _ours(extractor):
         actor, critic = widths_of(arguments.get("net_arch"), extractor)
-        asked |= {"features_extractor_class": _Least, "net_arch": {"pi": list(actor), "vf": list(critic)}}
+        reduced |= {
+            "features_extractor_class": _StubExtractor,
+            "net_arch": {"pi": list(actor), "vf": list(critic)},
+        }
     if not _ours(arguments.get("activation_fn", nn.Tanh)):
-        asked["activation_fn"] = nn.Tanh
-    asked |= {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}}
+        reduced["activation_fn"] = nn.Tanh
+    reduced |= {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}}
     with torch.device("meta"):
-        return base(**asked, lr_schedule=lambda progress_remaining: 0.0)
+        return base(**reduced, lr_schedule=lambda progress_remaining: 0.0)
 
 
 def check(network: nn.Module, stored: Mapping[str, Tensor]) -> None:
@@ -108,7 +111,7 @@ def known_cell(name: Any, options: Mapping[str, Any] | None) -> tuple[Any, Mappi
     return name, options
 
 
-class _Least(BaseFeaturesExtractor):
+class _StubExtractor(BaseFeaturesExtractor):
     """In the place of a user's extractor: one feature, no weights."""
 
     def __init__(self, observation_space: spaces.Space[Any], **_: Any) -> None:

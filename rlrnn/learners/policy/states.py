@@ -31,7 +31,7 @@ class RNNStates(NamedTuple):
 
 
 class StateParts:
-    """Between the two forms, for one network; what it is given may come in either."""
+    """Between the two forms, for one network; methods take a state in either."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
         self.network = network
@@ -44,8 +44,8 @@ class StateParts:
 
     def split(self, memory: Tensor) -> Parts:
         """[B, S] of actor or critic -> its parts."""
-        known = memory.view(len(memory), self.layers, self.count, self.units)
-        return known.permute(2, 1, 0, 3).unbind()
+        blocks = memory.view(len(memory), self.layers, self.count, self.units)
+        return blocks.permute(2, 1, 0, 3).unbind()
 
     def join(self, parts: Any, n_envs: int) -> Tensor:
         """The inverse of ``split``, of tensors or arrays; a state of the wrong shape always raises."""
@@ -57,36 +57,36 @@ class StateParts:
                 f"{wanted}: hand in what predict() returned, or None at the start of episodes."
             )
         weight = self.network.value.weight
-        together = torch.stack([torch.as_tensor(part).to(weight.device, weight.dtype) for part in parts])
-        return together.permute(2, 1, 0, 3).reshape(n_envs, -1)
+        stacked = torch.stack([torch.as_tensor(part).to(weight.device, weight.dtype) for part in parts])
+        return stacked.permute(2, 1, 0, 3).reshape(n_envs, -1)
 
-    def shown(self, state: Tensor) -> RNNStates:
+    def to_parts(self, state: Tensor) -> RNNStates:
         """The whole state [B, S] in its parts."""
-        whose = 2 if self._has_own_critic else 1
-        known = state.view(len(state), whose, self.layers, self.count, self.units)
-        parts = [own.unbind() for own in known.permute(1, 3, 2, 0, 4).unbind()]
-        return RNNStates(parts[0], CriticParts(parts[1]) if whose == 2 else parts[0])
+        memories = 2 if self._has_own_critic else 1
+        blocks = state.view(len(state), memories, self.layers, self.count, self.units)
+        parts = [own.unbind() for own in blocks.permute(1, 3, 2, 0, 4).unbind()]
+        return RNNStates(parts[0], CriticParts(parts[1]) if memories == 2 else parts[0])
 
-    def actor(self, given: Any, n_envs: int) -> Tensor:
+    def actor(self, state: Any, n_envs: int) -> Tensor:
         """The actor's memory [B, state_sizes[0]], from its parts, from ``RNNStates``, or from [B, S]."""
-        if isinstance(given, Tensor):
+        if isinstance(state, Tensor):
             own, _ = self.network.state_sizes
-            return self._flat(given, n_envs)[:, :own]
-        if isinstance(given, CriticParts) and self._has_own_critic:
+            return self._flat(state, n_envs)[:, :own]
+        if isinstance(state, CriticParts) and self._has_own_critic:
             raise UserError("the state is that of the critic, but the actor is asked: hand in its own, pi.")
-        return self.join(getattr(given, "pi", given), n_envs)
+        return self.join(getattr(state, "pi", state), n_envs)
 
-    def whole(self, given: Any, begins: Tensor) -> Tensor:
+    def whole(self, state: Any, begins: Tensor) -> Tensor:
         """The state [B, S] of actor and critic; ``begins`` [B]: where an episode does and none is needed.
 
-        The parts of one of the two alone serve where the other begins, too, or is not asked.
+        The parts of one of the two alone serve where the other begins, too, or is not needed.
         """
         n_envs, (own, critic) = len(begins), self.network.state_sizes
-        if isinstance(given, Tensor) and (given.shape[-1] != own or not critic):
-            return self._flat(given, n_envs)
-        if hasattr(given, "vf") and critic:
-            return torch.cat((self.join(given.pi, n_envs), self.join(given.vf, n_envs)), dim=-1)
-        memory = self.actor(given, n_envs)
+        if isinstance(state, Tensor) and (state.shape[-1] != own or not critic):
+            return self._flat(state, n_envs)
+        if hasattr(state, "vf") and critic:
+            return torch.cat((self.join(state.pi, n_envs), self.join(state.vf, n_envs)), dim=-1)
+        memory = self.actor(state, n_envs)
         if critic and not begins.all():
             raise UserError(
                 "the state is the actor's memory alone (as predict() returns it), but this agent's critic "
@@ -95,23 +95,23 @@ class StateParts:
             )
         return torch.cat((memory, memory.new_zeros(n_envs, critic)), dim=-1)
 
-    def for_critic(self, given: Any, begins: Tensor) -> Tensor:
+    def for_critic(self, state: Any, begins: Tensor) -> Tensor:
         """``whole`` for the value alone, which sb3-contrib asks with the critic's parts, ``vf``."""
-        if not (isinstance(given, CriticParts) and self._has_own_critic):
-            return self.whole(given, begins)
-        critic = self.join(given, len(begins))
+        if not (isinstance(state, CriticParts) and self._has_own_critic):
+            return self.whole(state, begins)
+        critic = self.join(state, len(begins))
         return torch.cat((critic.new_zeros(len(begins), self.network.state_sizes[0]), critic), dim=-1)
 
     @property
     def _has_own_critic(self) -> bool:
         return self.network.state_sizes[1] > 0
 
-    def _flat(self, given: Tensor, n_envs: int) -> Tensor:
+    def _flat(self, state: Tensor, n_envs: int) -> Tensor:
         own, whole = self.network.state_sizes[0], self.network.state_size
-        if given.shape not in ((n_envs, own), (n_envs, whole)):
+        if state.shape not in ((n_envs, own), (n_envs, whole)):
             raise UserError(
-                f"the state has shape {tuple(given.shape)}, but this agent with {n_envs} environment(s) has "
+                f"the state has shape {tuple(state.shape)}, but this agent with {n_envs} environment(s) has "
                 f"{(n_envs, whole)}, of which the first {own} are the actor's: hand in such a tensor, or "
                 "what predict() returned."
             )
-        return given
+        return state

@@ -29,7 +29,7 @@ class Position:
     state: Tensor  # [B, S] the memory before that observation
 
     def leave(self) -> None:
-        """Until ``move``: if a step is broken off, some games have made it and others have not."""
+        """Until ``move``: if a step is interrupted, some games have made it and others have not."""
         self.observation = None
 
     def move(self, observation: Any, dones: npt.NDArray[np.bool_], state: Tensor) -> None:
@@ -55,8 +55,8 @@ class RewardScaler:
         self.discounted = np.where(starts, 0.0, self.discounted) * self.gamma + rewards
         mean, variance, count = float(self.discounted.mean()), float(self.discounted.var()), len(rewards)
         total, delta = self.count + count, mean - self.mean
-        spread = self.variance * self.count + variance * count + delta**2 * self.count * count / total
-        self.mean, self.variance, self.count = self.mean + delta * count / total, spread / total, total
+        squares = self.variance * self.count + variance * count + delta**2 * self.count * count / total
+        self.mean, self.variance, self.count = self.mean + delta * count / total, squares / total, total
         scaled: npt.NDArray[Any] = rewards / np.sqrt(self.variance + self.EPSILON)
         return scaled.clip(-self.CLIP, self.CLIP)
 
@@ -106,9 +106,9 @@ def collect(
         when = f"step {n_steps} of a rollout"
         new_obs, rewards, dones, infos = arrays.stepped(answer, env.observation_space, env.num_envs, when)
         position.move(new_obs, dones, state)
-        goes_on = on_step(locals())
-        torch.set_grad_enabled(False)  # whatever a game or a callback has switched: torch does it for all
-        if not goes_on:
+        proceed = on_step(locals())
+        torch.set_grad_enabled(False)  # a game or a callback may have switched it, which torch does globally
+        if not proceed:
             return False
 
         for target, source in _pairs(rollout.observations, last_obs):
@@ -137,7 +137,7 @@ def _note_endings(
     infos: list[dict[str, Any]],
     state: Tensor,
 ) -> None:
-    """Note which episodes ended how, and what the final observation of a truncated one is worth."""
+    """Note which episodes ended how, and the value of a truncated one's final observation."""
     rollout.truncated[step] = False
     rollout.terminated[step] = dones
     if not dones.any():
@@ -152,12 +152,12 @@ def _note_endings(
     rollout.truncated[step, cut] = True
     rollout.terminated[step, cut] = False
     finals = [infos[i]["terminal_observation"] for i in cut]
-    last: Any = finals
+    stacked: Any = finals
     if isinstance(finals[0], Mapping):
-        last = {key: [final[key] for final in finals] for key in finals[0]}
-    final = arrays.observed(last, env.observation_space, len(cut), f"step {step} of a rollout", cut)
-    goes_on = torch.zeros(len(cut), dtype=torch.bool, device=state.device)
-    values = network.value_of(to_tensors(final, state.device), goes_on, state[cut])
+        stacked = {key: [final[key] for final in finals] for key in finals[0]}
+    final = arrays.observed(stacked, env.observation_space, len(cut), f"step {step} of a rollout", cut)
+    no_starts = torch.zeros(len(cut), dtype=torch.bool, device=state.device)
+    values = network.value_of(to_tensors(final, state.device), no_starts, state[cut])
     rollout.final_values[step, cut] = values.cpu().numpy()
 
 

@@ -47,13 +47,13 @@ class Batch:
 
 
 class Layer(Protocol):
-    """Goes forward once, then back once; what that takes it keeps, gradients it leaves in their places."""
+    """Runs forward once, then backward once; keeps what that needs, and leaves gradients in their places."""
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
         """x [N, I], start [T, R], state [R, S] -> y [N, O]."""
 
-    def backward(self, dy: Array, onwards: bool) -> Array | None:
-        """dy [N, O], which it may overwrite, -> dx [N, I] if there is a layer below that learns."""
+    def backward(self, dy: Array, needs_dx: bool) -> Array | None:
+        """dy [N, O], which it may overwrite, -> dx [N, I], if ``needs_dx``: where a layer below learns."""
 
 
 class Dense:
@@ -73,10 +73,10 @@ class Dense:
         self.kernels.activate(self.y, self.bias, self.activation)
         return self.y
 
-    def backward(self, dy: Array, onwards: bool) -> Array | None:
+    def backward(self, dy: Array, needs_dx: bool) -> Array | None:
         self.kernels.deactivate(dy, self.y, self.activation, self.d_bias)
         product(self.x.T, dy, self.d_weight)
-        return product(dy, self.weight.T, np.empty_like(self.x)) if onwards else None
+        return product(dy, self.weight.T, np.empty_like(self.x)) if needs_dx else None
 
 
 class Gated:
@@ -90,9 +90,9 @@ class Gated:
         self.recurrence = kernels_of(cell).recurrence(cell)
         self.weight, self.d_weight = array(cell.weight_input), places[cell.weight_input]
         self.d_hidden = places[cell.weight_hidden]
-        given = [bias for bias in cell.projected_biases() if bias is not None]
-        self.biases = [array(bias) for bias in given] or [np.zeros_like(self.weight[0])]
-        self.d_biases = [places[bias] for bias in given] or [np.empty_like(self.biases[0])]
+        biases = [bias for bias in cell.projected_biases() if bias is not None]
+        self.biases = [array(bias) for bias in biases] or [np.zeros_like(self.weight[0])]
+        self.d_biases = [places[bias] for bias in biases] or [np.empty_like(self.biases[0])]
         self.d_recurrent = [None if p is None else places[p] for p in cell.recurrent_parameters()]
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
@@ -108,7 +108,7 @@ class Gated:
         outputs: Array = y.reshape(len(x), -1)
         return outputs
 
-    def backward(self, dy: Array, onwards: bool) -> Array | None:
+    def backward(self, dy: Array, needs_dx: bool) -> Array | None:
         dy = dy.reshape(-1, len(self.d_last), dy.shape[1])
         d, _ = self.recurrence.backward(dy, self.d_last, self.d_hidden, self.d_recurrent)
         d = d.reshape(len(self.x), -1)
@@ -116,7 +116,7 @@ class Gated:
         for other in self.d_biases[1:]:
             other[:] = self.d_biases[0]
         product(self.x.T, d, self.d_weight)
-        return product(d, self.weight.T, np.empty_like(self.x)) if onwards else None
+        return product(d, self.weight.T, np.empty_like(self.x)) if needs_dx else None
 
 
 class DelayLine:
@@ -132,28 +132,28 @@ class DelayLine:
         self.bias, self.d_bias = _bias(cell.bias, self.weight, places)
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
-        self.given = (
+        self.window_arguments = (
             torch.from_numpy(x).view(*start.shape, -1),
             torch.from_numpy(start),
             torch.from_numpy(state[:, self.columns]),
             self.dilation,
         )
-        self.x, self.delayed = x, windows(*self.given).flatten(0, 1).numpy()
+        self.x, self.delayed = x, windows(*self.window_arguments).flatten(0, 1).numpy()
         self.y = product(self.delayed, self.weight_delayed, np.empty((len(x), len(self.bias)), x.dtype))
         self.y += product(x, self.weight, np.empty_like(self.y))
         self.kernels.activate(self.y, self.bias, TANH)
         return self.y
 
-    def backward(self, dy: Array, onwards: bool) -> Array | None:
+    def backward(self, dy: Array, needs_dx: bool) -> Array | None:
         self.kernels.deactivate(dy, self.y, TANH, self.d_bias)
         product(self.x.T, dy, self.d_weight)
         product(self.delayed.T, dy, self.d_delayed)
-        if not onwards:
+        if not needs_dx:
             return None
         d_windows = torch.from_numpy(product(dy, self.weight_delayed.T, np.empty_like(self.delayed)))
-        with torch.enable_grad():  # back through the windows
-            x = self.given[0].requires_grad_()
-            delayed = windows(x, *self.given[1:]).flatten(0, 1)
+        with torch.enable_grad():  # backward through the windows
+            x = self.window_arguments[0].requires_grad_()
+            delayed = windows(x, *self.window_arguments[1:]).flatten(0, 1)
         d_delayed: Array = torch.autograd.grad(delayed, x, d_windows)[0].flatten(0, 1).numpy()
         return np.add(d_delayed, product(dy, self.weight.T, np.empty_like(self.x)), out=d_delayed)
 
@@ -184,12 +184,12 @@ class Head:
 
     layers: Sequence[Layer]
     loss: Loss
-    trains_memory: bool = True  # the gradient goes on into the memory
+    trains_memory: bool = True  # its gradient reaches the memory
 
 
 @dataclass(frozen=True)
 class Part:
-    """Sensors, a memory and the heads that read it: what can be worked on apart from the rest."""
+    """Sensors, a memory and the heads that read it: what can be computed apart from the rest."""
 
     sensors: Sensors
     memory: Sequence[Layer]
@@ -209,7 +209,7 @@ class Part:
             if d is not None:
                 dy = d if dy is None else np.add(dy, d, out=dy)
         assert dy is not None
-        _backward(self.memory, dy, onwards=False)
+        _backward(self.memory, dy, needs_dx=False)
         return sums
 
 
@@ -219,17 +219,17 @@ def _forward(layers: Sequence[Layer], x: Array, start: Array, state: Array) -> A
     return x
 
 
-def _backward(layers: Sequence[Layer], d: Array, onwards: bool) -> Array | None:
+def _backward(layers: Sequence[Layer], d: Array, needs_dx: bool) -> Array | None:
     for number, layer in reversed(list(enumerate(layers))):
-        found = layer.backward(d, onwards or number > 0)
-        if found is None:
+        dx = layer.backward(d, needs_dx or number > 0)
+        if dx is None:
             return None
-        d = found
+        d = dx
     return d
 
 
 def plans_of(network: RecurrentNetwork) -> tuple[Plan, Plan] | None:
-    """The actor's and the critic's plan, if this module knows all that the network is made of."""
+    """The actor's and the critic's plan, if this module can run all that the network is made of."""
     memories = [m for m in (network.memory, network.critic_memory) if isinstance(m, Memory)]
     sensors = [s for s in (network.sensors, network.critic_sensors) if s is not None]
     weight = network.value.weight
@@ -256,8 +256,8 @@ def parts_of(
     """
     places = {parameter: gradient.numpy() for parameter, gradient in gradients.items()}
 
-    def layers(known: Sequence[plan.Layer]) -> list[Layer]:
-        return [_layer(layer, places) for layer in known]
+    def layers(plan_layers: Sequence[plan.Layer]) -> list[Layer]:
+        return [_layer(layer, places) for layer in plan_layers]
 
     def head(plan: Plan, loss: Loss, stream: Stream) -> Head:
         return Head(layers((*plan.head, plan.output)), loss, not stream.detached)
@@ -277,7 +277,7 @@ def _loss_of(actuators: Actuators, places: Places) -> Loss:
     """PPO's loss by the numbers of the output units."""
     from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
 
-    def known(numbers: Array, batch: Batch) -> tuple[Any, ...]:
+    def arguments(numbers: Array, batch: Batch) -> tuple[Any, ...]:
         rows, objective = batch.rows, batch.objective
         arrays = [array(_flat(a)) for a in (rows.action, rows.log_prob, rows.advantage, rows.weight)]
         return (*arrays, *_numbers(numbers, batch.total, objective.clip_range, objective.ent_coef))
@@ -286,14 +286,14 @@ def _loss_of(actuators: Actuators, places: Places) -> Loss:
         ends = np.cumsum(actuators.sizes)
 
         def choice_loss(logits: Array, batch: Batch, sums: Sums) -> None:
-            kernels.choice_loss(logits, ends, *known(logits, batch), sums)
+            kernels.choice_loss(logits, ends, *arguments(logits, batch), sums)
 
         return choice_loss
     assert isinstance(actuators, ContinuousActuators)
     log_std, d_log_std = array(actuators.log_std), places[actuators.log_std]
 
     def normal_loss(mean: Array, batch: Batch, sums: Sums) -> None:
-        kernels.normal_loss(mean, log_std, *known(mean, batch), sums, d_log_std)
+        kernels.normal_loss(mean, log_std, *arguments(mean, batch), sums, d_log_std)
 
     return normal_loss
 

@@ -38,6 +38,6 @@ class Cut:
         Where the first and the last row of an environment are both short, they count as one.
         """
         wholes = self.n_envs * -(-self.n_steps // self.length)
-        for chosen in np.array_split(order.permutation(wholes), -(-wholes // self.rows)):
-            partners = wholes + chosen
-            yield np.concatenate((chosen, partners[partners < n_rows]))
+        for rows in np.array_split(order.permutation(wholes), -(-wholes // self.rows)):
+            partners = wholes + rows
+            yield np.concatenate((rows, partners[partners < n_rows]))

@@ -5,7 +5,7 @@ blocks of rows, and each block, or a small minibatch, in two halves, actor and c
 nothing in common. How it is parted depends on the network and on sizes alone, and sums are taken in order:
 any number of threads gives the same bytes.
 
-Where the compiled kernels know the whole network they do everything (``compiled``), else autograd does.
+Where compiled kernels can run the whole network they do everything (``compiled``), else autograd does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rlrnn.network.plan import Plan
 T = TypeVar("T")
 
 BLOCKS = 4  # at most
-BLOCK_WORK = 5e8  # floating-point operations that make a block worth its own books
+BLOCK_WORK = 5e8  # floating-point operations that make a block worth its overhead
 HALF_WORK = 1e8  # and a minibatch worth a second thread
 
 
@@ -43,16 +43,16 @@ class MinibatchGradient:
     def __init__(self, network: RecurrentNetwork, threads: int) -> None:
         self.network = network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.work = 6 * sum(p.numel() for p in self.parameters if p.dim() > 1)  # of a step, there and back
+        self.work = 6 * sum(p.numel() for p in self.parameters if p.dim() > 1)  # of a step, both passes
         self.gradient = network.value.weight.new_zeros(sum(p.numel() for p in self.parameters))
         for parameter, part in self._places(self.gradient).items():
             parameter.grad = part
         modules = list(network.modules())
         # Dropout draws from one stream of numbers, and batch statistics are those of the whole.
-        apart = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+        indivisible = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in modules)
         on_cpu = network.value.weight.device.type == "cpu"
-        self.divisible = on_cpu and not dropout and not any(isinstance(m, apart) for m in modules)
+        self.divisible = on_cpu and not dropout and not any(isinstance(m, indivisible) for m in modules)
         owned = (network.critic_sensors, network.critic_memory, network.critic_head, network.value)
         critic = {p for module in owned if module is not None for p in module.parameters()}
         self.actor = [p for p in self.parameters if p not in critic]
@@ -65,8 +65,8 @@ class MinibatchGradient:
         self.parts: list[list[Part]] = []
         self.threads = threads
         # torch would give a new thread as many of its own as there are cores.
-        alone = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
-        self.pool = alone(threads) if threads > 1 else None
+        make_pool = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = make_pool(threads) if threads > 1 else None
 
     def __call__(self, batch: Rows, objective: Objective) -> Tensor:
         """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
@@ -90,22 +90,22 @@ class MinibatchGradient:
             sums[block, part] = self.parts[block][part].backward(batches[block])
 
         self._share([partial(backward, *index) for index in np.ndindex(sums.shape[:2])])
-        for more in self.gradients[1 : len(blocks)]:
-            self.gradient += more
+        for of_block in self.gradients[1 : len(blocks)]:
+            self.gradient += of_block
         policy_loss, value_loss, entropy, kl, clipped = sums.sum((0, 1)).tolist()
         loss = policy_loss - objective.ent_coef * entropy + objective.vf_coef * value_loss
         return torch.tensor((policy_loss, value_loss, -entropy, kl, clipped, loss))
 
     def _share(self, tasks: list[Callable[[], None]]) -> None:
         """Carry out all tasks, here and in other threads, each of which takes the next when it is free."""
-        waiting = iter(tasks)
+        queue = iter(tasks)
         lock = Lock()
 
         def work() -> None:
             with torch.no_grad(), one_blas_thread():
                 while True:
                     with lock:
-                        task = next(waiting, None)
+                        task = next(queue, None)
                     if task is None:
                         return
                     task()
@@ -125,9 +125,9 @@ class MinibatchGradient:
             (gradient, figures), *others = (
                 map(work, blocks) if self.pool is None else self.pool.map(work, blocks)
             )
-            for more, further in others:
-                gradient += more
-                figures += further
+            for of_block, figures_of_block in others:
+                gradient += of_block
+                figures += figures_of_block
         self.gradient.copy_(gradient)
         return figures
 
@@ -135,20 +135,20 @@ class MinibatchGradient:
         self, rows: Rows, total: Tensor, objective: Objective, pool: ThreadPoolExecutor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The gradient of all weights in one row, and the figures."""
-        network, known = self.network, (rows.observation, rows.start, rows.state)
+        network, inputs = self.network, (rows.observation, rows.start, rows.state)
         if self.halves:
-            valued = _begin(pool, network.unroll_critic, *known)
-            distribution, values = network.unroll_actor(*known), valued()
+            values_result = _begin(pool, network.unroll_critic, *inputs)
+            distribution, values = network.unroll_actor(*inputs), values_result()
         else:
-            distribution, values = network.unroll(*known)
+            distribution, values = network.unroll(*inputs)
         log_prob, entropy = distribution.log_prob(rows.action), distribution.entropy()
         figures, d = ppo_loss(rows, log_prob, entropy, values, total, objective)
         by_actor, by_critic = [(log_prob, d.log_prob)], [(values, d.values)]
         if entropy is not None and d.entropy is not None:
             by_actor.append((entropy, d.entropy))
         if self.halves:
-            critic = _begin(pool, _gradients, by_critic, self.critic)
-            gradients = _gradients(by_actor, self.actor) | critic()
+            critic_result = _begin(pool, _gradients, by_critic, self.critic)
+            gradients = _gradients(by_actor, self.actor) | critic_result()
         else:
             gradients = _gradients(by_actor + by_critic, self.parameters)
         return torch.cat([gradients[parameter].reshape(-1) for parameter in self.parameters]), figures
@@ -188,9 +188,9 @@ class MinibatchGradient:
 
 def _gradients(outputs: list[tuple[Tensor, Tensor]], parameters: list[nn.Parameter]) -> dict[Tensor, Tensor]:
     """Of each parameter, given the outputs and the derivatives by them."""
-    of, by = zip(*outputs, strict=True)
-    found = torch.autograd.grad(of, parameters, by, materialize_grads=True)
-    return dict(zip(parameters, found, strict=True))
+    tensors, grad_outputs = zip(*outputs, strict=True)
+    gradients = torch.autograd.grad(tensors, parameters, grad_outputs, materialize_grads=True)
+    return dict(zip(parameters, gradients, strict=True))
 
 
 def _begin(pool: ThreadPoolExecutor | None, work: Callable[..., T], *arguments: Any) -> Callable[[], T]:

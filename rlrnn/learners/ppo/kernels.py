@@ -22,8 +22,8 @@ def surrogate(log_prob, old, advantage, share, weight, clip, sums):
     """The derivative by a step's log-probability."""
     log_ratio = (log_prob - old) * weight  # so that no step of weight 0 can overflow
     ratio = math.exp(log_ratio)
-    near = ONE - clip if ratio < ONE - clip else (ONE + clip if ratio > ONE + clip else ratio)
-    free, bounded = advantage * ratio, advantage * near
+    clipped = ONE - clip if ratio < ONE - clip else (ONE + clip if ratio > ONE + clip else ratio)
+    free, bounded = advantage * ratio, advantage * clipped
     sums[0] -= (bounded if bounded < free else free) * share
     sums[3] += (ratio - ONE - log_ratio) * share
     sums[4] += share if abs(ratio - ONE) > clip else ZERO
@@ -40,12 +40,12 @@ def choice_loss(logits, ends, action, old, advantage, weight, total, clip, ent_c
         log_prob = entropy = ZERO
         begin = 0
         for k in range(groups):
-            highest, mass = row[begin], ZERO
+            highest, sum_exp = row[begin], ZERO
             for j in range(begin + 1, ends[k]):
                 highest = row[j] if row[j] > highest else highest
             for j in range(begin, ends[k]):
-                mass += math.exp(row[j] - highest)
-            norms[k], entropies[k] = highest + math.log(mass), ZERO
+                sum_exp += math.exp(row[j] - highest)
+            norms[k], entropies[k] = highest + math.log(sum_exp), ZERO
             for j in range(begin, ends[k]):
                 row[j] -= norms[k]
                 entropies[k] -= math.exp(row[j]) * row[j]
@@ -88,11 +88,11 @@ def normal_loss(mean, log_std, action, old, advantage, weight, total, clip, ent_
 def value_loss(values, old, target, weight, total, clip, vf_coef, sums):
     """values [N, 1] become their gradients; a negative clip: none."""
     for n in range(len(values)):
-        share, value, moving = weight[n] / total, values[n, 0], ONE
+        share, value, inside = weight[n] / total, values[n, 0], ONE
         if clip >= ZERO:
             change = value - old[n]
             if abs(change) > clip:
-                value, moving = old[n] + (clip if change > ZERO else -clip), ZERO
+                value, inside = old[n] + (clip if change > ZERO else -clip), ZERO
         error = value - target[n]
         sums[1] += error * error * share
-        values[n, 0] = (ONE + ONE) * vf_coef * error * moving * share
+        values[n, 0] = (ONE + ONE) * vf_coef * error * inside * share

@@ -35,7 +35,7 @@ FIGURES = ("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "c
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Of the loss, by what the network said of each step [L, R]."""
+    """Of the loss, by the network's outputs at each step [L, R]."""
 
     log_prob: Tensor
     entropy: Tensor | None  # None: it has no part in the loss
@@ -65,14 +65,14 @@ def ppo_loss(
     policy_loss = -torch.min(free, bounded).mul_(share).sum()
     d_log_prob = (free <= bounded) * free * -share
 
-    error, moving = values - rows.target, share
+    error, share_inside = values - rows.target, share
     if objective.clip_range_vf is not None:
         change = values - rows.value
-        moving = share * (change.abs() <= objective.clip_range_vf)
+        share_inside = share * (change.abs() <= objective.clip_range_vf)
         change = change.clamp(-objective.clip_range_vf, objective.clip_range_vf)
         error = rows.value + change - rows.target
     value_loss = (error.square() * share).sum()
-    d_values = error * moving * (2.0 * objective.vf_coef)
+    d_values = error * share_inside * (2.0 * objective.vf_coef)
 
     d_entropy = None
     if entropy is None:  # estimated by -log_prob (Haarnoja et al. 2018)

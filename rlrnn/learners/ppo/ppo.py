@@ -72,7 +72,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         looks further, to what is harder to foresee; 0 is right where an action changes nothing later.
     :param gae_lambda: 0 to 1, how far advantages look before they trust the critic. Nearer to 1: unbiased and
         noisy; nearer to 0: steady, and as wrong as the critic is.
-    :param clip_range: how far the probability ratio of an action may leave 1 before its step teaches no more.
+    :param clip_range: how far the probability ratio of an action may leave 1 before its step has no gradient.
         Larger: bolder updates, which may undo what was learned; smaller: safer and slower. Or a function.
     :param clip_range_vf: how far a value may leave the one that was played with, in points (scaled ones where
         rewards are). Smaller: a steadier critic that follows slowly; what fits depends on the points, so the
@@ -202,9 +202,9 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
             cut = self._cut()
             steps = self.n_steps * self.n_envs
             whole = self.batch_size is not None and self.batch_size > steps
-            more = f", but a rollout has {steps} steps: a minibatch is all of it" if whole else ""
+            note = f", but a rollout has {steps} steps: a minibatch is all of it" if whole else ""
             print(
-                f"A minibatch is {cut.rows} row(s) of {cut.length} steps (batch_size={self.batch_size}{more})"
+                f"A minibatch is {cut.rows} row(s) of {cut.length} steps (batch_size={self.batch_size}{note})"
             )
 
     def _empty_rollout(self) -> Rollout:
@@ -276,16 +276,16 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         self._check_settings()  # which callbacks may have changed, as they may within the rollout
 
         def on_step(local: dict[str, Any]) -> bool:
-            self._stand_at(position)
+            self._set_position(position)
             self.num_timesteps += env.num_envs
-            shown = {
+            extra = {
                 "values": local["values"].unsqueeze(-1),  # [B, 1], as SB3's callbacks know them
                 "episode_starts": local["episode_starts"].float(),
-                "lstm_states": self.policy.parts.shown(local["state"]),
+                "lstm_states": self.policy.parts.to_parts(local["state"]),
                 "rollout_buffer": rollout_buffer,
                 "n_rollout_steps": n_rollout_steps,
             }
-            callback.update_locals({**local, **shown, "self": self, "callback": callback})
+            callback.update_locals({**local, **extra, "self": self, "callback": callback})
             if not callback.on_step():
                 return False
             self._update_info_buffer(local["infos"], local["dones"])
@@ -306,8 +306,8 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
                 on_step=on_step,
             )
         finally:
-            self._stand_at(position)
-            self.policy.network.sample_exploration(0)  # none is left over: whoever plays next draws afresh
+            self._set_position(position)
+            self.policy.network.sample_exploration(0)  # none is left over: the next player draws its own
         if not complete:
             return False
         self._check_settings()
@@ -316,7 +316,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         callback.on_rollout_end()
         return True
 
-    def _stand_at(self, position: Position) -> None:
+    def _set_position(self, position: Position) -> None:
         """Note where the play stands; where that is unknown, SB3's ``learn`` resets the games."""
         self._last_obs, self._last_episode_starts = position.observation, position.start
         self._last_state = position.state
@@ -324,7 +324,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
     @property
     def _last_lstm_states(self) -> RNNStates | None:
         """What is remembered before the next step, under sb3-contrib's name and in its form."""
-        return None if self._last_state is None else self.policy.parts.shown(self._last_state)
+        return None if self._last_state is None else self.policy.parts.to_parts(self._last_state)
 
     def train(self) -> None:
         """Improve the network on the rollout: epochs of minibatches of whole rows."""
@@ -350,7 +350,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
             clip_range_vf = _now("clip_range_vf", self.clip_range_vf, remaining)
         objective = Objective(clip_range, clip_range_vf, ent_coef, self.vf_coef)
         figures: list[Tensor] = []
-        goes_on = True
+        proceed = True
         for epoch in range(self.n_epochs):
             first = cut.first(self._order)
             if self.first_state == "recomputed" and epoch > 0:
@@ -358,28 +358,28 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
             rows = rollout.rows(self.device, cut.length, first)
             if self.first_state == "zero":
                 rows = replace(rows, state=torch.zeros_like(rows.state))
-            for chosen in cut.minibatches(self._order, len(rows)):
-                whole = len(chosen) == len(rows)
-                batch = rows if whole else rows.select(torch.as_tensor(chosen, device=self.device))
+            for indices in cut.minibatches(self._order, len(rows)):
+                whole = len(indices) == len(rows)
+                batch = rows if whole else rows.select(torch.as_tensor(indices, device=self.device))
                 figures.append(gradient(normalized(batch) if self.normalize_advantage else batch, objective))
                 if self.target_kl is not None and figures[-1][KL] > 1.5 * self.target_kl:
-                    goes_on = False
+                    proceed = False
                     if self.verbose >= 1:
                         print(f"Stopped at epoch {epoch}: KL divergence {figures[-1][KL]:.2f}")
                     break
                 norm = gradient.clip(self.max_grad_norm)
                 if not math.isfinite(norm + float(figures[-1][LOSS])):
-                    raise self._broken_down(float(figures[-1][LOSS]), norm)
+                    raise self._diverged(float(figures[-1][LOSS]), norm)
                 self.policy.optimizer.step()
             self._n_updates += 1
-            if not goes_on:
+            if not proceed:
                 break
         # Statistics move between updates, never within one: the first ratio of an update is 1.
         network.observe(map_arrays(lambda a: a.flatten(0, 1), to_tensors(rollout.observations, self.device)))
         self._log(figures, clip_range, clip_range_vf)
 
-    def _broken_down(self, loss: float, norm: float) -> UserError:
-        """Said before such a gradient moves any weight."""
+    def _diverged(self, loss: float, norm: float) -> UserError:
+        """Raised before such a gradient moves any weight."""
         rewards = self.rollout_buffer.rewards
         return UserError(
             f"learning broke down after {self.num_timesteps} steps (the loss is {loss:g}, the gradient's "
@@ -423,8 +423,8 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
                 f"{self.n_steps}."
             )
         if self.first_state not in FIRST_STATES:
-            known = choices(self.first_state, FIRST_STATES)
-            raise UserError(f"first_state is {self.first_state!r}: choose one of {known}.")
+            allowed = choices(self.first_state, FIRST_STATES)
+            raise UserError(f"first_state is {self.first_state!r}: choose one of {allowed}.")
         for name in ("n_steps", "n_epochs"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1.")

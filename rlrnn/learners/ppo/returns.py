@@ -25,14 +25,14 @@ def advantages(
     where ``truncated`` is true. Truncation is not termination: a truncated episode would have gone on,
     so it bootstraps from where it stood.
     """
-    following = np.where(truncated, final_values, values[1:])
-    following[terminated] = 0.0
+    next_values = np.where(truncated, final_values, values[1:])
+    next_values[terminated] = 0.0
     decay = np.where(terminated | truncated, np.float32(0.0), np.float32(gamma * gae_lambda))
     result = np.empty_like(rewards)
-    with np.errstate(over="ignore", invalid="ignore"):  # the loss is looked at, and the learner says so
-        deltas = rewards + np.float32(gamma) * following - values[:-1]
-        running = np.zeros_like(deltas[0])
+    with np.errstate(over="ignore", invalid="ignore"):  # the loss is checked, and the learner refuses it
+        deltas = rewards + np.float32(gamma) * next_values - values[:-1]
+        advantage = np.zeros_like(deltas[0])
         for t in range(len(deltas) - 1, -1, -1):
-            running = deltas[t] + decay[t] * running
-            result[t] = running
+            advantage = deltas[t] + decay[t] * advantage
+            result[t] = advantage
     return result

@@ -35,8 +35,8 @@ def to_tensors(arrays: Arrays, device: torch.device) -> Observation:
 def bytes_of_a_step(space: spaces.Space[Any], action_size: int, action_dtype: npt.DTypeLike) -> int:
     """What ``Rollout`` keeps of one step of one environment, but for its memory."""
     parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
-    seen = sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
-    return seen + action_size * np.dtype(action_dtype).itemsize + 6 * 4 + 3  # six numbers and three flags
+    total = sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
+    return total + action_size * np.dtype(action_dtype).itemsize + 6 * 4 + 3  # six numbers and three flags
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Rollout:
         steps, envs = self.rewards.shape
         ends = np.append(begins[1:], steps)
         times = begins + np.arange(length)[:, None]  # [L, C]
-        played = times < ends
+        mask = times < ends
         index = torch.as_tensor(np.minimum(times, ends - 1).ravel(), device=device)
 
         def cut(array: npt.NDArray[Any]) -> Tensor:
@@ -159,7 +159,7 @@ class Rollout:
             value=cut(self.values),
             advantage=cut(self.advantages),
             target=cut(self.returns),
-            weight=torch.as_tensor(np.repeat(played, envs, axis=1).astype(np.float32), device=device),
+            weight=torch.as_tensor(np.repeat(mask, envs, axis=1).astype(np.float32), device=device),
         )
 
     def recompute_states(
@@ -169,9 +169,11 @@ class Rollout:
         begins = self._begins(length, first)
         with torch.no_grad():
             for begin, end in itertools.pairwise(begins):
-                seen = map_arrays(lambda a: a[begin:end], self.observations)  # noqa: B023
+                observations = map_arrays(lambda a: a[begin:end], self.observations)  # noqa: B023
                 start = torch.as_tensor(self.episode_starts[begin:end], device=device)
-                self.states[end] = network.remember(to_tensors(seen, device), start, self.states[begin])
+                self.states[end] = network.remember(
+                    to_tensors(observations, device), start, self.states[begin]
+                )
 
     def _begins(self, length: int, first: int | None) -> npt.NDArray[np.int64]:
         """The first steps [C] of the chunks of an environment."""

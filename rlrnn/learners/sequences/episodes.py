@@ -40,9 +40,15 @@ def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> None:
     """Write episodes as one .npz, without pickle."""
     if not episodes:
         raise UserError("there are no episodes to save: record at least one.")
-    seen = listed([episode.observations for episode in episodes])
-    named = {f"observations/{key}": parts for key, parts in seen.items()} if isinstance(seen, dict) else {}
-    arrays = {name: np.concatenate(parts) for name, parts in (named or {"observations": seen}).items()}
+    observations = listed([episode.observations for episode in episodes])
+    named = (
+        {f"observations/{key}": parts for key, parts in observations.items()}
+        if isinstance(observations, dict)
+        else {}
+    )
+    arrays = {
+        name: np.concatenate(parts) for name, parts in (named or {"observations": observations}).items()
+    }
     arrays["actions"] = np.concatenate([episode.actions for episode in episodes])
     arrays["rewards"] = np.concatenate([episode.rewards for episode in episodes])
     arrays["lengths"] = np.array([len(episode) for episode in episodes])

@@ -1,4 +1,4 @@
-"""Learning from targets: epochs of batches of whole sequences, an eye on others, the best weights kept."""
+"""Learning from targets: epochs of batches of whole sequences, validation on others, the best weights."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from rlrnn.common.texts import terminal
 from rlrnn.errors import UserError
 
-Chosen = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 REAL = ("learning_rate", "max_grad_norm")  # settings that are no counts
 
 
-def order(count: int, seed: int, epoch: int) -> Chosen:
+def order(count: int, seed: int, epoch: int) -> Indices:
     """The order in which an epoch takes its sequences: a function of seed and epoch alone."""
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def teach(
+def minimise(
     module: nn.Module,
-    error: Callable[[Chosen], Tensor],
-    training: Chosen,
-    judged: Chosen,
+    error: Callable[[Indices], Tensor],
+    training: Indices,
+    held_out: Indices,
     targets: npt.NDArray[Any],
     *,
     learning_rate: float,
@@ -40,72 +40,72 @@ def teach(
     parameters: Iterable[nn.Parameter] | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
-    """Let a module's weights go down the error by Adam; returns a row for each epoch.
+    """Minimise a module's error by Adam; returns a row for each epoch.
 
     ``error`` is that of some sequences: a sum, as is the total error that is lowered. A gradient is taken
     of its share per sequence over ``targets`` [N], how many each has, so that a learning rate suits
-    sequences of any length. Where some are ``judged``, the weights of the epoch with the least error there
+    sequences of any length. Where some are ``held_out``, the weights of the epoch with the least error there
     stay, and ``patience`` epochs without a lesser one end the learning.
     """
     check(learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, patience=patience)
     weights = [p for p in (module.parameters() if parameters is None else parameters) if p.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
-    typical = float(targets[training].mean())  # targets of a sequence
+    mean_targets = float(targets[training].mean())  # targets of a sequence
     history: list[dict[str, float]] = []
-    best, kept, since = np.inf, {}, 0
+    best, best_weights, stale = np.inf, {}, 0
     with Display(epochs, progress) as display:
         for epoch in range(epochs):
             module.train()
             total = 0.0
-            chosen = training[order(len(training), seed, epoch)]
-            for batch in np.array_split(chosen, -(-len(chosen) // batch_size)):
+            indices = training[order(len(training), seed, epoch)]
+            for batch in np.array_split(indices, -(-len(indices) // batch_size)):
                 optimizer.zero_grad()
                 loss = error(batch)
-                (loss / (len(batch) * typical)).backward()
+                (loss / (len(batch) * mean_targets)).backward()
                 norm = nn.utils.clip_grad_norm_(weights, max_grad_norm)
                 if not np.isfinite(loss.item() + norm.item()):  # clipped by an infinite norm, nothing moves
-                    raise _broken_down(epoch, learning_rate)
+                    raise _diverged(epoch, learning_rate)
                 optimizer.step()
                 total += loss.item()
             module.eval()
             row = {"epoch": epoch + 1, "loss": total / float(targets[training].sum())}
-            if len(judged):
+            if len(held_out):
                 with torch.no_grad():
-                    parts = np.array_split(judged, -(-len(judged) // batch_size))
-                    judgement = sum(error(part).item() for part in parts)
-                row["validation"] = judgement / float(targets[judged].sum())
+                    parts = np.array_split(held_out, -(-len(held_out) // batch_size))
+                    held_out_error = sum(error(part).item() for part in parts)
+                row["validation"] = held_out_error / float(targets[held_out].sum())
             history.append(row)
             if not np.isfinite([*row.values()]).all():
-                raise _broken_down(epoch, learning_rate)
+                raise _diverged(epoch, learning_rate)
             display.show(row)
-            since = 0 if row.get("validation", -np.inf) < best else since + 1
-            if len(judged) and since == 0:
+            stale = 0 if row.get("validation", -np.inf) < best else stale + 1
+            if len(held_out) and stale == 0:
                 best = row["validation"]
-                kept = {name: value.detach().clone() for name, value in module.state_dict().items()}
-            elif len(judged) and since >= patience:
+                best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+            elif len(held_out) and stale >= patience:
                 break
-    if kept:
-        module.load_state_dict(kept)
+    if best_weights:
+        module.load_state_dict(best_weights)
     return history
 
 
-def _broken_down(epoch: int, learning_rate: float) -> UserError:
+def _diverged(epoch: int, learning_rate: float) -> UserError:
     return UserError(
         f"learning broke down in epoch {epoch + 1} (the error or its gradient is not a finite number): try a "
         f"learning_rate smaller than {learning_rate}, or inputs scaled to about -1 to 1."
     )
 
 
-def split(count: int, fraction: float, seed: int) -> tuple[Chosen, Chosen]:
-    """Numbers of the sequences to learn from, and of those to judge by: drawn, at least one of each."""
+def split(count: int, fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Indices of the sequences to learn from, and of those held out: random, at least one of each."""
     if not isinstance(fraction, int | float) or not 0.0 < fraction < 1.0 or count < 2:
         raise UserError(
             f"validation is {fraction!r} of {count} sequence(s): give a fraction between 0 and 1 of at least "
             "2 sequences, sequences and targets of their own, or None."
         )
-    drawn = np.random.default_rng((seed, 2**32)).permutation(count)
+    shuffled = np.random.default_rng((seed, 2**32)).permutation(count)
     size = min(count - 1, max(1, round(fraction * count)))
-    return np.sort(drawn[size:]), np.sort(drawn[:size])
+    return np.sort(shuffled[size:]), np.sort(shuffled[:size])
 
 
 def check(**settings: float) -> None:
@@ -130,7 +130,7 @@ class Display:
         left = TimeRemainingColumn(), TextColumn("left")
         self.bar = Progress(BarColumn(None), "{task.description}", *left, console=console)
         self.task = self.bar.add_task("", total=epochs)
-        self.spoken = time.monotonic()
+        self.last_line = time.monotonic()
 
     def __enter__(self) -> Display:
         if self.terminal:
@@ -142,13 +142,13 @@ class Display:
             self.bar.stop()
 
     def show(self, row: dict[str, float]) -> None:
-        """Tell how an epoch went."""
+        """Show how an epoch went."""
         epoch = int(row["epoch"])
         parts = [f"epoch {epoch} of {self.epochs}", f"error {row['loss']:.4f}"]
         if "validation" in row:
             parts.append(f"validation {row['validation']:.4f}")
         if self.terminal:
             self.bar.update(self.task, completed=epoch, description="   ".join(parts))
-        elif time.monotonic() - self.spoken >= self.PAUSE:
-            self.spoken = time.monotonic()
+        elif time.monotonic() - self.last_line >= self.PAUSE:
+            self.last_line = time.monotonic()
             self.bar.console.print("   ".join(parts), highlight=False)

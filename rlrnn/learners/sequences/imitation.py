@@ -1,9 +1,9 @@
 """Learning to play as somebody else did, before learning from reward.
 
-The actor's error is minus the log-probability of what was done, over whole episodes. Two things keep what
-was imitated alive when reward takes over: the critic learns the recorded returns, as one that knows
-nothing would send the first updates anywhere; and the spread of continuous actions is left as it is, as
-certainty would end exploration.
+The actor's error is minus the log-probability of what was done, over whole episodes. Two things preserve
+what was imitated when reward takes over: the critic learns the recorded returns, as an untrained one
+would misdirect the first updates; and the spread of continuous actions is left as it is, as a small one
+would end exploration.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.ppo.collect import RewardScaler
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 from rlrnn.learners.sequences.episodes import Episode, listed
-from rlrnn.learners.sequences.fitting import Chosen, split, teach
+from rlrnn.learners.sequences.fitting import Indices, minimise, split
 from rlrnn.learners.sequences.packing import Packing, pack
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Observation
@@ -49,66 +49,66 @@ def imitate(
     seed: int = 0,
     progress: bool = True,
 ) -> list[dict[str, float]]:
-    """Teach an agent's network what was done in recorded episodes; returns a row for each epoch.
+    """Train an agent's network to repeat the actions of recorded episodes; returns a row for each epoch.
 
     Observation statistics, where the network has them, learn from the record first. ``batch_size`` are
     episodes, ``validation`` a fraction of them: learning stops ``patience`` epochs after the least error
-    there, with those weights; what needs a long memory is often learned after a plateau. ``critic`` teaches
-    the critic of a RecurrentPPO the recorded returns; False leaves alone what it has of its own.
+    there, with those weights; what needs a long memory is often learned after a plateau. ``critic`` trains
+    the critic of a RecurrentPPO on the recorded returns; False leaves alone what it has of its own.
     """
     if not isinstance(agent, Learner):
         raise UserError(f"{type(agent).__name__} cannot imitate: give a RecurrentPPO or an Evolution.")
     agent.check_takes_weights()
-    given = list(episodes) if isinstance(episodes, Iterable) else [episodes]
-    for each in given:
+    items = list(episodes) if isinstance(episodes, Iterable) else [episodes]
+    for each in items:
         if not isinstance(each, Episode):
             raise UserError(f"{each!r} is no Episode: give a list of them, as rlrnn.record makes it.")
-    episodes = given
+    episodes = items
     if not episodes:
         raise UserError("there are no episodes to imitate: record at least one.")
     check_seed(seed)
     policy, network = agent.policy, agent.policy.network
     device = policy.device
-    seen = [_observations(policy, number, episode) for number, episode in enumerate(episodes)]
-    done = [_actions(network, number, episode).to(device) for number, episode in enumerate(episodes)]
+    all_observations = [_observations(policy, number, episode) for number, episode in enumerate(episodes)]
+    all_actions = [_actions(network, number, episode).to(device) for number, episode in enumerate(episodes)]
     lengths = np.array([len(episode) for episode in episodes])
     returns: list[Tensor] | None = None
     scale = 1.0
     if critic and isinstance(agent, RecurrentPPO):
-        found = _returns(agent, episodes)
-        scale = float(np.concatenate(found).var()) or 1.0
-        returns = [torch.as_tensor(each, dtype=torch.float32, device=device) for each in found]
+        all_returns = _returns(agent, episodes)
+        scale = float(np.concatenate(all_returns).var()) or 1.0
+        returns = [torch.as_tensor(each, dtype=torch.float32, device=device) for each in all_returns]
 
-    def error(chosen: Chosen) -> Tensor:
-        packing = pack(lengths[chosen], device)
-        laid = _laid(packing, [seen[i] for i in chosen])
+    def error(batch: Indices) -> Tensor:
+        packing = pack(lengths[batch], device)
+        observations = _in_rows(packing, [all_observations[i] for i in batch])
         state = network.initial_state(packing.start.shape[1])
         if returns is None:
-            distribution, values = network.unroll_actor(laid, packing.start, state), None
+            distribution, values = network.unroll_actor(observations, packing.start, state), None
         else:
-            distribution, values = network.unroll(laid, packing.start, state)
-        actions = packing.rows(torch.cat([done[i] for i in chosen]))
+            distribution, values = network.unroll(observations, packing.start, state)
+        actions = packing.rows(torch.cat([all_actions[i] for i in batch]))
         total = -packing.steps(distribution.log_prob(actions)).sum()
         if returns is not None and values is not None:
-            missed = packing.steps(values) - torch.cat([returns[i] for i in chosen])
-            total = total + VALUE_WEIGHT / scale * missed.square().sum()
+            deviation = packing.steps(values) - torch.cat([returns[i] for i in batch])
+            total = total + VALUE_WEIGHT / scale * deviation.square().sum()
         return total
 
     fixed = set(network.actuators.spread)
-    everyone = np.arange(len(episodes))
-    training, judged = (
-        (everyone, everyone[:0]) if validation is None else split(len(episodes), validation, seed)
+    indices = np.arange(len(episodes))
+    training, held_out = (
+        (indices, indices[:0]) if validation is None else split(len(episodes), validation, seed)
     )
     keep_freed_memory()
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), one_thread(device), one_blas_thread():
         torch.manual_seed(seed)
-        network.observe(map_arrays(lambda parts: torch.cat(parts), listed(seen)))
-        return teach(
+        network.observe(map_arrays(lambda parts: torch.cat(parts), listed(all_observations)))
+        return minimise(
             network,
             error,
             training,
-            judged,
+            held_out,
             lengths,
             learning_rate=learning_rate,
             epochs=epochs,
@@ -128,29 +128,29 @@ def _returns(agent: RecurrentPPO, episodes: Sequence[Episode]) -> list[Array]:
     """
     scaler = agent._reward_scaler
     if scaler is not None:
-        fresh = RewardScaler(agent.gamma, np.zeros(1))
-        fresh.mean, fresh.variance, fresh.count = scaler.mean, scaler.variance, scaler.count
+        running = RewardScaler(agent.gamma, np.zeros(1))
+        running.mean, running.variance, running.count = scaler.mean, scaler.variance, scaler.count
         for episode in episodes:
             for step, reward in enumerate(episode.rewards):
-                fresh(np.array([reward]), np.array([step == 0]))
-        scaler.mean, scaler.variance, scaler.count = fresh.mean, fresh.variance, fresh.count
-    found = []
+                running(np.array([reward]), np.array([step == 0]))
+        scaler.mean, scaler.variance, scaler.count = running.mean, running.variance, running.count
+    result = []
     for episode in episodes:
         rewards = np.asarray(episode.rewards, np.float64)
         if scaler is not None:
             rewards = np.clip(rewards / np.sqrt(scaler.variance + scaler.EPSILON), -scaler.CLIP, scaler.CLIP)
-        returns, later = np.empty(len(rewards)), 0.0
+        returns, following = np.empty(len(rewards)), 0.0
         for step in reversed(range(len(rewards))):
-            returns[step] = later = rewards[step] + agent.gamma * later
-        found.append(returns)
-    return found
+            returns[step] = following = rewards[step] + agent.gamma * following
+        result.append(returns)
+    return result
 
 
 def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Observation:
     """The observations of an episode as the network takes them, checked."""
     sizes: set[int] = set()
-    for whole in (episode.actions, episode.rewards, episode.observations):
-        map_arrays(lambda part: sizes.add(len(part) if np.ndim(part) else -1), whole)
+    for arrays in (episode.actions, episode.rewards, episode.observations):
+        map_arrays(lambda part: sizes.add(len(part) if np.ndim(part) else -1), arrays)
     if -1 in sizes:
         raise UserError(
             f"episode {number} lacks observations, actions or rewards of its steps: record it anew."
@@ -199,9 +199,9 @@ def _actions(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor
     return actuators.from_space(actions)
 
 
-def _laid(packing: Packing, seen: Sequence[Observation]) -> Observation:
+def _in_rows(packing: Packing, observations: Sequence[Observation]) -> Observation:
     """Observations of several episodes, in rows."""
-    parts = listed(seen)
+    parts = listed(observations)
     if isinstance(parts, dict):
-        return {key: packing.rows(torch.cat(own)) for key, own in parts.items()}
+        return {key: packing.rows(torch.cat(of_key)) for key, of_key in parts.items()}
     return packing.rows(torch.cat(parts))

@@ -15,15 +15,15 @@ from rlrnn.errors import UserError
 Array = npt.NDArray[Any]
 
 
-def array_of(what: str, number: int, given: Any) -> Array:
+def array_of(what: str, number: int, values: Any) -> Array:
     """What a user gives as an array, a tensor (of any device, whether it learns or not) or nested lists."""
     try:
-        if isinstance(given, list | tuple) and any(isinstance(each, Tensor) for each in given):
-            given = torch.stack([torch.as_tensor(each).detach().cpu() for each in given])
-        if isinstance(given, Tensor):
-            given = given.detach().cpu()
-            given = given.float() if given.dtype is torch.bfloat16 else given
-        return np.asarray(given)
+        if isinstance(values, list | tuple) and any(isinstance(each, Tensor) for each in values):
+            values = torch.stack([torch.as_tensor(each).detach().cpu() for each in values])
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            values = values.float() if values.dtype is torch.bfloat16 else values
+        return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the {what} of sequence {number} are not one array ({str(error).splitlines()[0]}): give numbers "
@@ -31,12 +31,14 @@ def array_of(what: str, number: int, given: Any) -> Array:
         ) from error
 
 
-def listed(what: str, given: Any) -> list[Any]:
+def listed(what: str, entries: Any) -> list[Any]:
     """One thing for each sequence."""
     try:
-        return list(given)
+        return list(entries)
     except TypeError:
-        raise UserError(f"{what} are {given!r:.60}: give a list with one entry for each sequence.") from None
+        raise UserError(
+            f"{what} are {entries!r:.60}: give a list with one entry for each sequence."
+        ) from None
 
 
 def inputs_of(inputs: Sequence[npt.ArrayLike], features: int | None) -> list[npt.NDArray[np.float32]]:
@@ -71,15 +73,15 @@ def paired(
     count: int, targets: Sequence[Any], mask: Sequence[npt.ArrayLike] | None = None
 ) -> tuple[list[Any], list[Any]]:
     """Targets and masks, one of each for every sequence: arrays, words as they are."""
-    given = listed("targets", targets)
+    entries = listed("targets", targets)
     masks = [None] * count if mask is None else listed("mask", mask)
-    for what, some in (("targets", given), ("masks", masks)):
+    for what, some in (("targets", entries), ("masks", masks)):
         if len(some) != count:
             raise UserError(
                 f"there are {what} for {len(some)} sequences, but {count} sequences: give one each."
             )
     return (
-        [one if isinstance(one, str) else array_of("targets", k, one) for k, one in enumerate(given)],
+        [one if isinstance(one, str) else array_of("targets", k, one) for k, one in enumerate(entries)],
         [None if one is None else array_of("mask values", k, one) for k, one in enumerate(masks)],
     )
 
@@ -112,5 +114,5 @@ def mask_of(number: int, mask: Any, values: Array) -> Array:
             f"the mask of sequence {number} is {flags.dtype} of shape {flags.shape}, but its targets have "
             f"shape {values.shape}: give one truth value per step{' or per output' * (values.ndim > 1)}."
         )
-    wide = flags.reshape(*flags.shape, *(1,) * (values.ndim - flags.ndim))  # [T] or [T, 1] or [T, O]
-    return wide | np.zeros(values.shape, np.bool_)
+    broadcast = flags.reshape(*flags.shape, *(1,) * (values.ndim - flags.ndim))  # [T] or [T, 1] or [T, O]
+    return broadcast | np.zeros(values.shape, np.bool_)

@@ -24,9 +24,9 @@ from rlrnn.learners.sequences.inputs import Array, at_the_end, check_length, mas
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of one sequence: a value counts where the mask is true."""
+    """The target of one sequence: a value counts where the mask is true."""
 
-    values: Tensor  # [T, O] activations, [T] classes, or [L] classes of a string that says not when
+    values: Tensor  # [T, O] activations, [T] classes, or [L] classes of a string without times
     mask: Tensor  # of the same shape, bool
 
 
@@ -36,7 +36,7 @@ class Deviation(ABC):
     outputs: int  # O
 
     @abstractmethod
-    def target(self, number: int, given: Any, mask: Any, steps: int) -> Target:
+    def target(self, number: int, value: Any, mask: Any, steps: int) -> Target:
         """The target of a sequence of so many steps, checked; ``number`` is what errors call it."""
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Deviation(ABC):
 
     @abstractmethod
     def predictions(self, y: Sequence[Tensor]) -> Any:
-        """What outputs [T, O] of each sequence say."""
+        """What outputs [T, O] of each sequence stand for."""
 
     @abstractmethod
     def score(self, y: Sequence[Tensor], targets: Sequence[Target]) -> float:
@@ -66,8 +66,8 @@ class Squared(Deviation):
         if self.outputs < 1:
             raise UserError("the targets have 0 outputs per step: give at least one column.")
 
-    def target(self, number: int, given: Any, mask: Any, steps: int) -> Target:
-        values = _activations(number, given)
+    def target(self, number: int, value: Any, mask: Any, steps: int) -> Target:
+        values = _activations(number, value)
         if values.ndim == 0:
             values, mask = at_the_end(number, values, mask, steps)
         if values.ndim == 1:
@@ -111,21 +111,21 @@ class Labelled(Deviation):
 
     def indices(self, number: int, labels: Array) -> Array:
         """Which class each label is."""
-        known = self.classes
-        if labels.size and labels.dtype.kind not in ("U" if known.dtype.kind == "U" else "iub"):
+        classes = self.classes
+        if labels.size and labels.dtype.kind not in ("U" if classes.dtype.kind == "U" else "iub"):
             raise UserError(
-                f"sequence {number} has labels that are {labels.dtype}, but those learned are {known.dtype}: "
-                "give labels of the same kind."
+                f"sequence {number} has labels that are {labels.dtype}, but those learned are {classes.dtype}"
+                ": give labels of the same kind."
             )
-        found = np.searchsorted(known, labels).clip(0, len(known) - 1)
-        wrong = known[found] != labels
+        result = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+        wrong = classes[result] != labels
         if wrong.any():
             raise UserError(
                 f"sequence {number} has the label {labels[wrong].tolist()[0]!r}, which is none of those "
-                f"learned: {', '.join(map(str, known[:20]))}{', ...' * (len(known) > 20)}; leave it out, or "
-                "fit with it."
+                f"learned: {', '.join(map(str, classes[:20]))}{', ...' * (len(classes) > 20)}; leave it out, "
+                "or fit with it."
             )
-        return found
+        return result
 
 
 class CrossEntropy(Labelled):
@@ -134,15 +134,15 @@ class CrossEntropy(Labelled):
     def __init__(self, targets: Sequence[Any], masks: Sequence[Any]) -> None:
         arrays = [np.asarray(target) for target in targets]
         self.final = all(array.ndim == 0 for array in arrays)  # one label per sequence, at its end
-        counted = [
+        labels = [
             array.ravel() if mask is None or np.shape(mask) != array.shape else array[np.asarray(mask, bool)]
             for array, mask in zip(arrays, masks, strict=True)
         ]
-        super().__init__(np.concatenate(counted))
+        super().__init__(np.concatenate(labels))
         self.outputs = len(self.classes)
 
-    def target(self, number: int, given: Any, mask: Any, steps: int) -> Target:
-        labels = np.asarray(given)
+    def target(self, number: int, value: Any, mask: Any, steps: int) -> Target:
+        labels = np.asarray(value)
         if (labels.ndim == 0) != self.final:
             raise UserError(
                 f"the target of sequence {number} is {'an array' if labels.ndim else 'one label'}, but "
@@ -192,13 +192,13 @@ class Ctc(Labelled):
         super().__init__(np.concatenate(strings))
         self.outputs = 1 + len(self.classes)
 
-    def target(self, number: int, given: Any, mask: Any, steps: int) -> Target:
+    def target(self, number: int, value: Any, mask: Any, steps: int) -> Target:
         if mask is not None:
             raise UserError(
                 f"sequence {number} has a mask, but a label string says not when its labels are due: leave "
                 "mask out with the loss ctc."
             )
-        labels = _labels(number, given)
+        labels = _labels(number, value)
         needed = len(labels) + int((labels[1:] == labels[:-1]).sum())
         if needed > steps:
             raise UserError(
@@ -225,9 +225,9 @@ class Ctc(Labelled):
         return 1.0 - edits / max(1, sum(len(t.values) for t in targets))
 
 
-def _activations(number: int, given: Any) -> Array:
+def _activations(number: int, value: Any) -> Array:
     try:
-        return np.asarray(given, np.float64)
+        return np.asarray(value, np.float64)
     except (TypeError, ValueError):
         raise UserError(
             f"the targets of sequence {number} are not numbers in an array [steps, outputs], which the loss "

@@ -30,8 +30,8 @@ class Packing:
 
     def rows(self, steps: Tensor) -> Tensor:
         """Steps one after another [S, ...] -> rows [T, B, ...], with zeros at their ends."""
-        laid = steps.new_zeros(self.start.numel(), *steps.shape[1:])
-        return laid.index_copy(0, self.place, steps).view(*self.start.shape, *steps.shape[1:])
+        flat = steps.new_zeros(self.start.numel(), *steps.shape[1:])
+        return flat.index_copy(0, self.place, steps).view(*self.start.shape, *steps.shape[1:])
 
     def steps(self, rows: Tensor) -> Tensor:
         """The inverse: rows [T, B, ...] -> [S, ...], the sequences in the order in which they were given."""
@@ -55,8 +55,8 @@ def pack(lengths: npt.ArrayLike, device: torch.device | str = "cpu") -> Packing:
     start = np.zeros((steps, count), np.bool_)
     start[begin, row] = True
     # The first step of a sequence lies at begin * B + row, and each further one B places on.
-    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = np.repeat(begin * count + row, sizes) + within * count
+    step = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.repeat(begin * count + row, sizes) + step * count
     return Packing(
         sizes.tolist(), torch.as_tensor(place, device=device), torch.as_tensor(start, device=device)
     )

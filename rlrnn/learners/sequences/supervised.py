@@ -1,4 +1,4 @@
-"""Sequences with targets: one vector at a time arrives, and some outputs are told what they should be.
+"""Sequences with targets: one vector at a time arrives, and some outputs have a target value.
 
 A mask says which outputs have targets at which steps. The error of a sequence is the sum of its
 deviations, the total error the sum over sequences, and gradients go through all of a sequence's steps.
@@ -25,7 +25,7 @@ from rlrnn.common.settings import check_device, check_seed, choices, plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import FileFault, UserError
 from rlrnn.learners.policy import sizing
-from rlrnn.learners.sequences.fitting import REAL, check, split, teach
+from rlrnn.learners.sequences.fitting import REAL, check, minimise, split
 from rlrnn.learners.sequences.inputs import inputs_of, paired
 from rlrnn.learners.sequences.losses import CrossEntropy, Ctc, Deviation, Squared, Target
 from rlrnn.learners.sequences.packing import Packing, pack
@@ -34,7 +34,7 @@ from rlrnn.network.memory import Memory
 from rlrnn.storage import archive
 
 LOSSES = ("squared", "cross_entropy", "ctc")
-TOGETHER = 256  # sequences that are judged or predicted at once
+BATCH = 256  # sequences that are evaluated at once
 ARGUMENTS = (
     "cell",
     "hidden_size",
@@ -141,18 +141,18 @@ class SequenceLearner:
 
     def set_params(self, **settings: Any) -> SequenceLearner:
         """Other arguments for the next ``fit``; a name that is none changes nothing."""
-        known = self.get_params()
+        before = self.get_params()
         for name in settings:
-            if name not in known:
-                raise UserError(f"there is no setting {name!r}: choose from {', '.join(known)}.")
+            if name not in before:
+                raise UserError(f"there is no setting {name!r}: choose from {', '.join(before)}.")
         vars(self).update(settings)
         try:
             self._check()
         except UserError:
-            vars(self).update(known)
+            vars(self).update(before)
             raise
         if self._learned:
-            self.network_.to(self._place)
+            self.network_.to(self._device)
         return self
 
     def _check(self) -> None:
@@ -169,7 +169,7 @@ class SequenceLearner:
             Memory(cell, 1, settings["hidden_size"], settings["n_layers"], **(options or {}))
 
     @property
-    def _place(self) -> torch.device:
+    def _device(self) -> torch.device:
         check_device(self.device)
         return get_device(self.device)
 
@@ -203,10 +203,10 @@ class SequenceLearner:
         self._check()
         check(epochs=epochs, batch_size=batch_size, patience=patience)
         x = inputs_of(inputs, None)
-        given, masks = paired(len(x), targets, mask)
-        deviation = _deviation(self.loss, given, masks)
-        told = _targets(deviation, x, given, masks)
-        training, judged = np.arange(len(x)), np.arange(0)
+        values, masks = paired(len(x), targets, mask)
+        deviation = _deviation(self.loss, values, masks)
+        target_list = _targets(deviation, x, values, masks)
+        training, held_out = np.arange(len(x)), np.arange(0)
         if isinstance(validation, tuple | list):
             if not 2 <= len(validation) <= 3:
                 raise UserError(
@@ -214,22 +214,25 @@ class SequenceLearner:
                     "mask)."
                 )
             others = inputs_of(validation[0], x[0].shape[1])
-            told += _targets(deviation, others, *paired(len(others), *validation[1:]))
-            x, judged = x + others, np.arange(len(x), len(x) + len(others))
+            target_list += _targets(deviation, others, *paired(len(others), *validation[1:]))
+            x, held_out = x + others, np.arange(len(x), len(x) + len(others))
         elif validation is not None:
-            training, judged = split(len(x), validation, self.seed)
-        counts = np.array([int(target.mask.sum()) for target in told])
-        for what, chosen in (("sequences", training), ("validation", judged)):
-            if len(chosen) and not counts[chosen].any():
+            training, held_out = split(len(x), validation, self.seed)
+        counts = np.array([int(target.mask.sum()) for target in target_list])
+        for what, indices in (("sequences", training), ("validation", held_out)):
+            if len(indices) and not counts[indices].any():
                 raise UserError(f"no step of the {what} has a target: give a mask that is somewhere true.")
-        x, told = self._moved(x), [Target(t.values.to(self._place), t.mask.to(self._place)) for t in told]
-        with self._alone():
+        x, target_list = (
+            self._on_device(x),
+            [Target(t.values.to(self._device), t.mask.to(self._device)) for t in target_list],
+        )
+        with self._isolated():
             self._build(x[0].shape[1], deviation)
-            self.history_ = teach(
+            self.history_ = minimise(
                 self.network_,
-                lambda chosen: self._error([x[i] for i in chosen], [told[i] for i in chosen]),
+                lambda indices: self._error([x[i] for i in indices], [target_list[i] for i in indices]),
                 training,
-                judged,
+                held_out,
                 counts,
                 learning_rate=self.learning_rate,
                 epochs=epochs,
@@ -243,7 +246,7 @@ class SequenceLearner:
 
     def predict(self, inputs: Sequence[npt.ArrayLike]) -> Any:
         """What each sequence is taken for: see the class."""
-        return self._known.predictions(self.outputs(inputs))
+        return self._fitted.predictions(self.outputs(inputs))
 
     def score(
         self,
@@ -253,41 +256,46 @@ class SequenceLearner:
     ) -> float:
         """How well that agrees with targets, more being better: see the class."""
         x = inputs_of(inputs, self._features)
-        told = _targets(self._known, x, *paired(len(x), targets, mask))
-        if not any(bool(target.mask.any()) for target in told) and not isinstance(self._known, Ctc):
+        target_list = _targets(self._fitted, x, *paired(len(x), targets, mask))
+        if not any(bool(target.mask.any()) for target in target_list) and not isinstance(self._fitted, Ctc):
             raise UserError("no step has a target to be scored: give a mask that is somewhere true.")
-        return self._known.score(self.outputs(inputs), told)
+        return self._fitted.score(self.outputs(inputs), target_list)
 
     @torch.no_grad()
     def outputs(self, inputs: Sequence[npt.ArrayLike]) -> list[Tensor]:
         """The output units' activations [T, O] of each sequence, before any softmax."""
-        known = self._known
-        assert known.outputs
+        fitted = self._fitted
+        assert fitted.outputs
         x = inputs_of(inputs, self._features)
-        found: list[Tensor] = []
+        outputs: list[Tensor] = []
         self.network_.eval()
-        with self._alone():
-            for first in range(0, len(x), TOGETHER):
-                some = self._moved(x[first : first + TOGETHER])
-                lengths = [len(each) for each in some]
-                found += self.network_(torch.cat(some), pack(lengths, self._place)).cpu().split(lengths)
-        return found
+        with self._isolated():
+            for first in range(0, len(x), BATCH):
+                batch = self._on_device(x[first : first + BATCH])
+                lengths = [len(each) for each in batch]
+                outputs += self.network_(torch.cat(batch), pack(lengths, self._device)).cpu().split(lengths)
+        return outputs
 
     @property
     def classes_(self) -> npt.NDArray[Any]:
         """The labels that were learned, in the order of their output units (of "ctc": after the blank)."""
-        classes: npt.NDArray[Any] | None = getattr(self._known, "classes", None)
+        classes: npt.NDArray[Any] | None = getattr(self._fitted, "classes", None)
         if classes is None:
             raise AttributeError('the loss "squared" has outputs, not classes')
         return classes
 
     def save(self, path: archive.File) -> None:
         """All that ``predict`` needs, as one safe file."""
-        known = {
+        attributes = {
             name: value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind == "U" else value
-            for name, value in vars(self._known).items()
+            for name, value in vars(self._fitted).items()
         }
-        data = {**self._learned, "features": self._features, "deviation": known, "history": self.history_}
+        data = {
+            **self._learned,
+            "features": self._features,
+            "deviation": attributes,
+            "history": self.history_,
+        }
         archive.write_agent(path, data, {"network": self.network_.state_dict()}, kind=type(self).__name__)
 
     @classmethod
@@ -298,14 +306,14 @@ class SequenceLearner:
             raise UserError(f"{path} holds a {stored.kind}, not a {cls.__name__}: load it as what it is.")
         try:
             learner = cls(**{name: stored.data[name] for name in ARGUMENTS}, device=device)
-            known = dict(stored.data["deviation"])
-            if "classes" in known:
-                known["classes"] = np.asarray(known["classes"])  # words were saved as a list
+            attributes = dict(stored.data["deviation"])
+            if "classes" in attributes:
+                attributes["classes"] = np.asarray(attributes["classes"])  # words were saved as a list
             deviation = object.__new__(_DEVIATIONS[learner.loss])
-            vars(deviation).update(known)
+            vars(deviation).update(attributes)
             features = int(stored.data["features"])
-            sizing.check(learner._without_room(features, deviation.outputs), stored.states["network"])
-            with learner._alone():
+            sizing.check(learner._on_meta(features, deviation.outputs), stored.states["network"])
+            with learner._isolated():
                 learner._build(features, deviation)
             learner.network_.load_state_dict(stored.states["network"])
             learner.history_ = stored.data["history"]
@@ -315,7 +323,7 @@ class SequenceLearner:
             raise FileFault(f"{path} does not fit together ({error}): save the learner anew.") from error
         return learner
 
-    def _without_room(self, features: int, outputs: int) -> SequenceNetwork:
+    def _on_meta(self, features: int, outputs: int) -> SequenceNetwork:
         """The network on "meta", with a cell without memory in the place of a user's."""
         cell, options = sizing.known_cell(self.cell, self.cell_options)
         with torch.device("meta"):
@@ -326,7 +334,7 @@ class SequenceLearner:
         settings = plain({name: getattr(self, name) for name in ARGUMENTS})
         settings["cell_options"] = dict(settings["cell_options"] or {})
         if isinstance(self.hidden_size, int) and self.hidden_size >= sizing.LARGE:
-            network = self._without_room(features, deviation.outputs)
+            network = self._on_meta(features, deviation.outputs)
             sizing.check_bytes(
                 network, 4, "hidden_size or n_layers"
             )  # with the gradient and Adam's two means
@@ -334,7 +342,7 @@ class SequenceLearner:
         sizes = settings["hidden_size"], settings["n_layers"]
         self.network_ = SequenceNetwork(
             settings["cell"], features, deviation.outputs, *sizes, settings["cell_options"]
-        ).to(self._place)
+        ).to(self._device)
         self._learned = settings
         self._features, self._deviation = features, deviation
 
@@ -342,26 +350,26 @@ class SequenceLearner:
         """The total error of some sequences."""
         assert self._deviation is not None
         lengths = [len(each) for each in x]
-        y = self.network_(torch.cat(x), pack(lengths, self._place))
+        y = self.network_(torch.cat(x), pack(lengths, self._device))
         return self._deviation.error(y, targets, lengths)
 
-    def _moved(self, arrays: Sequence[npt.NDArray[np.float32]]) -> Any:
-        return [torch.as_tensor(array, device=self._place) for array in arrays]
+    def _on_device(self, arrays: Sequence[npt.NDArray[np.float32]]) -> Any:
+        return [torch.as_tensor(array, device=self._device) for array in arrays]
 
     @property
-    def _known(self) -> Deviation:
+    def _fitted(self) -> Deviation:
         if self._deviation is None:
             raise UserError("the learner has not learned yet: call fit(inputs, targets) first.")
         return self._deviation
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One thread, and random numbers that leave nobody else's where they were not."""
+    def _isolated(self) -> Iterator[None]:
+        """One thread, and random numbers that do not move the global generators."""
         keep_freed_memory()
-        devices = [self._place] if self._place.type == "cuda" else []
+        devices = [self._device] if self._device.type == "cuda" else []
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices))
-            stack.enter_context(one_thread(self._place))
+            stack.enter_context(one_thread(self._device))
             stack.enter_context(one_blas_thread())
             yield
 
@@ -375,8 +383,8 @@ def _deviation(loss: str, targets: list[Any], masks: list[Any]) -> Deviation:
     return Squared(targets) if loss == "squared" else CrossEntropy(targets, masks)
 
 
-def _targets(deviation: Deviation, x: list[Any], given: list[Any], masks: list[Any]) -> list[Target]:
+def _targets(deviation: Deviation, x: list[Any], values: list[Any], masks: list[Any]) -> list[Target]:
     return [
         deviation.target(number, target, mask, len(each))
-        for number, (each, target, mask) in enumerate(zip(x, given, masks, strict=True))
+        for number, (each, target, mask) in enumerate(zip(x, values, masks, strict=True))
     ]

@@ -21,7 +21,7 @@ from rlrnn.envs.vec import from_envs
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.experiment import agents
 from rlrnn.learners.evolution.evolution import StepsBar
-from rlrnn.learners.evolution.fitness import Here
+from rlrnn.learners.evolution.fitness import SerialFitness
 from rlrnn.learners.evolution.strategies import STRATEGIES
 from rlrnn.network.population import genome
 
@@ -60,10 +60,10 @@ class Told(BaseCallback):
 
     def _on_step(self) -> bool:
         self.seeds.append(self.locals["seeds"])
-        self.now.append(self.locals["now"])
-        self.steps.append(int(self.locals["played"].lengths.sum()))
+        self.now.append(self.locals["score"])
+        self.steps.append(int(self.locals["result"].lengths.sum()))
         won = [info["episode"]["r"] for info in self.locals["infos"]]
-        assert float(np.mean(won)) == pytest.approx(self.locals["played"].points[-1].mean())
+        assert float(np.mean(won)) == pytest.approx(self.locals["result"].points[-1].mean())
         return True
 
 
@@ -157,7 +157,7 @@ def test_the_agent_is_what_won_in_fresh_episodes_its_statistics_included(
         points = max(p for p, s in checked if s == seeds)
         assert agent.best_points == points
     network = agent.policy.network
-    again = Here(targets(7)).play(network, genome(network)[None], seeds)
+    again = SerialFitness(targets(7)).play(network, genome(network)[None], seeds)
     assert float(again.points.mean()) == points
 
 

@@ -22,7 +22,7 @@ from rlrnn.common import arrays, compiling
 from rlrnn.envs.vec import from_envs
 from rlrnn.envs.wrappers import wrap
 from rlrnn.errors import EnvironmentFault, UserError
-from rlrnn.learners.evolution.fitness import Here, Spread, learn_statistics
+from rlrnn.learners.evolution.fitness import ParallelFitness, SerialFitness, learn_statistics
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 from rlrnn.network.population import genome, write
 
@@ -67,7 +67,7 @@ def test_a_population_wins_what_its_members_win_alone(make: Callable[[int], VecE
     env, alone = make(30), make(1)
     net = network(env)
     table = genomes(net)
-    played = Here(env).play(net, table, SEEDS)
+    played = SerialFitness(env).play(net, table, SEEDS)
     assert played.points.shape == played.lengths.shape == (P, 3)
     assert len(np.unique(played.lengths)) > 1
     for member in (0, 7, 19):
@@ -98,8 +98,8 @@ def test_how_many_play_at_once_changes_no_bit_by_kernels(copies: int) -> None:
         pytest.skip("the extra [fast] is not installed")
     env = make_vec("pendulum-no-velocity", 60)
     net = network(env, normalize_observations=True)
-    whole = Here(env).play(net, genomes(net), SEEDS)
-    part = Here(make_vec("pendulum-no-velocity", copies)).play(net, genomes(net), SEEDS)
+    whole = SerialFitness(env).play(net, genomes(net), SEEDS)
+    part = SerialFitness(make_vec("pendulum-no-velocity", copies)).play(net, genomes(net), SEEDS)
     assert part.points.tobytes() == whole.points.tobytes()
     assert {k: m.tobytes() for k, m in part.moments.items()} == {
         k: m.tobytes() for k, m in whole.moments.items()
@@ -119,8 +119,8 @@ def test_how_many_processes_play_changes_no_bit(
     net = network(env, normalize_observations=True)
     net.observe(torch.randn(50, *env.observation_space.shape))
     table = genomes(net, 37)
-    here = Here(env).play(net, table, SEEDS)
-    spread = Spread(partial(make_vec, "pendulum-no-velocity", copies), copies, workers, net)
+    here = SerialFitness(env).play(net, table, SEEDS)
+    spread = ParallelFitness(partial(make_vec, "pendulum-no-velocity", copies), copies, workers, net)
     try:
         for _ in range(2):
             there = spread.play(net, table, SEEDS)
@@ -146,7 +146,7 @@ def test_statistics_are_those_of_all_that_was_seen() -> None:
     env.play = play
     opened = env.open
     env.open = lambda seeds: (shown.append(opened(seeds)), shown[-1])[1]
-    played = Here(env).play(net, genomes(net), SEEDS)
+    played = SerialFitness(env).play(net, genomes(net), SEEDS)
     learn_statistics(net, played.moments)
     everything = np.concatenate([first.numpy(), *shown]).astype(np.float64)
     normalizer = net.sensors.normalizers["field_"]
@@ -162,7 +162,10 @@ def test_points_are_those_beneath_what_sb3s_wrappers_make_of_rewards() -> None:
     )
     net = network(plain)
     table = genomes(net, 2)
-    assert (Here(scaled).play(net, table, SEEDS).points == Here(plain).play(net, table, SEEDS).points).all()
+    assert (
+        SerialFitness(scaled).play(net, table, SEEDS).points
+        == SerialFitness(plain).play(net, table, SEEDS).points
+    ).all()
 
 
 @pytest.mark.parametrize("space", [gym.spaces.Discrete(2, start=3), gym.spaces.Box(1, 2, (2,))])
@@ -170,20 +173,22 @@ def test_points_are_those_beneath_what_sb3s_wrappers_make_of_rewards() -> None:
 def test_copies_that_are_not_needed_do_what_the_game_allows(vectorize: Any, space: gym.Space[Any]) -> None:
     with closing(vectorize([partial(Clock, action_space=space)] * 5)) as env:
         net = network(env)
-        assert Here(env).play(net, genomes(net, 1), SEEDS).lengths.max() <= 4  # it refuses other actions
+        assert (
+            SerialFitness(env).play(net, genomes(net, 1), SEEDS).lengths.max() <= 4
+        )  # it refuses other actions
 
 
 def test_a_member_needs_copies_for_all_its_episodes() -> None:
     env = make_vec("cartpole", 2)
     net = network(env)
     with pytest.raises(UserError, match="its 3 episodes at once, but there are 2 copies"):
-        Here(env).play(net, genomes(net), SEEDS)
+        SerialFitness(env).play(net, genomes(net), SEEDS)
 
 
 def test_a_game_that_fails_in_a_process_is_named() -> None:
     env = from_envs([Walk] * 3)
     net = network(env)
-    spread = Spread(partial(_broken, 3), 3, 1, net)
+    spread = ParallelFitness(partial(_broken, 3), 3, 1, net)
     try:
         with pytest.raises(UserError, match="the reward nan"):
             spread.play(net, genomes(net, 1), [1, 2, 3])
@@ -233,7 +238,7 @@ def test_points_are_those_of_the_round_where_a_reset_is_none(frames: bool) -> No
         env: VecEnv = DummyVecEnv([make] * 6)
         env = VecFrameStack(env, 2) if frames else env
         net = network(env)
-        here, table = Here(env), genomes(net, 15)
+        here, table = SerialFitness(env), genomes(net, 15)
         found.append(np.concatenate([here.play(net, part, [1]).points for part in np.split(table, 3)]))
     assert (found[0] == 2 * found[1]).all() and 0 < found[0].max() <= 4
     assert len(np.unique(found[0])) > 2
@@ -247,7 +252,7 @@ def test_a_games_own_list_of_rewards_is_no_monitors() -> None:
 
     for env in (VecFrameStack(from_envs([Listed] * 3), 2), VecMonitor(DummyVecEnv([Listed] * 3))):
         net = network(env)
-        points = Here(env).play(net, genomes(net, 1), SEEDS).points
+        points = SerialFitness(env).play(net, genomes(net, 1), SEEDS).points
         assert 0 < points.min() <= points.max() < 2
 
 
@@ -272,7 +277,7 @@ def test_a_round_refuses_what_is_not_a_number(vectorize: Any, where: str, value:
     env = vectorize([partial(Broken, where, value)] * 3)
     net = network(env)
     with pytest.raises(EnvironmentFault, match=rf"{value}.* at step 2 of .*[:;] it must be a finite"):
-        Here(env).play(net, genomes(net, 1), SEEDS)
+        SerialFitness(env).play(net, genomes(net, 1), SEEDS)
 
 
 @pytest.mark.parametrize("vectorize", [DummyVecEnv, from_envs])
@@ -285,4 +290,4 @@ def test_a_round_that_never_ends_is_ended(vectorize: Any, monkeypatch: pytest.Mo
     env = vectorize([Endless] * 3)
     net = network(env)
     with pytest.raises(EnvironmentFault, match=r"has not ended after 50 steps.* max_episode_steps = 1000"):
-        Here(env).play(net, genomes(net, 1), SEEDS)
+        SerialFitness(env).play(net, genomes(net, 1), SEEDS)

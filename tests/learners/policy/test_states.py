@@ -38,7 +38,7 @@ def policy(cell: str = "lstm", critic: str = "own", action_space: Any = None) ->
 def test_every_form_of_a_state_gives_the_same_numbers(cell: str, critic: str) -> None:
     asked = policy(cell, critic)
     flat = torch.randn(3, asked.network.state_size)
-    states = asked.parts.shown(flat)
+    states = asked.parts.to_parts(flat)
     with torch.no_grad():
         wanted, value, after = asked.network.step(SEEN, NOWHERE.bool(), flat)
         predicted = tuple(part.numpy() for part in states.pi)  # as ``predict`` returns it
@@ -46,7 +46,7 @@ def test_every_form_of_a_state_gives_the_same_numbers(cell: str, critic: str) ->
             told, later = asked.get_distribution(SEEN, form, NOWHERE)
             assert torch.equal(told.log_prob(told.mode()), wanted.log_prob(wanted.mode()))
             parts = asked.parts.split(later) if isinstance(later, torch.Tensor) else later
-            assert all(map(torch.equal, parts, asked.parts.shown(after).pi))
+            assert all(map(torch.equal, parts, asked.parts.to_parts(after).pi))
         for form in (flat, states, TheirStates(*states), states.vf):
             torch.testing.assert_close(asked.predict_values(SEEN, form, NOWHERE), value)
         for form in (flat, states, TheirStates(*states)):
@@ -74,7 +74,7 @@ def test_what_predict_returned_serves_for_values_where_no_other_memory_is_asked(
         with pytest.raises(UserError, match=r"actor's memory alone .*_last_lstm_states.*shape \(3, 40\)"):
             ask(SEEN, state, NOWHERE)
     with pytest.raises(UserError, match="state is that of the critic"):
-        asked.get_distribution(SEEN, asked.parts.shown(torch.zeros(3, 40)).vf, NOWHERE)
+        asked.get_distribution(SEEN, asked.parts.to_parts(torch.zeros(3, 40)).vf, NOWHERE)
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(2, 40), torch.zeros(3, 41), torch.zeros(40)])
@@ -88,7 +88,7 @@ def test_a_tensor_of_the_wrong_shape_says_which_is_right(wrong: torch.Tensor) ->
 def test_a_state_in_parts_is_the_state(cell: str) -> None:
     asked = policy(cell)
     flat = torch.randn(3, asked.network.state_size)
-    assert torch.equal(asked.parts.whole(asked.parts.shown(flat), NOWHERE), flat)
+    assert torch.equal(asked.parts.whole(asked.parts.to_parts(flat), NOWHERE), flat)
 
 
 def test_sb3s_name_leads_to_torchs_distributions() -> None:

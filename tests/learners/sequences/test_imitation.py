@@ -113,7 +113,9 @@ def test_an_imitator_wins_what_it_watched(learner: Callable[[], Any]) -> None:
     assert [episode.points for episode in played] == [4.0] * 20
     if isinstance(agent, Evolution):  # the search begins where imitation ended
         weights = torch.cat([p.detach().flatten() for p in agent.policy.network.memory.parameters()])
-        np.testing.assert_array_equal(agent._strategy.center(agent._beginning())[: len(weights)], weights)
+        np.testing.assert_array_equal(
+            agent._strategy.center(agent._initial_search())[: len(weights)], weights
+        )
 
 
 @pytest.mark.parametrize("critic", ["own", "shared", "detached", "feedforward"])

@@ -57,11 +57,11 @@ def make_strategy(name: str, **settings: Any) -> Strategy:
             f"strategy {name!r} is not known: choose one of {choices(name, STRATEGIES)}, or import the "
             "module that registers it (in the shell: --import MODULE)."
         )
-    known = [field.name for field in dataclasses.fields(STRATEGIES[name])]
+    names = [field.name for field in dataclasses.fields(STRATEGIES[name])]
     for setting in settings:
-        if setting not in known:
+        if setting not in names:
             raise UserError(
-                f"the strategy {name} has no setting {setting!r}: it knows {choices(setting, known)}."
+                f"the strategy {name} has no setting {setting!r}: it knows {choices(setting, names)}."
             )
     return STRATEGIES[name](**settings)
 

@@ -21,9 +21,9 @@ from rlrnn.learners.evolution.strategies.strategy import (
     Count,
     State,
     Strategy,
+    all_equal,
     best_first,
     refuse_matrix,
-    teaches_nothing,
 )
 
 CONDITION = 1e14  # of C, beyond which its smallest eigenvalues are raised
@@ -74,8 +74,8 @@ def separable_rates(dimension: int, population: int) -> Rates:
     return Rates(weights, mu_eff, c_sigma, d_sigma, 4 / (n + 4), c_cov / mu_eff, c_cov * (1 - 1 / mu_eff))
 
 
-def _of_sigma(n: int, mu_eff: float, more: int) -> tuple[float, float]:
-    c_sigma = (mu_eff + 2) / (n + mu_eff + more)
+def _of_sigma(n: int, mu_eff: float, offset: int) -> tuple[float, float]:
+    c_sigma = (mu_eff + 2) / (n + mu_eff + offset)
     return c_sigma, 1 + 2 * max(0.0, math.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma
 
 
@@ -121,14 +121,14 @@ class Cma(Strategy):
         best = max(fitness.max(), np.finfo(np.float64).min)
         stale = 0 if best > state["record"] else int(state["stale"]) + 1
         if stale < self.patience:
-            told = self._adapt(state, genomes, fitness)
-            return {**state, **told, "record": np.maximum(best, state["record"]), "stale": stale}
+            update = self._adapt(state, genomes, fitness)
+            return {**state, **update, "record": np.maximum(best, state["record"]), "stale": stale}
         # Auger & Hansen, "A restart CMA evolution strategy", CEC (2005), here without a larger population:
         # from where it began, with other draws, as these depend on the generation.
         return {**self._start(state["origin"]), "begun": state["generation"] + 1}
 
     def _adapt(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
-        if teaches_nothing(fitness):
+        if all_equal(fitness):
             return state  # else sigma and C would take a random walk, which leads downwards in the long run
         center, sigma = state["center"], state["sigma"]
         n = center.size
@@ -136,22 +136,22 @@ class Cma(Strategy):
         w = rates.weights
         y = (genomes[best_first(fitness)] - center) / sigma  # [P, D] ~ N(0, C)
         z = self._white(state, y)  # [P, D] ~ N(0, I)
-        chosen = np.maximum(w, 0.0)
-        step = chosen @ y  # (41)
+        positive = np.maximum(w, 0.0)
+        step = positive @ y  # (41)
 
         keep = 1 - rates.c_sigma
         push = math.sqrt(rates.c_sigma * (2 - rates.c_sigma) * rates.mu_eff)
-        sigma_path = keep * state["sigma_path"] + push * (chosen @ z)  # (43)
+        sigma_path = keep * state["sigma_path"] + push * (positive @ z)  # (43)
         expected = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))  # of |N(0, I)|
         length = np.linalg.norm(sigma_path)
         age = int(state["generation"]) + 1 - int(state.get("begun", 0))
-        moving = length / math.sqrt(1 - keep ** (2 * age)) < (1.4 + 2 / (n + 1)) * expected  # h_sigma
+        h_sigma = length / math.sqrt(1 - keep ** (2 * age)) < (1.4 + 2 / (n + 1)) * expected
 
         lag = rates.c_c * (2 - rates.c_c)
-        path = (1 - rates.c_c) * state["path"] + moving * math.sqrt(lag * rates.mu_eff) * step  # (45)
+        path = (1 - rates.c_c) * state["path"] + h_sigma * math.sqrt(lag * rates.mu_eff) * step  # (45)
         length_of = (z * z).sum(axis=1) + 1e-8  # the small number is for a genome at the very center
         members = np.where(w >= 0, w, w * n / length_of)  # (46)
-        stay = 1 + rates.c_1 * (not moving) * lag - rates.c_1 - rates.c_mu * w.sum()
+        stay = 1 + rates.c_1 * (not h_sigma) * lag - rates.c_1 - rates.c_mu * w.sum()
         covariance = (  # (47)
             stay * state["covariance"]
             + rates.c_1 * self._squares(np.ones(1), path[None])
@@ -218,7 +218,7 @@ class CmaEs(Cma):
             return {"covariance": covariance, "axes": state["axes"], "scales": state["scales"]}
         covariance = (covariance + covariance.T) / 2
         squares, axes = np.linalg.eigh(covariance)
-        return {"covariance": covariance, "axes": axes, "scales": np.sqrt(_raised(squares))}
+        return {"covariance": covariance, "axes": axes, "scales": np.sqrt(_floored(squares))}
 
 
 @dataclass(frozen=True)
@@ -244,8 +244,8 @@ class SepCmaEs(Cma):
         return np.asarray(weights @ (y * y))
 
     def _roots(self, state: State, covariance: Array, rates: Rates, age: int) -> State:
-        return {"covariance": _raised(covariance)}
+        return {"covariance": _floored(covariance)}
 
 
-def _raised(squares: NDArray[np.float64]) -> Array:
+def _floored(squares: NDArray[np.float64]) -> Array:
     return np.asarray(np.maximum(squares, squares.max() / CONDITION))

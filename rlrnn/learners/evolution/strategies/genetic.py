@@ -18,7 +18,7 @@ class Genetic(Strategy):
     """Such et al., "Deep neuroevolution" (2017), algorithm 1; defaults are those for Atari.
 
     Theirs begins with networks that were initialised independently, this one with mutants of the center, as
-    far from it as ``first_sigma`` says. Elites are played anew: none lives on by one lucky episode.
+    far from it as ``first_sigma`` says. Elites are evaluated again in every generation.
     """
 
     population: Count = 1000  # genomes per generation, elites among them
@@ -59,9 +59,9 @@ class Genetic(Strategy):
     def _ask(self, state: State, rng: Generator) -> Array:
         parents = state["parents"]
         elites = parents[: self.elites]
-        chosen = rng.integers(len(parents), size=self.population - len(elites))
-        noise = rng.standard_normal((len(chosen), parents.shape[1]))
-        return np.concatenate((elites, parents[chosen] + self._sigma(state) * noise))
+        parent = rng.integers(len(parents), size=self.population - len(elites))
+        noise = rng.standard_normal((len(parent), parents.shape[1]))
+        return np.concatenate((elites, parents[parent] + self._sigma(state) * noise))
 
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
         return {"parents": genomes[best_first(fitness)[: self.parents]]}

@@ -19,9 +19,9 @@ from rlrnn.learners.evolution.strategies.strategy import (
     Count,
     State,
     Strategy,
+    all_equal,
     root_mean_square,
     shared_among_equals,
-    teaches_nothing,
 )
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # Adam's: Kingma & Ba 2015, algorithm 1
@@ -75,7 +75,7 @@ class OpenAiEs(Strategy):
 
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
         noise, plus, minus = pairs(genomes, fitness)
-        if teaches_nothing(fitness):
+        if all_equal(fitness):
             return state  # else Adam would lengthen the weight decay, alone, to full steps towards 0
         # Their algorithm 2 has 1 / (P sigma); their code, whose weight decay this is, leaves out the sigma.
         gradient = (plus - minus) @ (noise / self.sigma) / len(fitness)

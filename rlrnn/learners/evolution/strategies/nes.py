@@ -107,18 +107,17 @@ class XNes(Strategy):
     def _tell(self, state: State, genomes: Array, fitness: Array) -> dict[str, Any]:
         center, sigma, shape = state["center"], state["sigma"], state["shape"]
         dimension = center.size
-        published = (9 + 3 * math.log(dimension)) / (5 * dimension * math.sqrt(dimension))  # table 1
+        default = (9 + 3 * math.log(dimension)) / (5 * dimension * math.sqrt(dimension))  # table 1
         sigma_rate, shape_rate = (
-            published if rate is None else rate
-            for rate in (self.sigma_learning_rate, self.shape_learning_rate)
+            default if rate is None else rate for rate in (self.sigma_learning_rate, self.shape_learning_rate)
         )
         s = np.linalg.solve(shape, (genomes - center).T / sigma)  # [D, P] ~ N(0, I)
         u = shared_among_equals(utilities(len(fitness)), fitness)
-        of_matrix = (s * u) @ s.T - u.sum() * np.eye(dimension)  # G_M
-        of_sigma = np.trace(of_matrix) / dimension
-        growth, axes = np.linalg.eigh(of_matrix - of_sigma * np.eye(dimension))  # of G_B
+        g_matrix = (s * u) @ s.T - u.sum() * np.eye(dimension)  # G_M
+        g_sigma = np.trace(g_matrix) / dimension
+        growth, axes = np.linalg.eigh(g_matrix - g_sigma * np.eye(dimension))  # of G_B
         return {
             "center": center + self.learning_rate * sigma * (shape @ (s @ u)),
-            "sigma": np.maximum(self.sigma_min, sigma * np.exp(sigma_rate / 2 * of_sigma)),
+            "sigma": np.maximum(self.sigma_min, sigma * np.exp(sigma_rate / 2 * g_sigma)),
             "shape": shape @ ((axes * np.exp(shape_rate / 2 * growth)) @ axes.T),
         }

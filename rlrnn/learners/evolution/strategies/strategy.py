@@ -71,8 +71,8 @@ class Strategy(ABC):
         fitness = np.where(np.isnan(fitness), -np.inf, fitness)
         later = {"generation": np.asarray(state["generation"] + 1)}
         with np.errstate(all="ignore"):
-            told = {name: np.asarray(value) for name, value in self._tell(state, genomes, fitness).items()}
-            new = {**told, **later}
+            update = {name: np.asarray(value) for name, value in self._tell(state, genomes, fitness).items()}
+            new = {**update, **later}
             useful = all(np.isfinite(value).all() for value in new.values()) and self.spread(new) <= WIDEST
         return new if useful else {**state, **later}
 
@@ -131,17 +131,17 @@ def best_first(fitness: Array) -> NDArray[np.intp]:
     return np.argsort(-fitness, kind="stable")
 
 
-def teaches_nothing(fitness: Array) -> bool:
+def all_equal(fitness: Array) -> bool:
     """Whether all members are equal."""
     return bool((fitness == fitness[0]).all())
 
 
 def shared_among_equals(values: Array, fitness: Array) -> Array:
     """Hand out ``values`` [P], the best member's first; members of equal fitness share theirs equally."""
-    handed = np.empty_like(values)
-    handed[best_first(fitness)] = values
+    per_member = np.empty_like(values)
+    per_member[best_first(fitness)] = values
     _, group, members = np.unique(fitness, return_inverse=True, return_counts=True)
-    return np.asarray((np.bincount(group, handed) / members)[group])
+    return np.asarray((np.bincount(group, per_member) / members)[group])
 
 
 def root_mean_square(values: NDArray[Any]) -> float:
@@ -150,7 +150,7 @@ def root_mean_square(values: NDArray[Any]) -> float:
 
 
 def refuse_matrix(strategy: str, instead: str, dimension: int) -> None:
-    """Keep away from matrices [D, D] that nobody wants to store and decompose."""
+    """Refuse matrices [D, D] that are too large to store and decompose."""
     if dimension > MATRIX_LIMIT:
         raise UserError(
             f"{strategy} keeps a matrix of {dimension} x {dimension} numbers for {dimension} weights, but at "

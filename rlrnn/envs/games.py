@@ -103,17 +103,17 @@ def make_vec(
     from rlrnn.envs.vec import vectorize
     from rlrnn.envs.wrappers import wrap
 
-    chosen = game(game_or_id)
+    entry = game(game_or_id)
     env = vectorize(
-        chosen.id,
+        entry.id,
         n_envs,
         seed=seed,
-        kwargs={**chosen.kwargs, **(kwargs or {})},
+        kwargs={**entry.kwargs, **(kwargs or {})},
         workers=workers,
         render_mode=render_mode,
     )
     try:
-        return wrap(env, [*chosen.wrappers, *wrappers])
+        return wrap(env, [*entry.wrappers, *wrappers])
     except UserError:
         env.close()
         raise

@@ -22,7 +22,7 @@ from rlrnn.common.capacity import check_fits
 from rlrnn.common.settings import check_whole, takes_plain
 from rlrnn.envs.engines.ids import find_spec, make_single
 from rlrnn.envs.engines.native import Native, own_vector_env
-from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, Played, Step, put, take
+from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, RoundStep, Step, put, take
 from rlrnn.envs.engines.workers import Workers, sendable
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
@@ -92,7 +92,7 @@ class Engine(Protocol):
 
 
 class GameVecEnv(VecEnv):
-    """An engine behind SB3's protocol: counts points, tells how episodes ended, refuses what is not a number.
+    """An engine behind SB3's protocol: counts points, notes how episodes ended, refuses what is not a number.
 
     The info of a copy that ended an episode holds `terminal_observation`, `TimeLimit.truncated` and, as SB3's
     Monitor would write it, `episode`: its points "r", its steps "l" and the seconds "t" since this object was
@@ -102,16 +102,16 @@ class GameVecEnv(VecEnv):
     def __init__(
         self, engine: Engine, n_envs: int, seed: int | None = None, spec: EnvSpec | None = None
     ) -> None:
-        described = engine.describe()
-        self._engine, self.name, self.spec = engine, described.name, spec
-        self.counting = not described.monitored  # points and steps, rather than a Monitor of SB3's inside
+        description = engine.describe()
+        self._engine, self.name, self.spec = engine, description.name, spec
+        self.counting = not description.monitored  # points and steps, rather than a Monitor of SB3's inside
         self._points = np.zeros(n_envs)  # [B] float64, of the episodes under way
         self._lengths = np.zeros(n_envs, np.int64)  # [B] steps
-        self._born = time.perf_counter()
-        self._playing = np.arange(n_envs)  # copies that are still at it, in a round
+        self._start_time = time.perf_counter()
+        self._playing = np.arange(n_envs)  # copies still playing, in a round
         self._broken = False  # a step was begun and something was raised before its end
-        super().__init__(n_envs, described.observation_space, described.action_space)
-        self.metadata = described.metadata
+        super().__init__(n_envs, description.observation_space, description.action_space)
+        self.metadata = description.metadata
         if seed is not None:
             check_whole("seed", seed, 0)
             self.seed(int(seed))
@@ -140,9 +140,9 @@ class GameVecEnv(VecEnv):
         step = self._step()
         self._points += step.rewards
         self._lengths += 1
-        sound = np.abs(step.rewards) <= _LARGEST  # false of NaN too
-        if not sound.all():
-            b = int(sound.argmin())
+        finite = np.abs(step.rewards) <= _LARGEST  # false of NaN too
+        if not finite.all():
+            b = int(finite.argmin())
             raise self._fault(b, f"the reward {step.rewards[b]}", "it must be a finite float32 number")
         dones = step.terminated | step.truncated
         if dones.any():
@@ -152,7 +152,7 @@ class GameVecEnv(VecEnv):
         return step.observations, step.rewards.astype(np.float32), dones, step.infos
 
     def _step(self) -> Step:
-        """The engine's step; it counts as broken off until whoever called has all of it."""
+        """The engine's step; it counts as broken off until the caller has all of it."""
         if self._broken:
             raise EnvironmentFault(
                 f"A step of {self.name} was broken off by an interrupt or a fault, when some copies had made "
@@ -174,33 +174,35 @@ class GameVecEnv(VecEnv):
             observations = take(observations, self._playing)
         return observations
 
-    def play(self, actions: NDArray[Any]) -> Played:
-        """One step of the copies still playing, with their actions [N, ...]; who has ended is not reset.
+    def play(self, actions: NDArray[Any]) -> RoundStep:
+        """One step of the copies still playing, with their actions [N, ...]; ended ones are not reset.
 
-        Copies that cannot stay out do as the first of those playing does, which any game takes.
+        Idle copies that must be stepped repeat the first active copy's action.
         """
         game = self._game
         if game is not None:
             observations, rewards, terminated, truncated = game.play(actions)
-            return Played(observations, rewards, terminated | truncated)
+            return RoundStep(observations, rewards, terminated | truncated)
         self._lengths[self._playing] += 1
         if isinstance(self._engine, Copies):
-            played = self._engine.play(self._playing.tolist(), np.array(actions))
+            result = self._engine.play(self._playing.tolist(), np.array(actions))
         else:
-            done = np.repeat(actions[:1], self.num_envs, axis=0)
-            done[self._playing] = actions
-            self._engine.start(done)
+            all_actions = np.repeat(actions[:1], self.num_envs, axis=0)
+            all_actions[self._playing] = actions
+            self._engine.start(all_actions)
             step = self._step()
             self._broken = False
-            over = step.terminated | step.truncated
-            put(step.observations, over, step.finals)
-            played = Played(*(take(part, self._playing) for part in (step.observations, step.rewards, over)))
-        self._refuse_flaws(played.observations, self._playing.tolist())
-        if not np.isfinite(played.rewards).all():
-            b = int(np.isfinite(played.rewards).argmin())
-            what = f"the reward {played.rewards[b]}"
+            ended = step.terminated | step.truncated
+            put(step.observations, ended, step.finals)
+            result = RoundStep(
+                *(take(part, self._playing) for part in (step.observations, step.rewards, ended))
+            )
+        self._refuse_flaws(result.observations, self._playing.tolist())
+        if not np.isfinite(result.rewards).all():
+            b = int(np.isfinite(result.rewards).argmin())
+            what = f"the reward {result.rewards[b]}"
             raise self._fault(int(self._playing[b]), what, "it must be a finite number")
-        return played
+        return result
 
     def keep(self, rows: NDArray[np.intp]) -> None:
         """Go on with these of the copies still playing."""
@@ -219,14 +221,14 @@ class GameVecEnv(VecEnv):
         self._refuse_flaws(step.finals, ended)
         cut = (step.truncated & ~step.terminated)[ended].tolist()
         points, lengths = self._points[ended].tolist(), self._lengths[ended].tolist()
-        seconds = round(time.perf_counter() - self._born, 6)
+        seconds = round(time.perf_counter() - self._start_time, 6)
         for row, b in enumerate(ended):
             info = step.infos[b]
             info["terminal_observation"] = take(step.finals, row)
             info["TimeLimit.truncated"] = cut[row]
             if self.counting:
                 info["episode"] = {"r": points[row], "l": lengths[row], "t": seconds}
-            self.reset_infos[b] = step.begun[row]
+            self.reset_infos[b] = step.reset_infos[row]
         self._points[ended] = 0
         self._lengths[ended] = 0
 
@@ -235,9 +237,9 @@ class GameVecEnv(VecEnv):
         spaces = space.spaces if isinstance(space, Dict) else {"": space}
         parts = observations if isinstance(observations, dict) else {"": observations}
         for key, part in parts.items():
-            found = flaw(part, spaces[key])
-            if found is not None:
-                row, number, rule = found
+            fault = flaw(part, spaces[key])
+            if fault is not None:
+                row, number, rule = fault
                 raise self._fault(copies[row], f"an observation with {number}", rule)
 
     def _fault(self, copy: int, what: str, rule: str) -> EnvironmentFault:
@@ -247,7 +249,7 @@ class GameVecEnv(VecEnv):
         )
 
     def get_state(self) -> dict[str, Any] | None:
-        """Everything that the rest of the play depends on; None if the game cannot tell (ours can).
+        """Everything that the rest of the play depends on; None if the game has no state to give (ours have).
 
         None, too, where a step was broken off: nothing but a reset goes on from there.
         """
@@ -299,8 +301,8 @@ class GameVecEnv(VecEnv):
         return self._engine.call(range(self.num_envs), "render", (), {})
 
     def _copies(self, indices: Any) -> list[int]:
-        everyone = range(self.num_envs)
-        return [everyone[i] for i in self._get_indices(indices)]
+        copies = range(self.num_envs)
+        return [copies[i] for i in self._get_indices(indices)]
 
 
 def _engine(makers: Sequence[Maker], workers: int | None, name: str = "") -> Engine:
@@ -336,10 +338,10 @@ def _step_seconds(maker: Maker) -> float:
             while len(seconds) < 30 and sum(seconds) < 0.1:
                 action = env.action_space.sample()
                 before = time.perf_counter()
-                *_, over, cut, _ = env.step(action)
+                *_, terminated, truncated, _ = env.step(action)
                 seconds.append(time.perf_counter() - before)
-                if over or cut:
+                if terminated or truncated:
                     env.reset()
-    except GAME_ERRORS:  # the copies that are played will say so, with their numbers
+    except GAME_ERRORS:  # the copies that are played will raise it, with their numbers
         return 0.0
     return statistics.median(seconds)

@@ -19,8 +19,8 @@ RESET = "an observation and an info"
 def parts(answer: Any, names: str, count: int) -> Any:
     """The answer, if it is as many things as Gymnasium asks for."""
     if not isinstance(answer, tuple | list) or len(answer) != count:
-        given = f"{len(answer)} things" if isinstance(answer, tuple | list) else type(answer).__name__
-        raise Flaw(f"{given}, where Gymnasium asks for {names},")
+        received = f"{len(answer)} things" if isinstance(answer, tuple | list) else type(answer).__name__
+        raise Flaw(f"{received}, where Gymnasium asks for {names},")
     return answer
 
 

@@ -57,14 +57,14 @@ def make_single(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
 
 
 class WithoutMission(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
-    """A MiniGrid game without its mission, a text that is the same in every episode and so tells nothing."""
+    """A MiniGrid game without its mission, a text that is the same in every episode."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         RecordConstructorArgs.__init__(self)  # so that the environment's spec can name its wrappers
         gym.ObservationWrapper.__init__(self, env)
         assert isinstance(env.observation_space, Dict)
-        self._kept = [key for key in env.observation_space if key != "mission"]
-        self.observation_space = Dict({key: env.observation_space[key] for key in self._kept})
+        self._keys = [key for key in env.observation_space if key != "mission"]
+        self.observation_space = Dict({key: env.observation_space[key] for key in self._keys})
 
     @staticmethod
     def fits(env: gym.Env[Any, Any]) -> bool:
@@ -75,7 +75,7 @@ class WithoutMission(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArg
 
     def observation(self, observation: Any) -> Any:
         """All but the mission."""
-        return {key: observation[key] for key in self._kept}
+        return {key: observation[key] for key in self._keys}
 
 
 @contextmanager
@@ -89,12 +89,12 @@ def clear_errors(spec: EnvSpec, entry_point: Any, kwargs: Mapping[str, Any]) -> 
         extra = next((name for home, name in EXTRAS.items() if str(entry_point).startswith(home)), "")
         raise MissingExtraError(_missing(spec.id, error, extra)) from error
     except GAME_ERRORS as error:
-        given = f" with {dict(kwargs)}" if kwargs else ""
-        known = f" It takes {_parameters(entry_point)}." if isinstance(error, TypeError) else ""
+        arguments = f" with {dict(kwargs)}" if kwargs else ""
+        accepted = f" It takes {_parameters(entry_point)}." if isinstance(error, TypeError) else ""
         if isinstance(error, SystemExit):
-            raise game_fault(f"{spec.id}{given}", "its constructor", error) from error
+            raise game_fault(f"{spec.id}{arguments}", "its constructor", error) from error
         raise EnvironmentFault(
-            f"Making {spec.id}{given} raised {type(error).__name__}: {error}{place(error)}.{known}"
+            f"Making {spec.id}{arguments} raised {type(error).__name__}: {error}{place(error)}.{accepted}"
         ) from error
 
 

@@ -22,8 +22,8 @@ from rlrnn.envs.engines.serial import (
     empty_batch,
     put,
     put_checked,
+    report,
     take,
-    tell,
 )
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError, game_fault
 from rlrnn.games.array_game import ArrayGame
@@ -38,23 +38,23 @@ def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> Vec
         return None
     with clear_errors(spec, entry_point, kwargs):
         creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
-        options, taken = dict(kwargs), inspect.signature(creator).parameters
-        declared = getattr(creator, "metadata", None)
-        if declared is VectorEnv.metadata:  # shared by all that declare nothing; ale-py writes into it
-            declared = None
-        if "autoreset_mode" in taken:
+        options, takes = dict(kwargs), inspect.signature(creator).parameters
+        metadata = getattr(creator, "metadata", None)
+        if metadata is VectorEnv.metadata:  # shared by all that declare nothing; ale-py writes into it
+            metadata = None
+        if "autoreset_mode" in takes:
             options.setdefault("autoreset_mode", AutoresetMode.SAME_STEP)
-        elif not isinstance(declared, dict) or declared.get("autoreset_mode") not in USABLE:
+        elif not isinstance(metadata, dict) or metadata.get("autoreset_mode") not in USABLE:
             return None
-        blind = "render_mode" not in taken and not any(p.kind == p.VAR_KEYWORD for p in taken.values())
-        if blind and options.get("render_mode") == "rgb_array":
+        no_render = "render_mode" not in takes and not any(p.kind == p.VAR_KEYWORD for p in takes.values())
+        if no_render and options.get("render_mode") == "rgb_array":
             del options["render_mode"]
         env = gym.make_vec(spec, n_envs, vectorization_mode="vector_entry_point", **options)
-        return Seen(env) if blind and Seen.fits(env.single_observation_space) else env
+        return FrameRenderer(env) if no_render and FrameRenderer.fits(env.single_observation_space) else env
 
 
-class Seen(VectorWrapper):  # generic from gymnasium 1.3 on: 1.2 takes no parameters
-    """Draws what an agent sees of copies that draw no pictures themselves: the newest grey frame of each."""
+class FrameRenderer(VectorWrapper):  # generic from gymnasium 1.3 on: 1.2 takes no parameters
+    """Renders copies that draw no pictures themselves: the newest grey frame of each one's observation."""
 
     render_mode = "rgb_array"
 
@@ -71,12 +71,12 @@ class Seen(VectorWrapper):  # generic from gymnasium 1.3 on: 1.2 takes no parame
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset the copies and keep what they show."""
+        """Reset the copies and keep their frames."""
         self._frames, infos = self.env.reset(seed=seed, options=options)
         return self._frames, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the copies and keep what they show."""
+        """Step the copies and keep their frames."""
         self._frames, *rest = self.env.step(actions)
         return self._frames, *rest
 
@@ -93,17 +93,17 @@ def forms(seeds: list[int | None]) -> Iterator[Any]:
     for Gymnasium's own and an array for ale-py, which seeds its games by 31 bits: where larger numbers are
     refused, their lower 31 bits stand for them.
     """
-    known = [seed for seed in seeds if seed is not None]
-    if len(known) < len(seeds):
-        yield seeds if known else None
+    ints = [seed for seed in seeds if seed is not None]
+    if len(ints) < len(seeds):
+        yield seeds if ints else None
         return
-    small = [seed % 2**31 for seed in known]
-    for chosen in (known, small) if small != known else (known,):
-        if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
-            yield chosen[0]
+    small = [seed % 2**31 for seed in ints]
+    for values in (ints, small) if small != ints else (ints,):
+        if values == list(range(values[0], values[0] + len(values))):
+            yield values[0]
         else:
-            yield chosen
-            yield np.array(chosen)
+            yield values
+            yield np.array(values)
 
 
 class Native:
@@ -149,24 +149,24 @@ class Native:
 
     def _reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """Reset with the seeds in the first form that the environment takes."""
-        refused: Exception | None = None
+        first_error: Exception | None = None
         for seed in forms(seeds):
             try:
                 return self.env.reset(seed=seed, options=options)
             except (TypeError, ValueError, OverflowError) as error:
                 if isinstance(error, UserError) or seed is None:
                     raise
-                refused = refused or error
-        assert refused is not None
+                first_error = first_error or error
+        assert first_error is not None
         if isinstance(seed, int):
-            raise refused
+            raise first_error
         raise EnvironmentFault(
-            f"{self.name} takes no seed for each copy ({type(refused).__name__} in reset(): {refused}), "
-            "which evolution's rounds need: play single environments instead (rlrnn.envs.vec.from_envs)."
-        ) from refused
+            f"{self.name} takes no seed for each copy ({type(first_error).__name__} in reset(): "
+            f"{first_error}), which evolution's rounds need: play single environments instead (rlrnn.envs.vec.from_envs)."
+        ) from first_error
 
     def get_state(self) -> dict[str, Any] | None:
-        """What the environment says everything depends on, if it is one of ours."""
+        """Everything that the rest of the game depends on, if it is one of ours."""
         return self.env.get_state() if isinstance(self.env, ArrayGame) else None
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -181,15 +181,15 @@ class Native:
     def finish(self) -> Step:
         """Play one step with the actions that `start` took."""
         try:
-            seen, rewards, terminated, truncated, infos = self.env.step(self._actions)
+            batch, rewards, terminated, truncated, infos = self.env.step(self._actions)
             shape = (self.env.num_envs,)
             rewards = numbers(rewards, shape, "reward", "a step").astype(np.float64)
             terminated = numbers(terminated, shape, "terminated flag", "a step").astype(np.bool_)
             truncated = numbers(truncated, shape, "truncated flag", "a step").astype(np.bool_)
             ended = np.flatnonzero(terminated | truncated)
-            observations = self._copy(seen)
-            told, finals, begun = self._ends(observations, ended, infos)
-            return Step(observations, rewards, terminated, truncated, told, finals, begun)
+            observations = self._copy(batch)
+            step_infos, finals, reset_infos = self._ends(observations, ended, infos)
+            return Step(observations, rewards, terminated, truncated, step_infos, finals, reset_infos)
         except UserError:
             raise
         except GAME_ERRORS as error:
@@ -234,15 +234,15 @@ class Native:
         return [False] * len(copies)
 
     def close(self) -> None:
-        """Close the vector environment; what it raises is told, and keeps no results."""
+        """Close the vector environment; an error is printed, and no results are lost by it."""
         try:
             self.env.close()
         except GAME_ERRORS as error:
-            tell(self._fault("close()", error))
+            report(self._fault("close()", error))
 
     def _each(self, values: Any, copies: Sequence[int]) -> list[Any]:
-        dealt = isinstance(values, list | tuple | np.ndarray) and len(values) == self.env.num_envs
-        return [values[i] if dealt else values for i in copies]
+        per_copy = isinstance(values, list | tuple | np.ndarray) and len(values) == self.env.num_envs
+        return [values[i] if per_copy else values for i in copies]
 
     def _ends(
         self, observations: Observations, ended: NDArray[np.intp], infos: dict[str, Any]
@@ -258,32 +258,32 @@ class Native:
             mask[ended] = True
             first, reset_infos = self.env.reset(options={"reset_mask": mask})
             put(observations, ended, take(first, ended))
-            started = split(reset_infos, n)
-            return split(infos, n), finals, [started[i] for i in ends]
+            all_reset_infos = split(reset_infos, n)
+            return split(infos, n), finals, [all_reset_infos[i] for i in ends]
         if "final_obs" not in infos:
             raise EnvironmentFault(f"{self.name} ended an episode without handing out its final_obs.")
         # Where an episode ended, the infos are those of the reset and `final_info` holds those of the step.
-        told = split(
+        step_infos = split(
             {key: value for key, value in infos.items() if not key.lstrip("_").startswith("final_")}, n
         )
-        begun = [told[i] for i in ends]
-        last = split(infos["final_info"], n) if "final_info" in infos else None
+        reset_infos_ended = [step_infos[i] for i in ends]
+        final_infos = split(infos["final_info"], n) if "final_info" in infos else None
         for i in ends:
-            told[i] = last[i] if last else {}
+            step_infos[i] = final_infos[i] if final_infos else {}
         finals = infos["final_obs"]  # arrays [B, ...], or an array of B observations and None
         if isinstance(finals, np.ndarray) and finals.dtype == object:
             rows = empty_batch(self._space, len(ended))
             for row, i in enumerate(ends):
                 put_checked(rows, row, finals[i])
-            return told, rows, begun
-        return told, self._copy(take(finals, ended)), begun
+            return step_infos, rows, reset_infos_ended
+        return step_infos, self._copy(take(finals, ended)), reset_infos_ended
 
     def _copy(self, batch: Observations) -> Observations:
         """A new batch of the space's own types; the environment may use its arrays again."""
         rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
-        fresh = empty_batch(self._space, rows)
-        put_checked(fresh, slice(None), batch)
-        return fresh
+        new = empty_batch(self._space, rows)
+        put_checked(new, slice(None), batch)
+        return new
 
     def _fault(self, where: str, error: BaseException) -> EnvironmentFault:
         return game_fault(self.name, where, error)
@@ -291,7 +291,7 @@ class Native:
 
 def split(infos: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     """One dict per copy from a vector environment's dict of arrays [B], valid where `_key` is true."""
-    dealt: list[dict[str, Any]] = [{} for _ in range(n)]
+    result: list[dict[str, Any]] = [{} for _ in range(n)]
     for key, values in infos.items():
         if key.startswith("_"):
             continue
@@ -300,5 +300,5 @@ def split(infos: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
         each = split(values, n) if isinstance(values, Mapping) else values
         if isinstance(each, list | tuple | np.ndarray) and len(each) == n:
             for i in valid:
-                dealt[i][key] = each[i]
-    return dealt
+                result[i][key] = each[i]
+    return result

@@ -27,11 +27,11 @@ class Step(NamedTuple):
     truncated: NDArray[np.bool_]  # [B]
     infos: list[dict[str, Any]]  # [B], new dicts
     finals: Observations  # [N, ...] the last observations of the episodes that ended, in order of the copies
-    begun: list[dict[str, Any]]  # [N] infos of the resets that followed
+    reset_infos: list[dict[str, Any]]  # [N] infos of the resets that followed
 
 
-class Played(NamedTuple):
-    """What one step of the N copies that are still at it gave, in a round of one episode each."""
+class RoundStep(NamedTuple):
+    """What one step of the N copies still playing gave, in a round of one episode each."""
 
     observations: Observations  # [N, ...], the last one where the episode ended
     rewards: NDArray[np.float64]  # [N] points
@@ -45,7 +45,7 @@ class Description(NamedTuple):
     observation_space: Space[Any]
     action_space: Space[Any]
     metadata: dict[str, Any]
-    monitored: bool  # SB3's Monitor is inside and knows better than we where an episode ends
+    monitored: bool  # SB3's Monitor is inside, which decides where an episode ends
 
 
 def check_spaces(name: str, observation_space: Space[Any], action_space: Space[Any]) -> None:
@@ -88,15 +88,15 @@ def put_checked(batch: Observations, rows: Any, observations: Any) -> None:
         for key, part in batch.items():
             put_checked(part, rows, observations[key])
         return
-    given, room = np.asarray(observations), batch[rows]
-    if given.dtype.kind not in "biufO":  # numpy would make numbers of texts and dates
-        raise Flaw(f"an observation of type {given.dtype}, which is no number's,")
-    if given.size != room.size:  # numpy would repeat it
-        raise Flaw(f"an observation of shape {given.shape}, where its space has {room.shape},")
-    batch[rows] = given
-    if batch.dtype.kind in "biu" and given.dtype != batch.dtype and (batch[rows] != given).any():
-        odd = given[batch[rows] != given].flat[0]
-        raise Flaw(f"an observation with {odd}, which its space's type {batch.dtype} cannot hold,")
+    values, target = np.asarray(observations), batch[rows]
+    if values.dtype.kind not in "biufO":  # numpy would make numbers of texts and dates
+        raise Flaw(f"an observation of type {values.dtype}, which is no number's,")
+    if values.size != target.size:  # numpy would repeat it
+        raise Flaw(f"an observation of shape {values.shape}, where its space has {target.shape},")
+    batch[rows] = values
+    if batch.dtype.kind in "biu" and values.dtype != batch.dtype and (batch[rows] != values).any():
+        value = values[batch[rows] != values].flat[0]
+        raise Flaw(f"an observation with {value}, which its space's type {batch.dtype} cannot hold,")
 
 
 def take(batch: Observations, rows: Any) -> Observations:
@@ -144,7 +144,7 @@ class Copies:
     def describe(self) -> Description:
         """What all copies have in common."""
         env = self.envs[0]
-        sb3 = sys.modules.get("stable_baselines3.common.monitor")  # not imported: then nobody used it either
+        sb3 = sys.modules.get("stable_baselines3.common.monitor")  # not imported: then it is not used either
         monitored = sb3 is not None and _is_wrapped(env, sb3.Monitor)
         return Description(self.name, self._space, env.action_space, dict(env.metadata), monitored)
 
@@ -179,15 +179,15 @@ class Copies:
         rewards = np.empty(n)  # [B] points
         terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
         infos: list[dict[str, Any]] = []
-        finals, begun = [], []
+        finals, reset_infos = [], []
         for i, env in enumerate(self.envs):
             where = "step()"
             try:
-                observation, reward, over, cut, info = parts(env.step(actions[i]), STEP, 5)
-                over, cut = truth(over, "terminated"), truth(cut, "truncated")
-                rewards[i], terminated[i], truncated[i] = points(reward), over, cut
+                observation, reward, term, trunc, info = parts(env.step(actions[i]), STEP, 5)
+                term, trunc = truth(term, "terminated"), truth(trunc, "truncated")
+                rewards[i], terminated[i], truncated[i] = points(reward), term, trunc
                 infos.append(facts(info))
-                if over or cut:
+                if term or trunc:
                     final = empty_batch(self._space, 1)  # a copy: reset may write into the same array
                     put_checked(final, 0, observation)
                     finals.append(final)
@@ -195,28 +195,28 @@ class Copies:
                         infos[i]["terminal_picture"] = env.render()  # a reset wipes it
                     where = "reset()"
                     observation, info = parts(env.reset(), RESET, 2)
-                    begun.append(facts(info))
+                    reset_infos.append(facts(info))
                 put_checked(observations, i, observation)
             except GAME_ERRORS as error:
                 raise self._fault(i, where, error) from error
             beat()
         last = join(finals) if finals else empty_batch(self._space, 0)
-        return Step(observations, rewards, terminated, truncated, infos, last, begun)
+        return Step(observations, rewards, terminated, truncated, infos, last, reset_infos)
 
-    def play(self, copies: Sequence[int], actions: Any) -> Played:
+    def play(self, copies: Sequence[int], actions: Any) -> RoundStep:
         """Play one step of these copies and leave finished ones as they are."""
         observations, rewards = empty_batch(self._space, len(copies)), np.empty(len(copies))
         ended = np.empty(len(copies), np.bool_)
         for row, i in enumerate(copies):
             try:
-                observation, reward, over, cut, _ = parts(self.envs[i].step(actions[row]), STEP, 5)
+                observation, reward, term, trunc, _ = parts(self.envs[i].step(actions[row]), STEP, 5)
                 rewards[row] = points(reward)
-                ended[row] = truth(over, "terminated") or truth(cut, "truncated")
+                ended[row] = truth(term, "terminated") or truth(trunc, "truncated")
                 put_checked(observations, row, observation)
             except GAME_ERRORS as error:
                 raise self._fault(i, "step()", error) from error
             beat()
-        return Played(observations, rewards, ended)
+        return RoundStep(observations, rewards, ended)
 
     def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
         """The attribute of these copies, found through their wrappers."""
@@ -246,7 +246,7 @@ class Copies:
         return [_is_wrapped(self.envs[i], wrapper) for i in copies]
 
     def close(self) -> None:
-        """Close every copy; what some raise is told once, and keeps neither the others nor the results."""
+        """Close every copy; the first error is printed, and no other copy or result is lost by it."""
         faults = []
         for i, env in enumerate(self.envs):
             try:
@@ -254,14 +254,14 @@ class Copies:
             except GAME_ERRORS as error:
                 faults.append(self._fault(i, "close()", error))
         if faults:
-            tell(faults[0])
+            report(faults[0])
 
     def _fault(self, i: int, where: str, error: BaseException) -> EnvironmentFault:
         return game_fault(f"Copy {self.first + i} of {self.name}", where, error)
 
 
-def tell(fault: EnvironmentFault) -> None:
-    """Say on stderr what went wrong where nothing is lost by it."""
+def report(fault: EnvironmentFault) -> None:
+    """Print on stderr an error by which nothing is lost."""
     texts.tell("rlrnn:", " ".join(str(fault).split()), file=sys.stderr)
 
 

@@ -31,16 +31,16 @@ class Workers:
         self._actions: Any = None
         try:
             for part in self._parts:
-                mine, named = list(makers[part]), name or "the environments"
-                holds = f"copies {part.start} to {part.stop - 1} of {named}"
-                self._workers.append(Process(partial(Copies, mine, name, part.start), named, holds))
+                own, label = list(makers[part]), name or "the environments"
+                holds = f"copies {part.start} to {part.stop - 1} of {label}"
+                self._workers.append(Process(partial(Copies, own, name, part.start), label, holds))
             gather(self._workers)
             for worker in self._workers:
                 worker.send("describe")
-            described: list[Description] = gather(self._workers)
-            if any(other[1:3] != described[0][1:3] for other in described):
-                raise UserError(f"The copies of {described[0].name} differ in their spaces; make them alike.")
-            self._description = described[0]
+            parts: list[Description] = gather(self._workers)
+            if any(other[1:3] != parts[0][1:3] for other in parts):
+                raise UserError(f"The copies of {parts[0].name} differ in their spaces; make them alike.")
+            self._description = parts[0]
         except BaseException:
             self.close()
             raise
@@ -74,7 +74,7 @@ class Workers:
             np.concatenate([step.truncated for step in steps]),
             [info for step in steps for info in step.infos],
             join([step.finals for step in steps]),
-            [info for step in steps for info in step.begun],
+            [info for step in steps for info in step.reset_infos],
         )
 
     def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
@@ -102,10 +102,10 @@ class Workers:
         end(self._workers)
 
     def _ask(self, verb: str, copies: Sequence[int], *arguments: Any) -> list[Any]:
-        found: dict[int, Any] = {}
-        chosen = [[i for i in copies if part.start <= i < part.stop] for part in self._parts]
-        for worker, part, mine in zip(self._workers, self._parts, chosen, strict=True):
-            worker.send(verb, [i - part.start for i in mine], *arguments)
-        for mine, answers in zip(chosen, gather(self._workers), strict=True):
-            found.update(zip(mine, answers, strict=True))
-        return [found[i] for i in copies]
+        results: dict[int, Any] = {}
+        by_worker = [[i for i in copies if part.start <= i < part.stop] for part in self._parts]
+        for worker, part, own in zip(self._workers, self._parts, by_worker, strict=True):
+            worker.send(verb, [i - part.start for i in own], *arguments)
+        for own, answers in zip(by_worker, gather(self._workers), strict=True):
+            results.update(zip(own, answers, strict=True))
+        return [results[i] for i in copies]

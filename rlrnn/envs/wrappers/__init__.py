@@ -33,11 +33,11 @@ def wrap(env: VecEnv, specs: Sequence[Mapping[str, Any]]) -> VecEnv:
         if name not in WRAPPERS:
             raise UserError(f"The wrapper {name!r} is unknown; the known ones are {choices(name, WRAPPERS)}.")
         accepted = [p for p in inspect.signature(WRAPPERS[name]).parameters.values() if p.name != "venv"]
-        known = [p.name for p in accepted]
+        names = [p.name for p in accepted]
         for option in options:
-            if option not in known:
+            if option not in names:
                 raise UserError(
-                    f"The wrapper {name} has no option {option!r}; it knows {choices(option, known)}."
+                    f"The wrapper {name} has no option {option!r}; it knows {choices(option, names)}."
                 )
         for p in accepted:
             if p.default is p.empty and p.name not in options:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from rlrnn.common import arrays
-from rlrnn.envs.engines.serial import Played
+from rlrnn.envs.engines.serial import RoundStep
 from rlrnn.games.randomness import Randomness
 
 Array = NDArray[Any]
@@ -20,35 +20,34 @@ Parts = dict[str, Array]  # the arrays [N, ...] of a Dict space by key; of any o
 
 
 class View(VecEnvWrapper):
-    """Sees a batch through `begin` and `advance`, with a stream of random numbers for each copy.
+    """A batch viewed through `begin` and `advance`, with a stream of random numbers for each copy.
 
-    The last observation of an episode is seen with that episode's memory, then the memory is cleared, then
-    the first observation of the next episode is seen; `begin` and `advance` need not know. Copy b's stream
-    depends on the seed of copy b and on how many of these wrappers are beneath, not on the number of copies.
+    The last observation of an episode is viewed with that episode's memory, then the memory is cleared, then
+    the first observation of the next episode is viewed; `begin` and `advance` need not handle it. Copy b's
+    stream depends on the seed of copy b and on how many of these wrappers are beneath, not on the number of
+    copies.
     """
 
     def __init__(self, venv: VecEnv, spaces: Mapping[str, Space[Any]]) -> None:
         super().__init__(venv, spaces[""] if "" in spaces else Dict(dict(spaces)))
-        self._depth, beneath = 0, venv
-        while isinstance(beneath, VecEnvWrapper):
-            self._depth += isinstance(beneath, View)
-            beneath = beneath.venv
+        self._depth, inner = 0, venv
+        while isinstance(inner, VecEnvWrapper):
+            self._depth += isinstance(inner, View)
+            inner = inner.venv
         self.everyone = np.arange(self.num_envs)
         self._actions: Any = None
-        self._foreign = not hasattr(
-            type(venv), "open"
-        )  # beneath is no VecEnv of ours, and what it gives unknown
-        self._all: tuple[Any, ...] | None = None  # what belongs to all copies, while some play a round
+        self._foreign = not hasattr(type(venv), "open")  # its answers are checked, as it is no VecEnv of ours
+        self._all_copies: tuple[Any, ...] | None = None  # what belongs to all copies, while some play a round
         self.chance = Randomness(np.zeros(self.num_envs, np.uint64))
-        self._sow([None] * self.num_envs, self.everyone.tolist())
+        self._seed_streams([None] * self.num_envs, self.everyone.tolist())
 
     @abstractmethod
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        """Forget what is remembered of these N copies and see their first observations [N, ...]."""
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        """Clear the memory of these N copies; the view of their first observations [N, ...]."""
 
     @abstractmethod
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        """See the next observation of every copy [B, ...] and what led to it; the arrays returned are new."""
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        """The view of every copy's next observation [B, ...] and what led to it, in new arrays."""
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the environments and this wrapper's streams, from the next reset on."""
@@ -63,7 +62,7 @@ class View(VecEnvWrapper):
         pending = zip(self._seeds, self.unwrapped._seeds, strict=True)
         seeds = [below if own is None else own for own, below in pending]
         self._reset_seeds()
-        self._sow(seeds, [b for b, seed in enumerate(seeds) if seed is not None])
+        self._seed_streams(seeds, [b for b, seed in enumerate(seeds) if seed is not None])
         observations = self.venv.reset()
         if self._foreign:
             observations = arrays.observed(
@@ -84,48 +83,48 @@ class View(VecEnvWrapper):
             answer = arrays.stepped(answer, self.venv.observation_space, self.num_envs, "a step")
         observations, rewards, dones, infos = answer
         self.reset_infos = self.venv.reset_infos
-        seen = parts_of(observations)
+        parts = parts_of(observations)
         ended = np.flatnonzero(dones)
         if not len(ended):
-            return whole_of(self.advance(seen, self._actions, rewards)), rewards, dones, infos
-        finals = {key: part.copy() for key, part in seen.items()}  # what came of the actions, in every copy
-        told = [b for b in ended.tolist() if "terminal_observation" in infos[b]]  # not every VecEnv tells
-        for b in told:
+            return whole_of(self.advance(parts, self._actions, rewards)), rewards, dones, infos
+        finals = {key: part.copy() for key, part in parts.items()}  # what came of the actions, in every copy
+        final = [b for b in ended.tolist() if "terminal_observation" in infos[b]]  # not every VecEnv has them
+        for b in final:
             for key, last in parts_of(infos[b]["terminal_observation"]).items():
                 finals[key][b] = last
         view = self.advance(finals, self._actions, rewards)
-        last_view = {key: part[told] for key, part in view.items()}
-        for row, b in enumerate(told):
+        last_view = {key: part[final] for key, part in view.items()}
+        for row, b in enumerate(final):
             infos[b]["terminal_observation"] = whole_of({key: part[row] for key, part in last_view.items()})
-        for key, first in self.begin({key: part[ended] for key, part in seen.items()}, ended).items():
+        for key, first in self.begin({key: part[ended] for key, part in parts.items()}, ended).items():
             view[key][ended] = first
         return whole_of(view), rewards, dones, infos
 
     def open(self, seeds: Sequence[int]) -> Any:
         """Begin a round of one episode for each of these seeds, as `GameVecEnv.open` does."""
         self._restore()
-        beneath: Any = self.venv
-        observations = beneath.open(seeds)
-        self._sow([*seeds, *[seeds[0]] * (self.num_envs - len(seeds))], self.everyone.tolist())
+        inner: Any = self.venv
+        observations = inner.open(seeds)
+        self._seed_streams([*seeds, *[seeds[0]] * (self.num_envs - len(seeds))], self.everyone.tolist())
         if len(seeds) < self.num_envs:
             self._keep(np.arange(len(seeds)))
         return whole_of(self.begin(parts_of(observations), self.everyone))
 
-    def play(self, actions: Array) -> Played:
+    def play(self, actions: Array) -> RoundStep:
         """The view of one step of the copies still playing."""
-        beneath: Any = self.venv
-        seen, rewards, ended = beneath.play(actions)
-        return Played(whole_of(self.advance(parts_of(seen), actions, rewards)), rewards, ended)
+        inner: Any = self.venv
+        observations, rewards, ended = inner.play(actions)
+        return RoundStep(whole_of(self.advance(parts_of(observations), actions, rewards)), rewards, ended)
 
     def keep(self, rows: NDArray[np.intp]) -> None:
         """Go on with these of the copies still playing."""
-        beneath: Any = self.venv
-        beneath.keep(rows)
+        inner: Any = self.venv
+        inner.keep(rows)
         self._keep(rows)
 
     def _keep(self, rows: NDArray[np.intp]) -> None:
-        if self._all is None:
-            self._all = self.everyone, self.chance, self.remembered()
+        if self._all_copies is None:
+            self._all_copies = self.everyone, self.chance, self.remembered()
         self.chance, self.everyone = self.chance.of(rows), np.arange(len(rows))
         for name, value in self.remembered().items():
             if isinstance(value, dict):  # arrays [B, ...] by key; anything else is the same for all
@@ -133,23 +132,23 @@ class View(VecEnvWrapper):
 
     def _restore(self) -> None:
         """All copies are back after a round."""
-        if self._all is not None:
-            self.everyone, self.chance, remembered = self._all
-            self._all = None
-            vars(self).update(remembered)
+        if self._all_copies is not None:
+            self.everyone, self.chance, memory = self._all_copies
+            self._all_copies = None
+            vars(self).update(memory)
 
     def get_state(self) -> dict[str, Any] | None:
-        """Everything that the rest of the play depends on, here and beneath; None if a game cannot tell."""
-        beneath = self.venv.get_state() if hasattr(self.venv, "get_state") else None
-        if beneath is None:
+        """Everything that the rest of the play depends on, here and beneath; None if a game has no state."""
+        inner = self.venv.get_state() if hasattr(self.venv, "get_state") else None
+        if inner is None:
             return None
         chance = {name: getattr(self.chance, name).copy() for name in _STREAMS}
-        return {"beneath": beneath, "chance": chance, "memory": copy.deepcopy(self.remembered())}
+        return {"beneath": inner, "chance": chance, "memory": copy.deepcopy(self.remembered())}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned, bit for bit."""
-        beneath: Any = self.venv
-        beneath.set_state(state["beneath"])
+        inner: Any = self.venv
+        inner.set_state(state["beneath"])
         for name in _STREAMS:
             getattr(self.chance, name)[:] = state["chance"][name]
         for name, value in state["memory"].items():
@@ -157,19 +156,19 @@ class View(VecEnvWrapper):
         self._reset_seeds()
 
     def remembered(self) -> dict[str, Any]:
-        """What this wrapper knows of the past, by attribute."""
+        """The memory of this wrapper, by attribute."""
         return {}
 
-    def _sow(self, seeds: Sequence[int | None], copies: Sequence[int]) -> None:
-        known: dict[int, Any] = {}  # streams by seed, as many copies of a round share one
+    def _seed_streams(self, seeds: Sequence[int | None], copies: Sequence[int]) -> None:
+        streams: dict[int, Any] = {}  # streams by seed, as many copies of a round share one
         for b in copies:
             seed = seeds[b]
-            stream = None if seed is None else known.get(seed)
+            stream = None if seed is None else streams.get(seed)
             if stream is None:
                 sequence = np.random.SeedSequence(seed, spawn_key=(self._depth,))
                 stream = sequence.generate_state(1, np.uint64)[0]
             if seed is not None:
-                known[seed] = stream
+                streams[seed] = stream
             self.chance.seeds[b], self.chance.drawn[b] = stream, 0
 
 

@@ -1,4 +1,4 @@
-"""What is seen is seen by chance: flicker and noise."""
+"""Views with random numbers in them: flicker and noise."""
 
 from math import inf
 
@@ -20,15 +20,15 @@ class Flicker(View):
         self._probability = probability
         super().__init__(venv, {key: with_zero("flicker", space) for key, space in spaces_of(venv).items()})
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        dark = self.chance.uniform(copies, 1)[0] < self._probability  # [N]
-        view = {key: part.copy() for key, part in seen.items()}
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        blank = self.chance.uniform(copies, 1)[0] < self._probability  # [N]
+        view = {key: part.copy() for key, part in parts.items()}
         for part in view.values():
-            part[dark] = 0
+            part[blank] = 0
         return view
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(seen, self.everyone)
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(parts, self.everyone)
 
 
 class Noise(View):
@@ -47,14 +47,14 @@ class Noise(View):
             spaces[key] = Box(-inf, inf, spaces[key].shape, spaces[key].dtype.type)  # type: ignore[union-attr]
         super().__init__(venv, spaces)
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        view = {key: part.copy() for key, part in seen.items()}
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        view = {key: part.copy() for key, part in parts.items()}
         for key in self._noisy:
             view[key] += (self._std * self._gauss(copies, view[key].shape)).astype(view[key].dtype)
         return view
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(seen, self.everyone)
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(parts, self.everyone)
 
     def _gauss(self, copies: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Numbers ~ N(0, 1), [N, ...], by Box & Muller (1958): two normal ones from two uniform ones."""

@@ -1,4 +1,4 @@
-"""Which of what there is to see is seen, and how it is written: hide, flatten, one-hot."""
+"""Which parts of an observation are in the view, and how they are written: hide, flatten, one-hot."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,43 +25,45 @@ class Hide(View):
     ) -> None:
         space = venv.observation_space
         if isinstance(space, Dict):
-            known: list[Any] = list(space.keys())
+            names: list[Any] = list(space.keys())
         elif isinstance(space, Box | MultiDiscrete | MultiBinary) and len(space.shape) == 1:
-            known = list(range(space.shape[0]))
+            names = list(range(space.shape[0]))
         else:
             raise UserError(f"hide cannot drop fields of {space}; it needs a vector or a Dict.")
-        named = keep if drop is None else drop
-        if named is None or (drop is not None and keep is not None):
-            raise UserError(f"hide needs either drop=[...] or keep=[...], out of {known}.")
-        listed = isinstance(named, Sequence) and not isinstance(named, str)
-        if not listed or len(named) != sum(field in named for field in known):
-            raise UserError(f"hide cannot find {named!r}; give a list that names each once, out of {known}.")
-        self._kept = [field for field in known if (field in named) == (drop is None)]
-        if not self._kept:
-            raise UserError(f"hide would leave nothing to see; keep at least one of {known}.")
+        selection = keep if drop is None else drop
+        if selection is None or (drop is not None and keep is not None):
+            raise UserError(f"hide needs either drop=[...] or keep=[...], out of {names}.")
+        is_list = isinstance(selection, Sequence) and not isinstance(selection, str)
+        if not is_list or len(selection) != sum(field in selection for field in names):
+            raise UserError(
+                f"hide cannot find {selection!r}; give a list that names each once, out of {names}."
+            )
+        self._fields = [field for field in names if (field in selection) == (drop is None)]
+        if not self._fields:
+            raise UserError(f"hide would leave nothing to see; keep at least one of {names}.")
         fields = (
-            {key: space[key] for key in self._kept} if isinstance(space, Dict) else {"": self._rest(space)}
+            {key: space[key] for key in self._fields} if isinstance(space, Dict) else {"": self._rest(space)}
         )
         super().__init__(venv, fields)
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        if "" in seen:
-            return {"": seen[""][:, self._kept]}
-        return {key: seen[key].copy() for key in self._kept}
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        if "" in parts:
+            return {"": parts[""][:, self._fields]}
+        return {key: parts[key].copy() for key in self._fields}
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(seen, self.everyone)
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(parts, self.everyone)
 
     def _rest(self, space: Box | MultiDiscrete | MultiBinary) -> Space[Any]:
         if isinstance(space, Box):
-            return Box(space.low[self._kept], space.high[self._kept], dtype=space.dtype.type)
+            return Box(space.low[self._fields], space.high[self._fields], dtype=space.dtype.type)
         if isinstance(space, MultiDiscrete):
-            return MultiDiscrete(space.nvec[self._kept], space.dtype.type, start=space.start[self._kept])
-        return MultiBinary(len(self._kept))
+            return MultiDiscrete(space.nvec[self._fields], space.dtype.type, start=space.start[self._fields])
+        return MultiBinary(len(self._fields))
 
 
 class Flatten(View):
-    """Writes all there is to see as one float32 vector, whole numbers one-hot, in Gymnasium's order."""
+    """Writes the whole observation as one float32 vector, whole numbers one-hot, in Gymnasium's order."""
 
     def __init__(self, venv: VecEnv) -> None:
         self._spaces = spaces_of(venv)
@@ -69,12 +71,12 @@ class Flatten(View):
         low, high = (np.concatenate(limit).astype(np.float32) for limit in zip(*limits, strict=True))
         super().__init__(venv, {"": Box(low, high)})
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        columns = [encode(space, seen[key]) for key, space in self._spaces.items()]
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        columns = [encode(space, parts[key]) for key, space in self._spaces.items()]
         return {"": np.concatenate(columns, axis=1)}
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(seen, self.everyone)
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(parts, self.everyone)
 
 
 class OneHot(View):
@@ -96,16 +98,16 @@ class OneHot(View):
             )
         if channel is not None:
             check_number("one_hot", "channel", channel, 0, space.shape[-1] - 1, whole=True)
-        whole = isinstance(values, Sequence) and all(type(value) is int for value in values)
-        if not whole or not 0 < len(set(values)) == len(values):
+        are_integers = isinstance(values, Sequence) and all(type(value) is int for value in values)
+        if not are_integers or not 0 < len(set(values)) == len(values):
             raise UserError(f"one_hot has values={values!r}; give a list of whole numbers, each once.")
         self._values = np.array(values)
         size = int(np.prod(space.shape)) // (1 if channel is None else space.shape[-1])
         super().__init__(venv, {"": Box(0.0, 1.0, (size * len(values),))})
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        numbers = seen[self._key][..., self._channel].reshape(len(copies), -1, 1)
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        numbers = parts[self._key][..., self._channel].reshape(len(copies), -1, 1)
         return {"": (numbers == self._values).reshape(len(copies), -1).astype(np.float32)}
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(seen, self.everyone)
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(parts, self.everyone)

@@ -1,4 +1,4 @@
-"""What was is seen late, again or beside what is: delay, stack, previous action and reward."""
+"""Views of the past, late or beside the present: delay, stack, previous action and reward."""
 
 from math import inf
 from typing import Any
@@ -15,7 +15,7 @@ from rlrnn.errors import UserError
 
 
 class Delay(View):
-    """Shows what there was to see `steps` steps ago; until then the first observation of the episode."""
+    """Shows the observation of `steps` steps ago; until then the first observation of the episode."""
 
     def __init__(self, venv: VecEnv, *, steps: int) -> None:
         check_number("delay", "steps", steps, 0, whole=True)
@@ -29,14 +29,14 @@ class Delay(View):
         }
         super().__init__(venv, spaces)
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        for key, part in seen.items():
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        for key, part in parts.items():
             self._past[key][copies] = part[:, None]
-        return {key: part.copy() for key, part in seen.items()}
+        return {key: part.copy() for key, part in parts.items()}
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
         self._now = (self._now + 1) % self._size
-        for key, part in seen.items():
+        for key, part in parts.items():
             self._past[key][:, self._now] = part
         oldest = (self._now + 1) % self._size
         return {key: past[:, oldest].copy() for key, past in self._past.items()}
@@ -71,15 +71,15 @@ class Stack(View):
             self._where[key] = (1 if first else -1, (*before, later), (*before, newest))
         super().__init__(venv, stacked)
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        for key, part in seen.items():
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        for key, part in parts.items():
             *_, newest = self._where[key]
             self._memory[key][copies] = 0
             self._memory[key][newest][copies] = part
         return {key: memory[copies] for key, memory in self._memory.items()}
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        for key, part in seen.items():
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        for key, part in parts.items():
             axis, later, _ = self._where[key]
             self._memory[key] = np.concatenate([self._memory[key][later], part], axis)
         return {key: memory.copy() for key, memory in self._memory.items()}
@@ -106,7 +106,7 @@ class Previous(View):
                 f"previous needs a vector or one number to add to, but the observations are {space}."
             )
         self._action, self._reward = action, reward
-        self._seen_space, self._done_space = space, venv.action_space
+        self._inner_space, self._inner_action_space = space, venv.action_space
         low, high = bounds(space)
         if action:
             # Zeros stand for "no action yet".
@@ -116,16 +116,16 @@ class Previous(View):
             low, high = np.append(low, -inf), np.append(high, inf)
         super().__init__(venv, {"": Box(low.astype(np.float32), high.astype(np.float32))})
 
-    def begin(self, seen: Parts, copies: NDArray[np.intp]) -> Parts:
-        known = encode(self._seen_space, seen[""])
+    def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
+        columns = encode(self._inner_space, parts[""])
         view = np.zeros((len(copies), *(self.observation_space.shape or ())), np.float32)
-        view[:, : known.shape[1]] = known
+        view[:, : columns.shape[1]] = columns
         return {"": view}
 
-    def advance(self, seen: Parts, actions: Array, rewards: Array) -> Parts:
-        columns = [encode(self._seen_space, seen[""])]
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        columns = [encode(self._inner_space, parts[""])]
         if self._action:
-            columns.append(encode(self._done_space, actions))
+            columns.append(encode(self._inner_action_space, actions))
         if self._reward:
             columns.append(rewards[:, None].astype(np.float32))
         return {"": np.concatenate(columns, axis=1)}

@@ -26,14 +26,14 @@ def check_number(
         raise UserError(f"{wrapper} has {option}={value!r}; give {kind} {limit}.")
 
 
-def check_room(wrapper: str, venv: VecEnv, kept: int, lower: str) -> None:
+def check_room(wrapper: str, venv: VecEnv, count: int, lower: str) -> None:
     """Refuse to keep more observations of every copy than there is memory for."""
     one = sum(
         np.prod(part.shape or (), dtype=float) * np.dtype(part.dtype).itemsize
         for part in spaces_of(venv).values()
     )
-    what = f"the wrapper {wrapper} with {kept:,} observations of {venv.num_envs:,} copies"
-    check_fits(what, int(venv.num_envs * kept * one), lower)
+    what = f"the wrapper {wrapper} with {count:,} observations of {venv.num_envs:,} copies"
+    check_fits(what, int(venv.num_envs * count * one), lower)
 
 
 def with_zero(wrapper: str, space: Space[Any]) -> Space[Any]:
@@ -58,9 +58,9 @@ def encode(space: Space[Any], values: Array) -> NDArray[np.float32]:
     flat = values.reshape(len(values), -1)
     if not isinstance(space, Discrete | MultiDiscrete):
         return flat.astype(np.float32)
-    found = flaw(values, space)
-    if found is not None:  # a number below the first would be taken for one of the last
-        _, number, rule = found
+    fault = flaw(values, space)
+    if fault is not None:  # a number below the first would be taken for one of the last
+        _, number, rule = fault
         raise EnvironmentFault(
             f"a wrapper was given {number} to write one-hot: {rule}, so the game or a wrapper beneath needs "
             "mending."

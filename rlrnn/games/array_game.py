@@ -19,7 +19,7 @@ State = dict[str, Array]
 
 
 class ArrayGame(VectorEnv[Array, Array, Array]):
-    """A game whose state is one array `[variables, B]`; a subclass says how it begins, advances and looks.
+    """A game whose state is one array `[variables, B]`; a subclass defines `begin`, `advance` and `observe`.
 
     A finished copy begins its next episode in the same step; its last observation is the row of
     `infos["final_obs"]` where `infos["_final_obs"]` is true. Copy b of any batch plays the same episodes, bit
@@ -52,7 +52,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.draws: Randomness | None = None  # until the first reset
-        self._aside: Randomness | None = None  # of all copies, while some have left
+        self._all_draws: Randomness | None = None  # of all copies, while some have left
         self._fill(num_envs)
 
     @abstractmethod
@@ -80,9 +80,9 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         """Begin an episode in every copy: the first of `seed`, or the next one if no seed is given."""
         if options:
             raise UserError(f"{type(self).__name__} takes no reset options, but got {sorted(options)}.")
-        if self._aside is not None:  # copies left by ``keep``
-            self._fill(len(self._aside.seeds))
-            self.draws, self._aside = self._aside, None
+        if self._all_draws is not None:  # copies left by ``keep``
+            self._fill(len(self._all_draws.seeds))
+            self.draws, self._all_draws = self._all_draws, None
         if seed is not None or self.draws is None:
             self.draws = Randomness(seeds_of_copies(seed, self.num_envs))
         self._begin(self.everyone, self.draws)
@@ -105,7 +105,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         """Play one step and leave finished copies as they are."""
         if self.draws is None:
             raise UserError(f"{type(self).__name__} has not begun; call reset() before step().")
-        rewards, terminated = self.advance(self._checked(actions), self.draws)
+        rewards, terminated = self.advance(self._check_actions(actions), self.draws)
         self.steps += 1
         limit = self.max_episode_steps
         truncated = np.zeros(self.num_envs, np.bool_) if limit is None else self.steps >= limit
@@ -114,7 +114,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
     def keep(self, copies: NDArray[np.intp]) -> None:
         """Go on with these copies alone, until a reset brings all back."""
         assert self.draws is not None
-        self._aside = self._aside or self.draws
+        self._all_draws = self._all_draws or self.draws
         self.draws = self.draws.of(copies)
         self.state, self.steps, self.num_envs = self.state.take(copies, 1), self.steps[copies], len(copies)
         self.everyone = np.arange(len(copies))
@@ -166,7 +166,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         self.steps[copies] = 0
         self.begin(copies, draws)
 
-    def _checked(self, actions: Array) -> Array:
+    def _check_actions(self, actions: Array) -> Array:
         """The actions as an array that fits the space, or one sentence saying why they do not."""
         actions, space, name = np.asarray(actions), self.single_action_space, type(self).__name__
         whole = isinstance(space, Discrete)

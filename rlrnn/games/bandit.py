@@ -15,9 +15,9 @@ from rlrnn.games.randomness import Randomness
 class MultiarmedBandit(ArrayGame):
     """Each arm pays with a chance of its own, drawn evenly from [0, 1) for the episode.
 
-    A pull that pays wins 1 / steps_per_point, any other loses as much. Seen is whether the last one paid, as
-    Gymnasium flattens it: (1, 0) for no, as at the start, and (0, 1) for yes; which arm was pulled is told by
-    the wrapper `previous` alone. POPGym's MultiarmedBandit (Morad et al. 2023), where an episode has as many
+    A pull that pays wins 1 / steps_per_point, any other loses as much. Observed is whether the last one paid,
+    as Gymnasium flattens it: (1, 0) for no, as at the start, and (0, 1) for yes; which arm was pulled, the
+    wrapper `previous` adds. POPGym's MultiarmedBandit (Morad et al. 2023), where an episode has as many
     steps as make a point (`max_episode_steps`).
     """
 

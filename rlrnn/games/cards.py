@@ -19,8 +19,8 @@ KINDS = {"colors": 2, "suits": 4, "ranks": 13}  # what may be told apart: so man
 class CardGame(ArrayGame):
     """Shuffled cards are dealt one at a time; an answer that counts wins or loses 1 / their number.
 
-    All right is 1, all wrong -1. Nothing that is seen depends on what was said. The rules are those of POPGym
-    (Morad et al. 2023), to the step; its observations are seen as Gymnasium flattens them: one-hot.
+    All right is 1, all wrong -1. No observation depends on an action. The rules are those of POPGym (Morad et
+    al. 2023), to the step; its observations are as Gymnasium flattens them: one-hot.
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 4}
@@ -29,7 +29,7 @@ class CardGame(ArrayGame):
     def __init__(self, decks: int, kind: str, hots: tuple[int, ...], actions: int, **kwargs: Any) -> None:
         self.cards = DECK * decks  # in a pack
         self.kinds = KINDS[kind]
-        self.hots = hots  # values that each number seen can take
+        self.hots = hots  # values that each number of an observation can take
         self.variables = (
             "said",  # the last action; -1 before the first
             "right",  # answers of this episode that were right
@@ -48,8 +48,8 @@ class CardGame(ArrayGame):
         """The right answers [B] now; -1 where nothing counts."""
 
     @abstractmethod
-    def seen(self) -> tuple[Array, ...]:
-        """The numbers that are seen now, [B] each."""
+    def numbers(self) -> tuple[Array, ...]:
+        """The numbers of the observations now, [B] each."""
 
     def begin(self, copies: NDArray[np.intp], draws: Randomness) -> None:
         self.state[0, copies], self.state[1, copies] = -1, 0
@@ -66,7 +66,7 @@ class CardGame(ArrayGame):
 
     def observe(self) -> Array:
         observation = np.zeros((self.num_envs, sum(self.hots)), np.float32)
-        for first, number in zip(self.first, self.seen(), strict=True):
+        for first, number in zip(self.first, self.numbers(), strict=True):
             observation[self.everyone, first + number] = 1.0
         return observation
 
@@ -92,7 +92,7 @@ class RepeatPrevious(CardGame):
         then = self.steps - (self.k - 1)
         return np.where(then >= 0, self.card(np.maximum(then, 0)), -1)
 
-    def seen(self) -> tuple[Array, ...]:
+    def numbers(self) -> tuple[Array, ...]:
         return (self.card(self.steps),)
 
     def draw(self, copy: int) -> NDArray[np.uint8]:
@@ -118,12 +118,12 @@ class CountRecall(CardGame):
         self.length = self.answers = self.cards - 1
 
     def due(self) -> Array:
-        alike = self.state[2 : 2 + self.cards] == self.card(self.steps, 1)
+        same_kind = self.state[2 : 2 + self.cards] == self.card(self.steps, 1)
         dealt = np.arange(self.cards)[:, None] <= self.steps
-        count: Array = (alike & dealt).sum(0)
+        count: Array = (same_kind & dealt).sum(0)
         return count
 
-    def seen(self) -> tuple[Array, ...]:
+    def numbers(self) -> tuple[Array, ...]:
         return self.card(self.steps), self.card(self.steps, 1)
 
     def draw(self, copy: int) -> NDArray[np.uint8]:
@@ -135,8 +135,8 @@ class CountRecall(CardGame):
 class Autoencode(CardGame):
     """All cards are dealt one by one, then their suits are to be said, the last one's first.
 
-    Two numbers are seen: whether cards are being dealt (1) or said (0), and the suit of the card dealt, or 0
-    after all were. The last card comes with 0: it is to be said at once.
+    Two numbers are observed: whether cards are being dealt (1) or said (0), and the suit of the card dealt,
+    or 0 after all were. The last card comes with 0: it is to be said at once.
     """
 
     def __init__(self, decks: int = 1, **kwargs: Any) -> None:
@@ -148,7 +148,7 @@ class Autoencode(CardGame):
         back = 2 * (self.cards - 1) - self.steps
         return np.where(back < self.cards, self.card(np.clip(back, 0, self.cards - 1)), -1)
 
-    def seen(self) -> tuple[Array, ...]:
+    def numbers(self) -> tuple[Array, ...]:
         dealt = self.steps < self.cards
         suit = np.where(dealt, self.card(np.minimum(self.steps, self.cards - 1)), 0)
         return self.steps < self.cards - 1, suit

@@ -78,11 +78,9 @@ def step_arrays(
     x, x_dot, theta, theta_dot = state
     mass, moment = pole_mass + cart_mass, pole_mass * half_length
     force = np.where(right, push, -push)
-    pushed = (force + moment * np.square(theta_dot) * sin) / mass
-    theta_acc = (gravity * sin - cos * pushed) / (
-        half_length * (4.0 / 3.0 - pole_mass * np.square(cos) / mass)
-    )
-    x_acc = pushed - moment * theta_acc * cos / mass
+    temp = (force + moment * np.square(theta_dot) * sin) / mass
+    theta_acc = (gravity * sin - cos * temp) / (half_length * (4.0 / 3.0 - pole_mass * np.square(cos) / mass))
+    x_acc = temp - moment * theta_acc * cos / mass
     x += seconds * x_dot
     x_dot += seconds * x_acc
     theta += seconds * theta_dot

@@ -1,4 +1,4 @@
-"""Two poles of unlike length, or one, balanced on a cart by one who does not see how fast they move."""
+"""Two poles of unlike length, or one, balanced on a cart without observing their velocities."""
 
 import itertools
 import math
@@ -73,10 +73,10 @@ class CartWithPoles(ArrayGame):
             )
         self.velocities, self.fitness, self.start = velocities, fitness, start
         self.physics = np.array(self.poles)  # [2, 4]
-        moving = 6 if wieland.NO_POLE not in self.poles else 4  # rows of the state that are seen, at most
-        self._seen = slice(0, moving, 1 if velocities else 2)
-        self._unit = np.array([[4.8], [2.0], [0.52], [2.0], [0.52], [2.0]])[self._seen]
-        high = np.array([4.8, np.inf, math.pi, np.inf, math.pi, np.inf])[self._seen] / self._unit[:, 0]
+        rows = 6 if wieland.NO_POLE not in self.poles else 4  # rows of the state that are observed, at most
+        self._rows = slice(0, rows, 1 if velocities else 2)
+        self._scale = np.array([[4.8], [2.0], [0.52], [2.0], [0.52], [2.0]])[self._rows]
+        high = np.array([4.8, np.inf, math.pi, np.inf, math.pi, np.inf])[self._rows] / self._scale[:, 0]
         self.single_observation_space = Box(-high, high, dtype=np.float64)
         self.variables = (
             *("x", "x_dot", "theta_1", "theta_1_dot", "theta_2", "theta_2_dot"),  # m, rad, s
@@ -85,8 +85,8 @@ class CartWithPoles(ArrayGame):
                 f"unrest_{i}" for i in range(WINDOW) if fitness == "damping"
             ),  # of step i, i + 100, i + 200 ...
         )
-        cut = LONGEST[fitness] if max_episode_steps is None else min(max_episode_steps, LONGEST[fitness])
-        super().__init__(max_episode_steps=cut, **kwargs)
+        limit = LONGEST[fitness] if max_episode_steps is None else min(max_episode_steps, LONGEST[fitness])
+        super().__init__(max_episode_steps=limit, **kwargs)
 
     def begin(self, copies: NDArray[np.intp], draws: Randomness) -> None:
         self.state[:, copies] = 0.0
@@ -108,14 +108,14 @@ class CartWithPoles(ArrayGame):
         if self.fitness == "standard":
             return standing.astype(np.float64), fallen
         assert self.max_episode_steps is not None
-        over = fallen | (self.steps >= self.max_episode_steps - 1)
+        ended = fallen | (self.steps >= self.max_episode_steps - 1)
         rewards = np.zeros(self.num_envs)
-        if over.any():
-            rewards[over] = damping((self.steps + standing)[over], self.state[7:, over])
+        if ended.any():
+            rewards[ended] = damping((self.steps + standing)[ended], self.state[7:, ended])
         return rewards, fallen
 
     def observe(self) -> Array:
-        return np.ascontiguousarray((self.state[self._seen] / self._unit).T)
+        return np.ascontiguousarray((self.state[self._rows] / self._scale).T)
 
     def draw(self, copy: int) -> NDArray[np.uint8]:
         lengths = [0.0 if lever == 0 else 2 * 3 / (4 * lever) for *_, lever in self.poles]
@@ -125,8 +125,8 @@ class CartWithPoles(ArrayGame):
 def damping(balanced: NDArray[np.int64], unrest: Array) -> Array:
     """Gruau's fitness [B] of so many balanced steps [B] and the unrest of the last of them [WINDOW, B]."""
     total = np.add.accumulate(unrest)[-1]  # in one order for any B
-    calm = np.where(balanced < WINDOW, 0.0, 0.75 / np.maximum(total, _MOTIONLESS))
-    return 0.1 * balanced / 1000 + 0.9 * calm
+    f = np.where(balanced < WINDOW, 0.0, 0.75 / np.maximum(total, _MOTIONLESS))
+    return 0.1 * balanced / 1000 + 0.9 * f
 
 
 class DoublePole(CartWithPoles):

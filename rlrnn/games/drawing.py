@@ -104,10 +104,10 @@ class Canvas:
             self.line([(x - 0.07, y - 0.07), (x + 0.07, y + 0.07)], "light", 0.05)
             self.line([(x - 0.07, y + 0.07), (x + 0.07, y - 0.07)], "light", 0.05)
 
-    def tally(self, columns: int, y: float, answers: int, given: int, right: int) -> None:
-        """A bar under so many columns: of all the answers of an episode those given, and right."""
+    def tally(self, columns: int, y: float, answers: int, answered: int, right: int) -> None:
+        """A bar under so many columns: of all the answers of an episode those answered so far, and right."""
         left, width = -0.42, columns - 0.16
-        for part, colour in ((answers, "ground"), (given, "warm"), (right, "cool")):
+        for part, colour in ((answers, "ground"), (answered, "warm"), (right, "cool")):
             if part:
                 self.box(left + width * part / answers / 2, y, width * part / answers, 0.16, colour)
 

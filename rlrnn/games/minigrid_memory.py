@@ -16,7 +16,7 @@ UNSEEN, EMPTY, WALL, KEY, BALL = range(5)  # what a cell may be
 LEFT, RIGHT, FORWARD = range(3)  # MiniGrid's other four actions do nothing here
 ACTIONS = 7
 AHEAD = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])  # of each heading; y grows downwards
-_SHOWN = np.eye(5, dtype=np.float32)[:, EMPTY:]  # a cell as four inputs, all zeros where it is not seen
+_ONE_HOT = np.eye(5, dtype=np.float32)[:, EMPTY:]  # a cell as four inputs, all zeros where it is not visible
 
 
 class MiniGridMemory(ArrayGame):
@@ -24,7 +24,7 @@ class MiniGridMemory(ArrayGame):
 
     The right object is worth 1 - 0.9 steps / (5 size^2), the wrong one 0; after 5 size^2 steps the episode is
     cut. The agent sees the square of `agent_view_size`^2 cells before it, without what walls hide, each as
-    empty, wall, key or ball: all that MiniGrid's image tells, as everything in this game has one colour.
+    empty, wall, key or ball: all that MiniGrid's image holds, as everything in this game has one colour.
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 8}
@@ -69,18 +69,18 @@ class MiniGridMemory(ArrayGame):
         x, y, heading, end, cue, upper = self.state.astype(np.intp)
         heading = (heading + (actions == RIGHT) - (actions == LEFT)) % 4
         next_x, next_y = x + AHEAD[heading, 0], y + AHEAD[heading, 1]
-        goes = (actions == FORWARD) & (self.grids[self.layout(), next_x, next_y] == EMPTY)
-        x, y = np.where(goes, next_x, x), np.where(goes, next_y, y)
+        moves = (actions == FORWARD) & (self.grids[self.layout(), next_x, next_y] == EMPTY)
+        x, y = np.where(moves, next_x, x), np.where(moves, next_y, y)
         self.state[:3] = x, y, heading
-        chosen = (x == end + 1) & (np.abs(y - self.size // 2) == 1)
-        right = chosen & ((y < self.size // 2) == (cue == upper))
-        return right * (1 - 0.9 * ((self.steps + 1) / self.max_steps)), chosen
+        terminated = (x == end + 1) & (np.abs(y - self.size // 2) == 1)
+        right = terminated & ((y < self.size // 2) == (cue == upper))
+        return right * (1 - 0.9 * ((self.steps + 1) / self.max_steps)), terminated
 
     def observe(self) -> Array:
         x, y, heading = self.state[:3].astype(np.intp)
         cells = self.views[self.layout(), heading, x, y]  # [B, view, view]
-        seen: Array = _SHOWN[cells].reshape(self.num_envs, -1)
-        return seen
+        observation: Array = _ONE_HOT[cells].reshape(self.num_envs, -1)
+        return observation
 
     def layout(self) -> NDArray[np.intp]:
         """Which of `grids` each copy plays on, [B]."""
@@ -91,8 +91,8 @@ class MiniGridMemory(ArrayGame):
     def draw(self, copy: int) -> NDArray[np.uint8]:
         n, (x, y, heading) = self.size, (int(value) for value in self.state[:3, copy])
         layout = self.layout()[copy]
-        seen = self.views[layout, heading, x, y] != UNSEEN  # [view, view]
-        lit = {_cell(x, y, heading, i, j, self.view) for i, j in np.argwhere(seen).tolist()}
+        visible = self.views[layout, heading, x, y] != UNSEEN  # [view, view]
+        lit = {_cell(x, y, heading, i, j, self.view) for i, j in np.argwhere(visible).tolist()}
         pixels = n * (480 // n)
         canvas = Canvas(pixels, pixels, left=-0.5, right=n - 0.5, bottom=-0.5)
         for (column, row), what in np.ndenumerate(self.grids[layout]):
@@ -119,22 +119,22 @@ def _grid(size: int, end: int, cue: int, upper: int) -> NDArray[np.uint8]:
 
 
 def _cell(x: int, y: int, heading: int, i: int, j: int, view: int) -> tuple[int, int]:
-    """Where on the grid column i and row j of what is seen from (x, y) lies."""
+    """Where on the grid column i and row j of the view from (x, y) lies."""
     (dx, dy), ahead, right = AHEAD[heading].tolist(), view - 1 - j, i - view // 2
     return x + ahead * dx - right * dy, y + ahead * dy + right * dx
 
 
 def _views(grids: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """What is seen on each grid [L, x, y] by each heading from each cell, [L, 4, x, y, view, view]."""
+    """The view on each grid [L, x, y] by each heading from each cell, [L, 4, x, y, view, view]."""
     n = grids.shape[1]
-    around = np.pad(grids, ((0, 0), (view, view), (view, view)), constant_values=WALL)
-    seen = np.empty((len(grids), 4, n, n, view, view), np.uint8)
+    padded = np.pad(grids, ((0, 0), (view, view), (view, view)), constant_values=WALL)
+    views = np.empty((len(grids), 4, n, n, view, view), np.uint8)
     for heading, i, j in itertools.product(range(4), range(view), range(view)):
         x, y = _cell(view, view, heading, i, j, view)
-        seen[:, heading, :, :, i, j] = around[:, x : x + n, y : y + n]
-    visible = _visible(seen != WALL)
-    seen[..., view // 2, view - 1] = EMPTY  # where the agent stands
-    return np.where(visible, seen, UNSEEN).astype(np.uint8)
+        views[:, heading, :, :, i, j] = padded[:, x : x + n, y : y + n]
+    visible = _visible(views != WALL)
+    views[..., view // 2, view - 1] = EMPTY  # where the agent stands
+    return np.where(visible, views, UNSEEN).astype(np.uint8)
 
 
 def _visible(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ class Pong(ArrayGame):
     The agent is the right paddle. It sees its own y, the ball's x and y, and whether it sees the ball:
     x and y are 0 where it does not. The opponent sees through the fog, but is slower than most balls. A
     struck ball speeds up and takes an angle from where on the paddle it is struck. The server of a point is
-    drawn by lot.
+    random.
     """
 
     variables = (
@@ -105,8 +105,8 @@ class Pong(ArrayGame):
 
     def _serve(self, copies: NDArray[np.intp], draws: Randomness) -> None:
         agent, opponent, x, y, speed_x, speed_y, aim, _, _ = self.state
-        lot, slope, part = draws.uniform(copies, 3)
-        by_agent = lot < 0.5
+        side, slope, part = draws.uniform(copies, 3)
+        by_agent = side < 0.5
         x[copies] = np.where(by_agent, EDGE, -EDGE)
         y[copies] = np.where(by_agent, agent[copies], opponent[copies])
         speed_x[copies] = np.where(by_agent, -SERVE_SPEED, SERVE_SPEED)
@@ -138,8 +138,8 @@ class Pong(ArrayGame):
         canvas.number(int(won), 0.35, 1.22, 0.05, "warm")
         for back in np.arange(6, 0, -0.5).tolist():  # the trail: where the ball was so many steps ago
             if abs(x - back * speed_x) <= EDGE:
-                was = x - back * speed_x, float(fold(y - back * speed_y))
-                canvas.disc(*was, BALL * (1 - back / 10), "light", 0.3 * 0.72**back)
+                point = x - back * speed_x, float(fold(y - back * speed_y))
+                canvas.disc(*point, BALL * (1 - back / 10), "light", 0.3 * 0.72**back)
         canvas.disc(x, y, BALL, "light")
         canvas.veil(self._fog, "fog")
         canvas.box(-EDGE - 0.055, opponent, 0.05, 2 * (REACH - BALL), "cool", round_by=0.025)
@@ -156,12 +156,12 @@ class Pong(ArrayGame):
 def look_at_arrays(state: Array, edge: float, fog_start: float, fog_end: float) -> Array:
     """What the agent sees [B, 4], as arrays (as ``Pong._advance_arrays``)."""
     agent, _, x, y = state[:4]
-    seen = (x <= fog_start) | (x >= fog_end)
+    visible = (x <= fog_start) | (x >= fog_end)
     observation = np.empty((len(x), 4), np.float32)
     observation[:, 0] = agent
-    observation[:, 1] = x / edge * seen
-    observation[:, 2] = y * seen
-    observation[:, 3] = seen
+    observation[:, 1] = x / edge * visible
+    observation[:, 2] = y * visible
+    observation[:, 3] = visible
     return observation
 
 

@@ -31,9 +31,9 @@ class Randomness:
 
     def of(self, copies: NDArray[np.intp]) -> "Randomness":
         """The streams of these copies alone."""
-        some = Randomness(self.seeds[copies])
-        some.episode, some.drawn = self.episode[copies], self.drawn[copies]
-        return some
+        subset = Randomness(self.seeds[copies])
+        subset.episode, subset.drawn = self.episode[copies], self.drawn[copies]
+        return subset
 
     def begin(self, copies: NDArray[np.intp]) -> None:
         """Go to the next episode of these copies."""

@@ -21,8 +21,8 @@ class Recall(ArrayGame):
     Each answer that counts wins or loses 1 / (length - lag): all right is 1, all wrong -1, and chance
     2 / alphabet - 1. The agent sees the symbol as a one-hot vector: what a Discrete observation would become
     at its sensors anyway, and what the wrappers `stack`, `noise` and `flicker` (zeros: no symbol) take too.
-    Nothing that is seen depends on what was said. POPGym's RepeatPrevious (Morad et al. 2023) asks the same
-    of cards dealt from a deck, where those gone tell something of those to come; here they tell nothing.
+    No observation depends on an action. POPGym's RepeatPrevious (Morad et al. 2023) asks the same
+    of cards dealt from a deck, where those dealt change the odds of those to come; here they do not.
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 4}
@@ -49,18 +49,22 @@ class Recall(ArrayGame):
 
     def begin(self, copies: NDArray[np.intp], draws: Randomness) -> None:
         draws.uniform(copies, 1)
-        self.state[:, copies] = self.shown(0, copies, draws), np.full(len(copies), -1), np.zeros(len(copies))
+        self.state[:, copies] = (
+            self.symbols(0, copies, draws),
+            np.full(len(copies), -1),
+            np.zeros(len(copies)),
+        )
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         counts = self.steps >= self.lag
-        right = counts & (actions == self.shown(self.lag, self.everyone, draws))
+        right = counts & (actions == self.symbols(self.lag, self.everyone, draws))
         draws.uniform(self.everyone, 1)
-        self.state[:] = self.shown(0, self.everyone, draws), actions, self.state[2] + right
+        self.state[:] = self.symbols(0, self.everyone, draws), actions, self.state[2] + right
         reward = (2.0 * right - counts) / (self.length - self.lag)
         return reward, self.steps + 1 >= self.length
 
-    def shown(self, ago: int, copies: NDArray[np.intp], draws: Randomness) -> Array:
-        """The symbols that were shown so many steps ago: drawn again, as the game itself keeps none."""
+    def symbols(self, ago: int, copies: NDArray[np.intp], draws: Randomness) -> Array:
+        """The symbols of so many steps ago: drawn again, as the game itself keeps none."""
         then = Randomness(draws.seeds[copies])
         then.episode[:] = draws.episode[copies]
         then.drawn[:] = draws.drawn[copies] - np.uint64(ago + 1)  # one draw per symbol
@@ -85,7 +89,7 @@ class Recall(ArrayGame):
                 for dot in (-0.25, 0.0, 0.25):
                     canvas.disc(x + dot, 0.0, 0.05, "rail")
             elif age <= step:
-                symbol = int(self.shown(age, np.array([copy]), self.draws)[0])
+                symbol = int(self.symbols(age, np.array([copy]), self.draws)[0])
                 colour = "dark" if age == 0 else "cool" if age == lag else "rail" if age < lag else "ground"
                 _tile(canvas, symbol, x, 0.0, colour)
                 if age == lag:  # its answer is due

@@ -16,21 +16,21 @@ TILES = 12  # of the sequence in the picture
 
 
 class Simon(ArrayGame):
-    """Round n shows n colours in n steps, then hears n buttons; its sequence is the last one and one more.
+    """Round n shows n colours in n steps, then takes n buttons; its sequence is the last one and one more.
 
     After the toy (Baer & Morrison 1978). A completed round wins 1 point. A wrong button ends the episode, and
     so does the round of `longest` colours: `longest` points are a win, in longest * (longest + 1) steps.
 
     The agent sees the colour as a one-hot vector, and then a bit: it is your turn. A colour takes one step,
     so that two equal ones in a row are two steps; buttons pressed while the machine shows do nothing. In its
-    turn the agent sees the bit alone. Unlike the toy's, a button does not light up: who still plays has
-    pressed the right ones and knows them; and so nothing seen depends on what was pressed, until the end.
+    turn the agent sees the bit alone. Unlike the toy's, a button does not light up: in an episode that
+    goes on all were right; and so no observation depends on an action, until the end.
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 4}
     variables = (
         "round",  # colours in the sequence
-        "turn",  # 0 while the machine shows, 1 while it hears
+        "turn",  # 0 while the machine shows, 1 in the agent's turn
         "place",  # in the sequence, from 0
         "colour",  # at that place: shown, or to be pressed
         "mistake",  # the wrong button that ended the episode, -1 before

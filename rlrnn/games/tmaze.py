@@ -1,4 +1,4 @@
-"""T-maze: a sign at the start says which way to turn at the far end of a corridor that is alike all along."""
+"""T-maze: a sign at the start shows the way to turn at the far end of a corridor that is alike all along."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ GOAL, BLUNDER, BUMP = 4.0, -0.1, -0.1  # points for the right arm, for the wrong
 
 
 class TMaze(ArrayGame):
-    """Walk `length` cells east to the junction, then turn north or south, as the sign at the start said.
+    """Walk `length` cells east to the junction, then turn north or south, as the sign at the start showed.
 
     The task of Bakker (2001, "Reinforcement learning with long short-term memory", section on the T-maze):
     the start shows 011 or 110, the corridor 101, the junction 010; the right arm wins 4, the wrong one -0.1,
@@ -24,8 +24,8 @@ class TMaze(ArrayGame):
     straight way the sign is to be kept for `length` steps.
 
     Our own choices, where we know of none in the paper: 011 means north; the goal is drawn evenly; the start
-    shows its sign again to whoever comes back; a step east at the junction stands still; an arm shows 000.
-    So is the limit of time: an episode is cut after `limit` steps: if not given, length**2 / 2, at least
+    shows its sign again to an agent that comes back; a step east at the junction stands still; an arm shows
+    000. So is the limit of time: an episode is cut after `limit` steps: if not given, length**2 / 2, at least
     10 * length. That is 200 for length 20 and 5000 for length 100; as a random walk spreads with the root of
     time, it then comes to the junction about once in 12 episodes of either.
     """
@@ -63,15 +63,15 @@ class TMaze(ArrayGame):
         y += np.where(x == self.length, _NORTHWARD[actions], 0.0)
         x += _EASTWARD[actions]
         np.clip(x, 0.0, self.length, out=x)
-        turned = y != 0
+        in_arm = y != 0
         right = y == np.where(lot < 0.5, 1.0, -1.0)
-        reward = np.where(turned, np.where(right, GOAL, BLUNDER), np.where(x == before, BUMP, 0.0))
-        return reward, turned
+        reward = np.where(in_arm, np.where(right, GOAL, BLUNDER), np.where(x == before, BUMP, 0.0))
+        return reward, in_arm
 
     def observe(self) -> Array:
         lot, x, y = self.state
         place = np.where(x == 0, np.where(lot < 0.5, 0, 1), np.where(x < self.length, 2, 3))
-        return _SEEN[np.where(y == 0, place, 4)]
+        return _OBSERVATIONS[np.where(y == 0, place, 4)]
 
     def draw(self, copy: int) -> NDArray[np.uint8]:
         lot, x, y = self.state[:, copy].tolist()
@@ -84,9 +84,9 @@ class TMaze(ArrayGame):
         if cell > 0.5:  # else the marks would be a grey blur
             for place in range(1, self.length):
                 canvas.disc(first + cell * place, 0.0, 0.08, "rail")
-        seen = x == 0 and y == 0
-        canvas.box(first, 1.1, 0.16, 0.6, "dark" if seen else "rail")
-        canvas.box(first, 2.4, 2.0, 2.0, "cool" if seen else "rail", round_by=0.3)
+        at_start = x == 0 and y == 0
+        canvas.box(first, 1.1, 0.16, 0.6, "dark" if at_start else "rail")
+        canvas.box(first, 2.4, 2.0, 2.0, "cool" if at_start else "rail", round_by=0.3)
         _arrow(canvas, first, 2.4, north)
         for radius, colour in ((0.62, "cool"), (0.42, "ground"), (0.2, "cool")):  # the goal, unseen
             canvas.disc(last, 2.4 * north, radius, colour)
@@ -105,7 +105,7 @@ class TMaze(ArrayGame):
 _NORTHWARD = np.array([1.0, 0.0, -1.0, 0.0])  # by action
 _EASTWARD = np.array([0.0, 1.0, 0.0, -1.0])
 # Sign for north, sign for south, corridor, junction, arm.
-_SEEN = np.array([[0, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 0]], np.float32)
+_OBSERVATIONS = np.array([[0, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 0]], np.float32)
 
 
 def _arrow(canvas: Canvas, x: float, y: float, up: float) -> None:

@@ -2,7 +2,7 @@
 
 Gomez, Schmidhuber & Miikkulainen (2008), appendix A, with gravity 9.8 throughout. The state is one array
 [6, B] float64 with the rows x, x', theta_1, theta_1', theta_2, theta_2' in SI units, angles counted from
-upright. A pole that is not there is one of no weight and no leverage: its rows stay 0 and nothing feels it.
+upright. A pole that is not there is one of no weight and no leverage: its rows stay 0 and it exerts no force.
 """
 
 import math
@@ -65,11 +65,11 @@ def step_arrays(
 
 def look_at_arrays(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
     """The same in numpy."""
-    x, x_dot, theta, theta_dot, *_ = away = np.abs(state[:6])
-    standing: NDArray[np.bool_] = np.logical_and.reduce(away[::2] <= limits[:, None])
+    x, x_dot, theta, theta_dot, *_ = magnitude = np.abs(state[:6])
+    standing: NDArray[np.bool_] = np.logical_and.reduce(magnitude[::2] <= limits[:, None])
     if len(unrest):
-        up = np.flatnonzero(standing)
-        unrest[steps[up] % len(unrest), up] = (x + x_dot + theta + theta_dot)[up]
+        upright = np.flatnonzero(standing)
+        unrest[steps[upright] % len(unrest), upright] = (x + x_dot + theta + theta_dot)[upright]
     return standing
 
 
@@ -80,12 +80,12 @@ def slopes(state: Array, force: Array, poles: Array, cart: tuple[float, ...] = C
     speeds = state[3::2]
     sin, cos = sin_cos(state[2::2])
     fall = gravity * sin - hinges * speeds
-    push = moments * speeds * speeds * sin - 0.75 * masses * fall * cos  # N on the cart, by each pole
-    felt = masses * (1.0 - 0.75 * cos * cos)  # kg, of each pole
-    pull = force - friction * np.sign(state[1]) + (push[0] + push[1])
+    f_eff = moments * speeds * speeds * sin - 0.75 * masses * fall * cos  # N on the cart, by each pole
+    m_eff = masses * (1.0 - 0.75 * cos * cos)  # kg, of each pole: its effective mass
+    f_total = force - friction * np.sign(state[1]) + (f_eff[0] + f_eff[1])
     rate = np.empty_like(state)
     rate[0] = state[1]
-    rate[1] = pull / (mass + (felt[0] + felt[1]))
+    rate[1] = f_total / (mass + (m_eff[0] + m_eff[1]))
     rate[2::2] = speeds
     rate[3::2] = levers * (fall - rate[1] * cos)
     return rate

@@ -84,8 +84,8 @@ def test_what_was_shown_is_drawn_again_as_it_was():
     for _ in range(29):
         shown.append(game.step(shown[-1])[0].argmax(1))
     for ago in range(30):
-        assert game.shown(ago, copies, game.draws).tolist() == shown[-1 - ago].tolist()
-    assert game.shown(5, copies[2:], game.draws).tolist() == shown[-6][2:].tolist()
+        assert game.symbols(ago, copies, game.draws).tolist() == shown[-1 - ago].tolist()
+    assert game.symbols(5, copies[2:], game.draws).tolist() == shown[-6][2:].tolist()
 
 
 @pytest.mark.parametrize("lag", [4, 16])
@@ -119,7 +119,7 @@ def test_the_picture_shows_what_is_due_and_how_it_went():
     first = game.render()[0]
     assert count(first, blue) == count(first, orange) == 0  # nothing is due, nothing was said
     for t in range(12):
-        due = game.shown(2, np.arange(2), game.draws).astype(int)
+        due = game.symbols(2, np.arange(2), game.draws).astype(int)
         game.step(np.array([due[0], (due[1] + 1) % 4]) if t >= 2 else np.zeros(2, int))
         if 2 <= t < 11:
             right, wrong = game.render()

@@ -162,7 +162,8 @@ class Native:
             raise first_error
         raise EnvironmentFault(
             f"{self.name} takes no seed for each copy ({type(first_error).__name__} in reset(): "
-            f"{first_error}), which evolution's rounds need: play single environments instead (rlrnn.envs.vec.from_envs)."
+            f"{first_error}), which evolution's rounds need: play single environments instead "
+            "(rlrnn.envs.vec.from_envs)."
         ) from first_error
 
     def get_state(self) -> dict[str, Any] | None:

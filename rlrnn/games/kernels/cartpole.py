@@ -16,11 +16,11 @@ def step(state, cos, sin, right, constants):
     for b in range(state.shape[1]):
         x_dot, theta_dot = state[1, b], state[3, b]
         force = push if right[b] else -push
-        pushed = (force + moment * (theta_dot * theta_dot) * sin[b]) / mass
-        theta_acc = (gravity * sin[b] - cos[b] * pushed) / (
+        temp = (force + moment * (theta_dot * theta_dot) * sin[b]) / mass
+        theta_acc = (gravity * sin[b] - cos[b] * temp) / (
             half_length * (4.0 / 3.0 - pole_mass * (cos[b] * cos[b]) / mass)
         )
-        x_acc = pushed - moment * theta_acc * cos[b] / mass
+        x_acc = temp - moment * theta_acc * cos[b] / mass
         x = state[0, b] + seconds * x_dot
         theta = state[2, b] + seconds * theta_dot
         state[0, b], state[1, b] = x, x_dot + seconds * x_acc

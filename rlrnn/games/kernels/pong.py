@@ -29,7 +29,7 @@ def uniform(seed, episode, number):
 
 
 @jit
-def clipped(value, low, high):
+def clip(value, low, high):
     """As ``np.clip``."""
     return min(max(value, low), high)
 
@@ -47,10 +47,10 @@ def step(state, directions, seeds, episodes, drawn, points, constants):
     rewards, over = np.zeros(copies), np.empty(copies, np.bool_)
     for b in range(copies):
         x, y, speed_x, speed_y, aim = state[2, b], state[3, b], state[4, b], state[5, b], state[6, b]
-        agent = clipped(state[0, b] + agent_speed * directions[b], reach - 1, 1 - reach)
+        agent = clip(state[0, b] + agent_speed * directions[b], reach - 1, 1 - reach)
         goal = y - aim if speed_x < 0 else 0.0
-        opponent = state[1, b] + clipped(goal - state[1, b], -opponent_speed, opponent_speed)
-        opponent = clipped(opponent, reach - 1, 1 - reach)
+        opponent = state[1, b] + clip(goal - state[1, b], -opponent_speed, opponent_speed)
+        opponent = clip(opponent, reach - 1, 1 - reach)
         x, y = x + speed_x, y + speed_y
         there = abs(x) >= edge
         side = np.sign(x)
@@ -94,9 +94,9 @@ def look(state, edge, fog_start, fog_end):
     observation = np.empty((state.shape[1], 4), np.float32)
     for b in range(len(observation)):
         x = state[2, b]
-        seen = 1.0 if x <= fog_start or x >= fog_end else 0.0
+        visible = 1.0 if x <= fog_start or x >= fog_end else 0.0
         observation[b, 0] = state[0, b]
-        observation[b, 1] = x / edge * seen
-        observation[b, 2] = state[3, b] * seen
-        observation[b, 3] = seen
+        observation[b, 1] = x / edge * visible
+        observation[b, 2] = state[3, b] * visible
+        observation[b, 3] = visible
     return observation

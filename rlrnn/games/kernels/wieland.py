@@ -19,7 +19,7 @@ S0, S1, S2, S3, S4, S5, S6, S7 = ((-1.0) ** n / math.factorial(2 * n + 1) for n 
 
 @jit
 def pole(theta, speed, gravity, moment, mass, hinge):
-    """(fall, cosine, push on the cart, mass that the cart feels) of one pole."""
+    """(fall, cosine, effective force on the cart, effective mass) of one pole."""
     half = 0.5 * theta
     q = half * half
     series = q * (S1 + q * (S2 + q * (S3 + q * (S4 + q * (S5 + q * (S6 + q * S7))))))
@@ -37,10 +37,10 @@ def slopes(s, force, poles, cart, k):
     moment_2, mass_2, hinge_2, lever_2 = poles[1, 0], poles[1, 1], poles[1, 2], poles[1, 3]
     for j in range(WIDE):
         x_dot, speed_1, speed_2 = s[WIDE + j], s[3 * WIDE + j], s[5 * WIDE + j]
-        fall_1, cos_1, push_1, felt_1 = pole(s[2 * WIDE + j], speed_1, gravity, moment_1, mass_1, hinge_1)
-        fall_2, cos_2, push_2, felt_2 = pole(s[4 * WIDE + j], speed_2, gravity, moment_2, mass_2, hinge_2)
-        pull = force[j] - friction * np.sign(x_dot) + (push_1 + push_2)
-        x_acc = pull / (mass + (felt_1 + felt_2))
+        fall_1, cos_1, f_eff_1, m_eff_1 = pole(s[2 * WIDE + j], speed_1, gravity, moment_1, mass_1, hinge_1)
+        fall_2, cos_2, f_eff_2, m_eff_2 = pole(s[4 * WIDE + j], speed_2, gravity, moment_2, mass_2, hinge_2)
+        f_total = force[j] - friction * np.sign(x_dot) + (f_eff_1 + f_eff_2)
+        x_acc = f_total / (mass + (m_eff_1 + m_eff_2))
         k[j] = x_dot
         k[WIDE + j] = x_acc
         k[2 * WIDE + j] = speed_1
@@ -88,8 +88,8 @@ def look(state, steps, limits, unrest):
     standing = np.empty(state.shape[1], np.bool_)
     for j in range(state.shape[1]):
         x, theta_1, theta_2 = abs(state[0, j]), abs(state[2, j]), abs(state[4, j])
-        up = x <= limits[0] and theta_1 <= limits[1] and theta_2 <= limits[2]
-        standing[j] = up
-        if up and len(unrest) > 0:
+        upright = x <= limits[0] and theta_1 <= limits[1] and theta_2 <= limits[2]
+        standing[j] = upright
+        if upright and len(unrest) > 0:
             unrest[steps[j] % len(unrest), j] = x + abs(state[1, j]) + theta_1 + abs(state[3, j])
     return standing

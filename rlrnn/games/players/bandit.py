@@ -1,4 +1,4 @@
-"""Players of the bandit that are written, not learned: what reflexes, statistics and foresight are worth."""
+"""Players of the bandit that are written, not learned: what reflexes, statistics and planning are worth."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,8 +17,8 @@ def homebody(game: MultiarmedBandit) -> Script:
     one and after none: convex in f, for which one arm serves best, and concave in g, the mean of many.
     """
     draws = np.random.default_rng(0)
-    return lambda seen: np.where(
-        seen[:, 1] > 0, 0, draws.integers(min(1, game.arms - 1), game.arms, len(seen))
+    return lambda observations: np.where(
+        observations[:, 1] > 0, 0, draws.integers(min(1, game.arms - 1), game.arms, len(observations))
     )
 
 
@@ -27,8 +27,8 @@ def stayer(game: MultiarmedBandit) -> Script:
     arm = np.zeros(game.num_envs, np.int64)
     steps = np.zeros(game.num_envs, np.int64)
 
-    def play(seen: Array) -> Array:
-        arm[:] = (arm + ((seen[:, 1] == 0) & (steps > 0))) % game.arms
+    def play(observations: Array) -> Array:
+        arm[:] = (arm + ((observations[:, 1] == 0) & (steps > 0))) % game.arms
         steps[:] += 1
         return arm.copy()
 
@@ -55,7 +55,7 @@ def gittins_indices(steps: int, rivals: int = 51) -> tuple[Array, ...]:
     going over to the rival for the rest of the `steps` (Gittins 1979; with a horizon: Lattimore 2016). Found
     backwards for many rivals at once.
     """
-    known = np.linspace(0.0, 1.0, rivals)  # [R] chances of a payout
+    chances = np.linspace(0.0, 1.0, rivals)  # [R] chances of a payout
     gain = np.zeros(
         (steps + 1, steps + 1, rivals)
     )  # [s, f, R] of this arm over the rival, from step t + 1 on
@@ -63,28 +63,30 @@ def gittins_indices(steps: int, rivals: int = 51) -> tuple[Array, ...]:
     for t in reversed(range(steps)):
         s, f = np.ogrid[: t + 1, : t + 1]
         chance = ((s + 1) / (s + f + 2))[..., None]  # the mean of Beta(s + 1, f + 1)
-        pulled = chance * (1 + gain[1 : t + 2, : t + 1]) + (1 - chance) * gain[: t + 1, 1 : t + 2] - known
-        last = np.clip((pulled > 0).sum(axis=-1, keepdims=True) - 1, 0, rivals - 2)  # the gain falls with R
-        above, below = (np.take_along_axis(pulled, last + i, axis=-1)[..., 0] for i in (0, 1))
-        indices.append(known[last[..., 0]] + above / np.maximum(above - below, 1e-12) * (known[1] - known[0]))
-        gain = np.maximum(pulled, 0.0)
+        gains = chance * (1 + gain[1 : t + 2, : t + 1]) + (1 - chance) * gain[: t + 1, 1 : t + 2] - chances
+        last = np.clip((gains > 0).sum(axis=-1, keepdims=True) - 1, 0, rivals - 2)  # the gain falls with R
+        above, below = (np.take_along_axis(gains, last + i, axis=-1)[..., 0] for i in (0, 1))
+        indices.append(
+            chances[last[..., 0]] + above / np.maximum(above - below, 1e-12) * (chances[1] - chances[0])
+        )
+        gain = np.maximum(gains, 0.0)
     return tuple(indices[::-1])
 
 
 def oracle(game: MultiarmedBandit) -> Script:
     """Reads which arm pays best."""
-    return lambda seen: game.state[3:].argmax(axis=0)
+    return lambda observations: game.state[3:].argmax(axis=0)
 
 
 def _statistician(game: MultiarmedBandit, value: Callable[[int, Array, Array], Array]) -> Script:
     """Pulls the arm of the highest value, given the step and how often each arm [B, arms] paid or not."""
-    everyone = np.arange(game.num_envs)
+    copies = np.arange(game.num_envs)
     counts = np.zeros((2, game.num_envs, game.arms), np.int64)  # not paid, paid
     pulled: list[Array] = []
 
-    def play(seen: Array) -> Array:
+    def play(observations: Array) -> Array:
         if pulled:
-            counts[seen.argmax(axis=1), everyone, pulled[-1]] += 1
+            counts[observations.argmax(axis=1), copies, pulled[-1]] += 1
         pulled.append(value(len(pulled), counts[1], counts[0]).argmax(axis=1))
         return pulled[-1]
 

@@ -11,10 +11,10 @@ Script = Callable[[Array], Array]  # observations [B, ...] -> actions [B, ...]
 
 def play_once(game: ArrayGame, player: Script, seed: int) -> Array:
     """Points of the first episode of every copy, [B]."""
-    seen, _ = game.reset(seed=seed)
+    observations, _ = game.reset(seed=seed)
     points, playing = np.zeros(game.num_envs), np.ones(game.num_envs, np.bool_)
     while playing.any():
-        seen, rewards, terminated, truncated, _ = game.step(player(seen))
+        observations, rewards, terminated, truncated, _ = game.step(player(observations))
         points += rewards * playing
         playing &= ~(terminated | truncated)
     return points

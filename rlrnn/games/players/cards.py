@@ -11,22 +11,22 @@ from rlrnn.games.players.base import Script, random_player
 
 
 def other_suit(game: RepeatPrevious) -> Script:
-    """Without memory: says a suit that it does not see, of which one card more is left.
+    """Without memory: answers a suit that it does not observe, of which one card more is left.
 
-    Any other card may be the one asked for, and nothing else that is seen tells of it: no player without
+    Any other card may be the one asked for, and no observation depends on it: no player without
     memory is right more often than 13 times out of 51 (of one deck).
     """
     if game.k == 1:
-        return lambda seen: seen.argmax(axis=1)
-    return lambda seen: (seen.argmax(axis=1) + 1) % 4
+        return lambda observations: observations.argmax(axis=1)
+    return lambda observations: (observations.argmax(axis=1) + 1) % 4
 
 
 def queue(game: RepeatPrevious) -> Script:
     """Keeps the last k suits in a queue; plays one episode."""
     suits: list[Array] = []  # [B] each, oldest first
 
-    def play(seen: Array) -> Array:
-        suits.append(seen.argmax(axis=1))
+    def play(observations: Array) -> Array:
+        suits.append(observations.argmax(axis=1))
         return suits.pop(0) if len(suits) >= game.k else suits[0]
 
     return play
@@ -51,19 +51,19 @@ def likely_count(game: CountRecall) -> Script:
         return same + int(np.argmax(chances))
 
     other, own = likeliest(0), likeliest(1)
-    return lambda seen: np.where(_two(seen)[0] == _two(seen)[1], own, other)
+    return lambda observations: np.where(_two(observations)[0] == _two(observations)[1], own, other)
 
 
 def counter(game: CountRecall) -> Script:
     """Keeps a count of every kind; plays one episode."""
     counts = np.zeros((game.num_envs, game.kinds), np.int64)
-    everyone = np.arange(game.num_envs)
+    copies = np.arange(game.num_envs)
 
-    def play(seen: Array) -> Array:
-        dealt, asked = _two(seen)
-        counts[everyone, dealt] += 1
-        said: Array = counts[everyone, asked]
-        return said
+    def play(observations: Array) -> Array:
+        dealt, asked = _two(observations)
+        counts[copies, dealt] += 1
+        counted: Array = counts[copies, asked]
+        return counted
 
     return play
 
@@ -74,25 +74,25 @@ def echo(game: Autoencode) -> Script:
     The first answer alone is seen with its own suit. Where that is 0 it looks like all others, of which 0 is
     right as often as any suit: no player without memory wins more.
     """
-    return lambda seen: seen[:, 2:].argmax(axis=1)
+    return lambda observations: observations[:, 2:].argmax(axis=1)
 
 
 def stack(game: Autoencode) -> Script:
     """Keeps all suits and says them from the last to the first; plays one episode."""
     suits: list[Array] = []  # [B] each, of every step so far
 
-    def play(seen: Array) -> Array:
+    def play(observations: Array) -> Array:
         step = len(suits)
-        suits.append(seen[:, 2:].argmax(axis=1))
+        suits.append(observations[:, 2:].argmax(axis=1))
         return suits[min(step, 2 * (game.cards - 1) - step)]
 
     return play
 
 
-def _two(seen: Array) -> tuple[Array, Array]:
+def _two(observations: Array) -> tuple[Array, Array]:
     """The kinds dealt and asked for, [B] each."""
-    kinds = seen.shape[1] // 2
-    return seen[:, :kinds].argmax(axis=1), seen[:, kinds:].argmax(axis=1)
+    kinds = observations.shape[1] // 2
+    return observations[:, :kinds].argmax(axis=1), observations[:, kinds:].argmax(axis=1)
 
 
 REPEAT_PREVIOUS: dict[str, Callable[[RepeatPrevious], Script]] = {

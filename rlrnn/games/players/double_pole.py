@@ -20,10 +20,10 @@ def unit(game: CartWithPoles, weights: Sequence[float]) -> Script:
     places = slice(None, None, 2 if game.velocities else 1)  # of what is seen
     h = np.zeros(game.num_envs)  # [B]
 
-    def play(seen: Array) -> Array:
+    def play(observations: Array) -> Array:
         nonlocal h
         h = own * h
-        for weight, column in zip(inputs, seen.T[places], strict=True):
+        for weight, column in zip(inputs, observations.T[places], strict=True):
             h += weight * column
         h = np.tanh(h)
         return h[:, None]

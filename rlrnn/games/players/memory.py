@@ -13,7 +13,7 @@ AGAIN = 0.93  # how often `glancer` looks back once more rather than going up
 
 def gambler(game: MiniGridMemory) -> Script:
     """Without memory: walks on and goes up, whatever lies there."""
-    return lambda seen: np.where(_crossing(game, seen)[0] == 0, LEFT, FORWARD)
+    return lambda observations: np.where(_crossing(game, observations)[0] == 0, LEFT, FORWARD)
 
 
 def glancer(game: MiniGridMemory) -> Script:
@@ -24,15 +24,15 @@ def glancer(game: MiniGridMemory) -> Script:
     """
     chance = np.random.default_rng(0)
 
-    def play(seen: Array) -> Array:
-        heading, cells = _crossing(game, seen)
+    def play(observations: Array) -> Array:
+        heading, cells = _crossing(game, observations)
         middle, last = game.view // 2, game.view - 1
         keys = cells[..., KEY - EMPTY].sum((1, 2))  # of two or three objects: both of the places, and the cue
         down_is_key = cells[:, middle - 2, last, KEY - EMPTY] > 0  # at the left hand when it looks back
         down = np.where(keys == 2, down_is_key, ~down_is_key)
-        unseen = cells[..., KEY - EMPTY :].sum((1, 2, 3)) < 3
-        down = np.where(unseen, chance.random(len(seen)) < 0.5, down)
-        again = np.where(chance.random(len(seen)) < AGAIN, LEFT, FORWARD)
+        incomplete = cells[..., KEY - EMPTY :].sum((1, 2, 3)) < 3
+        down = np.where(incomplete, chance.random(len(observations)) < 0.5, down)
+        again = np.where(chance.random(len(observations)) < AGAIN, LEFT, FORWARD)
         turn = np.where(down, LEFT, RIGHT)
         return np.select([heading == 0, heading == 2, heading == 3], [LEFT, turn, again], FORWARD)
 
@@ -43,16 +43,16 @@ def perfect(game: MiniGridMemory) -> Script:
     """Takes the shortest way on which it sees the object of the first room before it chooses."""
     n = game.size
     views = game.views.reshape(-1, 2, 2, 4, n, n, game.view**2)
-    tells = (views[:, 0] != views[:, 1]).any(-1)  # where what is seen depends on the cue
-    tells = np.repeat(tells[:, None], 2, 1).reshape(-1, 4, n, n)  # [layout, heading, x, y]
+    informative = (views[:, 0] != views[:, 1]).any(-1)  # where the observation depends on the cue
+    informative = np.repeat(informative[:, None], 2, 1).reshape(-1, 4, n, n)  # [layout, heading, x, y]
     x, y = np.indices((n, n))
-    left = np.full((2, len(tells), 4, n, n), np.inf)  # steps to go without and with knowledge of the cue
-    for layout, (end, cue, upper) in enumerate(np.ndindex(len(tells) // 4, 2, 2)):
-        left[1, layout, :, game.shortest + end + 1, n // 2 - 1 if cue == upper else n // 2 + 1] = 0
+    steps = np.full((2, len(informative), 4, n, n), np.inf)  # to go, without and with knowledge of the cue
+    for layout, (end, cue, upper) in enumerate(np.ndindex(len(informative) // 4, 2, 2)):
+        steps[1, layout, :, game.shortest + end + 1, n // 2 - 1 if cue == upper else n // 2 + 1] = 0
 
     def after(action: int) -> Array:
         """Steps to go from where the action leads, [2, layout, heading, x, y]."""
-        there = np.where(tells, left[1], left)
+        there = np.where(informative, steps[1], steps)
         if action != FORWARD:
             return np.roll(there, 1 if action == LEFT else -1, axis=2)
         ways = []
@@ -63,18 +63,18 @@ def perfect(game: MiniGridMemory) -> Script:
         return np.stack(ways, axis=2)
 
     while True:
-        fewer = np.minimum(left, 1 + np.min([after(action) for action in (LEFT, RIGHT, FORWARD)], axis=0))
-        if np.array_equal(fewer, left):
+        fewer = np.minimum(steps, 1 + np.min([after(action) for action in (LEFT, RIGHT, FORWARD)], axis=0))
+        if np.array_equal(fewer, steps):
             break
-        left = fewer
+        steps = fewer
     ways = np.stack([after(action) for action in (LEFT, RIGHT, FORWARD)])
-    knows = np.zeros(game.num_envs, np.intp)
+    informed = np.zeros(game.num_envs, np.intp)
 
-    def play(seen: Array) -> Array:
+    def play(observations: Array) -> Array:
         x, y, heading = game.state[:3].astype(np.intp)
         layout = game.layout()
-        np.maximum(knows, tells[layout, heading, x, y], out=knows)
-        actions: Array = ways[:, knows, layout, heading, x, y].argmin(axis=0)
+        np.maximum(informed, informative[layout, heading, x, y], out=informed)
+        actions: Array = ways[:, informed, layout, heading, x, y].argmin(axis=0)
         return actions
 
     return play
@@ -88,10 +88,10 @@ PLAYERS: dict[str, Callable[[MiniGridMemory], Script]] = {
 }
 
 
-def _crossing(game: MiniGridMemory, seen: Array) -> tuple[Array, Array]:
+def _crossing(game: MiniGridMemory, observations: Array) -> tuple[Array, Array]:
     """(the heading of those who stand between the two places, -1 of the others; what they see as cells)."""
     middle, last = game.view // 2, game.view - 1
-    cells = seen.reshape(len(seen), game.view, game.view, 4)
+    cells = observations.reshape(len(observations), game.view, game.view, 4)
     thing: Array = cells[..., KEY - EMPTY :].max(axis=-1) > 0  # [B, view, view]
     beside = thing[:, middle - 2, last] & thing[:, middle + 2, last]
     walls = cells[..., WALL - EMPTY] > 0

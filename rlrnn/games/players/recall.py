@@ -11,16 +11,16 @@ from rlrnn.games.recall import Recall
 
 def parrot(game: Recall) -> Script:
     """Without memory: says what it sees, which is as good as anything else that it could say."""
-    return lambda seen: seen.argmax(axis=1)
+    return lambda observations: observations.argmax(axis=1)
 
 
 def perfect(game: Recall) -> Script:
     """Keeps the last symbols in a queue; plays one episode."""
     queue: list[Array] = []  # [B] symbols each, oldest first
 
-    def play(seen: Array) -> Array:
-        queue.append(seen.argmax(axis=1))
-        return queue.pop(0) if len(queue) > game.lag else np.zeros(len(seen), np.int64)
+    def play(observations: Array) -> Array:
+        queue.append(observations.argmax(axis=1))
+        return queue.pop(0) if len(queue) > game.lag else np.zeros(len(observations), np.int64)
 
     return play
 

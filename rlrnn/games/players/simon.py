@@ -15,18 +15,18 @@ def one_button(game: Simon) -> Script:
     In its turn every step looks alike. One button completes n rounds where all n colours are its own, once in
     colours**n. To mix buttons is worse: every round asks for the same luck with the earlier colours again.
     """
-    return lambda seen: np.zeros(len(seen), np.int64)
+    return lambda observations: np.zeros(len(observations), np.int64)
 
 
 def perfect(game: Simon) -> Script:
     """Keeps the colours of a round in a queue; plays one episode."""
     queue: list[Array] = []  # [B] colours each, oldest first
 
-    def play(seen: Array) -> Array:
-        if seen[0, -1] == 1:  # the turn of all, as all that are perfect keep in step
+    def play(observations: Array) -> Array:
+        if observations[0, -1] == 1:  # the turn of all, as all that are perfect keep in step
             return queue.pop(0)
-        queue.append(seen.argmax(axis=1))
-        return np.zeros(len(seen), np.int64)
+        queue.append(observations.argmax(axis=1))
+        return np.zeros(len(observations), np.int64)
 
     return play
 

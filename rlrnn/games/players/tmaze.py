@@ -11,17 +11,17 @@ from rlrnn.games.tmaze import EAST, NORTH, SOUTH, TMaze
 
 def walker(game: TMaze) -> Script:
     """Without memory: east, and north at the junction; right half the time, as is any turn not remembered."""
-    return lambda seen: np.where(_at_junction(seen), NORTH, EAST)
+    return lambda observations: np.where(_at_junction(observations), NORTH, EAST)
 
 
 def perfect(game: TMaze) -> Script:
     """Keeps the sign that it saw last."""
     turn = np.full(game.num_envs, NORTH)
 
-    def play(seen: Array) -> Array:
-        at_start = (seen[:, 1] == 1) & ~_at_junction(seen)
-        np.copyto(turn, np.where(seen[:, 2] == 1, NORTH, SOUTH), where=at_start)
-        return np.where(_at_junction(seen), turn, EAST)
+    def play(observations: Array) -> Array:
+        at_start = (observations[:, 1] == 1) & ~_at_junction(observations)
+        np.copyto(turn, np.where(observations[:, 2] == 1, NORTH, SOUTH), where=at_start)
+        return np.where(_at_junction(observations), turn, EAST)
 
     return play
 
@@ -33,6 +33,6 @@ PLAYERS: dict[str, Callable[[TMaze], Script]] = {
 }
 
 
-def _at_junction(seen: Array) -> Array:
-    junction: Array = (seen == (0, 1, 0)).all(axis=1)
+def _at_junction(observations: Array) -> Array:
+    junction: Array = (observations == (0, 1, 0)).all(axis=1)
     return junction

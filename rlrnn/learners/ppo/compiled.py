@@ -22,7 +22,7 @@ from rlrnn.cells.gated import kernels_of
 from rlrnn.cells.kernels.recurrence import Array, array, product
 from rlrnn.common.batches import map_arrays
 from rlrnn.common.compiling import installed
-from rlrnn.learners.ppo.loss import Objective
+from rlrnn.learners.ppo.loss import Objective, Sums
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network import plan
 from rlrnn.network.actuators import Actuators, ChoiceActuators, ContinuousActuators
@@ -34,7 +34,7 @@ from rlrnn.network.sensors import Sensors
 from rlrnn.network.stream import Stream
 
 Places: TypeAlias = Mapping[Any, Array]  # where the gradient of each parameter is written
-Sums: TypeAlias = npt.NDArray[np.float64]  # policy loss, value loss, entropy, KL divergence, clip fraction
+Totals: TypeAlias = npt.NDArray[np.float64]  # ``loss.Sums`` in an array
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _layer(layer: plan.Layer, places: Places) -> Layer:
 
 
 # The outputs [N, O] of a head become the loss's gradient by them.
-Loss: TypeAlias = Callable[[Array, Batch, Sums], None]
+Loss: TypeAlias = Callable[[Array, Batch, Totals], None]
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,9 @@ class Part:
     columns: slice  # of the state
     heads: Sequence[Head]
 
-    def backward(self, batch: Batch) -> Sums:
+    def backward(self, batch: Batch) -> Totals:
         """Leave the gradients of all its parameters in place; returns what the rows add to the figures."""
-        sums, rows = np.zeros(5), batch.rows
+        sums, rows = np.zeros(len(Sums._fields)), batch.rows
         start, state = array(rows.start), array(rows.state)[:, self.columns]
         y = _forward(self.memory, array(self.sensors(map_arrays(_flat, rows.observation))), start, state)
         dy: Array | None = None
@@ -285,20 +285,20 @@ def _loss_of(actuators: Actuators, places: Places) -> Loss:
     if isinstance(actuators, ChoiceActuators):
         ends = np.cumsum(actuators.sizes)
 
-        def choice_loss(logits: Array, batch: Batch, sums: Sums) -> None:
+        def choice_loss(logits: Array, batch: Batch, sums: Totals) -> None:
             kernels.choice_loss(logits, ends, *arguments(logits, batch), sums)
 
         return choice_loss
     assert isinstance(actuators, ContinuousActuators)
     log_std, d_log_std = array(actuators.log_std), places[actuators.log_std]
 
-    def normal_loss(mean: Array, batch: Batch, sums: Sums) -> None:
+    def normal_loss(mean: Array, batch: Batch, sums: Totals) -> None:
         kernels.normal_loss(mean, log_std, *arguments(mean, batch), sums, d_log_std)
 
     return normal_loss
 
 
-def _value_loss(values: Array, batch: Batch, sums: Sums) -> None:
+def _value_loss(values: Array, batch: Batch, sums: Totals) -> None:
     from rlrnn.learners.ppo import kernels
 
     rows, objective = batch.rows, batch.objective

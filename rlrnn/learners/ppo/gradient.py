@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from rlrnn.common.compiling import one_blas_thread
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.compiled import Batch, Part
-from rlrnn.learners.ppo.loss import Objective, ppo_loss
+from rlrnn.learners.ppo.loss import Objective, Sums, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
@@ -84,7 +84,7 @@ class MinibatchGradient:
             places = self._places(self.gradients[-1])
             self.parts.append(compiled.parts_of(self.network, plans, places))
         batches = [Batch(rows, float(total), objective) for rows in blocks]
-        sums = np.zeros((len(blocks), len(self.parts[0]), 5))
+        sums = np.zeros((len(blocks), len(self.parts[0]), len(Sums._fields)))
 
         def backward(block: int, part: int) -> None:
             sums[block, part] = self.parts[block][part].backward(batches[block])
@@ -92,9 +92,7 @@ class MinibatchGradient:
         self._share([partial(backward, *index) for index in np.ndindex(sums.shape[:2])])
         for of_block in self.gradients[1 : len(blocks)]:
             self.gradient += of_block
-        policy_loss, value_loss, entropy, kl, clipped = sums.sum((0, 1)).tolist()
-        loss = policy_loss - objective.ent_coef * entropy + objective.vf_coef * value_loss
-        return torch.tensor((policy_loss, value_loss, -entropy, kl, clipped, loss))
+        return torch.tensor(Sums(*sums.sum((0, 1)).tolist()).figures(objective))
 
     def _share(self, tasks: list[Callable[[], None]]) -> None:
         """Carry out all tasks, here and in other threads, each of which takes the next when it is free."""

@@ -14,6 +14,7 @@ import numpy as np
 from rlrnn.cells.kernels.arithmetic import inlined, kernel
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+POLICY_LOSS, VALUE_LOSS, ENTROPY, KL, CLIPPED = range(5)  # places in ``sums``, as in ``loss.Sums``
 HALF_LOG_2PI = np.float32(0.5 * math.log(2.0 * math.pi))
 
 
@@ -24,9 +25,9 @@ def surrogate(log_prob, old, advantage, share, weight, clip, sums):
     ratio = math.exp(log_ratio)
     clipped = ONE - clip if ratio < ONE - clip else (ONE + clip if ratio > ONE + clip else ratio)
     free, bounded = advantage * ratio, advantage * clipped
-    sums[0] -= (bounded if bounded < free else free) * share
-    sums[3] += (ratio - ONE - log_ratio) * share
-    sums[4] += share if abs(ratio - ONE) > clip else ZERO
+    sums[POLICY_LOSS] -= (bounded if bounded < free else free) * share
+    sums[KL] += (ratio - ONE - log_ratio) * share
+    sums[CLIPPED] += share if abs(ratio - ONE) > clip else ZERO
     return ZERO if bounded < free else -free * share
 
 
@@ -53,7 +54,7 @@ def choice_loss(logits, ends, action, old, advantage, weight, total, clip, ent_c
             entropy += entropies[k]
             begin = ends[k]
         d = surrogate(log_prob, old[n], advantage[n], share, weight[n], clip, sums)
-        sums[2] += entropy * share
+        sums[ENTROPY] += entropy * share
         begin = 0
         for k in range(groups):
             for j in range(begin, ends[k]):
@@ -78,7 +79,7 @@ def normal_loss(mean, log_std, action, old, advantage, weight, total, clip, ent_
             z[j] = (action[n, j] - row[j]) / std[j]
             log_prob -= HALF * z[j] * z[j]
         d = surrogate(log_prob, old[n], advantage[n], share, weight[n], clip, sums)
-        sums[2] += (HALF * size - constant) * share
+        sums[ENTROPY] += (HALF * size - constant) * share
         for j in range(size):
             row[j] = d * z[j] / std[j]
             d_log_std[j] += d * (z[j] * z[j] - ONE) - ent_coef * share
@@ -94,5 +95,5 @@ def value_loss(values, old, target, weight, total, clip, vf_coef, sums):
             if abs(change) > clip:
                 value, inside = old[n] + (clip if change > ZERO else -clip), ZERO
         error = value - target[n]
-        sums[1] += error * error * share
+        sums[VALUE_LOSS] += error * error * share
         values[n, 0] = (ONE + ONE) * vf_coef * error * inside * share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +32,21 @@ def normalized(rows: Rows) -> Rows:
 
 
 FIGURES = ("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction", "loss")
+
+
+class Sums(NamedTuple):
+    """What the steps of a minibatch add up to, each by its share of them; numbers, or tensors of one."""
+
+    policy_loss: Any
+    value_loss: Any
+    entropy: Any  # nats
+    kl: Any  # divergence from the policy that played, Schulman's k3 estimate
+    clipped: Any  # share of the steps whose ratio left the clip range
+
+    def figures(self, objective: Objective) -> tuple[Any, ...]:
+        """The FIGURES, the last of which is the loss (eq. 9)."""
+        loss = self.policy_loss - objective.ent_coef * self.entropy + objective.vf_coef * self.value_loss
+        return self.policy_loss, self.value_loss, -self.entropy, self.kl, self.clipped, loss
 
 
 @dataclass(frozen=True)
@@ -76,14 +92,12 @@ def ppo_loss(
 
     d_entropy = None
     if entropy is None:  # estimated by -log_prob (Haarnoja et al. 2018)
-        entropy_loss = (log_prob * share).sum()
+        mean_entropy = -(log_prob * share).sum()
         d_log_prob += objective.ent_coef * share
     else:
-        entropy_loss = -(entropy * share).sum()
+        mean_entropy = (entropy * share).sum()
         d_entropy = -objective.ent_coef * share if objective.ent_coef else None
-    loss = policy_loss + objective.ent_coef * entropy_loss + objective.vf_coef * value_loss
-
-    approx_kl = ((ratio - 1.0 - log_ratio) * share).sum()  # Schulman's k3 estimate
+    kl = ((ratio - 1.0 - log_ratio) * share).sum()
     clip_fraction = (((ratio - 1.0).abs() > objective.clip_range) * share).sum()
-    figures = torch.stack((policy_loss, value_loss, entropy_loss, approx_kl, clip_fraction, loss))
-    return figures, Derivatives(d_log_prob, d_entropy, d_values)
+    sums = Sums(policy_loss, value_loss, mean_entropy, kl, clip_fraction)
+    return torch.stack(sums.figures(objective)), Derivatives(d_log_prob, d_entropy, d_values)

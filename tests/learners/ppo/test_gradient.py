@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlrnn.common import compiling
 from rlrnn.learners.ppo import compiled, gradient
 from rlrnn.learners.ppo.gradient import MinibatchGradient
-from rlrnn.learners.ppo.loss import FIGURES, Objective, ppo_loss
+from rlrnn.learners.ppo.loss import FIGURES, Objective, Sums, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 
@@ -246,3 +246,11 @@ def test_steps_of_weight_0_count_for_nothing(by: str) -> None:
     rows.advantage[nowhere] = -1e6
     torch.testing.assert_close(worker(rows, OBJECTIVE), figures)
     torch.testing.assert_close(worker.gradient, gradient)
+
+
+def test_kernels_keep_sums_where_the_loss_looks_for_them() -> None:
+    if not compiling.installed():
+        pytest.skip("the extra [fast] is absent")
+    from rlrnn.learners.ppo import kernels
+
+    assert [getattr(kernels, name.upper()) for name in Sums._fields] == list(range(len(Sums._fields)))

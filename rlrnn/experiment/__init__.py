@@ -1,1 +1,1 @@
-"""Recipes, games and agents by name; training, judging and what is drawn of them."""
+"""Recipes, games and agents by name; training, evaluation and pictures of them."""

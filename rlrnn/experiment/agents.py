@@ -42,7 +42,9 @@ ACTIVATIONS = {
     "gelu": torch.nn.GELU,
     "silu": torch.nn.SiLU,
 }
-FIRST_SEED = 10_000_000  # of the games of run 0, then so far apart: each run has its own, evaluation others
+FIRST_SEED = (
+    10_000_000  # of the games of run 0; those of run k begin k times as far on, apart from evaluation seeds
+)
 MOST_COPIES = 512  # played at once where a recipe does not say; more are hardly faster
 OF_RUNS = ("n_envs", "evaluations", "seconds", "target")  # settings of [evolution] that are not its learner's
 
@@ -89,7 +91,7 @@ def _evolution(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: in
         policy_name(env.observation_space),
         env,
         strategy_kwargs=how.pop("settings"),
-        policy_kwargs=network | {"critic": "shared"},  # nobody asks it
+        policy_kwargs=network | {"critic": "shared"},  # which nothing reads
         seed=seed,
         device=device,
         **how,
@@ -103,27 +105,27 @@ MAKERS: dict[str, Callable[..., Agent]] = {
 
 
 def untrained(recipe: Recipe) -> Agent:
-    """The agent of a recipe at its beginning, to be looked at: with as few games as there can be."""
+    """The untrained agent of a recipe, to be inspected: with as few copies of the game as possible."""
     episodes = recipe.evolution.episodes if recipe.evolution else 1
     with closing(games.make_vec(catalogue.game_of(recipe), episodes, workers=0)) as env:
         return learner(dataclasses.replace(recipe, ppo=PpoRecipe()), env, seed=0)
 
 
 def share(agent: Agent, game: Game, workers: int, imports: Sequence[str] = ()) -> None:
-    """Let worker processes, with games of their own, do an evolution's playing."""
+    """Let worker processes, with games of their own, evaluate an evolution's population."""
     if not workers:
         return
     if not agent.shares_play:
         raise UserError(
-            f"{workers} workers are asked for, but only an agent that learns from fitness shares its work: "
-            "leave --workers away (--seeds trains several seeds side by side)."
+            f"{workers} workers are asked for, but only an agent that learns from fitness uses workers: "
+            "leave out --workers (--seeds trains several seeds in parallel)."
         )
     assert isinstance(agent, Evolution)
     agent.workers, agent.make_env = workers, partial(_worker_games, game, agent.n_envs, tuple(imports))
 
 
 def budgets(recipe: Recipe, spent: float) -> dict[str, Any]:
-    """What else than steps may end the training, after so many seconds of it, as keywords of ``learn``."""
+    """Further limits of a training that has taken so many seconds, as keywords of ``learn``."""
     how = recipe.evolution
     if how is None:
         return {}
@@ -141,9 +143,9 @@ def load(path: archive.File, device: str = "auto") -> Agent:
 
 
 def spoiled(agent: BaseAlgorithm) -> str | None:
-    """The name of a weight that is no number any more, if there is one."""
+    """The name of a parameter that is not finite (after divergence), if there is one."""
     policy: BasePolicy | None = getattr(agent, "policy", None)
-    if policy is None:  # a player of another kind
+    if policy is None:  # a player without a policy
         return None
     for name, weights in policy.named_parameters():
         if not torch.isfinite(weights).all():

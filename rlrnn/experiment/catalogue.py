@@ -48,7 +48,7 @@ def game_of(recipe: Recipe) -> Game:
     changes = ", ".join(f"{name}={value}" for name, value in recipe.kwargs.items())
     return dataclasses.replace(
         plain,
-        title=f"{plain.name} with {changes}" if changes else plain.title,  # which may tell of the game's own
+        title=f"{plain.name} with {changes}" if changes else plain.title,  # which may describe the game's own
         kwargs={**plain.kwargs, **recipe.kwargs},
         wrappers=(*plain.wrappers, *recipe.wrappers),
         # The reference scores were measured with the game's own arguments.

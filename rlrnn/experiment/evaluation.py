@@ -1,4 +1,4 @@
-"""The one ruler: undiscounted points per episode, with memory, with the memory wiped, and at random."""
+"""The evaluation: undiscounted points per episode, with memory, with the memory wiped, and at random."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rlrnn.experiment.agents import Agent
 
-EVALUATION_SEED = 1_000_000  # of the judged episodes; training seeds are small numbers
+EVALUATION_SEED = 1_000_000  # of the evaluation episodes; training seeds are small numbers
 BATCH = 100  # episodes played at once
 PLAYERS = WITH_MEMORY, WIPED, RANDOM = "with memory", "memory wiped", "random player"
 WITHOUT = "without memory"  # how a network that has none is listed
@@ -155,16 +155,16 @@ def judge(
 ) -> dict[str, Score]:
     """The agent with its memory, the same with the memory wiped before each step, and a random player.
 
-    ``progress`` is told, after each step, the player, as a ``Progress`` is the rest.
+    ``progress`` is called after each step with the player's name and the arguments of a ``Progress``.
     """
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
-    dice = RandomPlayer(agent.action_space, n_envs, seed)
+    random_player = RandomPlayer(agent.action_space, n_envs, seed)
     show = {name: None if progress is None else partial(progress, name) for name in PLAYERS}
     common = episodes, deterministic, n_envs, seed
     return {
         WITH_MEMORY: evaluate(agent, chosen, *common, progress=show[WITH_MEMORY]),
         WIPED: evaluate(agent, chosen, *common, wiped=True, progress=show[WIPED]),
-        RANDOM: play(dice, chosen, episodes, n_envs, seed, show[RANDOM]),
+        RANDOM: play(random_player, chosen, episodes, n_envs, seed, show[RANDOM]),
     }
 
 
@@ -177,7 +177,7 @@ def play(
     seed: int = EVALUATION_SEED,
     progress: Progress | None = None,
 ) -> Score:
-    """Let any player play a game and count its points; it acts for a batch of ``n_envs`` copies."""
+    """Evaluate any player, which acts for a batch of ``n_envs`` copies of the game."""
     chosen, episodes, n_envs = _sizes(game, episodes, n_envs)
     with closing(games.make_vec(chosen, n_envs, seed)) as env:
         return _count(player, env, episodes, chosen, progress)
@@ -211,14 +211,14 @@ def copies_for(
 ) -> VecEnv:
     """Copies of a game for an agent of ours or SB3's to play, normalised as those it learned in.
 
-    Refused if it was made for other observations or actions, or if its weights are no numbers any more.
+    Refused if it was made for other observations or actions, or if its parameters are not finite.
     """
     from rlrnn.experiment.agents import spoiled
     from rlrnn.learners.files.surroundings import as_in_training, warn_of_others
 
     if (name := spoiled(agent)) is not None:
         raise UserError(
-            f"the agent cannot play, as its learning broke down (not all numbers of {name} are finite): give "
+            f"the agent cannot play, as its training diverged (not all numbers of {name} are finite): give "
             "one that was saved before, or train it again with a smaller learning_rate."
         )
     env = games.make_vec(game, n_envs, seed, render_mode=render_mode)

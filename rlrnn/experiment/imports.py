@@ -1,4 +1,4 @@
-"""The user's own modules, which register games and cells: imported because the user says so."""
+"""The user's own modules, which register games and cells: imported on request."""
 
 from __future__ import annotations
 

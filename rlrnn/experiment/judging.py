@@ -1,4 +1,4 @@
-"""What is told while an agent is judged, as that may take long."""
+"""The progress of an evaluation, as that may take long."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rlrnn.common.texts import printable, terminal
 
 
 class Judging:
-    """On a terminal a line that moves, elsewhere a line every ten seconds.
+    """On a terminal a line that is updated, elsewhere a line every ten seconds.
 
     It is called, as ``evaluation.judge`` calls its ``progress``, after every step.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.console = name, terminal(stderr=True)
-        self.pause = 0.2 if self.console.is_terminal else 10.0  # seconds between two looks
+        self.pause = 0.2 if self.console.is_terminal else 10.0  # seconds between two updates
         self.shown = time.perf_counter()
-        self.status = self.console.status(Text(printable(f"judging {name}")))
+        self.status = self.console.status(Text(printable(f"evaluating {name}")))
 
     def __enter__(self) -> Judging:
         self.status.start()
@@ -33,7 +33,7 @@ class Judging:
         if time.perf_counter() - self.shown < self.pause:
             return
         self.shown = time.perf_counter()
-        line = f"judging {self.name}: {player}, {ended} of {episodes} episodes, {steps:,} steps of each copy"
+        line = f"evaluating {self.name}: {player}, {ended} of {episodes} episodes, {steps:,} steps per copy"
         if self.console.is_terminal:
             self.status.update(Text(printable(line)))
         else:

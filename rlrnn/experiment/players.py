@@ -1,4 +1,4 @@
-"""Whoever can play: agents (``learners.player``), SB3's models, functions, and one who draws its actions."""
+"""Players: agents (``learners.player``), SB3 models, functions, and a random player."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rlrnn.errors import UserError
 
 
 class Player(Protocol):
-    """Whatever can be judged: it keeps its own memory, one per copy of the game."""
+    """Whatever can be evaluated: it keeps its own recurrent state, one per copy of the game."""
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Clear the recurrent state."""
 
     def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> NDArray[Any]:
         """Actions [B, ...] for observations [B, ...]; where ``starts`` [B] is true an episode begins."""
 
 
 def player_of(policy: Any, n_envs: int, deterministic: bool, seed: int) -> Player:
-    """Anybody who plays: an agent, an SB3 model, a player, or a function of observations."""
+    """The player of an agent, an SB3 model, a player, or a function of observations."""
     if hasattr(policy, "player"):
         player: Player = policy.player(n_envs, deterministic=deterministic, seed=seed)
         return player
@@ -42,7 +42,7 @@ def player_of(policy: Any, n_envs: int, deterministic: bool, seed: int) -> Playe
 
 
 class RandomPlayer:
-    """Draws every action from the action space, from a generator of its own."""
+    """Samples every action from the action space, with a generator of its own."""
 
     def __init__(self, action_space: Space[Any], n_envs: int, seed: int) -> None:
         from gymnasium.vector.utils import batch_space
@@ -51,16 +51,16 @@ class RandomPlayer:
         self.seed = seed
 
     def reset(self) -> None:
-        """Begin the sequence of draws again."""
+        """Reseed the action space."""
         self.actions.seed(self.seed)
 
     def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-        """One draw per copy."""
+        """One sample per copy."""
         return np.asarray(self.actions.sample())
 
 
 class Predicting:
-    """SB3's protocol, its state kept."""
+    """SB3's ``predict``, with its recurrent state kept between steps."""
 
     def __init__(self, predict: Callable[..., Any], deterministic: bool) -> None:
         self.predict, self.deterministic = predict, deterministic
@@ -77,13 +77,13 @@ class Predicting:
 
 
 class Scripted:
-    """A function, which remembers what it will."""
+    """A function of observations."""
 
     def __init__(self, play: Callable[[Any], Any]) -> None:
         self.play = play
 
     def reset(self) -> None:
-        """There is nothing to forget."""
+        """A function has no state here to clear."""
 
     def act(self, observations: Any, starts: NDArray[np.bool_] | None = None) -> NDArray[Any]:
         return np.asarray(self.play(observations))

@@ -22,14 +22,14 @@ from rlrnn.errors import UserError
 
 T = TypeVar("T")
 
-CONTROLS = ("feedforward", "stacked")  # companions of an agent that have no memory
-MEMORY_OPTIONS = ("dropout", "residual")  # of all cells alike, and so of the control's
-FRAMES = 4  # observations at once, in the control that sees several
+CONTROLS = ("feedforward", "stacked")  # baselines of an agent, without memory
+MEMORY_OPTIONS = ("dropout", "residual")  # of all cells alike, and so of the baseline's
+FRAMES = 4  # observations stacked by the second baseline
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number that moves on a straight line over the training."""
+    """A linear schedule over the training."""
 
     start: float  # its value at the first step
     end: float  # its value at the last step
@@ -66,8 +66,12 @@ class PpoRecipe:
     n_envs: Count = 8  # copies of the game played at once
     n_steps: Count = 128  # steps of each copy between two updates
     batch_size: Count = 128  # steps per minibatch, in all
-    seq_len: Count | None = None  # steps that gradients flow back; not given: min(n_steps, batch_size)
-    first_state: Literal["stored", "zero", "recomputed"] = "stored"  # memory at the start of that stretch
+    seq_len: Count | None = (
+        None  # steps of a sequence, through which gradients flow; not given: min(n_steps, batch_size)
+    )
+    first_state: Literal["stored", "zero", "recomputed"] = (
+        "stored"  # recurrent state at the start of a sequence
+    )
     n_epochs: Count = 10  # passes over the steps of one update
     learning_rate: float | Schedule = 3e-4  # of Adam
     gamma: float = 0.99  # discount per step
@@ -77,7 +81,7 @@ class PpoRecipe:
     normalize_advantage: bool = True  # advantages of mean 0 and standard deviation 1, per minibatch
     ent_coef: float | Schedule = 0.0  # weight of the entropy in the loss
     vf_coef: float = 0.5  # weight of the value error in the loss
-    max_grad_norm: float = 0.5  # longest gradient
+    max_grad_norm: float = 0.5  # the gradient's norm is clipped to this
     use_sde: bool = False  # exploration noise that depends on the state (gSDE)
     sde_sample_freq: int = -1  # steps between two draws of that noise; -1: once per update
     target_kl: float | None = None  # an update stops early beyond 1.5 times this divergence
@@ -90,18 +94,18 @@ class EvolutionRecipe:
     strategy: str = "snes"  # openai_es, pgpe, snes, xnes, genetic, cma_es, sep_cma_es, or a registered one
     settings: dict[str, Any] = field(default_factory=dict)  # of the strategy, such as population and sigma
     episodes: Count = 1  # of each member, the mean of which is its fitness
-    keep: Literal["center", "best"] = "center"  # what the agent is: where the search stands, or who won most
-    checks: Count = 20  # fresh episodes before anything is called the best, or the target reached
+    keep: Literal["center", "best"] = "center"  # what the agent is: the search's center, or the best member
+    checks: Count = 20  # further episodes that confirm a best member, or that the target is reached
     from_zero: bool = False  # begin at weights of 0, not at the network's initial ones
     n_envs: Count | None = None  # copies of the game played at once; not given: a generation's, up to 512
-    evaluations: Count | None = None  # end after so many members were played, if that is before ``steps``
+    evaluations: Count | None = None  # end after so many members were evaluated, if that is before ``steps``
     seconds: float | None = None  # end after so much time of training
     target: float | None = None  # end as soon as the agent wins so many points
 
 
 @dataclass(frozen=True)
 class EvaluationRecipe:
-    """How the trained agent is judged."""
+    """How the trained agent is evaluated."""
 
     episodes: Count | None = None  # episodes to play; the game's own number if not given
     deterministic: bool = True  # the most likely action; false: sampled ones
@@ -116,7 +120,7 @@ class Verified:
     version: str  # of rlrnn
     command: str  # that made the runs
     wiped: tuple[float, ...] = ()  # mean points with the memory wiped, in the same order
-    feedforward: tuple[float, ...] = ()  # of that control (see ``control``), on as many of the first seeds
+    feedforward: tuple[float, ...] = ()  # of that baseline (see ``control``), on as many of the first seeds
     stacked: tuple[float, ...] = ()  # of the other one
     seconds: float | None = None  # of training a seed, the median
     processor: str = ""  # the kind that they were trained on, if known (see ``processor.kind``)
@@ -124,7 +128,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Recipe:
-    """An agent: its game, its network, how it learns and how it is judged."""
+    """An agent: its game, its network, how it learns and how it is evaluated."""
 
     name: str  # of the agent; a file's own name if not given
     game: str  # a game of the catalogue, a path to a game file, or a registered Gymnasium id
@@ -179,7 +183,7 @@ def to_toml(record: object) -> str:
     """The text of a TOML file that reads back as the same dataclass."""
     table = to_mapping(record)
     if "evolution" in table:
-        table.pop("ppo", None)  # nobody asks for it
+        table.pop("ppo", None)  # which is not used
     return tomli_w.dumps(table)
 
 
@@ -207,19 +211,19 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 
 def control(recipe: Recipe, kind: str) -> Recipe:
-    """The companion that shows what memory is worth: the same recipe without any.
+    """The baseline that shows what memory is worth: the same recipe without any.
 
-    "feedforward" has layers of the same units without memory; "stacked" sees the last 4 observations, too.
+    "feedforward" has layers of the same units without memory; "stacked" also stacks the last 4 observations.
     """
     if kind not in CONTROLS:
         raise UserError(unknown("control", kind, CONTROLS))
     stack = ({"name": "stack", "frames": FRAMES},) if kind == "stacked" else ()
-    instead = f"but the last {FRAMES} observations at once" if stack else "all else alike"
+    instead = f"but the last {FRAMES} observations at once" if stack else "all else equal"
     kept = {name: value for name, value in recipe.network.cell_options.items() if name in MEMORY_OPTIONS}
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-{kind}",
-        description=f"The control of {recipe.name}: no memory, {instead}.",
+        description=f"The baseline of {recipe.name}: no memory, {instead}.",
         wrappers=(*recipe.wrappers, *stack),
         network=dataclasses.replace(recipe.network, cell="none", cell_options=kept),
         verified=None,

@@ -1,4 +1,4 @@
-"""Play, recorded: whole episodes of anybody who plays, for others to learn from."""
+"""Recorded play: whole episodes of any player, to learn from."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def record(
     n_envs: int | None = None,
     deterministic: bool = True,
 ) -> list[Episode]:
-    """Let anybody play whole episodes and keep them.
+    """Record whole episodes of any player.
 
     ``policy`` is an agent of ours, a player (``reset``, ``act(observations, starts)``), an SB3 model, or a
     function of observations [B, ...] that returns actions [B, ...]. ``game`` is a name in the catalogue, a
-    TOML file, a registered id, or environments; a script that looks into its game needs that game itself:
+    TOML file, a registered id, or environments; a script that reads its game's true state needs these:
 
         game = gymnasium.make_vec("rlrnn/TMaze-v0", num_envs=20, length=20)
         record(rlrnn.games.players.tmaze.perfect(game), game, episodes=20)
 
-    Observations are kept as the policy sees them: normalised, where it learned behind SB3's VecNormalize.
+    Observations are kept as the policy receives them: normalised, where it learned behind SB3's VecNormalize.
     Each of ``n_envs`` copies (one per episode, at most 100) plays its share, on the seeds from ``seed`` on.
     """
     check_whole("episodes", episodes, 1)
@@ -64,7 +64,7 @@ def record(
             first = env.reset()
         observations, starts = arrays.observed(first, space, n, "the beginning"), np.ones(n, np.bool_)
         while (left > 0).any():
-            actions = np.array(player.act(observations, starts))  # some tell the next ones in the same array
+            actions = np.array(player.act(observations, starts))  # some players reuse one array
             seen.append(map_arrays(np.array, observations))
             done.append(actions)
             with games_of(env, "step()"):

@@ -1,6 +1,6 @@
-"""What scores claim: summaries of seeds x episodes, an interval for their mean, and which agent is better.
+"""Statistics of scores: summaries of seeds x episodes, intervals of their mean, and which agent is better.
 
-``scores`` is one array of points per seed of the training, [episodes] each. The judged episodes begin alike
+``scores`` is one array of points per seed of the training, [episodes] each. Evaluation episodes begin alike
 for every seed (see ``evaluation``), so that an easy start helps all seeds at once: episodes are crossed with
 seeds. Seeds that played different numbers of episodes are taken as having shared no start.
 """
@@ -29,7 +29,7 @@ class Interval:
 
     low: float
     high: float
-    seeds: int  # of which it speaks; 1: of further episodes of that seed, and not of other seeds
+    seeds: int  # that it is over; 1: over further episodes of that seed, and not over other seeds
 
 
 def mean(scores: Scores) -> float:
@@ -69,8 +69,8 @@ def interval(scores: Scores) -> Interval:
 
     Chosen by what benchmarks/intervals.py measured with 2 to 10 seeds: it covers the mean 93 to 99 % of the
     time, a percentile bootstrap over 3 seeds 74 % (it hardly leaves the range of those few), t over seeds
-    alone 21 % where starts differ most. Nothing can speak of what no seed has shown: where one training in
-    five fails, 3 seeds tell of it half of the time, and scores that are all equal give no width at all.
+    alone 21 % where starts differ most. No interval can cover what no seed has shown: where one training in
+    five fails, 3 seeds show it half of the time, and scores that are all equal give no width at all.
     """
     points = _checked(scores)
     center, seeds, starts = mean(points), len(points), min(map(len, points))

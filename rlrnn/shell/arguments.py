@@ -1,4 +1,4 @@
-"""What the shell understands: its verbs and their arguments; mistakes are told in one sentence."""
+"""The shell's parser: verbs and their arguments; a mistake is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from rlrnn.common.settings import unknown
 from rlrnn.common.texts import tell
 from rlrnn.shell.verbs import VERBS
 
-DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, judge it, watch it."
+DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, evaluate it, watch it."
 
 FIRST_STEPS = """
 first steps:
-  rlrnn list                             which games and agents there are
-  rlrnn train cartpole-gru               learns, then prints the points that it wins
-  rlrnn watch runs/cartpole-gru/seed0    a GIF of it at play
-  rlrnn train --help                     every command explains itself
+  rlrnn list                             the games and agents of the catalogue
+  rlrnn train cartpole-gru               trains an agent and prints its evaluation
+  rlrnn watch runs/cartpole-gru/seed0    records an episode as a GIF
+  rlrnn train --help                     every command has its own help
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells a mistake in one sentence, as all else is told in the shell, and the name that was meant."""
+    """Reports a mistake in one sentence, as the shell reports every error, with the closest known name."""
 
     def parse_known_args(  # type: ignore[override]
         self, args: Any = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As usual, but an option that nobody knows is told before anything that is missing."""
+        """As argparse does, but an unknown option is reported before a missing argument."""
         words = sys.argv[1:] if args is None else list(args)
         self._check_options(words)
         return super().parse_known_args(words, namespace)
@@ -61,7 +61,7 @@ def parser() -> Parser:
         added.add_argument(
             "--traceback",
             action="store_true",
-            help="with an error, show where it arose (as RLRNN_TRACEBACK=1)",
+            help="show the traceback of an error (as RLRNN_TRACEBACK=1)",
         )
         verb.arguments(added)
     return whole

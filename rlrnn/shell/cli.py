@@ -1,4 +1,4 @@
-"""The command ``rlrnn``: runs a verb, and tells in one sentence what went wrong."""
+"""The command ``rlrnn``: runs a verb, and reports an error in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlrnn.shell.verbs import VERBS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and tell its exit status.
+    """Run one command and return its exit status.
 
     0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C.
     """
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     arguments.line = shlex.join(["rlrnn", *argv])
     if arguments.traceback:
-        os.environ[TRACEBACK] = "1"  # which processes of seeds see, too
+        os.environ[TRACEBACK] = "1"  # inherited by the processes of seeds
     try:
         for module in getattr(arguments, "imports", []):
             import_module(module)
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = VERBS[arguments.command].run(arguments) or 0
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # who read along, such as `head`, has heard enough: quiet, as rich is then
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own last words
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe: quiet, as rich is then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its exit
         return 1
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted.", 130)
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Show what users are warned of as all else is said here, without this program's own file and line."""
+    """Print a warning for users as one line, like every message, without this program's file and line."""
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
@@ -77,15 +77,15 @@ def _warnings_in_a_line() -> Iterator[None]:
 
 
 def _not_imported(arguments: Namespace) -> str:
-    """What a run whose game or cell is not known was trained with: never imported without being told to."""
+    """The --import options of a run whose game or cell is unknown: no module is imported unasked."""
     from rlrnn.experiment.runs.runs import missing_imports
 
     given = getattr(arguments, "imports", [])
     named = [getattr(arguments, name, None) for name in ("run", "agent")]
     for folder in (*getattr(arguments, "runs", []), *(name for name in named if name)):
         if missing := missing_imports(folder, given):
-            told = " ".join(f"--import {name}" for name in missing)
-            return f" {folder} was trained with {told}: say it again."
+            options = " ".join(f"--import {name}" for name in missing)
+            return f" {folder} was trained with {options}: add it here, too."
     return ""
 
 

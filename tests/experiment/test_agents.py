@@ -100,10 +100,10 @@ def test_workers_are_for_evolution(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "evolved.toml").write_text(to_toml(EVOLVED))
     out = str(tmp_path / "run")
     assert main(["train", "cartpole-gru", "--workers", "2", "--out", out]) == 2
-    assert "only an agent that learns from fitness shares its work" in capsys.readouterr().err
+    assert "only an agent that learns from fitness uses workers" in capsys.readouterr().err
     evolved = str(tmp_path / "evolved.toml")
     assert main(["train", evolved, "--workers", "2", "--seeds", "2", "--out", out]) == 2
-    assert "leave --workers away" in capsys.readouterr().err
+    assert "leave out --workers" in capsys.readouterr().err
     assert main(["train", evolved, "--workers", "1", "--out", out]) == 0
     assert main(["inspect", out, "--episodes", "2", "--lags", "4"]) == 0
     assert main(["evaluate", out, "--episodes", "3"]) == 0

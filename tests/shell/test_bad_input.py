@@ -90,7 +90,7 @@ def test_a_game_that_raises_keeps_the_agent(
 ) -> None:
     game = ("--set", "game=test_bad_input/Odd-v0", "--set", f"kwargs.fault={fault}")
     status, line = fails(capsys, "train", "tiny.toml", *game, "--out", "run")
-    assert status == 2 and words in line and "the agent as it is lies in run" in line
+    assert status == 2 and words in line and "the agent as it is was saved to run" in line
     assert runs.read_run("run").status == INTERRUPTED and runs.read_run("run").agent()
 
 
@@ -169,7 +169,7 @@ def test_a_full_disk_after_the_agent_was_saved_says_where_it_is(
         patch.setattr("matplotlib.figure.Figure.savefig", full)
         status, line = fails(capsys, "train", "tiny.toml", "--out", "run")
     assert status == 1 and "No space left on device (run/curve.png)" in line
-    assert "The trained agent lies in run; to judge it: rlrnn train --resume run." in line
+    assert "The trained agent is in run; to evaluate it: rlrnn train --resume run." in line
     assert main(["evaluate", "run", "--out", "scores/of/run.json"]) == 0  # the folders are made
     assert Path("scores/of/run.json").exists()
 
@@ -197,7 +197,7 @@ def test_ctrl_c_twice_still_saves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "plot", impatient)
     with pytest.raises(KeyboardInterrupt) as stopped:
         training.train("tiny.toml", out="run", progress=False)
-    assert "the agent as it is lies in run" in stopped.value.__notes__[0]
+    assert "the agent as it is was saved to run" in stopped.value.__notes__[0]
     assert runs.read_run("run").status == INTERRUPTED and Path("run/curve.png").exists()
     with pytest.raises(KeyboardInterrupt):  # heard again from here on
         signal.raise_signal(signal.SIGINT)

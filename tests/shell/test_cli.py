@@ -200,7 +200,7 @@ def test_a_control_is_trained_beside_its_agent(trained, capsys, monkeypatch):
     assert (asked[0].recipe.network.cell, asked[0].recipe.wrappers) == ("none", ())
 
 
-def test_verify_keeps_an_agent_to_its_word(trained, capsys, monkeypatch):
+def test_verify_checks_the_points_of_an_agent(trained, capsys, monkeypatch):
     scores = runs.read_run("runs/tiny").scores()
     memory, wiped = (round(scores[player].mean, 3) for player in ("with memory", "memory wiped"))
     sealed = RECIPE.replace("n_epochs = 1", "n_epochs = 1\ngamma = 0.9") + "[verified]\nseeds = [2, 3]\n"
@@ -213,13 +213,13 @@ def test_verify_keeps_an_agent_to_its_word(trained, capsys, monkeypatch):
     monkeypatch.setattr(verifying, "train_seeds", train_seeds)
     assert main(["verify", "sealed.toml", "--seeds", "1"]) == 0
     out = capsys.readouterr().out
-    assert "sealed, trained again" in out and "sealed keeps its word: equal points" in out
+    assert "sealed, trained again" in out and "sealed is verified: equal points" in out
     assert runs.read_run("runs/sealed-again/seed2").facts["command"].startswith("rlrnn verify sealed.toml")
     (trained / "sealed.toml").write_text(f"{sealed}[1000, 1000.5]\n")
     again = Outcome(finished=[runs.read_run("runs/tiny")])
     monkeypatch.setattr(verifying, "train_seeds", lambda *arguments: again)
     assert main(["verify", "sealed.toml", "--seeds", "1"]) == 1
-    assert "does not keep its word" in capsys.readouterr().out
+    assert "sealed is not verified: " in capsys.readouterr().out
 
 
 def test_a_saved_agent_plays_a_game(trained, capsys):
@@ -229,7 +229,7 @@ def test_a_saved_agent_plays_a_game(trained, capsys):
     capsys.readouterr()
     assert fails(capsys, "evaluate", agent) == (
         2,
-        f"rlrnn: {agent} does not say what it plays: add --game (see: rlrnn list).\n",
+        f"rlrnn: {agent} does not name its game: add --game (see: rlrnn list).\n",
     )
 
 
@@ -270,7 +270,7 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
     for command in ("evaluate", "watch", "inspect"):
         status, sentence = fails(capsys, *command.split(), "runs/mine")
         assert status == 2 and "'mine/Pole-v0'" in sentence
-        assert sentence.endswith("runs/mine was trained with --import pole_module.py: say it again.\n")
+        assert sentence.endswith("runs/mine was trained with --import pole_module.py: add it here, too.\n")
     assert runs.missing_imports("runs/mine", ["pole_module"]) == []
     for name, words in (
         ("none.py", "no such file"),
@@ -298,7 +298,7 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
         ("train tiny.toml --out x --steps many", ["steps is 'many'"]),
         ("train tiny.toml --out x --set ppo.seq_len=33", ["seq_len is 33"]),
         ("train tiny.toml --out x --set game=pnog", ["unknown game 'pnog'"]),
-        ("train --resume runs/tiny/seed2 --control stacked", ["is a run of tiny", "leave --resume away"]),
+        ("train --resume runs/tiny/seed2 --control stacked", ["is a run of tiny", "leave out --resume"]),
         ("verify tiny.toml", ["tiny was not verified"]),
         ("train tiny.toml --seed 2", ["holds a run already", "--overwrite"]),
         ("train tiny.toml --out runs", ["holds other things than a run"]),
@@ -314,7 +314,7 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
         ("draw runs/none", ["there is no run runs/none"]),
         ("draw .", ["is not a run folder"]),
         ("draw runs/tiny --out a.xyz", ["a.xyz should end in .png"]),
-        ("draw runs/tiny --set network.cell=lstm", ["--set changes a recipe", "leave --set away"]),
+        ("draw runs/tiny --set network.cell=lstm", ["--set changes a recipe", "leave out --set"]),
         ("draw tiny.toml --set network.cell=gur", ["cell 'gur' is not known"]),
         ("watch runs/tiny --out a.avi", ["a.avi should end in .gif or .mp4"]),
     ],
@@ -394,8 +394,8 @@ def test_ctrl_c_is_status_130_and_says_what_was_kept(trained, capsys, monkeypatc
         patch.setattr(agents.RecurrentPPO, "learn", stopped)
         assert main(["train", "tiny.toml", "--out", "runs/stopped"]) == 130
     assert re.search(
-        "rlrnn: interrupted. Stopped after 256 steps; the agent as it is lies in runs/stopped. "
-        r"rlrnn train --resume runs/stopped goes on after (0|128) steps\.\n$",
+        "rlrnn: interrupted. Stopped after 256 steps; the agent as it is was saved to runs/stopped. "
+        r"rlrnn train --resume runs/stopped continues after (0|128) steps\.\n$",
         capsys.readouterr().err,
     )
     assert main(["evaluate", "runs/stopped", "--episodes", "1"]) == 0

@@ -1,1 +1,1 @@
-"""Curves, scores, memories and games as pictures, films and pages."""
+"""Learning curves, scores, memory, networks and episodes as pictures, films and reports."""

@@ -1,6 +1,6 @@
-"""What hidden units do while an agent plays: over one episode, and as a strip beside a film.
+"""What hidden units do while an agent plays: over one episode, and as a strip next to a film.
 
-Hidden units are the outputs of the top layer of memory, which are all that the actuators hear.
+Hidden units are the outputs of the top layer of memory, the only inputs of the actuators.
 
 Letters: T time, B environments, H units.
 """
@@ -36,19 +36,19 @@ Array = NDArray[Any]
 FRAME_WIDTH = 320  # pixels, at most
 COLUMNS, GAP, SHADES = 48, 2, 16  # of a strip: steps that it shows, or not; colours but one
 COLUMN_WIDTH, LEAST_HEIGHT, MARGIN = 4, 250, 8  # pixels: of a step, of a strip, between it and the picture
-PREVIEW = 300  # steps that are played to see which units are alike
+PREVIEW = 300  # steps that are played to find correlated units
 DIVERGING = "RdBu_r"  # colours of activities: blue below 0, red above
 
 
-class Overheard:
-    """A player, and what its network made of the last observation [B, ...] that it was shown."""
+class ActivationRecorder:
+    """A player that also records its network's activations for the last observation [B, ...]."""
 
     def __init__(self, player: Player) -> None:
         self.player, self.network = player, player.policy.network
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Clear the recurrent state."""
         self.player.reset()
 
     @torch.no_grad()
@@ -68,29 +68,31 @@ class Overheard:
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode as the agent's network lived it."""
+    """One episode with the network's activations."""
 
-    features: Array  # [T, F] what the sensors made of the observations
+    features: Array  # [T, F] the sensors' features of the observations
     units: Array  # [T, H]
     actions: Array  # [T, ...]
-    chances: Array | None  # [T, n] of each choice, where the action is one choice
-    first: int  # number of the first choice
+    probabilities: Array | None  # [T, n] of each action, where the space is Discrete
+    first: int  # number of the first action
     points: Array  # [T]
     pictures: list[Pixels]  # T of them, or none if the game draws none
     ended: bool  # rather than cut short by a number of steps
 
 
-def live(agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, draw: bool = True) -> Episode:
+def record_episode(
+    agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, draw: bool = True
+) -> Episode:
     """Play the first steps of one episode."""
     features: list[Array] = []
     units: list[Array] = []
     actions: list[Array] = []
-    chances: list[Array] = []
+    probabilities: list[Array] = []
     points: list[float] = []
     pictures: list[Pixels] = []
     mode = "rgb_array" if draw else None
     with closing(copies_for(agent, game, 1, seed, mode)) as env, one_thread(agent.device):
-        player = Overheard(agent.player(1, deterministic=deterministic, seed=seed))
+        player = ActivationRecorder(agent.player(1, deterministic=deterministic, seed=seed))
         observations, starts, ended = env.reset(), np.ones(1, np.bool_), False
         while len(units) < steps and not ended:
             image = env.get_images()[0] if draw else None
@@ -103,7 +105,7 @@ def live(agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, d
             units.append(player.units[0].cpu().numpy())
             choice = player.distribution
             if isinstance(choice, Categorical) and len(choice.groups) == 1:
-                chances.append(choice.log_p[0][0].exp().cpu().numpy())
+                probabilities.append(choice.log_p[0][0].exp().cpu().numpy())
             observations, reward, starts, _ = env.step(actions[-1][None])
             points.append(float(reward[0]))
             ended = bool(starts[0])
@@ -111,7 +113,7 @@ def live(agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, d
         np.stack(features),
         np.stack(units),
         np.stack(actions),
-        np.stack(chances) if chances else None,
+        np.stack(probabilities) if probabilities else None,
         int(agent.action_space.start) if isinstance(agent.action_space, Discrete) else 0,
         np.array(points),
         pictures,
@@ -120,9 +122,9 @@ def live(agent: Agent, game: Game, steps: int, deterministic: bool, seed: int, d
 
 
 def order(units: Array) -> NDArray[np.intp]:
-    """The units [T, H] so that those that move alike stand together, [H].
+    """The order of the units [T, H] that puts correlated ones next to each other, [H].
 
-    From the liveliest on, each is followed by the one left that correlates with it most.
+    From the one with the largest variance on, each is followed by the one left that correlates with it most.
     """
     moved = units - units.mean(axis=0)
     size = np.sqrt(np.square(moved).sum(axis=0))
@@ -143,25 +145,25 @@ class Strip:
     """
 
     def __init__(self, agent: Agent, game: Game, deterministic: bool, seed: int) -> None:
-        units = live(agent, game, PREVIEW, deterministic, seed, draw=False).units
+        units = record_episode(agent, game, PREVIEW, deterministic, seed, draw=False).units
         self.order, self.top = order(units), float(np.abs(units).max()) or 1.0
         self.pixels = np.full((units.shape[1], COLUMNS, 3), 255, np.uint8)
 
-    def follow(self, played: Iterable[Moment], player: Overheard) -> Iterator[Moment]:
-        """The steps played, each noted before it is passed on."""
+    def follow(self, played: Iterable[Moment], player: ActivationRecorder) -> Iterator[Moment]:
+        """The steps played, each drawn before it is passed on."""
         for moment in played:
-            if moment.last is not None:  # nothing was decided
+            if moment.last is not None:  # no action was taken
                 yield moment
                 continue
             count = moment.step
-            units = player.units[0, self.order].cpu().numpy() / self.top  # -1 to 1, but for what is new
+            units = player.units[0, self.order].cpu().numpy() / self.top  # -1 to 1, up to larger new values
             shades = np.round((units + 1) / 2 * SHADES) / SHADES
             self.pixels[:, count % COLUMNS] = colormaps[DIVERGING](shades, bytes=True)[:, :3]
             self.pixels[:, np.arange(count + 1, count + 1 + GAP) % COLUMNS] = 255
             yield moment
 
     def beside(self, look: Look) -> Look:
-        """What ``look`` shows [height, width, 3] with the strip at its right, on white."""
+        """The picture of ``look`` [height, width, 3] with the strip at its right, on white."""
 
         def both(moment: Moment) -> Pixels:
             picture = look(moment)

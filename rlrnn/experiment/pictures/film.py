@@ -1,4 +1,4 @@
-"""Games played, as a small GIF or as an MP4."""
+"""Episodes as a small GIF or as an MP4."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def watch(
     seed: int = EVALUATION_SEED,
     activations: bool = False,
 ) -> Picture:
-    """Record an agent at play: a GIF by its suffix, or an MP4 (needs the extra ``video``).
+    """Record episodes of an agent: a GIF by its suffix, or an MP4 (needs the extra ``video``).
 
     The picture moves at the game's own speed. A GIF leaves out pictures, so that its file stays small, and
-    ends after two minutes of play. Small pictures are enlarged. The path that is returned knows the
-    ``points`` of the episodes, and shows itself in a notebook.
-    ``activations`` puts the hidden units beside it, a row each and alike beside alike, over the last 46
-    steps, drawn as an oscilloscope does: the newest column stands left of the gap, which runs to the right.
+    ends after two minutes of play. Small pictures are enlarged. The path that is returned has the ``points``
+    of the episodes, and is displayed as a picture in a notebook.
+    ``activations`` adds the hidden units, a row each and ordered by correlation, over the last 46 steps,
+    drawn as an oscilloscope does: the newest column stands left of the gap, which runs to the right.
     """
     from rlrnn.common.threads import one_thread
 
@@ -80,11 +80,11 @@ def watch(
         player = agent.player(1, deterministic=deterministic, seed=seed)
         look: Look = partial(picture, env, GIF_WIDTH if path.suffix == ".gif" else None)
         if activations:
-            from rlrnn.experiment.pictures.activations import Overheard, Strip
+            from rlrnn.experiment.pictures.activations import ActivationRecorder, Strip
 
-            overheard, strip = Overheard(player), Strip(agent, chosen, deterministic, seed)
+            recorder, strip = ActivationRecorder(player), Strip(agent, chosen, deterministic, seed)
             played, look = (
-                strip.follow(steps(overheard, env, episodes, points), overheard),
+                strip.follow(steps(recorder, env, episodes, points), recorder),
                 strip.beside(look),
             )
         else:
@@ -108,15 +108,15 @@ def draws(agent: Agent, game: Game, seed: int) -> bool:
 
 def _rate(env: VecEnv) -> float:
     """Steps per second, as the game says."""
-    told = env.get_attr("metadata")[0].get("render_fps")
-    known = isinstance(told, int | float) and np.isfinite(told) and told > 0
-    return float(told) if known else USUAL_RATE
+    rate = env.get_attr("metadata")[0].get("render_fps")
+    known = isinstance(rate, int | float) and np.isfinite(rate) and rate > 0
+    return float(rate) if known else USUAL_RATE
 
 
 def steps(player: Player, env: VecEnv, episodes: int, points: list[float] | None = None) -> Iterator[Moment]:
-    """Play some episodes in one copy, and stop to be looked at before every step that has been decided on.
+    """Play some episodes in one copy, and yield before every step, once its action is chosen.
 
-    And after the last one of an episode. What the episodes won is added to ``points``.
+    Also after the last step of an episode. The points of the episodes are added to ``points``.
     """
     player.reset()
     observations, starts = env.reset(), np.ones(1, np.bool_)

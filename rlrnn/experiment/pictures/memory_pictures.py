@@ -1,4 +1,4 @@
-"""Pictures of a memory: how far back it reaches, and what its units do in an episode."""
+"""Pictures of a memory: how far back it reaches, and its hidden units over an episode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
 from rlrnn.experiment.evaluation import EVALUATION_SEED
-from rlrnn.experiment.pictures.activations import DIVERGING, Array, Episode, live, order
+from rlrnn.experiment.pictures.activations import DIVERGING, Array, Episode, order, record_episode
 from rlrnn.experiment.pictures.film import draws
 from rlrnn.experiment.pictures.memory_profile import MEASURES, SHARE, Profile, mean
 from rlrnn.experiment.pictures.plotting import COLOURS, key, save
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rlrnn.experiment.agents import Agent
 
 FRAMES = 6  # pictures of the game above the units
-NUMBERS = 8  # of an action, that have names beside their lines
+NUMBERS = 8  # continuous actions that have names in a legend
 FEATURES = 32  # that are shown; of more (an image's), none are
 WON, LOST = COLOURS[:2]
 
@@ -58,7 +58,7 @@ def draw_profile(profiles: Mapping[str, Profile], path: str | Path) -> Picture:
     lower.set_ylabel("gradient, as a\nshare of its peak", fontsize=9)
     lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     lower.axhline(SHARE, color="0.35", linewidth=0.8, dashes=(4, 3))
-    lower.set_xlabel("how many steps before the action it was seen (0: what it sees now)")
+    lower.set_xlabel("lag: steps from an observation to the action (0: the current observation)")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     end = max(1.0, *(min(one.lags, 1.2 * one.reach(m) + 4) for one in profiles.values() for m in MEASURES))
     lower.set_xlim(-0.02 * end, end)
@@ -83,7 +83,7 @@ def draw_activations(
     deterministic: bool = True,
     seed: int = EVALUATION_SEED,
 ) -> Picture:
-    """Draw the first steps of one episode: the game, the hidden units, the actions and the points in time.
+    """Draw the first steps of one episode over time: the game, the hidden units, the actions and the points.
 
     The format follows the suffix of ``path``; a game that draws no pictures is left out.
     """
@@ -91,11 +91,11 @@ def draw_activations(
         raise UserError(f"steps is {steps}; a picture of activations needs at least 2.")
     chosen = games.game(game)
     drawn = draws(agent, chosen, seed)
-    return save(_panels(live(agent, chosen, steps, deterministic, seed, drawn), chosen), path)
+    return save(_panels(record_episode(agent, chosen, steps, deterministic, seed, drawn), chosen), path)
 
 
 def _panels(episode: Episode, game: Game) -> Figure:
-    """Panels on one axis of time, from what comes in to what comes of it; all lengths are in inches."""
+    """Panels on one axis of time, from the observations to the points; all lengths are in inches."""
     steps, left, width = len(episode.points), 0.85, 8.4
     wide = 0.95 / FRAMES  # of the width, that one frame takes
     tall = max((picture.shape[0] / picture.shape[1] for picture in episode.pictures), default=0.0)
@@ -119,16 +119,16 @@ def _panels(episode: Episode, game: Game) -> Figure:
             axes[name].tick_params(labelbottom=name == "points", bottom=name == "points", labelsize=8)
         bottom += height
     if few:
-        _draw_map(axes["seen"], episode.features, "what it\nsees")
+        _draw_map(axes["seen"], episode.features, "input\nfeatures")
     units = episode.units[:, order(episode.units)]
-    _draw_map(axes["units"], units, f"{units.shape[1]} hidden units, alike beside alike")
+    _draw_map(axes["units"], units, f"{units.shape[1]} hidden units, ordered by correlation")
     _draw_actions(axes["actions"], episode)
     _draw_points(axes["points"], episode.points)
     if episode.pictures:
         _draw_frames(axes.pop("frames"), episode.pictures, wide * steps, list(axes.values()))
     end = "the whole episode" if episode.ended else f"the first {steps} steps of an episode"
     if not few:
-        end += f" (the {episode.features.shape[1]:,} numbers that it sees are too many to be shown)"
+        end += f" (the {episode.features.shape[1]:,} input features are too many to be shown)"
     title = f"{game.title or game.name}: {end}"
     letters = 11 * min(1.0, 105 / len(title))  # so that it fits
     figure.text(left / size[0], 1 - 0.25 / size[1], title, fontsize=letters)
@@ -154,19 +154,19 @@ def _draw_map(axes: Axes, values: Array, label: str) -> None:
 
 
 def _draw_actions(axes: Axes, episode: Episode) -> None:
-    """The chance of each choice as grey and the one that was taken as a dot, or every number as a line."""
+    """The probability of each action as grey and the one taken as a dot, or continuous actions as lines."""
     actions = episode.actions.reshape(len(episode.actions), -1)
-    if episode.chances is None:
+    if episode.probabilities is None:
         lines = axes.step(range(len(actions)), actions, where="mid", linewidth=1.0)
         axes.set_ylabel("action", fontsize=9)
         if 1 < len(lines) <= NUMBERS:
-            names = [f"number {k}" for k in range(len(lines))]
+            names = [f"action {k}" for k in range(len(lines))]
             place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
             axes.legend(lines, names, fontsize=6, handlelength=1.0, labelspacing=0.1, **place)
         return
-    low, high = episode.first - 0.5, episode.first + episode.chances.shape[1] - 0.5
+    low, high = episode.first - 0.5, episode.first + episode.probabilities.shape[1] - 0.5
     axes.imshow(
-        episode.chances.T,
+        episode.probabilities.T,
         extent=(-0.5, len(actions) - 0.5, high, low),
         aspect="auto",
         interpolation="nearest",
@@ -177,7 +177,7 @@ def _draw_actions(axes: Axes, episode: Episode) -> None:
     axes.plot(actions[:, 0], ".", color=WON, markersize=3)
     if high - low <= 6:
         axes.set_yticks(np.arange(episode.first, high))
-    axes.set_ylabel("action and\nits chance", fontsize=9)
+    axes.set_ylabel("action and\nprobability", fontsize=9)
 
 
 def _draw_points(axes: Axes, points: Array) -> None:
@@ -186,7 +186,7 @@ def _draw_points(axes: Axes, points: Array) -> None:
     axes.set_ylabel("points", fontsize=9)
     axes.set_xlabel("step", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.text(1.012, 0.5, f"in all\n{points.sum():.4g}", transform=axes.transAxes, fontsize=8, va="center")
+    axes.text(1.012, 0.5, f"total\n{points.sum():.4g}", transform=axes.transAxes, fontsize=8, va="center")
 
 
 def _draw_frames(axes: Axes, pictures: list[Pixels], width: float, below: list[Axes]) -> None:

@@ -1,20 +1,20 @@
-"""How far back an agent remembers: how much its action depends on what it saw k steps before.
+"""How far back an agent remembers: how much its action depends on the observation k steps before.
 
-Two measures, taken along episodes that the agent plays, for k from 0 (what it sees now) to ``lags``:
+Two measures, taken along episodes that the agent plays, for k from 0 (the current observation) to ``lags``:
 
-gradient     how fast the numbers that decide the action at step t (log-probabilities of choices, log-odds of
-             switches, means in units of their standard deviation) move with the features seen at step t - k,
+gradient     of the numbers that decide the action at step t (log-probabilities of choices, log-odds of
+             switches, means in units of their standard deviation) with respect to the features at step t - k,
              through the memory, each feature in units of its standard deviation in play: the root of the sum
              of squares over numbers and features, averaged over t;
-replacement  the features seen at step s are replaced by others that were really seen, and the episode goes on
-             as it did: the total variation between what the agent would do at step s + k and what it did
-             then, averaged over s. That is the least share of actions that come out differently, 0 to 1.
+replacement  the features at step s are replaced by others from the same episodes, and the later ones stay as
+             they were: the total variation distance between the action distributions at step s + k with and
+             without that, averaged over s. That is the least share of actions that differ, 0 to 1.
 
 Features are what the sensors hand to the memory: a vector, normalised if the agent does so; one unit for each
 value of a whole number; what a convolution makes of an image. Where an agent is sure of its choice, gradients
 show influences that change no action; what does change one is what replacement shows.
 
-Letters: T time, B episodes, N steps looked from, K lags, F features, S state, A numbers behind an action.
+Letters: T time, B episodes, N measured steps, K lags, F features, S state, A numbers behind an action.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment.evaluation import EVALUATION_SEED, copies_for
-from rlrnn.experiment.pictures.activations import Overheard
+from rlrnn.experiment.pictures.activations import ActivationRecorder
 from rlrnn.network.network import RecurrentNetwork
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 STEPS = 1000  # of an episode that are played, at most
-LOOKS = 64  # steps of an episode that are looked from, at most
+LOOKS = 64  # steps of an episode that are measured, at most
 ROWS = 1024  # that go through the network at once
-TRIES = 8  # draws of other features, to find some that differ
+TRIES = 8  # samples of other features, to find some that differ
 SHARE = 0.01  # of the peak, below which a dependence counts as none
 MEASURES = ("replacement", "gradient")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How much actions depend on what was seen k steps before, episode by episode."""
+    """How much actions depend on the observation k steps before, for each episode."""
 
     game: str  # its title
     gradient: Array  # [B, K + 1]; NaN where no such pair of steps of the episode was looked at
@@ -79,11 +79,11 @@ class Profile:
         """One line: by replacement, and in brackets by gradient."""
         (peak, reach), (peak_g, reach_g) = ((self.peak(m), self.reach(m)) for m in MEASURES)
         if not np.nanmax(self.replacement):
-            return f"{self.game}: actions depend on nothing that was seen."
+            return f"{self.game}: actions depend on no observation."
         beyond = "at least " if reach == self.lags else ""
         return (
-            f"{self.game}: actions depend most on what was seen {peak} steps before ({peak_g} by gradient), "
-            f"and by over 1 % of that up to {beyond}{reach} steps before ({reach_g} by gradient)."
+            f"{self.game}: actions depend most on the observation {peak} steps before ({peak_g} by gradient) "
+            f"and by over 1 % of that on those up to {beyond}{reach} steps before ({reach_g} by gradient)."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def profile(
     deterministic: bool = True,
     seed: int = EVALUATION_SEED,
 ) -> Profile:
-    """Let the agent play, and measure how much its actions depend on what it saw up to ``lags`` steps before.
+    """Measure how much the actions of an agent depend on observations up to ``lags`` steps before.
 
-    Of every episode at most 64 steps are looked from, drawn by lot among the first 1,000.
+    From every episode at most 64 steps are measured, sampled from the first 1,000.
     """
     for name, number, least in (("lags", lags, 0), ("episodes", episodes, 1)):
         if number < least:
@@ -141,23 +141,23 @@ def profile(
 
 @dataclass(frozen=True)
 class Played:
-    """The first episode of each copy, and the steps of them that are looked from."""
+    """The first episode of each copy, and the steps of them that are measured."""
 
     x: Tensor  # [T, B, F] features; those after an episode's end are never used
     state: Tensor  # [T, B, S] the actor's memory before each step
     length: Tensor  # [B] steps
     step: Tensor  # [N]
     copy: Tensor  # [N]
-    other: Tensor  # [N, F] features seen at some step of some episode, to stand in for those at `step`
+    other: Tensor  # [N, F] features of some step of some episode, to replace those at `step`
 
 
 def play(agent: Agent, game: Game, episodes: int, deterministic: bool, seed: int) -> Played:
-    """Play one episode in each of so many copies, and draw the steps to look from."""
+    """Play one episode in each of so many copies, and sample the steps to measure."""
     x: list[Tensor] = []
     state: list[Tensor] = []
     length = np.zeros(episodes, np.int64)
     with closing(copies_for(agent, game, episodes, seed)) as env:
-        player = Overheard(agent.player(episodes, deterministic=deterministic, seed=seed))
+        player = ActivationRecorder(agent.player(episodes, deterministic=deterministic, seed=seed))
         observations, starts = env.reset(), np.ones(episodes, np.bool_)
         while not length.all() and len(x) < STEPS:
             actions = player.act(observations, starts)
@@ -171,8 +171,8 @@ def play(agent: Agent, game: Game, episodes: int, deterministic: bool, seed: int
     copy = np.repeat(np.arange(episodes), [len(steps) for steps in step])
     looks = (np.concatenate(step), copy)
     features = torch.stack(x)
-    lots = rng.integers(episodes, size=(TRIES, len(copy)))
-    others = features[rng.integers(length[lots]), lots]  # [TRIES, N, F]
+    sampled = rng.integers(episodes, size=(TRIES, len(copy)))
+    others = features[rng.integers(length[sampled]), sampled]  # [TRIES, N, F]
     first = (others != features[looks]).any(-1).int().argmax(0)  # that differs
     other = others[first, torch.arange(len(copy), device=first.device)]
     tensors = [torch.as_tensor(array, device=features.device) for array in (length, *looks)]
@@ -180,7 +180,7 @@ def play(agent: Agent, game: Game, episodes: int, deterministic: bool, seed: int
 
 
 def gradient(network: RecurrentNetwork, played: Played, lags: int) -> Array:
-    """The measure at every step looked from, looking back: [N, K + 1], NaN before the episode's beginning."""
+    """The measure at every measured step, by lags back: [N, K + 1], NaN before the episode's beginning."""
     numbers = len(network.actuators.output.bias)
     inside = torch.arange(len(played.x), device=played.x.device)[:, None] < played.length
     spread = played.x[inside].std(0, correction=0)  # [F]
@@ -193,7 +193,7 @@ def gradient(network: RecurrentNetwork, played: Played, lags: int) -> Array:
         x, start, state = played.x[row.clamp(min=0), copy], row == 0, played.state[row[0].clamp(min=0), copy]
         # A pass gives the gradient of one number: so there are as many rows as there are numbers.
         x = x.repeat(1, numbers, 1).requires_grad_()
-        with torch.backends.cudnn.flags(enabled=False):  # whose memories learn in training mode alone
+        with torch.backends.cudnn.flags(enabled=False):  # whose RNNs have gradients in training mode alone
             y = network.memory.outputs(x, start.repeat(1, numbers), state.repeat(numbers, 1))[-1]
             decisive = network.actuators(network.actor_head(y)).decisive().view(numbers, -1, numbers)
             (gradient,) = torch.autograd.grad(decisive.diagonal(dim1=0, dim2=2).sum(), x)
@@ -204,7 +204,7 @@ def gradient(network: RecurrentNetwork, played: Played, lags: int) -> Array:
 
 @torch.no_grad()
 def replacement(network: RecurrentNetwork, played: Played, lags: int) -> Array:
-    """The measure at every step looked from, looking on: [N, K + 1], NaN after the episode's end."""
+    """The measure at every measured step, by lags ahead: [N, K + 1], NaN after the episode's end."""
     on = torch.arange(lags + 1, device=played.x.device)[:, None]
     changes = []
     for some in _parts(played, ROWS):
@@ -220,5 +220,5 @@ def replacement(network: RecurrentNetwork, played: Played, lags: int) -> Array:
 
 
 def _parts(played: Played, rows: int) -> list[Tensor]:
-    """The numbers of the steps looked from, so many at once."""
+    """The indices of the measured steps, so many at once."""
     return list(torch.arange(len(played.step), device=played.x.device).split(max(1, rows)))

@@ -26,7 +26,7 @@ def diagram_of(wired: Wiring) -> Diagram:
 
 
 def is_small(wired: Wiring) -> bool:
-    """Whether every unit and every connection can be told from the others in a picture."""
+    """Whether every unit and every connection can be distinguished in a picture."""
     sizes = [block.size for block in wired.blocks.values()]
     weights = [link.weights for link in wired.links]
     taps = Counter((link.source, link.target) for link in wired.links)
@@ -88,9 +88,9 @@ def _blocks(wired: Wiring) -> Diagram:
         weights = [link.weights[link.weights != 0] for link in links if link.weights is not None]
         strengths: list[tuple[int, float | None]] = []
         for delay in sorted({link.delay for link in links}):
-            felt = [w for w, link in zip(weights, links, strict=False) if link.delay == delay]
-            unknown = len(weights) < len(links) or not felt
-            rms = None if unknown else float(np.sqrt(np.mean(np.square(np.concatenate(felt)))))
+            matrices = [w for w, link in zip(weights, links, strict=False) if link.delay == delay]
+            unknown = len(weights) < len(links) or not matrices
+            rms = None if unknown else float(np.sqrt(np.mean(np.square(np.concatenate(matrices)))))
             strengths.append((delay, rms))
         count = sum(map(len, weights)) if len(weights) == len(links) else 0
         signed = all(link.signed for link in links)

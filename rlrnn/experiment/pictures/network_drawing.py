@@ -38,7 +38,7 @@ def draw_network(agent: Any, path: str | Path, title: str = "") -> Picture:
     """Draw the network of an agent or a policy, trained or not, as .png, .svg or .pdf.
 
     Up to 40 units and 300 connections all are drawn, else its blocks of units. A critic is drawn where it
-    reads the actor's memory.
+    shares the actor's memory.
     """
     return save(draw(diagram_of(wiring(agent)), title), path)
 
@@ -138,7 +138,7 @@ def _draw_arrow(
 
 
 def _dashes(delay: int, width: float) -> Any:
-    """A line style: whole within the step, a dash for one step later, and a dot more for each further one."""
+    """A line style: solid without delay, dashed for one step of it, and a dot more for each further step."""
     if delay == 0:
         return "-"
     pattern = [DASH, GAP, *[DOT, GAP] * (min(delay, MOST_DOTS) - 1)]
@@ -151,12 +151,12 @@ def _write(axes: Axes, place: Array, words: str, **how: Any) -> None:
 
 
 def _write_between(axes: Axes, arrow: Arrow, way: Array, barred: bool) -> None:
-    """Above an arrow between blocks, when and how strongly it is heard."""
+    """Next to an arrow between blocks, its number of connections, their weights and delays."""
     place, below = _written(way)
     delays = [delay for delay, _ in arrow.strengths]
     known = sorted(strength for _, strength in arrow.strengths if strength is not None)
     listed = ", ".join(map(str, delays)) if len(delays) < 4 else f"{delays[0]} to {delays[-1]}"
-    when = _steps(delays[0]) if len(delays) == 1 else f"{listed} steps later"
+    when = _steps(delays[0]) if len(delays) == 1 else f"delays {listed} steps"
     range_ = dict.fromkeys(f"{strength:.2g}" for strength in known[:: max(1, len(known) - 1)])
     how = f"{arrow.count:,} × {' to '.join(range_)}" if known else ""
     lines = [words for words in (how, "" if delays == [0] else when) if words]
@@ -181,7 +181,7 @@ def _barred(arrow: Arrow, way: Array, others: Sequence[Array]) -> bool:
 
 
 def _steps(delay: int) -> str:
-    return "at once" if delay == 0 else f"{delay} step{'s' if delay > 1 else ''} later"
+    return "no delay" if delay == 0 else f"delay {delay} step{'s' if delay > 1 else ''}"
 
 
 def _draw_unit(axes: Axes, node: Node) -> None:
@@ -231,7 +231,7 @@ def _write_headings(axes: Axes, diagram: Diagram) -> None:
 
 
 def _legend(diagram: Diagram, barred: bool) -> list[Line2D]:
-    """What colours, heads, dashes and widths mean, as far as they occur."""
+    """The legend of colours, heads, dashes and widths, as far as they occur."""
     arrows, lines = diagram.arrows, []
 
     def line(label: str, color: str = "0.15", linewidth: float = 1.8, **how: Any) -> None:
@@ -240,21 +240,21 @@ def _legend(diagram: Diagram, barred: bool) -> list[Line2D]:
     known = [strength for arrow in arrows for _, strength in arrow.strengths if strength is not None]
     gated = not all(arrow.signed for arrow in arrows)
     if not diagram.units:
-        gates = "; of gates, over all of them" if gated else ""
+        gates = ", over all gates" if gated else ""
         if known:
-            line(f"connections × their strength (root mean square{gates})", linewidth=THICK)
+            line(f"connections × RMS weight{gates}", linewidth=THICK)
         if barred:
-            line("bars: their strength by delay", UNSIGNED, linewidth=5)
+            line("bars: RMS weight by delay", UNSIGNED, linewidth=5)
         return lines
     signs = {np.sign(arrow.strengths[0][1] or 0.0) for arrow in arrows if arrow.signed}
     if 1.0 in signs:
-        line("a weight above 0", MORE, marker=">", markersize=5, markevery=[1])
+        line("positive weight", MORE, marker=">", markersize=5, markevery=[1])
     if -1.0 in signs:
-        line("a weight below 0", LESS, marker="|", markersize=9, markeredgewidth=1.8, markevery=[1])
+        line("negative weight", LESS, marker="|", markersize=9, markeredgewidth=1.8, markevery=[1])
     if gated:
-        line("how strongly, over all gates", UNSIGNED, marker=">", markersize=5, markevery=[1])
+        line("norm of weights over all gates", UNSIGNED, marker=">", markersize=5, markevery=[1])
     if known:
-        line(f"the strongest: {_strongest(diagram):.2g}", linewidth=THICK)
+        line(f"largest: {_strongest(diagram):.2g}", linewidth=THICK)
     delays = sorted({delay for arrow in arrows for delay, _ in arrow.strengths})
     for delay in sorted({min(delay, MOST_DOTS) for delay in delays}):
         more = " and more" if delay == MOST_DOTS < delays[-1] else ""

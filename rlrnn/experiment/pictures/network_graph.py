@@ -1,7 +1,7 @@
-"""An agent as blocks of units and the links between them, from what it sees to what it does.
+"""An agent as blocks of units and the links between them, from observations to actions.
 
-The memory says its own (see ``impulse.memory_wires``); sensors, heads, actuators and, where it reads the same
-memory, the value are added here. It is data: ``network_layout`` says where it stands, ``network_diagram``
+The memory describes its own (see ``impulse.memory_wires``); sensors, heads, actuators and, where it shares
+the memory, the value are added here. It is data: ``network_layout`` says where it stands, ``network_diagram``
 what of it is shown.
 """
 
@@ -27,9 +27,15 @@ from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Sensors
 
-SEEN, INPUTS, MEMORY, ACTIONS, VALUE = "seen", "x", "y", "actions", "value"  # blocks, beside the cells' own
+OBSERVATION, INPUTS, MEMORY, ACTIONS, VALUE = (
+    "observation",
+    "x",
+    "y",
+    "actions",
+    "value",
+)  # blocks, beside the cells' own
 KEYS = 4  # of a Dict that are named
-LONGEST = 6  # of circles that are named whole
+LONGEST = 6  # of cycles that are named whole
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,14 @@ class Wiring:
 
 
 def wiring(agent: Any) -> Wiring:
-    """The wiring of an agent, a policy or a network, but for a critic's own memory."""
+    """The connections of an agent, a policy or a network, without a critic's own memory."""
     network = agent
     for name in ("policy", "network"):
         network = getattr(network, name, network)
     if not isinstance(network, RecurrentNetwork):
         raise UserError(f"a {type(agent).__name__} cannot be drawn: give an agent, a policy or a network.")
     sensors, output = network.sensors, network.actuators.output
-    blocks, links = _sensed(sensors), _remembered(network.memory)
+    blocks, links = _inputs(sensors), _recurrent(network.memory)
     actions = tuple(_labels(network.actuators.space, acting=True))
     blocks.append(
         Block(ACTIONS, "output", len(actions), actions, _words(network.actuators.space, acting=True))
@@ -85,15 +91,12 @@ def wiring(agent: Any) -> Wiring:
         links += _head("critic", network.critic_head, network.value, VALUE)
         valued = [network.critic_head, network.value]
         parts += valued
-    if blocks[0].name == SEEN:
-        links.insert(0, Link(SEEN, INPUTS))
+    if blocks[0].name == OBSERVATION:
+        links.insert(0, Link(OBSERVATION, INPUTS))
     links = _without_names(links)
-    named = [(name, p.numel()) for part in parts for name, p in part.named_parameters()]
-    weights = (
-        f"{sum(n for _, n in named):,} weights{' and biases' * any('bias' in name for name, _ in named)}"
-    )
-    if known_value := sum(p.numel() for part in valued for p in part.parameters()):
-        weights += f", {known_value:,} of them the value's"
+    counts = f"{sum(p.numel() for part in parts for p in part.parameters()):,} parameters"
+    if of_value := sum(p.numel() for part in valued for p in part.parameters()):
+        counts += f", {of_value:,} of them the value's"
     known = {block.name: block for block in blocks}
     for link in links:
         for end, axis in ((link.source, 0), (link.target, 1)):
@@ -102,21 +105,24 @@ def wiring(agent: Any) -> Wiring:
             known[end] = replace(block, size=block.size if size is None else size)
     if MEMORY in known:
         known[MEMORY] = replace(known[MEMORY], size=network.memory.output_size)
-    return Wiring(known, links, _caption(network, weights), isinstance(output, FirstUnits))
+    return Wiring(known, links, _caption(network, counts), isinstance(output, FirstUnits))
 
 
-def _sensed(sensors: Sensors) -> list[Block]:
-    """The inputs by what they mean; or what is seen, if they are features made of it."""
+def _inputs(sensors: Sensors) -> list[Block]:
+    """The inputs with their meaning; or the observation, if a feature extractor makes them of it."""
     space, words = sensors.space, _words(sensors.space)
     keys = space.spaces.values() if isinstance(space, spaces.Dict) else ()
     whole = isinstance(sensors.extractor, CombinedExtractor) and not any(map(is_image_space, keys))
     if whole or isinstance(sensors.extractor, FlattenExtractor):
         return [Block(INPUTS, "input", sensors.output_size, tuple(_labels(space)), words)]
     maker = type(sensors.extractor).__name__
-    return [Block(SEEN, "input", words=words), Block(INPUTS, size=sensors.output_size, words=f"by {maker}")]
+    return [
+        Block(OBSERVATION, "input", words=words),
+        Block(INPUTS, size=sensors.output_size, words=f"by {maker}"),
+    ]
 
 
-def _remembered(memory: Memory) -> list[Link]:
+def _recurrent(memory: Memory) -> list[Link]:
     own = {
         w for t in (*memory.parameters(), *memory.buffers()) for w in t.detach().float().flatten().tolist()
     }
@@ -144,22 +150,22 @@ def _head(name: str, head: Mlp, output: nn.Module, target: str) -> Iterator[Link
 
 def _without_names(links: list[Link]) -> list[Link]:
     """The links without outputs of a layer that are but other names of single units, as a graph's are."""
-    circles = {
+    cycles = {
         end for ring in nx.strongly_connected_components(_graph(links)) if len(ring) > 1 for end in ring
     }
     for name in [end for end in dict.fromkeys(link.target for link in links) if re.fullmatch(r"y\d*", end)]:
-        heard = [link for link in links if link.target == name]
-        rows = [link.weights for link in heard if link.weights is not None and link.delay == 0]
-        whole = np.concatenate(rows) if len(rows) == len(heard) else np.zeros((0, 0))
-        same = len(whole) == whole.shape[1] == len(heard) and (np.sort(whole, axis=0)[:-1] == 0).all()
+        incoming = [link for link in links if link.target == name]
+        rows = [link.weights for link in incoming if link.weights is not None and link.delay == 0]
+        whole = np.concatenate(rows) if len(rows) == len(incoming) else np.zeros((0, 0))
+        same = len(whole) == whole.shape[1] == len(incoming) and (np.sort(whole, axis=0)[:-1] == 0).all()
         if (
-            name in circles
+            name in cycles
             or not same
             or not (whole.max(axis=0) == 1).all()
             or not (whole.sum(axis=1) == 1).all()
         ):
             continue
-        unit = {int(row.argmax()): link.source for row, link in zip(whole, heard, strict=True)}
+        unit = {int(row.argmax()): link.source for row, link in zip(whole, incoming, strict=True)}
         kept = []
         for link in links:
             if link.source == name and link.weights is not None:
@@ -177,14 +183,14 @@ def _graph(links: list[Link]) -> nx.DiGraph:
     return nx.DiGraph([(link.source, link.target) for link in links])
 
 
-def _caption(network: RecurrentNetwork, weights: str) -> str:
+def _caption(network: RecurrentNetwork, counts: str) -> str:
     d, response = network.description, impulse_response(network.memory)
     layers = f"{d.n_layers} layers of " if d.n_layers > 1 else ""
     units = f"{layers}{d.hidden_size} unit{'s' if d.hidden_size > 1 else ''}"
     impulse = str(response).replace(":", " impulse:", 1)
     if len(response.circle) > LONGEST:
-        impulse = f"infinite impulse: a circle of {len(response.circle)} units"
-    return f"{d.cell}, {units}; {weights}; {impulse}"
+        impulse = f"infinite impulse: a cycle of {len(response.circle)} units"
+    return f"{d.cell}, {units}; {counts}; {impulse}"
 
 
 def _labels(space: spaces.Space[Any], acting: bool = False) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Where the nodes of a diagram stand, and which way its arrows go: pure geometry.
 
-Nodes stand in columns: inputs first, outputs last, and whatever hears another within the step, or hears it
-without being heard by it, further to the right. Those that hear each other stand in one column, and their
-arrows beside it. Single units are 1 apart.
+Nodes stand in columns: inputs first, outputs last, and a node that receives another's output within the step,
+or without a way back to it, further to the right. Nodes of one cycle stand in one column, and their arrows
+beside it. Single units are 1 apart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RADIUS, BOX = 0.3, (1.35, 0.62)  # of a unit; half the width and height of a block
-SPREAD = 1.2  # of a column whose units hear each other
+SPREAD = 1.2  # of a column whose units are connected with each other
 CLEAR = 0.08  # between an arrow and a node that it passes
 BENDS = (0.0, 0.14, -0.14, 0.28, -0.28, 0.42, -0.42, 0.56, -0.56, 0.75, -0.75, 1.0, -1.0)
 ASIDE = (0.5, 0.62, 0.38, 0.74, 0.26)  # within a column: on its left downwards, on its right upwards
@@ -111,7 +111,7 @@ def _gap(above: Node, below: Node, units: bool, loop: bool) -> float:
 
 
 def columns(kinds: Sequence[str], ends: Iterable[tuple[int, int, int]]) -> list[int]:
-    """The column of each node: 1 + that of the last it hears, along all links that lead on."""
+    """The column of each node: 1 + that of the last node with a link to it, along all links that lead on."""
     links = nx.DiGraph()
     links.add_nodes_from(range(len(kinds)))
     links.add_edges_from((source, target) for source, target, _ in ends)
@@ -119,7 +119,7 @@ def columns(kinds: Sequence[str], ends: Iterable[tuple[int, int, int]]) -> list[
     onward = nx.DiGraph()
     onward.add_nodes_from(links)
     onward.add_edges_from((s, t) for s, t, delay in ends if s != t and (delay == 0 or ring[s] != ring[t]))
-    folded = nx.condensation(onward)  # a circle without delay is no network, but can be drawn
+    folded = nx.condensation(onward)  # a cycle without delay is no network, but can be drawn
     column = [0] * len(kinds)
     for group in nx.topological_sort(folded):
         inside = folded.nodes[group]["members"]
@@ -140,17 +140,17 @@ def _ordered(
     column: Sequence[int],
     height: Array,
 ) -> list[int]:
-    """A column from the top: single units beside what they hear, so that fewer arrows cross."""
-    heard: dict[int, list[float]] = defaultdict(list)
+    """A column from the top: single units near their inputs, so that fewer arrows cross."""
+    sources: dict[int, list[float]] = defaultdict(list)
     for source, target, _ in ends:
         if column[source] < column[target]:
-            heard[target].append(float(height[source]))
+            sources[target].append(float(height[source]))
     blocks: dict[str, list[int]] = defaultdict(list)
     for number in inside:
         blocks[nodes[number].block].append(number)
 
     def middle(block: str) -> float:
-        known = [h for number in blocks[block] for h in heard[number]]
+        known = [h for number in blocks[block] for h in sources[number]]
         return round(float(np.mean(known)), 6) if known else 0.0
 
     free = [block for block in blocks if nodes[blocks[block][0]].kind == "hidden"]

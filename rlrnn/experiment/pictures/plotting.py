@@ -1,4 +1,4 @@
-"""Pictures of learning: points per episode against steps of the game, beside what others reached."""
+"""Learning curves: points per episode against environment steps, with the game's reference scores."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLOURS = (
     "#56B4E9",
     "#E69F00",
 )  # Okabe & Ito (2008), for any eyes
-MARKERS = ("o", "s", "^", "D", "v", "P")  # tell agents apart where there are no colours
+MARKERS = ("o", "s", "^", "D", "v", "P")  # distinguish agents where there are no colours
 MARKS: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
 DASHES = {"random": (1, 3), "memoryless": (1, 1.5), "best": (5, 2), "ceiling": (9, 2)}
 BAND = 3  # seeds from which they are summed up by median and quartiles
@@ -60,7 +60,7 @@ def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.
 def save(figure: Figure, path: str | Path) -> Picture:
     """Write a picture whole or not at all; the same picture always gives the same bytes.
 
-    Whatever it says is shown letter by letter: a $ begins no formula, and control characters are escapes.
+    Text is shown as it is: a $ begins no formula, and control characters are escapes.
     """
     path = Path(path)
     suffix = path.suffix.lstrip(".").lower()
@@ -123,7 +123,7 @@ def draw(curves: list[Curve]) -> Figure:
     # The titles of a picture share a line: the left one has an empty one under it, where the other stands.
     axes.set_title(f"{title}\n" if title and ways else title, loc="left", fontsize=TITLE)
     axes.set_title("; ".join(dict.fromkeys(ways)), loc="right", fontsize=SMALL, color="0.35")
-    axes.set_xlabel("steps of the game")
+    axes.set_xlabel("environment steps")
     axes.set_xlim(0, RIGHT * max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     figure.legend(loc="outside lower center", ncols=min(3, len(agents)), frameon=False)
@@ -167,7 +167,7 @@ def _draw_dots(axes: Axes, curve: Curve, colour: str) -> None:
 def _draw_references(axes: Axes, game: Game) -> None:
     """One labelled line per reference score, to the right of the curves; labels keep their distance.
 
-    A random player far below everything else is told at the border, with an arrow instead of a line.
+    A random player far below everything else is labelled at the border, with an arrow instead of a line.
     """
     levels = references(game)
     drawn = [level for level in levels if level[1] != ["random"]]

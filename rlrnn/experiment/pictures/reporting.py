@@ -1,6 +1,6 @@
 """A report on an agent: one HTML file with its curves, scores, memory and a recorded game, for any browser.
 
-Nothing in it comes from a network: pictures stand in the file itself, and there are no scripts.
+It is self-contained: pictures are embedded in the file, and there are no scripts.
 """
 
 from __future__ import annotations
@@ -61,33 +61,33 @@ pre { background: var(--code); padding: .8rem 1rem; overflow-x: auto; font-size:
 def report(source: str | Path | Sequence[Run], path: str | Path = "report.html") -> Path:
     """Write the report on an agent: all seeds in its folder, or the runs given, which are of one agent.
 
-    What needs one player, the memory profile and the recorded game, is shown of the first seed.
+    The memory profile, the network and the recorded episode are of the first seed.
     """
     path = Path(path)
     if path.suffix not in (".html", ".htm"):
         raise UserError(f"{path} should end in .html.")
     found = read_runs([source] if isinstance(source, str | Path) else source)
-    judged = [run for run in found if run.status == FINISHED]
-    if not judged:
+    finished = [run for run in found if run.status == FINISHED]
+    if not finished:
         raise UserError(
-            f"{source} holds no finished run: train one first, or go on with rlrnn train --resume."
+            f"{source} holds no finished run: train one first, or resume one with rlrnn train --resume."
         )
-    comparison = comparing.compare(judged)
+    comparison = comparing.compare(finished)
     names = {row.agent for row in comparison.rows if row.agent}
     if len(names) > 1:
         raise UserError(f"a report is on one agent, not on {', '.join(sorted(names))}: see rlrnn compare.")
-    page = _page(judged, comparison)
+    page = _page(finished, comparison)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_text(printable(page), encoding="utf-8")
     return path
 
 
-def _page(judged: list[Run], comparison: Comparison) -> str:
-    run, agent = judged[0], judged[0].agent()
+def _page(finished: list[Run], comparison: Comparison) -> str:
+    run, agent = finished[0], finished[0].agent()
     name, game, how = run.recipe.name, run.game, run.recipe.evaluation.deterministic
     with TemporaryDirectory() as folder:
-        curves = embedded(plot(judged, Path(folder, "curves.svg")), f"Learning curves of {name}")
+        curves = embedded(plot(finished, Path(folder, "curves.svg")), f"Learning curves of {name}")
         bars = embedded(scores.draw(comparison, Path(folder, "scores.svg")), f"Scores of {name}")
         memory = profile(agent, game, deterministic=how)
         lags = embedded(draw_profile({name: memory}, Path(folder, "memory.svg")), f"Memory profile of {name}")
@@ -97,8 +97,10 @@ def _page(judged: list[Run], comparison: Comparison) -> str:
         played = ""
         if draws(agent, game, EVALUATION_SEED):
             film = watch(agent, game, Path(folder, "play.gif"), deterministic=how, activations=True)
-            words = f"Seed {run.seed} at play, its hidden units beside it."
-            played = f"<figure>{embedded(film, f'{name} at play')}<figcaption>{words}</figcaption></figure>"
+            words = f"An episode of seed {run.seed}, with its hidden units at the right."
+            played = (
+                f"<figure>{embedded(film, f'An episode of {name}')}<figcaption>{words}</figcaption></figure>"
+            )
         wires = embedded(draw_network(agent, Path(folder, "network.svg")), f"The network of {name}")
     title = escape(name)
     return "\n".join([
@@ -110,19 +112,19 @@ def _page(judged: list[Run], comparison: Comparison) -> str:
         f"{_remembered(game)}</span></p>",
         _numbers(comparison, memory),
         played,
-        "<h2>How it learned</h2>",
+        "<h2>Learning curves</h2>",
         f"<figure>{curves}</figure>",
-        "<h2>What it wins</h2>",
-        f"<p>{_how_judged(judged)}</p><div class=scroll>{_table(comparison)}</div>",
+        "<h2>Evaluation</h2>",
+        f"<p>{_how_evaluated(finished)}</p><div class=scroll>{_table(comparison)}</div>",
         f"<figure>{bars}</figure>",
         "<h2>How far back it remembers</h2>",
         f"<p>{escape(memory.summary())}</p><figure>{lags}</figure>",
         f"<figure>{units}<figcaption>The hidden units of seed {run.seed} over the first steps of an "
         "episode.</figcaption></figure>",
-        "<h2>How it is wired</h2>",
+        "<h2>Network</h2>",
         f"<figure>{wires}</figure>",
-        "<h2>How to train it again</h2>",
-        f"<p>{_trained(judged)}</p><pre>{escape(run.facts.get('command') or f'rlrnn train {name}')}</pre>",
+        "<h2>How to reproduce it</h2>",
+        f"<p>{_trained(finished)}</p><pre>{escape(run.facts.get('command') or f'rlrnn train {name}')}</pre>",
         f"<pre>{escape(to_toml(run.recipe))}</pre>",
         f'<p class="soft">{escape(_versions(run))}</p>',
         "</html>\n",
@@ -130,20 +132,20 @@ def _page(judged: list[Run], comparison: Comparison) -> str:
 
 
 def _remembered(game: Game) -> str:
-    told = game.remember.strip().removesuffix(".")
-    return escape(f"must be remembered: {told}." if told else "")
+    memory = game.remember.strip().removesuffix(".")
+    return escape(f"must be remembered: {memory}." if memory else "")
 
 
 def _numbers(comparison: Comparison, memory: Profile) -> str:
     """The figures to be seen first."""
     rows = {row.playing: row for row in comparison.rows}
     shown = (playing for playing in (WITH_MEMORY, WIPED, RANDOM) if playing in rows)
-    told = [(f"{rows[playing].mean:.1f}", f"points, {playing}") for playing in shown]
+    numbers = [(f"{rows[playing].mean:.1f}", f"points, {playing}") for playing in shown]
     if comparison.scale:
         share = statistics.normalised(rows[WITH_MEMORY].mean, *comparison.scale)
-        told.append((f"{share:.0%}", "of the way from random to the ceiling"))
-    told.append((str(memory.reach()), "steps back that still matter to what it does"))
-    return "<div class=numbers>" + "".join(f"<div><b>{a}</b>{escape(b)}</div>" for a, b in told) + "</div>"
+        numbers.append((f"{share:.0%}", "of the way from random to the ceiling"))
+    numbers.append((str(memory.reach()), "steps back on which its actions depend"))
+    return "<div class=numbers>" + "".join(f"<div><b>{a}</b>{escape(b)}</div>" for a, b in numbers) + "</div>"
 
 
 def _table(comparison: Comparison) -> str:
@@ -168,23 +170,21 @@ def _line(cells: Sequence[str], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
-def _how_judged(judged: list[Run]) -> str:
-    how = "the most likely action" if judged[0].recipe.evaluation.deterministic else "sampled actions"
-    seeds = ", ".join(str(run.seed) for run in judged)
-    told = (
-        f"Final agents of {'seeds' if len(judged) > 1 else 'seed'} {seeds}, {how}, on episodes that training "
-    )
-    told += "never saw. Wiped: the same agents with their memory cleared before every step."
-    if len(judged) == 1:
-        told += " The interval speaks of other episodes of this one seed, not of other seeds."
-    return escape(told)
+def _how_evaluated(finished: list[Run]) -> str:
+    how = "deterministic actions" if finished[0].recipe.evaluation.deterministic else "sampled actions"
+    seeds = ", ".join(str(run.seed) for run in finished)
+    text = f"Final agents of {'seeds' if len(finished) > 1 else 'seed'} {seeds}, {how}, on seeds of the game "
+    text += "that training never used. Wiped: the same agents with their memory cleared before every step."
+    if len(finished) == 1:
+        text += " The interval covers further episodes of this one seed, not other seeds."
+    return escape(text)
 
 
-def _trained(judged: list[Run]) -> str:
-    steps = sorted({f"{run.facts['steps']:,}" for run in judged})
-    seconds = [float(run.facts["seconds"]) for run in judged]
+def _trained(finished: list[Run]) -> str:
+    steps = sorted({f"{run.facts['steps']:,}" for run in finished})
+    seconds = [float(run.facts["seconds"]) for run in finished]
     return (
-        f"{' or '.join(steps)} steps of the game, {min(seconds):.0f} to {max(seconds):.0f} s for each seed."
+        f"{' or '.join(steps)} environment steps, {min(seconds):.0f} to {max(seconds):.0f} s for each seed."
     )
 
 

@@ -1,4 +1,4 @@
-"""Agents beside each other, as a picture: what they win with and without their memory."""
+"""The comparison of agents as a picture: their points with and without memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def draw(comparison: Comparison, path: str | Path = "compare.png") -> Picture:
     """Draw the comparison into a picture; its format follows the suffix of ``path``.
 
-    An agent's mark is filled with its memory in use, hollow with its memory wiped.
+    An agent's mark is filled with memory, hollow with its memory wiped.
     """
     rows, game = comparison.rows, comparison.game
     agents = list(dict.fromkeys(row.agent for row in rows))

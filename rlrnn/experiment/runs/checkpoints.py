@@ -1,4 +1,4 @@
-"""Checkpoints: everything that decides how a training goes on, so that a killed one loses nothing.
+"""Checkpoints: the whole state of a training, so that a killed one loses nothing.
 
     runs/<agent>/seed<k>/checkpoints/<steps>.zip
 
@@ -76,7 +76,7 @@ class Checkpoint:
 
     @property
     def games(self) -> dict[str, Any] | None:
-        """The games as they stood, if they could tell."""
+        """The games' states, if they can be saved."""
         state: dict[str, Any] | None = self.extras["games"]
         return state
 
@@ -90,7 +90,7 @@ class Snapshot:
 
 
 def take(agent: Agent, logs: Iterable[Log], seconds: float) -> Snapshot:
-    """How a training stands between two rollouts, after so many seconds of it."""
+    """The state of a training between two rollouts, after so many seconds of it."""
     extras = {
         "random": _random_states(agent),
         "games": _games(agent),
@@ -143,7 +143,7 @@ def read(file: archive.File) -> Checkpoint:
 
 
 def set_aside(paths: Iterable[Path]) -> None:
-    """Keep what cannot be read by another name, where it counts as no checkpoint."""
+    """Rename what cannot be read, so that it counts as no checkpoint."""
     for path in paths:
         path.rename(path.with_name(path.name + SPOILED))
 
@@ -156,7 +156,7 @@ def agent_of(checkpoint: Checkpoint, device: str) -> Agent:
 
 
 def restore(checkpoint: Checkpoint, env: VecEnv, device: str) -> Agent:
-    """The learner as it stood, in games that go on where they stood if they can, else begin episodes."""
+    """The learner as it was, in games that resume their states if they can, else begin episodes."""
     extras, games = checkpoint.extras, checkpoint.games
     try:
         agent = agent_file.build(
@@ -194,8 +194,8 @@ def discard(folder: Path) -> None:
 class Checkpoints(BaseCallback):
     """Takes a snapshot from time to time, where a rollout is about to begin, and writes some of them.
 
-    ``seconds`` between two that are written; 0: every time. Where weights are no numbers any more, the last
-    snapshot of good ones stays.
+    ``seconds`` between two that are written; 0: every time. Where parameters are not finite any more, the
+    last finite snapshot stays.
     """
 
     model: Agent
@@ -230,9 +230,9 @@ class Checkpoints(BaseCallback):
         try:
             write(self.folder, self.snapshot, self.logs)
         except OSError as error:
-            told = f"no checkpoint after {self.snapshot.steps:,} steps: {sentence(error)}"
-            tell(f"rlrnn: {told}", file=sys.stderr)
-            return told
+            message = f"no checkpoint after {self.snapshot.steps:,} steps: {sentence(error)}"
+            tell(f"rlrnn: {message}", file=sys.stderr)
+            return message
         return None
 
     def _on_step(self) -> bool:

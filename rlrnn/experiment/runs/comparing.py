@@ -1,4 +1,4 @@
-"""Agents beside each other: what they win with and without their memory, and which one beats which."""
+"""Comparison of agents: their points with and without memory, and the probability of improvement."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Duel:
-    """How probably one seed of an agent wins more than one of another."""
+    """The probability of improvement: that a seed of an agent wins more than a seed of another."""
 
     agent: str
     other: str
@@ -97,7 +97,7 @@ class Comparison:
 
     @cached_property
     def duels(self) -> list[Duel]:
-        """Every two agents, with their memories; the likelier winner first."""
+        """Every pair of agents, with their memories; the likelier winner first."""
         able = [row for row in self.rows if row.playing == WITH_MEMORY]
         found = []
         for a, b in itertools.combinations(able, 2):
@@ -114,7 +114,7 @@ class Comparison:
 
 
 def compare(runs: Iterable[Run | str | Path]) -> Comparison:
-    """Put agents beside each other: runs, their folders, or the folder of an agent for all of its seeds.
+    """Compare agents: runs, their folders, or the folder of an agent for all of its seeds.
 
     Runs of one recipe that lie beside each other are the seeds of one agent. All must play one game.
     """
@@ -126,19 +126,19 @@ def compare(runs: Iterable[Run | str | Path]) -> Comparison:
         agents.setdefault(name, []).append(run)
     game = _one_game(agents)
     top = game.references.ceiling.points if game.references.ceiling else None
-    rows, dice = [], []
+    rows, random_points = [], []
     for name, seeds in agents.items():
         _once_each(name, seeds)
         scores = [_scores(run) for run in seeds]
         memory = seeds[0].recipe.network.cell != "none"  # without one, there is nothing to wipe
-        dice += [score[RANDOM].points for score in scores if RANDOM in score]
+        random_points += [score[RANDOM].points for score in scores if RANDOM in score]
         rows += [
             Row(name, playing, tuple(score[playing].points for score in scores), top, memory)
             for playing in (WITH_MEMORY, WIPED)[: 1 + memory]
             if all(playing in score for score in scores)
         ]
-    # The random player has no seeds of a training: every run let the same dice play the same episodes.
-    longest = max(dict.fromkeys(dice), key=len, default=None)
+    # The random player has no training seeds: every run evaluated it with the same seed on the same episodes.
+    longest = max(dict.fromkeys(random_points), key=len, default=None)
     if longest is not None:
         rows.append(Row("", RANDOM, (longest,), top))
     steps = {
@@ -154,12 +154,12 @@ def _one_game(agents: dict[str, list[Run]]) -> Game:
     if any(
         (game.name, game.id, game.kwargs) != (first.name, first.id, first.kwargs) for game in games.values()
     ):
-        told = (
+        plays = (
             f"{name} plays {game.name}{f' with {game.kwargs}' * bool(game.kwargs)}"
             for name, game in games.items()
         )
         raise UserError(
-            f"points of different games cannot be compared, but {', '.join(told)}: give agents of one game."
+            f"points of different games cannot be compared, but {', '.join(plays)}: give agents of one game."
         )
     return first
 
@@ -176,12 +176,12 @@ def _once_each(name: str, seeds: list[Run]) -> None:
 def _scores(run: Run) -> dict[str, Score]:
     scores = run.scores()
     if WITH_MEMORY not in scores:
-        raise FileFault(f"{run.folder / SCORE} tells no points {WITH_MEMORY}; judge the agent again.")
+        raise FileFault(f"{run.folder / SCORE} holds no points {WITH_MEMORY}; evaluate the agent again.")
     return scores
 
 
 def table(comparison: Comparison) -> Group:
-    """The comparison for the shell: the scores with the game's references, then who beats whom."""
+    """The comparison for the shell: the scores with the game's references, then each pair of agents."""
     from rich.console import Group
 
     game, scale = comparison.game, comparison.scale
@@ -210,10 +210,10 @@ def table(comparison: Comparison) -> Group:
     )
     shown: list[Any] = [f"{game.title or game.name}: {game.points.unit}", *grids, ""]
     if comparison.steps and max(comparison.steps.values()) > 1.05 * min(comparison.steps.values()):
-        told = ", ".join(f"{name} {statistics.short(steps)}" for name, steps in comparison.steps.items())
-        shown.append(f"Trained for different numbers of steps (means over seeds): {told}.")
+        trained = ", ".join(f"{name} {statistics.short(steps)}" for name, steps in comparison.steps.items())
+        shown.append(f"Trained for different numbers of steps (means over seeds): {trained}.")
     if any(row.lone for row in comparison.rows):
-        shown.append("* The interval speaks of other episodes of this one seed, not of other seeds.")
+        shown.append("* The interval covers further episodes of this one seed, not other seeds.")
     if scale:
         shown.append(f"norm.: the random player ({scale[0]:g}) is 0, the ceiling ({scale[1]:g}) is 1.")
     if comparison.duels:
@@ -221,7 +221,11 @@ def table(comparison: Comparison) -> Group:
         for duel in comparison.duels:
             numbers = f"{duel.probability:.2f}", f"{duel.low:.2f} to {duel.high:.2f}"
             pairs.add_row(*numbers, f"{duel.agent} over {duel.other}")
-        shown += ["", "How probably a seed of the first wins more points than one of the second:", pairs]
+        shown += [
+            "",
+            "Probability of improvement: that a seed of the first wins more points than one of the second",
+            pairs,
+        ]
     return Group(*shown)
 
 

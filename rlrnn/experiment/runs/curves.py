@@ -30,7 +30,7 @@ GRID = 300  # common steps
 
 @dataclass(frozen=True)
 class Curve:
-    """What one training won, as far as it was written down."""
+    """The points of one training, as far as they were logged."""
 
     name: str  # of the agent: curves of one name are its seeds
     steps: Array  # [N] steps of the game so far, rising
@@ -63,7 +63,7 @@ def on_common_steps(curves: Sequence[Curve]) -> tuple[Array, Array]:
     """Several seeds at the same steps  # [G], [seeds, G]: what each one's running mean was by then.
 
     The steps are spread evenly from the latest first value to the earliest last value among the seeds, so
-    that every seed speaks at every step. A seed's value there is its latest at or before it, never one
+    that every seed has a value at every step. A seed's value there is its latest at or before it, never one
     between two: nothing is known early. Without such a stretch both arrays are empty.
     """
     lines = [curve.smoothed() for curve in curves]
@@ -217,5 +217,5 @@ def _columns(lines: list[str], *names: str) -> dict[str, Any]:
 
 
 def _name(path: Path) -> str:
-    """Files of SB3 all have the same names: what tells them apart is their folder."""
+    """Files of SB3 all have the same names: their folders differ."""
     return f"{path.parent.name}/{path.name}" if path.parent.name else path.name

@@ -1,4 +1,4 @@
-"""What a run's files tell: how it ended, what it won, and what decided that; each checked as it is read."""
+"""What a run's files hold: status, points, and all that decides the result; each checked as it is read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LARGEST = 1e300  # number in a file; sums of such ones are still numbers
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What versions.json tells: format, seed, status, and, once a training has ended, steps and seconds."""
+    """What versions.json holds: format, seed, status, and, once a training has ended, steps and seconds."""
     facts: dict[str, Any] = read_json(path)
-    told = isinstance(facts, dict) and {"format", "seed", "status"} <= facts.keys()
-    if not (told and is_count(facts["format"])):
-        raise FileFault(f"{path} is damaged: it should tell format, seed and status.")
+    complete = isinstance(facts, dict) and {"format", "seed", "status"} <= facts.keys()
+    if not (complete and is_count(facts["format"])):
+        raise FileFault(f"{path} is damaged: it should hold format, seed and status.")
     if facts["format"] > FORMAT:
         raise FileFault(
             f"the run {path.parent} was written by rlrnn {facts.get('rlrnn')} (format {facts['format']}), "
@@ -52,7 +52,7 @@ def read_scores(path: Path) -> dict[str, Score]:
     try:
         return {name: _score(score) for name, score in read_json(path)["scores"].items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileFault(f"{path} is not a score file of rlrnn ({error!r} is amiss in it).") from None
+        raise FileFault(f"{path} is not a score file of rlrnn: {error!r}.") from None
 
 
 def _score(data: Mapping[str, Any]) -> Score:
@@ -85,8 +85,8 @@ def decides(recipe: Recipe, game: Game) -> dict[str, Any]:
         table.pop(name, None)
     if recipe.evolution is not None:
         table.pop("ppo")
-    told = {name: played[name] for name in ("id", "kwargs", "wrappers", "episodes")}
-    return dict(_leaves({"game": {**told, "win": game.points.win}, **table}))
+    own = {name: played[name] for name in ("id", "kwargs", "wrappers", "episodes")}
+    return dict(_leaves({"game": {**own, "win": game.points.win}, **table}))
 
 
 def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -29,7 +29,7 @@ STEPS = "time/total_timesteps"  # the column of SB3's log that says how far the 
 class Log:
     """A CSV file that grows row by row; of an older one the header and ``kept`` rows stay, the rest goes.
 
-    Rows that cannot be written, as on a full disk, wait until they can: no training ends for them.
+    Rows that cannot be written, as on a full disk, wait until they can: they end no training.
     """
 
     def __init__(self, path: Path, kept: int = 0) -> None:
@@ -174,7 +174,10 @@ def check_log(path: Path, kept: int, steps: int) -> None:
     if path.name == EPISODES:
         episodes = read_episodes(path, kept)
         if episodes[-1, 0] > steps:
-            raise FileFault(f"{path} tells of {episodes[-1, 0]:,.0f} steps, after {steps:,} of them.")
+            raise FileFault(
+                f"{path} has an episode that ended at step {episodes[-1, 0]:,.0f}, and the checkpoint is of "
+                f"step {steps:,}."
+            )
     elif STEPS not in columns_of(path):
         raise FileFault(f"{path} is damaged: its first line names no column {STEPS}.")
 
@@ -203,7 +206,7 @@ def read_episodes(path: Path, rows: int | None = None) -> NDArray[np.float64]:
         return np.zeros((0, 3))
     how: dict[str, Any] = {"delimiter": ",", "comments": None, "skiprows": 1, "ndmin": 2}
     try:
-        with warnings.catch_warnings(action="ignore"):  # of empty lines, which are told of below
+        with warnings.catch_warnings(action="ignore"):  # of empty lines, which are reported below
             table = np.loadtxt(path, max_rows=whole, encoding="latin-1", **how)  # whatever the bytes are
         if table.shape == (whole, 3) and np.isfinite(table).all() and (np.diff(table[:, 0]) >= 0).all():
             return table
@@ -217,7 +220,7 @@ def read_episodes(path: Path, rows: int | None = None) -> NDArray[np.float64]:
 
 
 def _first_fault(path: Path) -> tuple[int, str]:
-    """Number and beginning of the first line that tells of no episode."""
+    """Number and beginning of the first line that holds no episode."""
     before = -math.inf
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

@@ -56,7 +56,7 @@ class Run:
     folder: Path
     recipe: Recipe
     seed: int
-    status: str  # training (or broken off without a word), interrupted, trained, finished (judged, too)
+    status: str  # training (or killed), interrupted, trained, finished (evaluated, too)
     facts: Mapping[str, Any]  # the rest of versions.json
 
     def __repr__(self) -> str:
@@ -76,7 +76,7 @@ class Run:
         path = self.folder / AGENT
         last = None if path.exists() and self.status != TRAINING else checkpoints.latest(self.folder)[0]
         if last is not None:
-            how = "is being trained" if is_held(self.folder) else "was broken off"
+            how = "is being trained" if is_held(self.folder) else "was killed"
             tell(
                 f"rlrnn: {self.folder} {how}: this is its agent after {last.steps:,} steps.", file=sys.stderr
             )
@@ -84,14 +84,14 @@ class Run:
         if is_held(self.folder):
             remedy = f"it is being trained: its first checkpoint comes after {checkpoints.SECONDS:.0f} s"
         else:
-            remedy = f"its training was broken off: to go on, rlrnn train --resume {self.folder}"
+            remedy = f"its training was killed: to resume it, rlrnn train --resume {self.folder}"
         return agents.load(self._file(AGENT, remedy), device)
 
     def scores(self) -> dict[str, Score]:
         """The evaluation: with memory, with the memory wiped, and a random player."""
         return read_scores(
             self._file(
-                SCORE, f"judge the agent with: rlrnn evaluate {self.folder} --out {self.folder / SCORE}"
+                SCORE, f"evaluate the agent with: rlrnn evaluate {self.folder} --out {self.folder / SCORE}"
             )
         )
 
@@ -138,7 +138,7 @@ def open_run(
         if not overwrite:
             raise FileFault(
                 f"{folder} holds a run already, which is never overwritten silently: choose another --seed "
-                "or --out, or say --overwrite."
+                "or --out, or add --overwrite."
             )
         names = (folder.with_name(f"old{n}-{folder.name}") for n in itertools.count(1))
         aside = next(path for path in names if not path.exists())
@@ -208,8 +208,8 @@ def _clear_beside(folder: Path) -> None:
                     older = _replaced(folder, read_facts(part / VERSIONS))
                     if older is not None and older.is_dir():
                         older.rename(folder)
-                        told = f"{folder} is back in its place: the run that was to replace it never began."
-                        tell(f"rlrnn: {told}", file=sys.stderr)
+                        message = f"{folder} was restored: the run that was to replace it never began."
+                        tell(f"rlrnn: {message}", file=sys.stderr)
                 _remove_part(part)
 
 
@@ -338,7 +338,7 @@ def find_runs(folder: str | Path) -> list[Path]:
 
 
 def versions(network: NetworkRecipe, device: str) -> dict[str, Any]:
-    """What decides, besides the recipe, what a seed reproduces."""
+    """What decides, besides recipe and seed, the result of a run."""
     import gymnasium
     import stable_baselines3
     import torch

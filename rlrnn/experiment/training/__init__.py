@@ -1,1 +1,1 @@
-"""From a recipe to a judged agent, for one seed or several; and whether a verified agent keeps its word."""
+"""From a recipe to an evaluated agent, for one seed or several; and the check of verified agents."""

@@ -1,4 +1,4 @@
-"""How far a training is, and how fast: on a terminal a bar, elsewhere a line from time to time."""
+"""The progress and speed of a training: on a terminal a bar, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pace:
             self.begun, self.first = time.perf_counter(), done
 
     def speed(self, done: int) -> float | None:
-        """Steps per second; None as long as there is nothing to tell it by."""
+        """Steps per second; None before there is anything to measure."""
         spent = time.perf_counter() - self.begun
         return (done - self.first) / spent if self.rollouts >= 2 and done > self.first and spent else None
 
@@ -43,7 +43,7 @@ class Pace:
 
 
 def duration(seconds: float) -> str:
-    """A time in few letters: 42 s, 12 min, 3.5 h."""
+    """A time in short: 42 s, 12 min, 3.5 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 120 * 60 else f"{seconds / 3600:.1f} h"
@@ -66,7 +66,7 @@ class Display(BaseCallback):
         self.bar = Progress(BarColumn(None), *columns, console=console)
         self.task = self.bar.add_task("", total=steps, points="", pace="")
         self.pace = Pace(steps)
-        self.pause = 0.2 if console.is_terminal else 10.0  # seconds between two looks
+        self.pause = 0.2 if console.is_terminal else 10.0  # seconds between two updates
 
     def _on_training_start(self) -> None:
         self.shown = time.perf_counter()
@@ -85,19 +85,19 @@ class Display(BaseCallback):
         self.show()
 
     def show(self) -> None:
-        """Tell how far the training is."""
+        """Show the progress of the training."""
         self.shown = time.perf_counter()
         count = f"{self.num_timesteps:,} of {self.steps:,} steps"
-        told, pace = points(self.model), self.pace.words(self.num_timesteps)
+        recent, pace = points(self.model), self.pace.words(self.num_timesteps)
         if self.bar.console.is_terminal:
             self.bar.update(
-                self.task, completed=self.num_timesteps, description=count, points=told, pace=pace
+                self.task, completed=self.num_timesteps, description=count, points=recent, pace=pace
             )
         else:
-            line = "   ".join(filter(None, (count, told, pace)))
+            line = "   ".join(filter(None, (count, recent, pace)))
             self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Stop the bar."""
         if self.bar.console.is_terminal:
             self.bar.stop()

@@ -1,7 +1,7 @@
-"""Several seeds of one agent, trained side by side: one process each, one display for all.
+"""Several seeds of one agent, trained in parallel: one process each, one display for all.
 
-Whatever befalls one run takes no other down: its process ends, and what it said is told at the end. The
-result of a seed does not depend on how many run beside it.
+A run that fails stops no other: its process ends, and its error is reported at the end. The result of a seed
+does not depend on how many run in parallel.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.training.progress import Pace, points
 from rlrnn.experiment.training.stopping import undisturbed
 
-PAUSE = 0.5  # seconds between two messages of a run, and between two looks of a stopped parent
+PAUSE = 0.5  # seconds between two messages of a run, and between two checks of a stopped parent
 LINES = 10.0  # seconds between two lines where there is no terminal
 
 
 @dataclass(frozen=True)
 class Task:
-    """One seed to be trained, or gone on with, in its folder."""
+    """One seed to be trained, or resumed, in its folder."""
 
     recipe: Recipe
     seed: int
@@ -65,13 +65,13 @@ class Outcome:
     failed: dict[int, str] = field(default_factory=dict)  # seed -> sentence
 
     def check(self) -> None:
-        """Tell which seeds failed, if any did."""
+        """Raise an error that names the seeds that failed, if any did."""
         if self.failed:
             raise UserError(" ".join(f"Seed {seed} failed: {why}" for seed, why in self.failed.items()))
 
 
 def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
-    """Train the seeds, ``jobs`` at a time: finished ones are skipped, broken-off ones gone on with.
+    """Train the seeds, ``jobs`` at a time: finished ones are skipped, interrupted ones resumed.
 
     Those must be of the task's recipe. Ctrl-C stops all, each with its agent saved, before it is raised here.
     """
@@ -109,7 +109,7 @@ def _run_in(task: Task) -> Run | None:
     asked = {"seed": task.seed, **decides(task.recipe, catalogue.game_of(task.recipe))}
     if (what := difference(there, asked)) is not None:
         raise FileFault(
-            f"{task.folder} holds a run of another recipe ({what}): choose another folder with --out, or say "
+            f"{task.folder} holds a run of another recipe ({what}): choose another folder with --out, or add "
             "--overwrite."
         )
     return run
@@ -147,8 +147,8 @@ def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: Display) ->
 
 
 def _stop(running: dict[Connection, tuple[Task, BaseProcess]]) -> str:
-    """Ask all to stop, wait until they have saved what there is, and tell what they said."""
-    told = []
+    """Ask all to stop, wait until they have saved their agents, and return their messages."""
+    messages = []
     for pipe in running:
         with suppress(OSError):
             pipe.send("stop")
@@ -157,15 +157,15 @@ def _stop(running: dict[Connection, tuple[Task, BaseProcess]]) -> str:
             while True:
                 kind, *what = pipe.recv()
                 if kind == "failed":
-                    told.append(f"Seed {task.seed}: {what[0]}")
+                    messages.append(f"Seed {task.seed}: {what[0]}")
         except (EOFError, OSError):
             process.join()
-    return " ".join(told)
+    return " ".join(messages)
 
 
 def _how_it_ended(code: int, task: Task) -> str:
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
-    return f"its process ended {how}. To go on: rlrnn train --resume {task.folder}."
+    return f"its process ended {how}. To resume it: rlrnn train --resume {task.folder}."
 
 
 def _start(task: Task) -> tuple[Connection, tuple[Task, BaseProcess]]:
@@ -180,7 +180,7 @@ def _start(task: Task) -> tuple[Connection, tuple[Task, BaseProcess]]:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started within is deaf to Ctrl-C until it says otherwise; here it waits."""
+    """A process that is started within ignores Ctrl-C until it unblocks it; here Ctrl-C is delayed."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -194,16 +194,16 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _child(task: Task, pipe: Connection) -> None:
     """What the process of a seed does."""
-    told_to_stop = threading.Event()
+    stop = threading.Event()
 
-    def interrupted(*_: Any) -> None:  # Ctrl-C is for the parent, which says when to stop
-        if told_to_stop.is_set():
+    def interrupted(*_: Any) -> None:  # Ctrl-C is handled by the parent, which sends the stop
+        if stop.is_set():
             raise KeyboardInterrupt
 
     def listen() -> None:
         with suppress(EOFError, OSError):  # the parent is gone
             pipe.recv()
-        told_to_stop.set()
+        stop.set()
         _thread.interrupt_main()
 
     try:
@@ -242,21 +242,21 @@ def _train(task: Task, messenger: Messenger) -> None:
 
 
 class Messenger(BaseCallback):
-    """Tells the parent how far a training is."""
+    """Sends the parent the progress of a training."""
 
     def __init__(self, pipe: Connection, steps: int) -> None:
         super().__init__()
-        self.pipe, self.pace, self.told = pipe, Pace(steps), 0.0
+        self.pipe, self.pace, self.sent = pipe, Pace(steps), 0.0
 
     def _on_rollout_start(self) -> None:
         self.pace.rollout(self.num_timesteps)
 
     def _on_step(self) -> bool:
         now = time.monotonic()
-        if now - self.told >= PAUSE:
-            self.told = now
+        if now - self.sent >= PAUSE:
+            self.sent = now
             words = ", ".join(filter(None, (points(self.model), self.pace.words(self.num_timesteps))))
-            with suppress(OSError):  # the parent is gone, as the thread that listens hears
+            with suppress(OSError):  # the parent is gone, which the listening thread notices
                 self.pipe.send(("at", self.num_timesteps, words))
         return True
 
@@ -273,7 +273,7 @@ class Display:
         self.bar = Progress(name, BarColumn(None), how, console=console)
         self.rows: dict[int, TaskID] = {}
         self.states: dict[int, str] = {}
-        self.spoken = time.monotonic()
+        self.printed = time.monotonic()
         for task in tasks:
             done = task.seed in skipped
             state = "finished before" if done else "waiting"
@@ -288,7 +288,7 @@ class Display:
         self._state(task.seed, "starting", None)
 
     def show(self, task: Task, steps: int, words: str) -> None:
-        """A run is so far."""
+        """A run has come so far."""
         self._state(task.seed, f"{steps:,} of {task.recipe.steps:,} steps, {words}", steps)
 
     def ended(self, task: Task, well: bool) -> None:
@@ -300,7 +300,7 @@ class Display:
     def _state(self, seed: int, state: str, completed: int | None, now: bool = False) -> None:
         self.states[seed] = state
         self.bar.update(self.rows[seed], state=state, completed=completed)
-        if not self.terminal and (now or time.monotonic() - self.spoken >= LINES):
-            self.spoken = time.monotonic()
+        if not self.terminal and (now or time.monotonic() - self.printed >= LINES):
+            self.printed = time.monotonic()
             line = "; ".join(f"seed {seed}: {state}" for seed, state in self.states.items())
             self.bar.console.print(line, highlight=False, soft_wrap=True)

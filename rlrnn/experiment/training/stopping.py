@@ -1,4 +1,4 @@
-"""Ctrl-C: what was trained is saved first, and whoever presses it again meanwhile is told so."""
+"""Ctrl-C: the agent is saved first, and a second Ctrl-C meanwhile prints that."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PATIENCE = 2  # presses while something is saved: the first waits, the second en
 
 @contextmanager
 def undisturbed(what: str | None) -> Iterator[None]:
-    """Say what is being saved, and let it be: a press of Ctrl-C waits, one more ends the block.
+    """Print what is being saved, and protect it: one Ctrl-C is ignored, a second one ends the block.
 
-    Without words all presses are unheard.
+    Without a text every Ctrl-C is ignored.
     """
-    if threading.current_thread() is not threading.main_thread():  # no other may say what a signal does
+    if threading.current_thread() is not threading.main_thread():  # no other may set a signal's handler
         _tell(what)
         yield
         return

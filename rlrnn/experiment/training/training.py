@@ -1,4 +1,4 @@
-"""From a recipe to a judged agent in its run folder."""
+"""From a recipe to an evaluated agent in its run folder."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ def train(
     workers: int = 0,
     imports: Sequence[str] = (),
 ) -> Run:
-    """Train an agent by its recipe, judge it and draw its curve; all of it ends up in the run's folder.
+    """Train an agent by its recipe, evaluate it and draw its learning curve, all in the run's folder.
 
     Whatever stops the training, Ctrl-C included, the agent is saved as it is and the run marked as
     interrupted before the exception goes on.
 
     :param recipe: a recipe, the name of an agent in the catalogue or the path of a recipe's file
-    :param seed: of everything that is drawn
+    :param seed: of all random numbers
     :param out: the run's folder; default ``runs/<agent>/seed<k>``
-    :param overwrite: move a run that lies there aside, and remove it when the new one is finished
+    :param overwrite: move an older run there aside, and remove it when the new one is finished
     :param device: of the network: "cpu", "cuda", or "auto", which takes a GPU where there is one
-    :param progress: show how it goes
-    :param command: noted in the run as what made it
+    :param progress: show the progress
+    :param command: recorded in the run as the command that made it
     :param checkpoint_seconds: between two checkpoints. Fewer lose less where training is killed, and cost the
         time of writing; 0: one before every update.
-    :param callback: of SB3's, called beside our own
-    :param workers: processes that share the playing of an evolution; 0: this one
+    :param callback: of SB3's, called after our own
+    :param workers: processes that evaluate the population of an evolution; 0: this one
     :param imports: modules, by name or file, that such workers import first
     """
     if not isinstance(recipe, Recipe):
@@ -92,10 +92,10 @@ def resume(
     workers: int = 0,
     imports: Sequence[str] = (),
 ) -> Run:
-    """Go on with a run that was killed or interrupted, as if it had not been.
+    """Resume a run that was killed or interrupted, as if it had not been.
 
-    On a CPU the finished agent of one of our own games is that of an undisturbed run, bit for bit; other
-    games begin fresh episodes, which is said. What was lost is said too: a damaged checkpoint, other versions
+    On a CPU the finished agent of one of our own games is that of an uninterrupted run, bit for bit; other
+    games begin fresh episodes, which is printed. So is what was lost: a damaged checkpoint, other versions
     than the run began with.
     """
     run = runs.read_run(folder)
@@ -108,8 +108,8 @@ def resume(
         if run.status == TRAINED and (run.folder / contents.AGENT).exists():
             return finish(agents.load(run.folder / contents.AGENT, device), run, progress)
         checkpoint, complaints = checkpoints.latest(run.folder)
-        for told in (*complaints.values(), *_differences(run, device)):
-            _say(told)
+        for message in (*complaints.values(), *_differences(run, device)):
+            _say(message)
         if checkpoint is None:
             _refuse_to_begin_again(run)
         else:
@@ -118,10 +118,10 @@ def resume(
         with closing(agents.copies(run.recipe, run.game, run.seed)) as env:
             if checkpoint is None:
                 agent = agents.learner(run.recipe, env, run.seed, device)
-                _say(f"{run.folder} holds no checkpoint: its training begins again.")
+                _say(f"{run.folder} holds no checkpoint: its training starts again.")
             else:
                 agent = checkpoints.restore(checkpoint, env, device)
-                _say(f"Going on from {checkpoint.path}, after {checkpoint.steps:,} steps.")
+                _say(f"Resuming from {checkpoint.path}, after {checkpoint.steps:,} steps.")
                 if checkpoint.games is None:
                     _say("This game cannot be saved: all copies begin fresh episodes.")
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
@@ -138,13 +138,13 @@ def _refuse_to_begin_again(run: Run) -> None:
         there = f"an agent of {run.facts['steps']:,} steps" if agent else "checkpoints that cannot be read"
         again = ["rlrnn", "train", run.folder / contents.RECIPE, "--seed", run.seed, "--out", run.folder]
         raise FileFault(
-            f"the run {run.folder} holds no checkpoint to go on from, but {there}, which would be lost: to "
-            f"begin again, {shlex.join(map(str, again))} --overwrite keeps it until the new run is finished."
+            f"the run {run.folder} holds no checkpoint to resume from, but {there}, which would be lost: to "
+            f"start again, {shlex.join(map(str, again))} --overwrite keeps it until the new run is finished."
         )
 
 
 def _set_logs_aside(run: Run, checkpoint: Checkpoint) -> Run:
-    """A log without the rows that a checkpoint counts is kept by another name, and begins anew."""
+    """A log without the rows that a checkpoint counts is renamed, and starts again."""
     for name, rows in checkpoint.rows.items():
         path = run.folder / name
         try:
@@ -153,18 +153,18 @@ def _set_logs_aside(run: Run, checkpoint: Checkpoint) -> Run:
             aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
             if path.exists():
                 path.replace(aside)
-            _say(f"{fault} It begins anew at step {checkpoint.steps:,}; what is left of it lies in {aside}.")
+            _say(f"{fault} It starts again at step {checkpoint.steps:,}; the old file is kept as {aside}.")
             run = run.end(run.status, lost=sorted({name, *run.facts.get("lost", ())}))
             checkpoint.rows[name] = 0
     return run
 
 
 def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
-    """Judge a trained agent, draw its curve, and mark its run as finished when all else is done."""
+    """Evaluate a trained agent, draw its curve, and mark its run as finished when all else is done."""
     how = run.recipe.evaluation
     try:
-        with Judging(run.recipe.name) if progress else nullcontext() as told:
-            scores = judge(agent, run.game, how.episodes, how.deterministic, progress=told)
+        with Judging(run.recipe.name) if progress else nullcontext() as display:
+            scores = judge(agent, run.game, how.episodes, how.deterministic, progress=display)
         runs.write_scores(run.folder / contents.SCORE, scores)
         best = None if contents.EPISODES in run.facts.get("lost", ()) else best_training(run.folder)
         draw_curve(run)
@@ -172,13 +172,13 @@ def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
         return runs.finish(run, best_training=best)
     except BaseException as reason:
         reason.add_note(
-            f"The trained agent lies in {run.folder}; to judge it: rlrnn train --resume {run.folder}."
+            f"The trained agent is in {run.folder}; to evaluate it: rlrnn train --resume {run.folder}."
         )
         raise
 
 
 def draw_curve(run: Run) -> None:
-    """Draw a run's learning curve into its folder; a log that tells of none is named."""
+    """Draw a run's learning curve into its folder; a log that cannot be read is named."""
     try:
         curves = read_curves([run])
     except FileFault as fault:
@@ -190,8 +190,8 @@ def draw_curve(run: Run) -> None:
 def best_training(folder: Path) -> float | None:
     """The best mean of 100 training episodes in a row, as they were played; None if there were fewer.
 
-    Beside published maxima over a training; a score is the final agent's (see ``evaluation``). A log that
-    cannot be read tells of none.
+    For comparison with published maxima over a training; a score is the final agent's (see ``evaluation``).
+    None, too, where the log cannot be read.
     """
     try:
         points = read_episodes(folder / contents.EPISODES)[:, 1]
@@ -210,7 +210,7 @@ def learn(
     progress: bool = True,
     pause: float = checkpoints.SECONDS,
 ) -> Run:
-    """Let the agent learn, from a checkpoint if there is one, while its run is written."""
+    """Train the agent, from a checkpoint if there is one, while its run is written."""
     kept, spent = ({}, 0.0) if checkpoint is None else (checkpoint.rows, checkpoint.seconds)
     iterations = 0 if checkpoint is None else checkpoint.iterations
     episodes = EpisodeLog(run.folder / contents.EPISODES, kept.get(contents.EPISODES, 0))
@@ -234,7 +234,7 @@ def learn(
         agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
         if (name := agents.spoiled(agent)) is not None:
             raise UserError(
-                f"learning broke down in its last update (not all numbers of {name} are finite): try a "
+                f"training diverged in its last update (not all numbers of {name} are finite): try a "
                 "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
             )
     except BaseException as reason:
@@ -249,25 +249,25 @@ def learn(
     try:
         return keep(agent, run, TRAINED, began)
     except FileFault as reason:
-        reason.add_note(f"To go on from the last checkpoint: rlrnn train --resume {run.folder}.")
+        reason.add_note(f"To resume from the last checkpoint: rlrnn train --resume {run.folder}.")
         raise
 
 
 def keep(agent: Agent, run: Run, status: str, began: float) -> Run:
-    """Save the agent and note how far it came."""
+    """Save the agent, its steps and seconds."""
     agent.save(run.folder / contents.AGENT)
     try:
         return run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
     except OSError as reason:
-        reason.add_note(f"The agent lies in {run.folder}; to judge it: rlrnn evaluate {run.folder}.")
+        reason.add_note(f"The agent is in {run.folder}; to evaluate it: rlrnn evaluate {run.folder}.")
         raise
 
 
 def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
-    """Save what there is after a training that was stopped, and say where."""
+    """Save the agent of a training that was stopped, and return where as a sentence."""
     for log in saved.logs:
         log.flush()
-    steps, told = agent.num_timesteps, saved.write()
+    steps, failure = agent.num_timesteps, saved.write()
     words = [f"Stopped after {steps:,} steps;"]
     spoiled = agents.spoiled(agent)
     if spoiled is not None and saved.snapshot is not None:
@@ -279,25 +279,25 @@ def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
             words.append(f"the agent of {before:,} steps in {run.folder} is left as it was.")
         else:
             run = keep(agent, run, INTERRUPTED, saved.began)
-            how = "as it is" if spoiled is None else f"as it was after {agent.num_timesteps:,}, still sound,"
-            words.append(f"the agent {how} lies in {run.folder}.")
+            how = "as it is" if spoiled is None else f"of {agent.num_timesteps:,} steps, before it diverged,"
+            words.append(f"the agent {how} was saved to {run.folder}.")
         draw_curve(run)
     except OSError as error:
         notes = sentences(error)
         failed = "Not everything could" if notes else "The agent could not"
         return " ".join([f"{failed} be saved: {sentence(error)}", *notes])
     resume = f"rlrnn train --resume {run.folder}"
-    if told is None and saved.snapshot is not None:
-        words.append(f"{resume} goes on after {saved.snapshot.steps:,} steps.")
+    if failure is None and saved.snapshot is not None:
+        words.append(f"{resume} continues after {saved.snapshot.steps:,} steps.")
     elif checkpoints.any_in(run.folder):
-        words.append(f"{resume} goes on from the last checkpoint.")
+        words.append(f"{resume} continues from the last checkpoint.")
     else:
-        words.append(f"{resume} begins again, as there is no checkpoint yet.")
+        words.append(f"{resume} starts again, as there is no checkpoint yet.")
     return " ".join(words)
 
 
 class Clock(BaseCallback):
-    """Lets SB3's log count the time of the whole run, not of what was resumed."""
+    """Lets SB3's log count the time of the whole run, not only since it was resumed."""
 
     def __init__(self, spent: float) -> None:
         super().__init__()
@@ -313,14 +313,14 @@ class Clock(BaseCallback):
 
 
 def _differences(run: Run, device: str) -> list[str]:
-    """What is not as it was when the run began, and may let it end otherwise."""
+    """What has changed since the run began, and may change its result."""
     now = runs.versions(run.recipe.network, device)
-    told = (
+    versions = (
         (name, run.facts.get(name), value) for name, value in now.items() if name not in ("threads", "python")
     )
     return [
-        f"{name} was {before} when this run began and is {value} now: it may end otherwise."
-        for name, before, value in told
+        f"{name} was {before} when this run began and is {value} now: its result may differ."
+        for name, before, value in versions
         if before != value
     ]
 

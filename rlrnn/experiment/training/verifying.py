@@ -1,4 +1,4 @@
-"""Whether a verified agent keeps its word: it is trained again, or attached weights are judged again."""
+"""The check of a verified agent: it is trained again, or its saved weights are evaluated again."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FLOOR = 0.01  # least half width of the interval, as a share of what the agent w
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an agent was verified to win, beside what it wins now on the same seeds or the first of them."""
+    """The recorded points of an agent, and those that it wins now on the same seeds or the first of them."""
 
     name: str  # of the agent
     unit: str  # of its points
     claim: Verified
     seeds: tuple[int, ...]
     scores: tuple[dict[str, Score], ...]  # of those seeds, now
-    retrained: bool  # else judged again from attached weights
-    processor: str = ""  # that they were trained on, or judged again on
-    memory: bool = True  # whether the network has one; a control has none, and nothing to wipe
+    retrained: bool  # else saved weights were evaluated again
+    processor: str = ""  # of this training or evaluation
+    memory: bool = True  # whether the network has one; a baseline has none, and nothing to wipe
 
     @property
     def points(self) -> tuple[float, ...]:
@@ -53,12 +53,12 @@ class Verdict:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the mean is expected."""
+        """95 % prediction interval of the mean."""
         return interval(self.claim.points, len(self.seeds), self.scores[0][RANDOM].mean)
 
     @property
     def equal(self) -> bool:
-        """Whether every seed wins exactly what it was verified to win, with its memory and with it wiped."""
+        """Whether every seed wins exactly the recorded points, with its memory and with it wiped."""
         return all(
             round(now, DIGITS) == then
             for claimed, means in self._compared()
@@ -66,25 +66,25 @@ class Verdict:
         )
 
     @property
-    def kept(self) -> bool:
-        """Whether the agent wins at least what was to be expected."""
+    def verified(self) -> bool:
+        """Whether the points are equal, or their mean is not below the interval."""
         return self.equal or self.mean >= self.interval[0]
 
     def sentence(self) -> str:
-        """The verdict in words; where points differ, with what bytes could be expected of this processor."""
+        """The verdict in words; where points differ, with the reason that there may be."""
         if self.equal:
-            return f"{self.name} keeps its word: equal points on every seed."
+            return f"{self.name} is verified: equal points on every seed."
         return f"{self._judgement()} {self._reason()}"
 
     def _reason(self) -> str:
         """Why points may differ from those that were verified, or why they should not have."""
         then, now = self.claim.processor, self.processor
         if not then:
-            return "(Which kind of processor it was verified on is not known: another one rounds otherwise.)"
+            return "(The processor of the recorded runs is not known; another kind rounds differently.)"
         if then != now:
-            return f"(It was verified on {then} and this is {now}, which rounds otherwise.)"
+            return f"(The recorded runs are from {then}, and this is {now}, which rounds differently.)"
         return (
-            "(It was verified on this kind of processor: other versions, or the code, make the difference.)"
+            "(The recorded runs are from this kind of processor: versions or the code make the difference.)"
         )
 
     def _judgement(self) -> str:
@@ -92,13 +92,13 @@ class Verdict:
         where = f"{_shown(self, low)} to {_shown(self, high)}"
         now = _shown(self, self.mean)
         if self.mean > high:
-            return f"{self.name} wins more than it was verified to: {now} lies above {where}."
-        if self.kept:
-            return f"{self.name} keeps its word: {now} lies in {where}."
-        return f"{self.name} does not keep its word: {now} lies below {where}."
+            return f"{self.name} is verified and better: {now} is above {where}."
+        if self.verified:
+            return f"{self.name} is verified: {now} is within {where}."
+        return f"{self.name} is not verified: {now} is below {where}."
 
     def _compared(self) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-        """Points of each seed as verified and now: with the memory, and with it wiped if there is one."""
+        """Points of each seed, recorded and now: with the memory, and with it wiped if there is one."""
         pairs = (self.claim.points, self.points), (self.claim.wiped, self.wiped)
         return [(self._claimed(claimed), now) for claimed, now in pairs[: 1 + self.memory]]
 
@@ -111,19 +111,19 @@ class Verdict:
 
 
 def interval(old: tuple[float, ...], m: int, random: float) -> tuple[float, float]:
-    """Where the mean of ``m`` new trainings falls 19 times in 20, judged from the points of old ones.
+    """95 % prediction interval for the mean of ``m`` new trainings, from the points of old ones.
 
-    A prediction interval: mean +- t(n - 1) s sqrt(1 / n + 1 / m), with s the standard deviation of the n old
+    It is mean +- t(n - 1) s sqrt(1 / n + 1 / m), with s the standard deviation of the n old
     ones (Meeker, Hahn and Escobar 2017, Statistical Intervals, chapter 4). A confidence interval of the mean
     would be too narrow, as the new mean varies, too. Seeds trained elsewhere count as new ones, since
-    rounding soon leads them another way. All are judged on the same episodes, so that only seeds vary.
+    rounding soon makes them differ. All are evaluated on the same episodes, so that only seeds vary.
 
-    Seeds that all won alike give no width, and tell nothing of what rounding does to them: the reach is at
+    Seeds that all won alike give no width, and show nothing of the effect of rounding: the half width is at
     least 1 % of what the agent wins beyond a random player, which is a convention.
     """
     n = len(old)
     if n < 2:
-        raise UserError(f"verified on {n} seed: at least two are needed to tell how far others may lie.")
+        raise UserError(f"verified on {n} seed: at least two are needed for a prediction interval.")
     center, s = float(np.mean(old)), float(np.std(old, ddof=1))
     reach = statistics.student(n - 1) * s * np.sqrt(1 / n + 1 / m)
     reach = max(float(reach), FLOOR * abs(center - random))
@@ -144,13 +144,14 @@ def verify(
 ) -> Verdict:
     """Train an agent again on the first ``count`` of its verified seeds (all of them if not given).
 
-    Seeds whose weights are attached are judged again instead, and then those alone, unless ``retrain``. New
+    Seeds whose weights are saved with the package are evaluated again instead, and then those alone, unless
+    ``retrain``. New
     runs lie in ``out``/seed<k>, by default runs/<agent>-again; older ones there are replaced.
     """
     claim = recipe.verified
     if claim is None or len(claim.seeds) < 2:
-        told = "not verified" if claim is None else "verified on one seed alone"
-        raise UserError(f"{recipe.name} was {told}: there is nothing to hold it to (see: rlrnn list).")
+        how = "not verified" if claim is None else "verified on one seed alone"
+        raise UserError(f"{recipe.name} was {how}: it has no recorded points to check (see: rlrnn list).")
     if count is not None and not 1 <= count <= len(claim.seeds):
         raise UserError(f"{count} seeds are asked for; {recipe.name} was verified on {len(claim.seeds)}.")
     seeds, game = claim.seeds[:count], catalogue.game_of(recipe)
@@ -162,8 +163,8 @@ def verify(
         for seed in seeds:
             with Judging(f"{recipe.name} seed {seed}") as judging:
                 scores.append(_judged(weights[seed], recipe, device, judging))
-        how = False, processor.kind(), memory
-        return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), *how)
+        now = False, processor.kind(), memory
+        return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), *now)
     folder = Path(out or Path("runs", f"{recipe.name}-again"))
     tasks = [Task(recipe, k, folder / f"seed{k}", device, True, command, imports) for k in seeds]
     outcome = train_seeds(tasks, jobs, progress)
@@ -197,20 +198,20 @@ def _shown(verdict: Verdict, points: float) -> str:
 
 
 def table(verdict: Verdict) -> Table:
-    """Seed by seed, then the mean and the interval that it should lie in, for the shell.
+    """Each seed, then the mean and its prediction interval, for the shell.
 
-    A network without memory, such as a control, is named as that, and has no columns of a wiped one.
+    A network without memory, such as a baseline, is marked, and has no columns of a wiped one.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    many, how = len(verdict.seeds), "trained again" if verdict.retrained else "attached weights judged again"
+    many, how = len(verdict.seeds), "trained again" if verdict.retrained else "saved weights evaluated again"
     name = verdict.name if verdict.memory else f"{verdict.name} ({WITHOUT})"
     title = f"{name}, {how}: {verdict.unit}"
     grid = Table(
         title=title,
-        caption=f"expected: where the mean of {many} new training{'s' * (many > 1)} falls 19 times in 20,\n"
-        f"judged from the {len(verdict.claim.points)} that were verified with rlrnn {verdict.claim.version}",
+        caption=f"expected: 95 % prediction interval for the mean of {many} new training{'s' * (many > 1)},\n"
+        f"from the {len(verdict.claim.points)} that were verified with rlrnn {verdict.claim.version}",
         caption_justify="left",
         box=SIMPLE_HEAD,
         min_width=len(title),

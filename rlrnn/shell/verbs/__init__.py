@@ -1,4 +1,4 @@
-"""The shell's verbs, one file each: what it says of itself, what it takes, and what it does."""
+"""The shell's verbs, one file each: its help, its arguments, and what it does."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from rlrnn.shell.verbs import (
 
 
 class Verb(Protocol):
-    """A module of this folder. It imports what is heavy in ``run``, so that help need not wait for it."""
+    """A module of this folder. Slow imports stand in ``run``, so that help is printed at once."""
 
-    SHORT: str  # a line of rlrnn --help
+    SHORT: str  # its line in rlrnn --help
     TEXT: str  # its own help, with examples
 
     def arguments(self, parser: ArgumentParser) -> None:
-        """Add what it takes to its parser."""
+        """Add its arguments to its parser."""
 
     def run(self, arguments: Namespace) -> int | None:
-        """Do it; returns the exit status, if it is not 0."""
+        """Run the verb; returns the exit status, if it is not 0."""
 
 
 VERBS: dict[str, Verb] = {  # as --help lists them

@@ -9,8 +9,9 @@ from rlrnn.shell.verbs import options
 
 SHORT = "compare agents over their seeds"
 TEXT = """
-Prints what agents of one game won, over all their seeds: mean, median, interquartile mean, 95 % interval, the
-score between a random player (0) and the game's ceiling (1), and how likely one agent beats another.
+Compares agents of one game over all their seeds: mean, 95 % interval, standard deviation, median and
+interquartile mean (IQM) of the points; the score normalised between a random player (0) and the game's
+ceiling (1); and the probability of improvement, that a seed of one agent wins more than one of another.
 
 examples:
   rlrnn compare runs/pong-gru
@@ -19,16 +20,16 @@ examples:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="a run's folder, or an agent's folder (all its seeds)"
     )
-    parser.add_argument("--out", metavar="FILE", help="draw it, too: .png, .svg or .pdf")
+    parser.add_argument("--out", metavar="FILE", help="also draw the comparison: .png, .svg or .pdf")
     options.add_imports(parser)
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment.pictures.scores import draw
     from rlrnn.experiment.runs.comparing import compare, table
 

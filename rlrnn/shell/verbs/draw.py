@@ -1,4 +1,4 @@
-"""rlrnn draw: draw a network: its units and their connections."""
+"""rlrnn draw: draw a network, its units and their connections."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from rlrnn.shell.verbs import options
 
 SHORT = "draw a network: its units and their connections"
 TEXT = """
-Draws the network of an agent, trained or as its recipe begins it: inputs on the left, actions on the right,
-between them every unit and connection of a small network, or the layers of a large one. Lines are as wide as
-weights are strong; those that are heard later are dashed. Says whether its impulse response is finite.
+Draws the network of an agent, trained or as initialised by its recipe: inputs on the left, actions on the
+right, between them every unit and connection of a small network, or the layers of a large one. The width of
+a line is the size of its weight; delayed (recurrent) connections are dashed. The caption says how many
+parameters the network has and whether its impulse response is finite.
 
 examples:
   rlrnn draw runs/t-maze-20-evolved/seed0
@@ -24,7 +25,7 @@ examples:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument(
         "agent",
         metavar="AGENT",
@@ -38,7 +39,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment import agents as learners
     from rlrnn.experiment import catalogue, recipes
     from rlrnn.experiment.pictures.network_drawing import draw_network
@@ -48,7 +49,7 @@ def run(arguments: Namespace) -> None:
     known = path.name in catalogue.agents() or path.suffix == ".toml"
     if path.is_dir() or path.suffix == ".zip" or (len(path.parts) > 1 and not known):
         if arguments.settings:
-            raise UserError(f"--set changes a recipe, but {path} was trained by its own: leave --set away.")
+            raise UserError(f"--set changes a recipe, but {path} was trained by its own: leave out --set.")
         run = None if path.suffix == ".zip" else runs.read_run(path)
         agent = learners.load(path, "cpu") if run is None else run.agent()
         title = path.name if run is None else f"{run.recipe.name}, seed {run.seed}"

@@ -1,4 +1,4 @@
-"""rlrnn evaluate: judge an agent by the points it wins."""
+"""rlrnn evaluate: evaluate an agent."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from rlrnn.common.texts import terminal
 from rlrnn.shell.verbs import options
 
-SHORT = "judge an agent by the points it wins"
+SHORT = "evaluate an agent: its points per episode"
 TEXT = """
-Plays the evaluation games and prints the points: with memory, with the memory wiped before every step,
-and of a random player. The run's own score.json stays as it is. An agent's file (.zip) of a script that
-normalised with VecNormalize lacks those statistics and plays worse than it did there.
+Plays evaluation episodes and prints the points per episode (undiscounted return): of the agent with memory,
+with its memory wiped (reset) before every step, and of a random player. The run's own score.json stays as it
+is. An agent of rlrnn trained behind VecNormalize is evaluated with the statistics saved in its file; files of
+sb3-contrib have none.
 
 examples:
   rlrnn evaluate runs/pong-gru/seed0
@@ -22,23 +23,23 @@ examples:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
-    parser.add_argument("--out", metavar="FILE", help="write the scores as JSON, too")
+    """Its arguments."""
+    parser.add_argument("--out", metavar="FILE", help="also write the scores as JSON")
     options.add_judged(parser)
     options.add_imports(parser)
     options.add_device(parser)
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment.evaluation import judge, table
     from rlrnn.experiment.judging import Judging
     from rlrnn.experiment.runs import runs
 
     agent, game, how = options.opened(arguments)
     episodes, deterministic = arguments.episodes or how.episodes, options.deterministic(arguments, how)
-    with Judging(arguments.run) as told:
-        scores = judge(agent, game, episodes, deterministic, progress=told)
+    with Judging(arguments.run) as progress:
+        scores = judge(agent, game, episodes, deterministic, progress=progress)
     terminal().print(table(scores, game, agent.policy.description.cell != "none"))
     if arguments.out:
         runs.write_scores(Path(arguments.out), scores)

@@ -1,4 +1,4 @@
-"""rlrnn inspect: ask how far back an agent remembers."""
+"""rlrnn inspect: measure how far back an agent remembers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from rlrnn.common.texts import tell
 from rlrnn.shell.verbs import options
 
-SHORT = "ask how far back an agent remembers"
+SHORT = "measure how far back an agent remembers"
 TEXT = """
-Asks how far back an agent remembers: how much its action depends on what it saw k steps before, by gradient
-and by putting another observation in its place. Writes memory.png, memory.json, and activations.png with the
-hidden units over the first steps of an episode, into the run's folder.
+Measures how far back an agent remembers: how much its action depends on the observation k steps before, by
+gradient and by replacing that observation with another. Writes memory.png, memory.json, and activations.png
+with the hidden units over the first steps of an episode, into the run's folder.
 
 examples:
   rlrnn inspect runs/pong-gru/seed0
@@ -21,9 +21,9 @@ examples:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument(
-        "--lags", type=options.whole, default=64, help="how many steps back at most (default: 64)"
+        "--lags", type=options.whole, default=64, help="the largest k, in steps (default: 64)"
     )
     parser.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
     options.add_judged(parser)
@@ -32,7 +32,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.common.files import write_json
     from rlrnn.experiment.pictures.memory_pictures import draw_activations, draw_profile
     from rlrnn.experiment.pictures.memory_profile import profile

@@ -1,4 +1,4 @@
-"""rlrnn list: the games and agents of the catalogue."""
+"""rlrnn list: list the games and agents of the catalogue."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterable
 from rlrnn.common.texts import terminal
 from rlrnn.errors import UserError
 
-SHORT = "the games and agents of the catalogue"
+SHORT = "list the games and agents of the catalogue"
 TEXT = """
-Shows the games and the agents of the catalogue. An agent's points are those it was measured to win.
+Lists the games and the agents of the catalogue, with the verified points of each agent.
 
 examples:
   rlrnn list
-  rlrnn list pong        those with this word in their name, their game or what must be remembered
+  rlrnn list pong        rows with this word in their name, their game or what must be remembered
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
-    parser.add_argument("word", nargs="?", metavar="WORD", help="only those with this word in a column")
+    """Its arguments."""
+    parser.add_argument("word", nargs="?", metavar="WORD", help="only rows with this word")
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rich.box import SIMPLE
     from rich.table import Column, Table
 
@@ -32,7 +32,7 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment import catalogue, statistics
 
     def column(heading: str, names: Iterable[str]) -> Column:
-        # Names are typed again by whoever reads them: never cut short.
+        # Names are for typing or copying: never truncated.
         return Column(heading, no_wrap=True, min_width=max(map(len, names), default=0))
 
     known, recipes = games(), catalogue.agents()

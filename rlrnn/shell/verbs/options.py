@@ -1,4 +1,4 @@
-"""Options that several verbs share, and kinds of words in the shell."""
+"""Options that several verbs share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -20,36 +20,41 @@ RUN_HELP = "a run's folder, or a saved agent (.zip) with --game"
 
 
 def add_judged(parser: ArgumentParser) -> None:
-    """Whom to judge, at which game, for how long and how: see ``opened`` and ``deterministic``."""
+    """Which agent plays which game, how many episodes and how: see ``opened`` and ``deterministic``."""
     parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     parser.add_argument("--game", help="a game of the catalogue, its TOML file, or a Gymnasium id")
-    parser.add_argument("--episodes", type=count, help="how many to play")
+    parser.add_argument("--episodes", type=count, help="how many episodes to play")
     actions = parser.add_mutually_exclusive_group()
     actions.add_argument(
         "--deterministic",
         action="store_true",
         default=None,
-        help="the most likely action (else as the recipe says)",
+        help="the most likely actions (default: as the recipe says)",
     )
-    actions.add_argument("--sampled", dest="deterministic", action="store_false", help="sampled actions")
+    actions.add_argument(
+        "--sampled", dest="deterministic", action="store_false", help="sampled actions, as in training"
+    )
 
 
 def add_settings(parser: ArgumentParser) -> None:
-    """Changes of a recipe."""
+    """Overrides of a recipe's settings."""
     parser.add_argument(
         "--set",
         dest="settings",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change one setting of the recipe; may be given several times; KEY= alone means the default",
+        help="override one setting of the recipe; may be repeated; KEY= alone restores the default",
     )
 
 
 def add_jobs(parser: ArgumentParser) -> None:
-    """Seeds side by side."""
+    """How many seeds run in parallel."""
     parser.add_argument(
-        "--jobs", type=count, metavar="J", help="how many seeds at a time (default: one per processor core)"
+        "--jobs",
+        type=count,
+        metavar="J",
+        help="how many seeds to run in parallel (default: one per processor core)",
     )
 
 
@@ -71,7 +76,7 @@ def add_device(parser: ArgumentParser) -> None:
 
 
 def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
-    """The agent, its game and how it is judged, from a run's folder or an agent's file."""
+    """The agent, its game and its evaluation settings, from a run's folder or an agent's file."""
     from rlrnn.envs import games
     from rlrnn.experiment.recipes import EvaluationRecipe
     from rlrnn.experiment.runs import runs
@@ -82,7 +87,7 @@ def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
         game = games.game(arguments.game) if arguments.game else run.game
         return run.agent(arguments.device), game, run.recipe.evaluation
     if not arguments.game:
-        raise UserError(f"{path} does not say what it plays: add --game (see: rlrnn list).")
+        raise UserError(f"{path} does not name its game: add --game (see: rlrnn list).")
     from rlrnn.experiment import agents as learners
 
     game = games.game(arguments.game)
@@ -90,12 +95,12 @@ def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
 
 
 def deterministic(arguments: Namespace, how: EvaluationRecipe) -> bool:
-    """Whether the most likely actions are played, as asked for or as the recipe says."""
+    """Whether actions are deterministic, as the options or else the recipe say."""
     return how.deterministic if arguments.deterministic is None else bool(arguments.deterministic)
 
 
 def device(text: str) -> str:
-    """A name of torch's for a device that is there."""
+    """The name of a torch device that is available."""
     if not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", text):
         raise ArgumentTypeError(unknown("device", text, DEVICES))
     if text.startswith("cuda"):

@@ -9,9 +9,9 @@ from rlrnn.shell.verbs import options
 
 SHORT = "draw learning curves"
 TEXT = """
-Draws learning curves into one picture: points per episode against steps of the game, one colour per agent,
-with the game's reference scores. One or two seeds are drawn as they are, with their running mean; three and
-more as their median and quartiles.
+Draws learning curves into one picture: points per episode against environment steps, one colour per agent,
+with the game's reference scores. One or two seeds are drawn as episodes and their running mean; three or more
+as their median and quartiles.
 
 examples:
   rlrnn plot runs/pong-gru/seed0
@@ -21,7 +21,7 @@ examples:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument(
         "runs",
         nargs="+",
@@ -36,7 +36,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment.pictures.plotting import plot
 
     tell(plot(arguments.runs, arguments.out))

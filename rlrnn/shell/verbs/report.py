@@ -1,4 +1,4 @@
-"""rlrnn report: write one HTML file on an agent."""
+"""rlrnn report: write an HTML report on an agent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from rlrnn.common.texts import tell
 from rlrnn.shell.verbs import options
 
-SHORT = "write one HTML file on an agent"
+SHORT = "write an HTML report on an agent"
 TEXT = """
-Writes one HTML file on an agent for any browser, without a network: curves, scores, memory, a recorded game.
+Writes one self-contained HTML file on an agent: learning curves, scores, memory, network, a recorded episode.
 
 examples:
   rlrnn report runs/pong-gru                 all seeds; writes runs/pong-gru/report.html
@@ -19,7 +19,7 @@ examples:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument(
         "run", metavar="AGENT", help="an agent's folder (all its seeds), its name, or a run's folder"
     )
@@ -28,7 +28,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment.pictures.reporting import report
 
     folder = Path(arguments.run)

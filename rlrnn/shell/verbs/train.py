@@ -19,36 +19,37 @@ if TYPE_CHECKING:
 
 SHORT = "train an agent by its recipe"
 TEXT = """
-Trains an agent by its recipe, judges it and draws its learning curve, all in runs/<agent>/seed<k>/.
+Trains an agent by its recipe, evaluates it and draws its learning curve, all in runs/<agent>/seed<k>/.
 Ctrl-C saves the agent as it is.
 
 examples:
   rlrnn train pong-gru                                     an agent of the catalogue (see: rlrnn list)
   rlrnn train my-agent.toml --seed 3                       a recipe of your own
-  rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two at a time
-  rlrnn train --resume runs/pong-gru/seed0                 go on with a run that was killed
+  rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two in parallel
+  rlrnn train --resume runs/pong-gru/seed0                 continue a run that was killed
   rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
   rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
   rlrnn train my-agent.toml --import my_games.py           a game or a cell that your module registers
-  rlrnn train pong-gru --control feedforward --seeds 3     its control: the same without memory
-  rlrnn train pong-gru --control stacked --seeds 3         without memory, but with the last 4 observations
+  rlrnn train pong-gru --control feedforward --seeds 3     its feed-forward baseline, without memory
+  rlrnn train pong-gru --control stacked --seeds 3         its baseline with 4 stacked observations
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")
     parser.add_argument(
-        "--resume", action="store_true", help="go on with a run that was killed: AGENT is its folder"
+        "--resume", action="store_true", help="continue a run that was killed: AGENT is its folder"
     )
     parser.add_argument(
         "--control",
         type=_control,
         metavar=f"{{{','.join(CONTROLS)}}}",
-        help="train its control: the same without memory",
+        help="train a baseline without memory by the same recipe: feed-forward, or with the last 4 "
+        "observations stacked",
     )
     parser.add_argument(
-        "--seed", type=options.whole, default=0, help="decides everything random (default: 0)"
+        "--seed", type=options.whole, default=0, help="seed of all random numbers (default: 0)"
     )
     parser.add_argument(
         "--seeds",
@@ -56,15 +57,15 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="train N seeds, from --seed on; finished ones are skipped",
     )
-    parser.add_argument("--steps", help="how many steps of the game to train for, instead of the recipe's")
+    parser.add_argument("--steps", help="environment steps of the training, instead of the recipe's")
     parser.add_argument(
         "--workers",
         type=options.whole,
         metavar="W",
         default=0,
-        help="processes that share the playing of an evolution; the result is the same (default: none)",
+        help="processes that evaluate the population of an evolution; the result is the same (default: none)",
     )
-    parser.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/<agent>/seed<k>)")
+    parser.add_argument("--out", metavar="FOLDER", help="the run's folder (default: runs/<agent>/seed<k>)")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an older run once the new one is finished"
     )
@@ -75,7 +76,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment import catalogue, recipes
     from rlrnn.experiment.runs import runs
     from rlrnn.experiment.training.training import resume, train
@@ -85,16 +86,16 @@ def run(arguments: Namespace) -> None:
             if getattr(arguments, name):
                 option = "--set" if name == "settings" else f"--{name}"
                 raise UserError(
-                    f"--resume goes on with a run as it is: leave {option} away, or --resume for another run."
+                    f"--resume continues a run as it is: leave out {option}, or --resume for another run."
                 )
         begun = runs.read_run(arguments.agent).recipe.name
         if arguments.control and not begun.endswith(f"-{arguments.control}"):
             raise UserError(
-                f"{arguments.agent} is a run of {begun}, and --resume goes on with it as it is: to train its "
-                "control, leave --resume away."
+                f"{arguments.agent} is a run of {begun}, and --resume continues it as it is: to train its "
+                "baseline, leave out --resume."
             )
         more = {"workers": arguments.workers, "imports": arguments.imports}
-        _say_what_came_of_it(resume(arguments.agent, device=arguments.device, **more))
+        _report(resume(arguments.agent, device=arguments.device, **more))
         return
     settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
     recipe = recipes.override(catalogue.agent(arguments.agent), settings)
@@ -102,7 +103,7 @@ def run(arguments: Namespace) -> None:
         recipe = recipes.control(recipe, arguments.control)
     if arguments.seeds is not None:
         if arguments.workers:
-            raise UserError("--seeds trains one seed per core already: leave --workers away, or --seeds.")
+            raise UserError("--seeds trains one seed per core already: leave out --workers, or --seeds.")
         _train_seeds(arguments, recipe)
         return
     run = train(
@@ -115,7 +116,7 @@ def run(arguments: Namespace) -> None:
         workers=arguments.workers,
         imports=arguments.imports,
     )
-    _say_what_came_of_it(run)
+    _report(run)
 
 
 def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
@@ -135,11 +136,11 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     outcome.check()
 
 
-def _say_what_came_of_it(run: Run) -> None:
+def _report(run: Run) -> None:
     from rlrnn.experiment.evaluation import table
 
     terminal().print(table(run.scores(), run.game, run.recipe.network.cell != "none"))
-    tell(f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; all of the run lies in {run.folder}")
+    tell(f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; the run is in {run.folder}")
 
 
 def _control(text: str) -> str:

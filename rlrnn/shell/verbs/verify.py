@@ -1,4 +1,4 @@
-"""rlrnn verify: train a verified agent again: does it keep its word?."""
+"""rlrnn verify: train a verified agent again and check its points."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from argparse import ArgumentParser, Namespace
 from rlrnn.common.texts import tell, terminal
 from rlrnn.shell.verbs import options
 
-SHORT = "train a verified agent again: does it keep its word?"
+SHORT = "train a verified agent again and check its points"
 TEXT = """
-Says whether a verified agent keeps its word: trains it again by its recipe, on the same seeds, into new runs,
-or judges it again where its weights are attached. The mean of what it wins should lie where the mean of new
-trainings falls 19 times in 20. Better is no failure. The exit status is 0, or 1 if it wins less.
+Checks the points of a verified agent: trains it again by its recipe, on the same seeds, into new runs, or
+evaluates its saved weights where these are included. The agent is verified if the mean over seeds is not
+below the 95 % prediction interval of the recorded seeds. The exit status is 0, or 1 if it is not verified.
 
 examples:
   rlrnn verify cartpole-gru
-  rlrnn verify pong-gru --seeds 2 --jobs 2        the first two seeds alone, side by side
+  rlrnn verify pong-gru --seeds 2 --jobs 2        only the first two seeds, in parallel
   rlrnn verify pong-gru --retrain --out runs/check
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument("agent", metavar="AGENT", help="a verified agent of the catalogue (see: rlrnn list)")
     parser.add_argument(
         "--seeds", type=options.count, metavar="N", help="only the first N of its verified seeds"
     )
-    parser.add_argument("--retrain", action="store_true", help="train, even where weights are attached")
+    parser.add_argument("--retrain", action="store_true", help="train, even where saved weights are included")
     parser.add_argument(
-        "--out", metavar="FOLDER", help="where the new runs go (default: runs/<agent>-again/seed<k>)"
+        "--out", metavar="FOLDER", help="folder of the new runs (default: runs/<agent>-again/seed<k>)"
     )
     options.add_jobs(parser)
     options.add_imports(parser)
@@ -36,7 +36,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment import catalogue
     from rlrnn.experiment.training import verifying
     from rlrnn.experiment.training.seeds import cores
@@ -53,4 +53,4 @@ def run(arguments: Namespace) -> int:
     )
     terminal().print(verifying.table(verdict))
     tell(verdict.sentence())
-    return 0 if verdict.kept else 1
+    return 0 if verdict.verified else 1

@@ -1,4 +1,4 @@
-"""rlrnn watch: record games played."""
+"""rlrnn watch: record episodes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from rlrnn.common.texts import tell
 from rlrnn.shell.verbs import options
 
-SHORT = "record games played"
+SHORT = "record episodes as a GIF or an MP4"
 TEXT = """
-Records games played: a GIF, or an MP4 with pip install "rlrnn[video]".
+Records episodes: a GIF, or an MP4 with pip install "rlrnn[video]".
 
 examples:
   rlrnn watch runs/pong-gru/seed0
   rlrnn watch runs/pong-gru/seed0 --episodes 3 --out pong.mp4
-  rlrnn watch runs/pong-gru/seed0 --activations      with its hidden units beside it
+  rlrnn watch runs/pong-gru/seed0 --activations      with its hidden units next to the game
   rlrnn watch logs/best_model.zip --game pong
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """What it takes."""
+    """Its arguments."""
     parser.add_argument("--out", metavar="FILE", help=".gif or .mp4 (default: play.gif in the run's folder)")
-    parser.add_argument("--activations", action="store_true", help="its hidden units beside the game")
+    parser.add_argument("--activations", action="store_true", help="also show its hidden units")
     options.add_judged(parser)
     options.add_imports(parser)
     options.add_device(parser)
 
 
 def run(arguments: Namespace) -> None:
-    """Do it."""
+    """Run the verb."""
     from rlrnn.experiment.pictures.film import watch
 
     agent, game, how = options.opened(arguments)

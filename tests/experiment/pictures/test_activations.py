@@ -9,7 +9,7 @@ from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.pictures import activations
-from rlrnn.experiment.pictures.activations import Overheard, Strip, live, order
+from rlrnn.experiment.pictures.activations import ActivationRecorder, Strip, order, record_episode
 from rlrnn.experiment.pictures.film import Moment
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 
@@ -30,7 +30,7 @@ def agent_for(game, cell="gru", **kwargs):
 def test_overhearing_changes_nothing_and_hears_what_decides(cell, deterministic):
     agent = agent_for(RECALL, cell, n_layers=2)
     plain, heard = (agent.player(3, deterministic=deterministic, seed=4) for _ in range(2))
-    heard = Overheard(heard)
+    heard = ActivationRecorder(heard)
     network, state = agent.policy.network, None
     env = games.make_vec(RECALL, 3, seed=1)
     observations, starts = env.reset(), np.ones(3, np.bool_)
@@ -73,20 +73,20 @@ def test_what_moves_against_the_others_or_not_at_all_has_a_place_too():
 
 def test_an_episode_is_lived_as_it_is_judged():
     agent = agent_for(RECALL)
-    lived, judged = live(agent, RECALL, 100, True, 77), evaluate(agent, RECALL, episodes=1, seed=77)
+    lived, judged = record_episode(agent, RECALL, 100, True, 77), evaluate(agent, RECALL, episodes=1, seed=77)
     assert lived.ended and lived.points.sum() == pytest.approx(judged.mean)
     assert lived.units.shape == (30, 6) and lived.actions.shape == (30,) and len(lived.pictures) == 30
     assert lived.features.shape == (30, 4) and (lived.features.sum(1) == 1).all()
-    assert lived.chances.shape == (30, 4) and (lived.chances.argmax(1) == lived.actions).all()
-    np.testing.assert_allclose(lived.chances.sum(1), 1, rtol=1e-5)
-    first = live(agent, RECALL, 12, True, 77, draw=False)
+    assert lived.probabilities.shape == (30, 4) and (lived.probabilities.argmax(1) == lived.actions).all()
+    np.testing.assert_allclose(lived.probabilities.sum(1), 1, rtol=1e-5)
+    first = record_episode(agent, RECALL, 12, True, 77, draw=False)
     assert not first.ended and first.units.tobytes() == lived.units[:12].tobytes() and not first.pictures
 
 
 def test_a_strip_shows_the_last_steps_beside_the_picture():
     agent = agent_for(RECALL)
-    strip, heard = Strip(agent, RECALL, True, 77), Overheard(agent.player(1, seed=77))
-    lived = live(agent, RECALL, 30, True, 77)
+    strip, heard = Strip(agent, RECALL, True, 77), ActivationRecorder(agent.player(1, seed=77))
+    lived = record_episode(agent, RECALL, 30, True, 77)
     picture = np.full((100, 80, 3), 7, np.uint8)
     env = games.make_vec(RECALL, 1, seed=77)
 
@@ -115,7 +115,7 @@ def test_a_strip_shows_the_last_steps_beside_the_picture():
 
 def test_colours_are_few():
     agent = agent_for(PONG, hidden_size=40)
-    strip, heard = Strip(agent, PONG, True, 0), Overheard(agent.player(1, seed=0))
+    strip, heard = Strip(agent, PONG, True, 0), ActivationRecorder(agent.player(1, seed=0))
     env = games.make_vec(PONG, 1, seed=0)
     observations = env.reset()
     for count in range(100):

@@ -13,7 +13,7 @@ from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
 from rlrnn.experiment.pictures import memory_pictures
-from rlrnn.experiment.pictures.activations import Episode, live, order
+from rlrnn.experiment.pictures.activations import Episode, order, record_episode
 from rlrnn.experiment.pictures.memory_pictures import draw_activations, draw_profile
 from rlrnn.experiment.pictures.memory_profile import Profile
 from rlrnn.learners.ppo.ppo import RecurrentPPO
@@ -93,21 +93,21 @@ def test_a_profile_is_drawn_as_it_was_measured(tmp_path, monkeypatch):
 def test_any_action_is_drawn_and_a_game_without_pictures_too(tmp_path, actions, shape):
     game = Game("short", "test_pictures/Short-v0", kwargs={"actions": actions})
     agent = agent_for(game)
-    lived = live(agent, game, 100, False, 0, draw=False)
+    lived = record_episode(agent, game, 100, False, 0, draw=False)
     assert lived.actions.shape == (5, *shape) and not lived.pictures and lived.points.sum() == 15
-    assert (lived.chances is None) == bool(shape) and lived.first == (0 if shape else -1)
+    assert (lived.probabilities is None) == bool(shape) and lived.first == (0 if shape else -1)
     assert draw_activations(agent, game, tmp_path / "a.png").stat().st_size > 1000
 
 
 def test_the_picture_shows_the_units_in_their_order_and_every_panel_in_time():
-    lived = live(agent_for(PONG), PONG, 60, True, 0)
+    lived = record_episode(agent_for(PONG), PONG, 60, True, 0)
     figure = memory_pictures._panels(lived, PONG)
     points, actions, units, seen, frames = figure.axes[:5]
     shown = units.images[0].get_array()
     assert shown.shape == (6, 60)
     np.testing.assert_array_equal(shown, lived.units[:, order(lived.units)].T)
     np.testing.assert_array_equal(seen.images[0].get_array(), lived.features.T)
-    np.testing.assert_array_equal(actions.images[0].get_array(), lived.chances.T)
+    np.testing.assert_array_equal(actions.images[0].get_array(), lived.probabilities.T)
     assert actions.lines[0].get_ydata().tolist() == lived.actions.tolist()
     assert [bar.get_height() for bar in points.patches] == lived.points.tolist()
     for axes in (points, actions, units, seen, frames):
@@ -160,5 +160,5 @@ def test_numbers_of_an_action_are_named_and_features_that_are_left_out_are_told(
     few, many = np.zeros((9, 3)), np.zeros((9, 33))
     figure = memory_pictures._panels(Episode(many, few, few, None, 0, few[:, 0], [], True), PONG)
     (legend,) = (axes.get_legend() for axes in figure.axes if axes.get_legend())
-    assert [text.get_text() for text in legend.get_texts()] == ["number 0", "number 1", "number 2"]
-    assert "(the 33 numbers that it sees are too many to be shown)" in figure.texts[0].get_text()
+    assert [text.get_text() for text in legend.get_texts()] == ["action 0", "action 1", "action 2"]
+    assert "(the 33 input features are too many to be shown)" in figure.texts[0].get_text()

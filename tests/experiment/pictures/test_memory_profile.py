@@ -380,11 +380,11 @@ def test_peak_reach_and_means_by_hand():
     found = made([[1.0, 4.0, 0.05, 0.0, nan], [3.0, 4.0, 0.03, 0.0, nan]])
     assert mean(found.gradient)[:4].tolist() == [2.0, 4.0, 0.04, 0.0] and math.isnan(mean(found.gradient)[4])
     assert found.peak() == 1 and found.reach() == 2 and found.reach(share=0.011) == 1
-    assert "most on what was seen 1 steps before (1 by gradient)" in found.summary()
-    assert "up to 2 steps before (2 by gradient)" in found.summary()
+    assert "most on the observation 1 steps before (1 by gradient)" in found.summary()
+    assert "on those up to 2 steps before (2 by gradient)" in found.summary()
     assert "at least 1 steps" in made([[1.0, 1.0]]).summary()
     deaf = made([[0.0, 0.0]])
-    assert deaf.reach() == 0 and deaf.summary() == "g: actions depend on nothing that was seen."
+    assert deaf.reach() == 0 and deaf.summary() == "g: actions depend on no observation."
 
 
 def test_a_profile_is_plain_data_and_back():

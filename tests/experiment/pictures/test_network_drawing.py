@@ -64,12 +64,12 @@ def test_the_legend_says_what_occurs_and_nothing_else():
         return {handle.get_label(): handle.get_color() for handle in figure.legends[0].legend_handles}
 
     elman, gru = legend(), legend(cell="gru")
-    assert elman["a weight above 0"] == MORE and elman["a weight below 0"] == LESS
-    assert "1 step later" in elman and "how strongly, over all gates" not in elman
-    assert gru["how strongly, over all gates"] == UNSIGNED
-    assert "1 step later" not in legend(cell="none")
+    assert elman["positive weight"] == MORE and elman["negative weight"] == LESS
+    assert "delay 1 step" in elman and "norm of weights over all gates" not in elman
+    assert gru["norm of weights over all gates"] == UNSIGNED
+    assert "delay 1 step" not in legend(cell="none")
     fir = legend(cell="fir", cell_options={"taps": 2, "dilation": 3})
-    assert "3 steps later" in fir and "1 step later" not in fir
+    assert "3 steps later" in fir and "delay 1 step" not in fir
     assert list(legend(cell="gru", hidden_size=64)) == [
         "connections × their strength (root mean square; of gates, over all of them)"
     ]

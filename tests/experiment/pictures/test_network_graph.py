@@ -82,9 +82,11 @@ def test_inputs_of_a_dict_are_called_by_key():
 def test_an_image_stands_before_the_features_made_of_it():
     space = spaces.Box(0, 255, (3, 36, 36), np.uint8)
     wired = wiring(network(space, extractor_class=NatureCNN, extractor_options={"features_dim": 7}))
-    assert wired.blocks["seen"].words == "image 3 × 36 × 36" and wired.blocks["seen"].size is None
+    assert (
+        wired.blocks["observation"].words == "image 3 × 36 × 36" and wired.blocks["observation"].size is None
+    )
     assert (wired.blocks["x"].kind, wired.blocks["x"].size) == ("hidden", 7)
-    assert ends(wired)[0] == ("seen", "x", 0) and wired.links[0].weights is None
+    assert ends(wired)[0] == ("observation", "x", 0) and wired.links[0].weights is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_an_evolved_agent_has_no_value_and_a_known_number_of_weights():
     wired = wiring(agent)
     assert "value" not in wired.blocks
     # 3 gates x 8 units x (2 inputs + 8 units + 2 biases), 2 actions x (8 units + 1 bias); as its recipe says
-    assert wired.caption == "gru, 8 units; 306 weights and biases; infinite impulse: y -> y"
+    assert wired.caption == "gru, 8 units; 306 parameters; infinite impulse: y -> y"
     assert wiring(agents.untrained(recipe_named("double-pole-evolved"))).caption.startswith(
         "elman, 1 unit; 4 weights; "
     )
@@ -152,7 +154,7 @@ def test_an_evolved_agent_has_no_value_and_a_known_number_of_weights():
 def test_long_circles_are_counted():
     edges = [["x", "h"], *([f"h{k}", f"h{(k + 1) % 9}", 1] for k in range(9))]
     wired = wiring(network(cell="graph", hidden_size=9, cell_options={"edges": edges}))
-    assert wired.caption.endswith("infinite impulse: a circle of 9 units")
+    assert wired.caption.endswith("infinite impulse: a cycle of 9 units")
     assert wiring(network(cell="fir", cell_options={"taps": 9})).caption.endswith("finite impulse: 9 steps")
 
 

@@ -60,8 +60,8 @@ def test_it_says_what_was_measured(page, agent):
     for playing in ("with memory", "memory wiped"):
         mean = sum(score[playing].mean for score in points) / 2
         assert f"{mean:.2f}" in page.text and f"{mean:.1f}points, {playing}" in page.text
-    assert "Final agents of seeds 0, 1, the most likely action" in page.text
-    assert "384 steps of the game" in page.text
+    assert "Final agents of seeds 0, 1, deterministic actions" in page.text
+    assert "384 environment steps" in page.text
 
 
 def test_what_users_write_is_text(page):

@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, tmp_pat
     newest.write_bytes(newest.read_bytes()[:-400])
     training.resume(folder, progress=False)
     told = capsys.readouterr().err
-    assert f"{newest} is not a zip file or is damaged" in told and f"Going on from {older}" in told
+    assert f"{newest} is not a zip file or is damaged" in told and f"Resuming from {older}" in told
     assert_same(folder, whole(CARTPOLE))
 
 
@@ -131,7 +131,7 @@ def test_without_a_whole_checkpoint_nothing_trained_is_written_over(whole, tmp_p
     for path in (folder / "checkpoints").iterdir():
         path.write_bytes(b"PK" + path.read_bytes()[2:][::-1])
     before = files_in(folder)
-    with pytest.raises(FileFault, match="holds no checkpoint to go on from, but checkpoints that cannot be"):
+    with pytest.raises(FileFault, match="holds no checkpoint to resume from, but checkpoints that cannot be"):
         training.resume(folder, progress=False)
     assert capsys.readouterr().err.count("is not a zip file or is damaged") == 2
     shutil.rmtree(folder / "checkpoints")
@@ -147,7 +147,7 @@ def test_without_a_whole_checkpoint_nothing_trained_is_written_over(whole, tmp_p
         )
     (folder / "agent.zip").unlink()
     training.resume(folder, progress=False)  # there was nothing to lose
-    assert "holds no checkpoint: its training begins again" in capsys.readouterr().err
+    assert "holds no checkpoint: its training starts again" in capsys.readouterr().err
     assert_same(folder, whole(CARTPOLE))
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_log_costs_the_log_and_not_the_training(name, content, words, 
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     run = training.resume(folder, progress=False)
     told = capsys.readouterr().err
-    assert words in told and "It begins anew at step 256" in told
+    assert words in told and "It starts again at step 256" in told
     for kept in ("agent.zip", "score.json"):
         assert (folder / kept).read_bytes() == (whole(CARTPOLE) / kept).read_bytes()
     assert run.status == "finished" and run.facts["lost"] == [name] and run.facts["best_training"] is None
@@ -276,7 +276,7 @@ def test_whoever_stops_a_training_is_told_from_where_it_would_go_on(tmp_path, mo
     monkeypatch.setattr(checkpoints, "write", write)
     with pytest.raises(KeyboardInterrupt) as stopped:
         training.train(CARTPOLE, 1, tmp_path / "seed1", progress=False, checkpoint_seconds=0.0)
-    assert count and stopped.value.__notes__[0].endswith("goes on after 64 steps.")
+    assert count and stopped.value.__notes__[0].endswith("continues after 64 steps.")
 
 
 def test_other_versions_are_told(tmp_path, capsys):
@@ -402,7 +402,7 @@ def test_a_full_disk_stops_no_training_and_loses_no_checkpoint(whole, tmp_path, 
         patch.setattr(files, "write_whole", write)
         with pytest.raises(FileFault) as fault:
             training.train(CARTPOLE, 1, folder, progress=False, checkpoint_seconds=0.0)
-    assert fault.value.__notes__ == [f"To go on from the last checkpoint: rlrnn train --resume {folder}."]
+    assert fault.value.__notes__ == [f"To resume from the last checkpoint: rlrnn train --resume {folder}."]
     assert capsys.readouterr().err.count("no checkpoint after") == 3  # at 192, 256 and 320 steps
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["128.zip", "64.zip"]
     training.resume(folder, progress=False)

@@ -171,7 +171,7 @@ def test_seeds_of_another_recipe_are_refused(tmp_path: Path) -> None:
         for words, recipe in asked.items():
             with pytest.raises(FileFault) as refused:
                 train_seeds([Task(recipe, 0, folder)], 1, progress=False)
-            assert words in str(refused.value) and "--out, or say --overwrite" in str(refused.value)
+            assert words in str(refused.value) and "--out, or add --overwrite" in str(refused.value)
     with pytest.raises(FileFault, match="seed is 0 in it, and 1 is asked for"):
         train_seeds([Task(TINY, 1, folder)], 1, progress=False)
     runs.read_run(folder).end(FINISHED)
@@ -221,7 +221,7 @@ def test_an_agent_whose_weights_are_no_numbers_does_not_play() -> None:
     agent = agents.untrained(TINY)
     with torch.no_grad():
         next(iter(agent.policy.parameters()))[0] = torch.nan
-    with pytest.raises(UserError, match="cannot play, as its learning broke down"):
+    with pytest.raises(UserError, match="cannot play, as its training diverged"):
         evaluate(agent, catalogue.game_of(TINY), 1)
 
 
@@ -241,9 +241,9 @@ def test_learning_that_breaks_down_keeps_the_last_sound_agent(
     with pytest.raises(UserError) as broken:
         training.train(override(TINY, ["steps=384"]), 0, tmp_path / "run", progress=False)
     note = broken.value.__notes__[0]
-    assert "broke down in its last update" in str(broken.value)
-    assert "the agent as it was after 256, still sound, lies in" in note and note.endswith(
-        "goes on after 256 steps."
+    assert "diverged in its last update" in str(broken.value)
+    assert "the agent of 256 steps, before it diverged, was saved to" in note and note.endswith(
+        "continues after 256 steps."
     )
     run = runs.read_run(tmp_path / "run")
     assert (run.status, run.facts["steps"], run.agent().num_timesteps) == (INTERRUPTED, 256, 256)
@@ -259,7 +259,7 @@ def test_a_run_in_training_or_killed_is_played_as_its_last_checkpoint(
         pytest.raises(FileFault, match="it is being trained: its first checkpoint comes"),
     ):
         run.agent()
-    with pytest.raises(FileFault, match="broken off: to go on, rlrnn train --resume"):
+    with pytest.raises(FileFault, match="killed: to resume it, rlrnn train --resume"):
         run.agent()
     agent = agents.untrained(TINY)
     agent.get_env().reset()
@@ -270,7 +270,7 @@ def test_a_run_in_training_or_killed_is_played_as_its_last_checkpoint(
     for log in kept:
         log.close()
     agent.save(run.folder / "agent.zip")  # of an earlier part, as it was interrupted
-    for held, words in ((True, "is being trained"), (False, "was broken off")):
+    for held, words in ((True, "is being trained"), (False, "was killed")):
         lock = runs.held(run.folder) if held else None
         if lock is not None:
             lock.__enter__()
@@ -423,4 +423,4 @@ def test_what_is_no_whole_number_is_told_so(text: str, capsys: pytest.CaptureFix
 )
 def test_resume_takes_no_word_of_another_run(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", "x", *option.split()]) == 2
-    assert f"leave {option.split()[0]} away" in capsys.readouterr().err
+    assert f"leave out {option.split()[0]}" in capsys.readouterr().err

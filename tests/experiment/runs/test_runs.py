@@ -234,9 +234,9 @@ def test_a_spoiled_run_says_what_is_wrong(tmp_path, spoil, words):
 
 def test_what_a_run_does_not_hold_is_named(tmp_path):
     run = new_run(tmp_path / "r")
-    with pytest.raises(FileFault, match=r"holds no agent\.zip; its training was broken off"):
+    with pytest.raises(FileFault, match=r"holds no agent\.zip; its training was killed"):
         run.agent()
-    with pytest.raises(FileFault, match=r"holds no score\.json; judge the agent with: rlrnn evaluate"):
+    with pytest.raises(FileFault, match=r"holds no score\.json; evaluate the agent with: rlrnn evaluate"):
         run.scores()
     with pytest.raises(FileFault, match=r"there is no .*episodes\.csv"):
         read_episodes(run.folder / "episodes.csv")

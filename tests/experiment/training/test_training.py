@@ -232,8 +232,8 @@ def test_ctrl_c_keeps_the_agent_as_it_is(tmp_path, monkeypatch):
         train(TINY, out=tmp_path / "run", progress=False)
     (note,) = error.value.__notes__
     begin, resume = note.split(". ", 1)
-    assert begin == f"Stopped after 256 steps; the agent as it is lies in {tmp_path / 'run'}"
-    assert re.fullmatch(rf"rlrnn train --resume {tmp_path / 'run'} goes on after (0|128) steps\.", resume)
+    assert begin == f"Stopped after 256 steps; the agent as it is was saved to {tmp_path / 'run'}"
+    assert re.fullmatch(rf"rlrnn train --resume {tmp_path / 'run'} continues after (0|128) steps\.", resume)
     run = runs.read_run(tmp_path / "run")
     assert run.status == "interrupted" and run.facts["steps"] == 256
     assert evaluate(run.agent(), run.game, 2).episodes == 2
@@ -262,7 +262,7 @@ def test_an_environment_that_gives_nan_does_not_cost_the_agent(tmp_path):
     recipe = dataclasses.replace(TINY, game="test_training/Broken-v0", wrappers=())
     with pytest.raises(EnvironmentFault, match="the reward nan") as error:
         train(recipe, out=tmp_path / "run", progress=False)
-    assert "the agent as it is lies in" in error.value.__notes__[0]
+    assert "the agent as it is was saved to" in error.value.__notes__[0]
     run = runs.read_run(tmp_path / "run")
     assert all(torch.isfinite(p).all() for p in run.agent().policy.parameters())
 

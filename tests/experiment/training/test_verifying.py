@@ -59,9 +59,11 @@ def test_seeds_that_all_won_alike_leave_room_for_rounding():
 
 def test_equal_means_every_seed_with_and_without_memory():
     equal, inside = verdict(10.0, 14.0, wiped=(1.0, 2.0)), verdict(10.0, 14.0, wiped=(1.0, 2.001))
-    assert equal.kept and equal.sentence() == "tiny keeps its word: equal points on every seed."
+    assert equal.verified and equal.sentence() == "tiny is verified: equal points on every seed."
     # 12 +- t of one degree of freedom, 12.706, times the deviation of 10 and 14, sqrt(8)
-    assert inside.kept and inside.sentence().startswith("tiny keeps its word: 12.0 lies in -23.9 to 47.9. (")
+    assert inside.verified and inside.sentence().startswith(
+        "tiny is verified: 12.0 is within -23.9 to 47.9. ("
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,18 +80,21 @@ def test_equal_means_every_seed_with_and_without_memory():
 def test_another_kind_of_processor_is_held_to_the_interval_and_that_is_said(then, reason):
     claim = dataclasses.replace(CLAIM, processor=then)
     other = dataclasses.replace(verdict(11.0, 13.0, claim=claim), processor="AMD")
-    assert other.kept and other.sentence().endswith(reason)
+    assert other.verified and other.sentence().endswith(reason)
     same = dataclasses.replace(verdict(10.0, 14.0, wiped=(1.0, 2.0), claim=claim), processor="AMD")
-    assert same.sentence() == "tiny keeps its word: equal points on every seed."
+    assert same.sentence() == "tiny is verified: equal points on every seed."
 
 
 def test_what_wins_less_is_a_failure_and_what_wins_more_is_none():
     claim = dataclasses.replace(CLAIM, points=(10.0, 10.0))  # 10 +- 1 % of 10
-    assert [verdict(p, p, claim=claim).kept for p in (9.89, 9.91, 10.09, 11.0)] == [False, True, True, True]
-    assert (
-        "does not keep its word: 9.8 lies below 9.9 to 10.1. (" in verdict(9.8, 9.8, claim=claim).sentence()
-    )
-    assert "more than it was verified to: 11.0 lies above" in verdict(11.0, 11.0, claim=claim).sentence()
+    assert [verdict(p, p, claim=claim).verified for p in (9.89, 9.91, 10.09, 11.0)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert "tiny is not verified: 9.8 is below 9.9 to 10.1. (" in verdict(9.8, 9.8, claim=claim).sentence()
+    assert "tiny is verified and better: 11.0 is above" in verdict(11.0, 11.0, claim=claim).sentence()
 
 
 def test_the_first_seeds_are_held_to_their_own_points():

@@ -1,4 +1,4 @@
-# make play    set up .venv, train the Pong agent, judge it, draw it
+# make play    set up .venv, train the Pong agent, evaluate it, draw it
 # make test    set up .venv with the test extras and run the fast suite
 # make levels  the tests of all that rounds, as two older kinds of processor would run them (on x86)
 # make check   lint, format and types

@@ -83,7 +83,7 @@ def published() -> str:
 
 def ways() -> str:
     """Games that were learned both from reward and from fitness."""
-    head = "game", "learns from", "agent", "weights", "points", "steps", "time"
+    head = "game", "learns from", "agent", "parameters", "points", "steps", "time"
     agents = _agents()
     evolved = {game.name for _, game, own in agents if own[0].recipe.evolution is not None}
     rows = []

@@ -1,10 +1,10 @@
-"""Strings of handwritten digits read one column of pixels at a time, without being told where a digit begins.
+"""Strings of handwritten digits read one column of pixels at a time, without a segmentation into digits.
 
     python examples/digit_strings.py           # five seeds, laid side by side and with random gaps
-    python examples/digit_strings.py --small   # a look at it
+    python examples/digit_strings.py --small   # a quick trial
 
 Three to six of scikit-learn's bundled digits (pip install 'rlrnn[digits]') make a string, which
-connectionist temporal classification (Graves et al. 2006) learns to spell. A fifth of the digits is held
+connectionist temporal classification (Graves et al. 2006) learns to transcribe. A fifth of the digits is held
 out: the test strings are made of these alone, and are the same for all seeds.
 """
 
@@ -23,13 +23,13 @@ LONGEST_GAP = 8  # empty columns before, between and after the digits, where the
 
 def strings(images: np.ndarray, labels: np.ndarray, count: int, gaps: bool, seed: int) -> tuple[list, list]:
     """Arrays [columns, 8], and what they spell."""
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     x, spelled = [], []
     for _ in range(count):
-        chosen = draw.integers(len(images), size=draw.integers(*LENGTHS, endpoint=True))
+        chosen = rng.integers(len(images), size=rng.integers(*LENGTHS, endpoint=True))
         parts = [images[i].T for i in chosen]  # [8 columns, 8 pixels]
         if gaps:
-            widths = draw.integers(LONGEST_GAP, size=len(parts) + 1, endpoint=True)
+            widths = rng.integers(LONGEST_GAP, size=len(parts) + 1, endpoint=True)
             empty = [np.zeros((width, 8)) for width in widths]
             parts = [piece for pair in zip(empty, parts, strict=False) for piece in pair] + [empty[-1]]
         x.append(np.concatenate(parts))
@@ -63,10 +63,10 @@ def main() -> dict[str, list[float]]:
             learner.fit(x, spelled, epochs=2 if small else 20, progress=False)
             rates[name].append(1.0 - learner.score(x_test, spelled_test))
             seconds = time.process_time() - began
-            told = learner.predict(x_test[:1])[0]
+            predicted = learner.predict(x_test[:1])[0]
             print(
                 f"{name}, seed {seed}: label error rate {rates[name][-1]:.2%}, {seconds:.0f} s; "
-                f"a string that says {spelled_test[0]} is read as {told or 'nothing'}",
+                f"the string {spelled_test[0]} is read as {predicted or 'nothing'}",
                 flush=True,
             )
         print(f"{name}: mean {np.mean(rates[name]):.2%}, most {max(rates[name]):.2%}")

@@ -1,7 +1,7 @@
 """Handwritten digits read one row of pixels at a time; the label is due after the last row.
 
     python examples/digits.py            # five seeds, about a minute and a half on one core
-    python examples/digits.py --small    # a look at it
+    python examples/digits.py --small    # a quick trial
 
 The digits are scikit-learn's bundled 1,797 of 8 x 8 pixels (pip install 'rlrnn[digits]'). A fixed fifth of
 them is held out, the same for all seeds; accuracy is counted on it after the last epoch.
@@ -44,7 +44,7 @@ def main() -> list[float]:
         accuracies.append(learner.score(x_test, y_test))
         seconds = time.process_time() - began
         print(
-            f"seed {seed}: {accuracies[-1]:.2%} of {len(y_test)} test digits right, {seconds:.0f} s",
+            f"seed {seed}: {accuracies[-1]:.2%} of {len(y_test)} test digits correct, {seconds:.0f} s",
             flush=True,
         )
     print(f"mean {np.mean(accuracies):.2%}, least {min(accuracies):.2%}")

@@ -1,11 +1,11 @@
-"""A perfect player of the T-maze is watched, then imitated, then reward takes over: is that worth it?
+"""Imitation of a perfect player of the T-maze before learning from reward, and reward alone.
 
     python examples/imitation.py            # five seeds, about two minutes on one core
-    python examples/imitation.py --small    # a look at it
+    python examples/imitation.py --small    # a quick trial
 
 The maze shows a sign at its start and asks for it at the end of a corridor. "Solved" means that the last
-100 episodes, played with actions that are drawn, won 95 % of the 4 points that can be won. Steps that the
-player was watched for are counted in.
+100 episodes, played with sampled actions, won 95 % of the 4 points that can be won. The recorded steps of
+the player are counted in.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import rlrnn
 from rlrnn.games.players import tmaze
 from rlrnn.games.tmaze import GOAL
 
-WATCHED = 50  # episodes
+RECORDED = 50  # episodes
 
 
 class UntilSolved(BaseCallback):
@@ -43,13 +43,13 @@ def main() -> dict[str, list[int | None]]:
     parser.add_argument("--small", action="store_true", help="one seed, a short maze")
     small = parser.parse_args().small
     seeds = 1 if small else parser.parse_args().seeds
-    length, watched, budget = (3, 20, 50_000) if small else (100, WATCHED, 3_000_000)
+    length, recorded, budget = (3, 20, 50_000) if small else (100, RECORDED, 3_000_000)
 
-    mazes = gymnasium.make_vec("rlrnn/TMaze-v0", num_envs=watched, length=length)
-    episodes = rlrnn.record(tmaze.perfect(mazes), mazes, watched, seed=1_000_000)
+    mazes = gymnasium.make_vec("rlrnn/TMaze-v0", num_envs=recorded, length=length)
+    episodes = rlrnn.record(tmaze.perfect(mazes), mazes, recorded, seed=1_000_000)
     shown = sum(map(len, episodes))
     points = np.mean([episode.points for episode in episodes])
-    print(f"watched {watched} episodes, {shown} steps, {points:.2f} points each")
+    print(f"recorded {recorded} episodes, {shown} steps, {points:.2f} points each")
 
     solved: dict[str, list[int | None]] = {}
     for name in ("reward alone", "imitation first"):
@@ -74,8 +74,8 @@ def main() -> dict[str, list[int | None]]:
             watch = UntilSolved(0.95 * GOAL)
             agent.learn(budget, watch)
             solved[name].append(None if watch.steps is None else steps + watch.steps)
-            said = "not solved" if watch.steps is None else f"solved after {solved[name][-1]:,} steps"
-            print(f"{name}, seed {seed}: {said}, {time.process_time() - began:.0f} s", flush=True)
+            result = "not solved" if watch.steps is None else f"solved after {solved[name][-1]:,} steps"
+            print(f"{name}, seed {seed}: {result}, {time.process_time() - began:.0f} s", flush=True)
         known = [steps for steps in solved[name] if steps is not None]
         after = f", after {', '.join(f'{steps:,}' for steps in sorted(known))} steps" if known else ""
         print(f"{name}: {len(known)} of {seeds} solved{after}")

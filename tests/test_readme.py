@@ -38,11 +38,11 @@ def test_the_example_runs(
     )
     assert len(shorter) == len(code) - 1 - 4
     exec(compile(shorter, "README.md", "exec"), {})  # the one place where text is run: our own README
-    first, second, third, *classes, told = capsys.readouterr().out.splitlines()
+    first, second, third, *classes, last = capsys.readouterr().out.splitlines()
     assert first.endswith("points with memory") and second.endswith("points with its memory wiped")
-    assert "members played" in third
+    assert "members evaluated in" in third
     assert classes == ["finite: 3 steps", "infinite: y -> y"]  # as the comments there say
-    assert float(told.split()[0]) > 0.9
+    assert float(last.split()[0]) > 0.9
 
 
 def test_the_recipe_of_two_lines_is_one(tmp_path: Path) -> None:

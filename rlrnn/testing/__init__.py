@@ -1,4 +1,4 @@
-"""Laws that this package's own parts keep, to hold parts of your own to."""
+"""Checks of this package's own parts, for parts of your own."""
 
 from rlrnn.testing.cell import check_cell
 from rlrnn.testing.game import check_game

@@ -1,4 +1,4 @@
-"""What a kind of memory must keep to, for your own: step, row, reset, population, gradient, file, graph."""
+"""Checks of a recurrent cell: step, sequence, reset, population, gradient, file, graph."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def check_cell(
     skip: Collection[str] = (),
     **options: Any,
 ) -> None:
-    """Hold a kind of memory to the laws that this package's own keep.
+    """Check a recurrent cell by the laws that this package's own keep.
 
     Parameters
     ----------
     cell
         A class derived from ``rlrnn.Cell``, registered or not, or a registered name.
     input_size, hidden_size
-        Sizes to make it with; give others where its options ask for them.
+        Sizes to make it with; give others where its options need them.
     tolerance
         How far float64 numbers (up to 20, and beyond in proportion) may be apart that are computed in two
         ways. This package's own keep to 1e-12. What is exact, such as the gradient across a reset, has none.
@@ -52,7 +52,7 @@ def check_cell(
 
     Notes
     -----
-    Numbers are drawn by torch, whose generator is left as it was: ``torch.manual_seed`` chooses others. It
+    Numbers are sampled by torch, whose generator is left as it was: ``torch.manual_seed`` chooses others. It
     takes some seconds.
 
     Examples

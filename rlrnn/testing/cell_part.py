@@ -1,4 +1,4 @@
-"""A kind of memory under test: its name, its sizes, and how to make one; what the laws have in common.
+"""A recurrent cell under test: its name, its sizes, and how to make one; what the laws have in common.
 
 Letters: T time, B environments, I inputs, H outputs, S state.
 """
@@ -58,14 +58,14 @@ class CellPart:
         return torch.randn(*shape, self.input_size, dtype=dtype)
 
     def project(self, cell: Cell, x: Tensor) -> Tensor:
-        """``cell.project`` in a sentence."""
-        with running(f"project of {self}, given {_told(x)},"):
+        """``cell.project``, with errors as one sentence."""
+        with running(f"project of {self}, given {_shape(x)},"):
             return cell.project(x)
 
     def step(self, cell: Cell, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Project and step in a sentence."""
+        """Project and step, with errors as one sentence."""
         projected = self.project(cell, x)
-        with running(f"the step of {self}, given a state {_told(state)},"):
+        with running(f"the step of {self}, given a state {_shape(state)},"):
             return cell.step(projected, state)
 
     def play(self, cell: Cell, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,5 +94,5 @@ def new_state(cell: Cell, *shape: int, like: Tensor) -> Tensor:
     return torch.randn(*shape, cell.state_size, dtype=like.dtype)
 
 
-def _told(values: Tensor) -> str:
+def _shape(values: Tensor) -> str:
     return f"{tuple(values.shape)} of {str(values.dtype).removeprefix('torch.')}"

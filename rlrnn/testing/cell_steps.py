@@ -1,4 +1,4 @@
-"""Laws of one step: sizes, purity, and that each row and each moment stands for itself."""
+"""Laws of one step: sizes, purity, and that rows and steps are independent."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def options(part: CellPart) -> None:
     for parameter in inspect.signature(kind).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             fail(
-                f"the constructor of {part} takes **{parameter.name}, so that no misspelt option can be told "
-                "from a right one: list the options by name, with their defaults."
+                f"the constructor of {part} takes **{parameter.name}, so that a misspelt option is accepted: "
+                "list the options by name, with their defaults."
             )
         if parameter.kind is parameter.VAR_POSITIONAL:
             fail(
@@ -30,7 +30,7 @@ def options(part: CellPart) -> None:
 
 
 def sizes(part: CellPart) -> None:
-    """It says what it takes and gives: input_size, output_size, state_size, and the parts of the state."""
+    """Its sizes are right: input_size, output_size, state_size, and the parts of the state."""
     cell = part.make()
     for name, least in (("input_size", 1), ("output_size", 1), ("state_size", 0)):
         value: Any = getattr(cell, name)
@@ -41,8 +41,8 @@ def sizes(part: CellPart) -> None:
             )
     if cell.input_size != part.input_size:
         fail(
-            f"{part} says input_size {cell.input_size}, but was made for {part.input_size} inputs: give "
-            "super().__init__ the input_size that came."
+            f"{part} has input_size {cell.input_size}, but was made for {part.input_size} inputs: give "
+            "super().__init__ the input_size of the argument."
         )
     if cell.parts and cell.state_size != len(cell.parts) * cell.output_size:
         fail(
@@ -53,18 +53,18 @@ def sizes(part: CellPart) -> None:
 
 
 def weights(part: CellPart) -> None:
-    """The first weights are finite numbers that torch's seed decides."""
+    """Initial weights are finite numbers that torch's seed decides."""
     state = torch.get_rng_state()
     one = part.make()
     torch.set_rng_state(state)
     other = part.make()
     for name, value in one.state_dict().items():
         if not torch.isfinite(value).all():
-            fail(f"the weight {name} of {part} begins with {_odd(value)}: begin with finite numbers.")
+            fail(f"the weight {name} of {part} is initialised with {_odd(value)}: use finite numbers.")
         if not torch.equal(value, other.state_dict()[name]):
             fail(
                 f"the weight {name} of {part} differs between two that were made after the same "
-                "torch.manual_seed: draw first weights with torch alone, which runs seed."
+                "torch.manual_seed: sample initial weights with torch alone, which runs seed."
             )
 
 
@@ -77,16 +77,16 @@ def shapes(part: CellPart) -> None:
             for value in (part.project(cell, x), part.project(cell, x.repeat(3, 1, 1))):
                 if not isinstance(value, Tensor) or value.shape[-2:-1] != (rows,) or value.dtype != dtype:
                     fail(
-                        f"project of {part} gives {_told(value)} for {rows} rows of {dtype}: it keeps all "
+                        f"project of {part} gives {_shape(value)} for {rows} rows of {dtype}: it keeps all "
                         "axes but the last, [..., B, I] -> [..., B, G], and the type."
                     )
             y, last = part.step(cell, x, new_state(cell, rows, like=x))
             for what, value, size in (("output", y, cell.output_size), ("state", last, cell.state_size)):
                 if not isinstance(value, Tensor) or value.shape != (rows, size) or value.dtype != dtype:
                     fail(
-                        f"the step of {part} makes {what} {_told(value)} for {rows} rows, but its "
-                        f"{what}_size says {(rows, size)} of {dtype}: compute with tensors of the inputs' "
-                        "type (x.new_zeros), and say the sizes in super().__init__."
+                        f"the step of {part} makes {what} {_shape(value)} for {rows} rows, but its "
+                        f"{what}_size means {(rows, size)} of {dtype}: compute with tensors of the inputs' "
+                        "type (x.new_zeros), and give the sizes to super().__init__."
                     )
 
 
@@ -123,7 +123,7 @@ def purity(part: CellPart) -> None:
         if not torch.equal(value, known[name]):
             fail(
                 f"a step of {part} changes its own {name}: a cell is a function of its parameters, so what "
-                "is remembered belongs into the state."
+                "is remembered belongs in the state."
             )
 
 
@@ -141,13 +141,13 @@ def repeats(part: CellPart) -> None:
             fail(
                 f"{part} gives another result for the same inputs and state the second time, "
                 f"{_gap(one, other)} apart: draw no random numbers in a step and keep nothing on self, as "
-                "what is remembered belongs into the state."
+                "what is remembered belongs in the state."
             )
     for one, other in zip(first, acting, strict=True):
         if not torch.equal(one, other):
             fail(
                 f"{part} gives another result after .eval() than in training, {_gap(one, other)} apart: an "
-                "update must see what was played, so leave out dropout and statistics of the batch."
+                "update must compute what was played, so leave out dropout and statistics of the batch."
             )
 
 
@@ -175,14 +175,14 @@ def rows(part: CellPart) -> None:
 
 
 def moments(part: CellPart) -> None:
-    """Project looks at one step at a time."""
+    """Project reads one step at a time."""
     cell = part.make()
     x = part.inputs(6, 4)
     apart = part.apart(part.project(cell, x), torch.stack([part.project(cell, row) for row in x]))
     if apart:
         fail(
-            f"project of {part}, given a sequence, is {apart:.3g} apart from project of its steps: it sees "
-            "one step at a time, and what joins several belongs into step, by the state."
+            f"project of {part}, given a sequence, is {apart:.3g} apart from project of its steps: it reads "
+            "one step at a time, and what joins several belongs in step, by the state."
         )
 
 
@@ -200,7 +200,7 @@ def _odd(values: Tensor) -> float:
     return float(values[~torch.isfinite(values)].flatten()[0])
 
 
-def _told(value: Any) -> str:
+def _shape(value: Any) -> str:
     return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 

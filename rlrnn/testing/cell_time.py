@@ -1,4 +1,4 @@
-"""Laws of a row: steps equal the unrolled row, nothing crosses a reset, members equal their population."""
+"""Laws of a sequence: steps equal the unrolled one, resets separate episodes, members equal a population."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlrnn.network.paths.loop import clear
 from rlrnn.testing.cell_part import RESETS, CellPart
 from rlrnn.testing.failing import fail, running
 
-BORDER, STEPS, ROWS = 4, 7, 3  # where a reset stands in a row of so many steps
+BORDER, STEPS, ROWS = 4, 7, 3  # the step of a reset in sequences of so many steps
 PATHS = ("unroll", "outputs")
 
 
@@ -84,7 +84,7 @@ def episodes(part: CellPart) -> None:
 
 
 def resets(part: CellPart) -> None:
-    """No NaN and no gradient crosses a reset, exactly; without it, what came before is felt."""
+    """No NaN and no gradient crosses a reset, exactly; without it, outputs depend on what came before."""
     for n_layers in (1, 2):
         memory = part.memory(n_layers)
         for path in PATHS:
@@ -93,13 +93,13 @@ def resets(part: CellPart) -> None:
             start = torch.zeros(STEPS, ROWS, dtype=torch.bool)
             by_x, by_state = _slopes(_after(memory, path, x, start, first), None, [x, first])
             if not torch.count_nonzero(by_x[BORDER:]):
-                fail(f"no output of {part} hears its inputs: let project and step read them.")
+                fail(f"no output of {part} depends on its inputs: let project and step read them.")
             if memory.state_size and not (
                 torch.count_nonzero(by_x[:BORDER]) or torch.count_nonzero(by_state)
             ):
                 fail(
-                    f"{part} has a state of {memory.state_size} numbers, but no output hears what came "
-                    "before: let step read the state, or say state_size 0."
+                    f"{part} has a state of {memory.state_size} numbers, but no output depends on what "
+                    "came before: let step read the state, or say state_size 0."
                 )
             start[BORDER] = True
             _check_reset(part, memory, path, x, start, first)
@@ -112,17 +112,17 @@ def _check_reset(part: CellPart, memory: Memory, path: str, x: Tensor, start: Te
         if torch.count_nonzero(before):
             fail(
                 f"the gradient of {part} crosses a reset: by the {what} before it, what comes after "
-                f"changes by up to {before.abs().max():.3g}, where exactly 0 is due; read nothing but "
+                f"changes by up to {before.abs().max():.3g}, where exactly 0 is right; read nothing but "
                 "projected inputs and state in a step, and only its own step in project."
             )
     broken = x.detach().clone()
     broken[:BORDER] = torch.nan
     with torch.no_grad():
-        told = _after(memory, path, broken, start, torch.full_like(first, torch.nan))
-    if not torch.equal(told, y):
+        after = _after(memory, path, broken, start, torch.full_like(first, torch.nan))
+    if not torch.equal(after, y):
         fail(
-            f"NaN before a reset changes what {part} says after it, "
-            f"{'to NaN' if told.isnan().any() else 'in its numbers'}: keep nothing outside of the state, "
+            f"NaN before a reset changes the outputs of {part} after it, "
+            f"{'to NaN' if after.isnan().any() else 'to other numbers'}: keep nothing outside of the state, "
             "which the reset clears."
         )
 
@@ -161,7 +161,7 @@ def _both(cell: Cell, x: Tensor, start: Tensor, state: Tensor) -> tuple[Tensor, 
 
 
 def _after(memory: Memory, path: str, x: Tensor, start: Tensor, state: Tensor) -> Tensor:
-    """What is said from the border on."""
+    """The outputs from the border on."""
     y = memory.outputs(x, start, state) if path == "outputs" else memory.unroll(x, start, state)[0]
     return y[BORDER:]
 

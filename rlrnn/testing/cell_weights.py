@@ -1,4 +1,4 @@
-"""Laws of the weights: gradients are true, all of them count, a saved cell is whole, wires are as told."""
+"""Laws of the weights: gradients are right, all are used, a saved cell is complete, wires are right."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def gradients(part: CellPart) -> None:
     for (name, root), slope in zip(roots.items(), slopes, strict=True):
         if slope is None:
             if name in ("inputs", "state") or not root.numel():
-                continue  # what is not heard is another law's
+                continue  # unused inputs are another law's
             fail(
-                f"the weight {name} of {part} has no part in what it says or remembers: use it, or keep it "
+                f"the weight {name} of {part} affects neither its outputs nor its state: use it, or keep it "
                 "as a buffer or not at all, as every parameter is learned, saved and evolved."
             )
         if not root.numel():
@@ -62,17 +62,17 @@ def gradients(part: CellPart) -> None:
                 root.copy_(began + sign * NUDGE * way)
                 sides.append(float(value()))
             root.copy_(began)
-        told, measured = float((slope * way).sum()), (sides[0] - sides[1]) / (2 * NUDGE)
-        if not abs(told - measured) <= SAME * max(1.0, abs(measured)):
+        computed, measured = float((slope * way).sum()), (sides[0] - sides[1]) / (2 * NUDGE)
+        if not abs(computed - measured) <= SAME * max(1.0, abs(measured)):
             fail(
-                f"the gradient of {part} by its {name} is {told:.6g} by autograd, but {measured:.6g} by "
+                f"the gradient of {part} by its {name} is {computed:.6g} by autograd, but {measured:.6g} by "
                 "finite differences: mend its backward, and leave out detach(), .data and no_grad within a "
                 'step (a surrogate gradient is wanted so: skip=["gradients"]).'
             )
 
 
 def saving(part: CellPart) -> None:
-    """Another one with the saved weights, and a copy, give the same bytes; changed weights are heard."""
+    """Another one with the saved weights, and a copy, give the same bytes; changed weights take effect."""
     cell, other = part.make(), part.make()
     x, state = part.inputs(5, 3), torch.randn(3, cell.state_size, dtype=torch.float64)
     with running(f"saving {part}"):
@@ -81,11 +81,11 @@ def saving(part: CellPart) -> None:
         twin = copy.deepcopy(cell)
     with torch.no_grad():
         wanted = part.play(cell, x, state)[0]
-        _ready(part, cell, x, state)  # what a cell keeps of now must not be heard later
+        _ready(part, cell, x, state)  # what a cell caches now must not be used later
         if not torch.equal(part.play(other, x, state)[0], wanted):
             fail(
-                f"{part}, made anew and given the saved weights, gives other outputs: what it draws when "
-                "it is made must be a parameter or a buffer (register_buffer), which are saved."
+                f"{part}, made anew and given the saved weights, gives other outputs: what it samples in its "
+                "constructor must be a parameter or a buffer (register_buffer), which are saved."
             )
         if not torch.equal(part.play(twin, x, state)[0], wanted):
             fail(
@@ -99,41 +99,41 @@ def saving(part: CellPart) -> None:
             _ready(part, cell, x, state), wanted
         ):
             fail(
-                f"{part} does not hear that its weights have changed: work out anew at every call what "
+                f"{part} ignores that its weights have changed: compute anew at every call what "
                 "depends on them, in project, step and ready."
             )
 
 
 def wires(part: CellPart) -> None:
-    """What ``wires`` says of the impulse response is what is measured, and its strengths fit its blocks."""
+    """The impulse response of ``wires`` is the measured one, and its strengths fit its blocks."""
     cell = part.make()
     if type(cell).wires is Cell.wires:
         return
     with running(f"wires of {part}"):
-        told = cell.wires()
+        wired = cell.wires()
         response = impulse_response(cell)
-    _check_strengths(part, cell, told)
+    _check_strengths(part, cell, wired)
     steps = response.steps
-    most = cell.state_size + 1  # steps that a state without circles remembers, each number for one
-    felt = _felt(part, cell, (steps or most) + 5)
-    if steps is None and not any(felt[most:]):
-        last = max((t for t, one in enumerate(felt) if one), default=-1)
+    most = cell.state_size + 1  # steps that a state without cycles remembers, each number for one
+    effects = _effects(part, cell, (steps or most) + 5)
+    if steps is None and not any(effects[most:]):
+        last = max((t for t, one in enumerate(effects) if one), default=-1)
         fail(
-            f"wires of {part} say that its impulse response is infinite ({response.path}), but what is "
-            f"seen once is felt for {last + 1} steps: leave out the wires of that circle, or mend the step."
+            f"wires of {part} give an infinite impulse response ({response.path}), but an input has "
+            f"effects for {last + 1} steps: leave out the wires of that cycle, or mend the step."
         )
-    if steps is not None and (any(felt[steps:]) or not felt[steps - 1]):
-        last = max((t for t, one in enumerate(felt) if one), default=-1)
+    if steps is not None and (any(effects[steps:]) or not effects[steps - 1]):
+        last = max((t for t, one in enumerate(effects) if one), default=-1)
         fail(
-            f"wires of {part} say that its impulse response has {steps} steps, but what is seen once is "
-            f"felt for {last + 1}{' and more' if last + 1 == len(felt) else ''}: say every wire with its "
+            f"wires of {part} give an impulse response of {steps} steps, but an input has effects for "
+            f"{last + 1}{' and more' if last + 1 == len(effects) else ''}: give every wire with its "
             "delay in steps."
         )
 
 
-def _check_strengths(part: CellPart, cell: Cell, told: list[Wire]) -> None:
+def _check_strengths(part: CellPart, cell: Cell, wired: list[Wire]) -> None:
     sizes = {"x": cell.input_size, "y": cell.output_size}
-    for wire in told:
+    for wire in wired:
         if wire.strength is None:
             continue
         if wire.strength.dim() != 2:
@@ -150,20 +150,20 @@ def _check_strengths(part: CellPart, cell: Cell, told: list[Wire]) -> None:
                 )
 
 
-def _felt(part: CellPart, cell: Cell, steps: int) -> list[bool]:
-    """Whether what is seen at step 0 has any effect on the output, step by step: by exact derivatives."""
+def _effects(part: CellPart, cell: Cell, steps: int) -> list[bool]:
+    """Whether the input at step 0 has any effect on the output, step by step: by exact derivatives."""
     x = part.inputs(steps, 32).requires_grad_()
     state = torch.zeros(32, cell.state_size, dtype=x.dtype)
     weights = torch.randn(cell.output_size, dtype=x.dtype)
-    felt = []
+    effects = []
     for row in x:
         y, state = part.step(cell, row, state)
         slope = torch.zeros(())
         if y.requires_grad:
             (slope,) = torch.autograd.grad((y @ weights).sum(), x, retain_graph=True, materialize_grads=True)
             slope = slope[0]
-        felt.append(bool(torch.count_nonzero(slope)))
-    return felt
+        effects.append(bool(torch.count_nonzero(slope)))
+    return effects
 
 
 def _ready(part: CellPart, cell: Cell, x: Tensor, state: Tensor) -> Tensor:

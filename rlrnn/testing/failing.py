@@ -1,4 +1,4 @@
-"""How a check says no: in one sentence, whatever the part under test does."""
+"""How a check fails: in one sentence, whatever the part under test does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlrnn.errors import GAME_ERRORS, CheckError, UserError, place
 
 
 def fail(sentence: str) -> NoReturn:
-    """Refuse the part under test: what is wrong, with its values, and how to mend it."""
+    """Fail the part under test: what is wrong, with its values, and how to mend it."""
     raise CheckError(sentence)
 
 
@@ -18,7 +18,7 @@ def fail(sentence: str) -> NoReturn:
 def running(what: str) -> Iterator[None]:
     """What a user's code raises within the block becomes one sentence, with its file and line.
 
-    ``what`` is at work, as "the step of the leaky cell".
+    ``what`` is running, such as "the step of the leaky cell".
     """
     try:
         yield
@@ -27,12 +27,12 @@ def running(what: str) -> Iterator[None]:
     except UserError as error:
         raise CheckError(str(error)) from error
     except GAME_ERRORS as error:
-        told = f": {error}" if str(error) else ""
-        raise CheckError(f"{what} raised {type(error).__name__}{place(error)}{told}") from error
+        message = f": {error}" if str(error) else ""
+        raise CheckError(f"{what} raised {type(error).__name__}{place(error)}{message}") from error
 
 
 def laws_without(skip: Collection[str], known: Iterable[str], check: str) -> list[str]:
-    """The names of the laws to hold, in order; a name to skip that is none of them is refused."""
+    """The names of the laws to check, in order; an unknown name to skip is refused."""
     names = list(known)
     odd = sorted(set([skip] if isinstance(skip, str) else skip) - set(names))
     if odd:

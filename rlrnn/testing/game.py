@@ -1,4 +1,4 @@
-"""What a game must keep to, for your own: spaces, answers, seeds, ends, saving, batches."""
+"""Checks of a game: spaces, answers, seeds, ends, saving, batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_game(
     skip: Collection[str] = (),
     **kwargs: Any,
 ) -> None:
-    """Hold a game to the laws that this package's own keep.
+    """Check a game by the laws that this package's own keep.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from rlrnn.testing.failing import fail, running
 from rlrnn.testing.game_part import GamePart, actions, seen
 
 COPIES, STEPS = 5, 75
-TOLD = "observations", "rewards", "terminated", "truncated"
+NAMES = "observations", "rewards", "terminated", "truncated"
 ROUND = [7, 3, 2**31 + 5, 7]
 
 
@@ -30,23 +30,23 @@ def batches(part: GamePart) -> None:
     with running(f"a batch of {part}"):
         first, _ = game.reset(seed=7)
         kept = [(first, first.copy())]
-        told = []
+        answers = []
         for row in rows:
-            told.append(game.step(row))
-            kept.append((told[-1][0], told[-1][0].copy()))
+            answers.append(game.step(row))
+            kept.append((answers[-1][0], answers[-1][0].copy()))
     for shown, was in kept:
         if not np.array_equal(shown, was):
             fail(
                 f"a batch of {part} writes into observations that it gave before: let observe make a new "
                 "array."
             )
-    _check_forms(part, game, told)
+    _check_forms(part, game, answers)
     for b in range(COPIES):
         single = part.make()
         moment = part.reset(single, 7 + b)
         _same(part, b, "first observation", moment.observation, first[b])
         for t, (row, (observations, rewards, terminated, truncated, infos)) in enumerate(
-            zip(rows, told, strict=True), start=1
+            zip(rows, answers, strict=True), start=1
         ):
             moment = part.step(single, row[b], f"step {t}")
             where, ended = f"at step {t}", bool(terminated[b] or truncated[b])
@@ -78,10 +78,10 @@ def states(part: GamePart) -> None:
         other.set_state(game.get_state())
         pairs = [(game.step(row), other.step(row)) for row in rows[STEPS // 2 :]]
     for t, (one, two) in enumerate(pairs, start=1):
-        for what, a, b in zip(TOLD, one, two, strict=False):
+        for what, a, b in zip(NAMES, one, two, strict=False):
             if seen(a) != seen(b):
                 fail(
-                    f"a batch of {part} goes on from its saved state to other {what} after {t} steps: keep "
+                    f"a batch of {part} resumes from its saved state to other {what} after {t} steps: keep "
                     "all that changes in `state`, by the names in `variables`, and draw from the given "
                     "numbers alone."
                 )
@@ -116,18 +116,18 @@ def rounds(part: GamePart) -> None:
         for t, (one, two) in enumerate(zip(shown[b], expected, strict=True)):
             if one[0] != two[0] or one[2] != two[2] or not np.isclose(one[1], two[1], rtol=1e-6):
                 fail(
-                    f"a round of {part} shows the seed {seed} another game at step {t} than a copy alone "
-                    "plays: what a copy does may depend on no other copy."
+                    f"a round of {part} with the seed {seed} differs at step {t} from a copy alone: what a "
+                    "copy does may depend on no other copy."
                 )
 
 
-def _check_forms(part: GamePart, game: ArrayGame, told: list[Any]) -> None:
+def _check_forms(part: GamePart, game: ArrayGame, answers: list[Any]) -> None:
     shape = (COPIES, *game.single_observation_space.shape)
-    for observations, rewards, terminated, truncated, _ in told:
+    for observations, rewards, terminated, truncated, _ in answers:
         if observations.shape != shape or observations.dtype != game.single_observation_space.dtype:
             fail(
                 f"a batch of {part} shows {observations.dtype} of shape {observations.shape}, where its "
-                f"space says {game.single_observation_space.dtype} of {shape}: mend observe."
+                f"space is {game.single_observation_space.dtype} of {shape}: mend observe."
             )
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             if flags.shape != (COPIES,) or flags.dtype != np.bool_:

@@ -1,4 +1,4 @@
-"""Laws of one copy: spaces, answers, seeds, ends, and what Gymnasium's own checker says."""
+"""Laws of one copy: spaces, answers, seeds, ends, and Gymnasium's own checker."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def spaces(part: GamePart) -> None:
         check_supported(one.observation_space)
         check_actions(one.action_space)
     if one.unwrapped is other.unwrapped:
-        fail(
-            f"{part} makes the same object twice: make a new one at every call, as copies play side by side."
-        )
+        fail(f"{part} makes the same object twice: make a new one at every call, as copies run side by side.")
     for name in ("observation_space", "action_space"):
         if getattr(one, name) != getattr(other, name):
             fail(
@@ -59,7 +57,7 @@ def answers(part: GamePart) -> None:
 
 
 def seeds(part: GamePart) -> None:
-    """The same seed is the same play, in the same copy, in a new one, whatever was drawn elsewhere."""
+    """The same seed gives the same episodes, in the same copy and in a new one, whatever else was sampled."""
     env = part.make()
     first = list(part.play(env, 3, PLAYED))
     list(part.play(env, 4, 7))
@@ -69,15 +67,15 @@ def seeds(part: GamePart) -> None:
 
 
 def chance(part: GamePart) -> None:
-    """Where chance has a part, other seeds and later episodes bring other play."""
+    """In a random game, other seeds and later episodes differ."""
     env = part.make()
     known = [_bytes(part, env, seed) for seed in SEEDS]
     if len(set(known)) == 1:
         free = {_bytes(part, part.make(), None) for _ in range(3)}
         if len(free) > 1:
             fail(
-                f"{part} plays the same with the seeds 1 to {SEEDS[-1]}, but another game without a seed: "
-                "begin reset with super().reset(seed=seed), and draw from self.np_random."
+                f"{part} plays the same with the seeds 1 to {SEEDS[-1]}, but otherwise without a seed: "
+                "begin reset with super().reset(seed=seed), and sample from self.np_random."
             )
         return
     later = []
@@ -87,7 +85,7 @@ def chance(part: GamePart) -> None:
     if later == known:
         fail(
             f"{part} begins every episode after reset(seed=...) as the first: seed only where a seed is "
-            "given, so that episodes differ and go on by chance."
+            "given, so that later episodes differ."
         )
 
 
@@ -123,7 +121,7 @@ def saving(part: GamePart) -> None:
         state = one.get_state()
         two.reset(seed=9)
         two.set_state(state)
-    _same(part, list(_on(part, one)), list(_on(part, two)), "where it goes on from a saved state", "state")
+    _same(part, list(_on(part, one)), list(_on(part, two)), "when resumed from a saved state", "state")
 
 
 def sending(part: GamePart) -> None:
@@ -161,9 +159,9 @@ def checker(part: GamePart) -> None:
         with running(f"Gymnasium's checker, which looked at {part},"):
             check_env(env, skip_render_check=True)
     for warning in caught:
-        told = re.sub(r"\x1b\[\d+m|WARN: ", "", str(warning.message)).strip()
-        if issubclass(warning.category, UserWarning) and not OPINIONS.search(told):
-            fail(f"Gymnasium's checker says of {part}: {told.rstrip('.')}; mend it as that says.")
+        message = re.sub(r"\x1b\[\d+m|WARN: ", "", str(warning.message)).strip()
+        if issubclass(warning.category, UserWarning) and not OPINIONS.search(message):
+            fail(f"Gymnasium's checker says of {part}: {message.rstrip('.')}; mend it accordingly.")
 
 
 def _check(part: GamePart, env: Env, moment: Moment) -> None:
@@ -182,7 +180,7 @@ def _check_refusal(part: GamePart, env: Env, action: Any) -> None:
         env.step(action)
     except UserError:
         return
-    fail(f"{part} goes on after the end of its episode: leave reset() and step() to SingleGame.")
+    fail(f"{part} continues after the end of its episode: leave reset() and step() to SingleGame.")
 
 
 def _corners(env: Env) -> list[Any]:
@@ -195,12 +193,12 @@ def _corners(env: Env) -> list[Any]:
 
 def _bytes(part: GamePart, env: Env, seed: int | None) -> bytes:
     """An episode's beginning, by the same few actions for every seed."""
-    told = [part.reset(env, seed)]
+    moments = [part.reset(env, seed)]
     for t, action in enumerate(actions(env.action_space, 20), start=1):
-        told.append(part.step(env, action, f"step {t}"))
-        if told[-1].terminated or told[-1].truncated:
+        moments.append(part.step(env, action, f"step {t}"))
+        if moments[-1].terminated or moments[-1].truncated:
             break
-    return b"".join(seen(moment.observation) + str(moment[2:]).encode() for moment in told)
+    return b"".join(seen(moment.observation) + str(moment[2:]).encode() for moment in moments)
 
 
 def _on(part: GamePart, env: Any) -> Any:
@@ -217,12 +215,12 @@ def _same(part: GamePart, one: list[Moment], other: list[Moment], when: str, of:
     for first, second in zip_longest(one, other, fillvalue=nothing):
         if reason := second.difference(first):
             mend = (
-                "draw all numbers from self.np_random, which super().reset(seed=seed) seeds, and begin every "
-                "episode anew"
+                "sample all numbers from self.np_random, which super().reset(seed=seed) seeds, and start "
+                "every episode anew"
                 if of == "seed"
                 else "keep all that decides what comes next, its random numbers too"
             )
-            fail(f"{part} plays another game with the same {of} {when}: {reason}; {mend}.")
+            fail(f"{part} plays otherwise with the same {of} {when}: {reason}; {mend}.")
 
 
 LAWS = {law.__name__: law for law in (spaces, answers, seeds, chance, ends, saving, sending, pictures)}

@@ -26,7 +26,7 @@ Env = gym.Env[Any, Any]
 
 
 class Moment(NamedTuple):
-    """What a game told at one moment of its play."""
+    """What a game returned at one step."""
 
     where: str  # as "step 3 of episode 1"
     observation: Any
@@ -35,7 +35,7 @@ class Moment(NamedTuple):
     truncated: bool
 
     def difference(self, other: Moment) -> str:
-        """In what two moments differ first, with both values; "" where they are the same bytes."""
+        """The first difference of two moments, with both values; "" where they are the same bytes."""
         if seen(self.observation) != seen(other.observation):
             return f"the observation at {self.where} is {self.observation} for {other.observation}"
         for name in ("reward", "terminated", "truncated"):
@@ -88,14 +88,14 @@ class GamePart:
         return self.game
 
     def reset(self, env: Env, seed: int | None = None, where: str = "the beginning") -> Moment:
-        """``env.reset`` in a sentence."""
+        """``env.reset``, with errors as one sentence."""
         with running(f"reset(seed={seed}) of {self}"), self.flaws("reset()"):
             observation, info = parts(env.reset(seed=seed), RESET, 2)
             facts(info)
         return Moment(where, copy.deepcopy(observation), 0.0, False, False)
 
     def step(self, env: Env, action: Any, where: str) -> Moment:
-        """``env.step`` in a sentence."""
+        """``env.step``, with errors as one sentence."""
         with running(f"step({action!r}) of {self}, at {where},"), self.flaws("step()"):
             observation, reward, terminated, truncated, info = parts(env.step(action), STEP, 5)
             facts(info)

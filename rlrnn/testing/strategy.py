@@ -1,4 +1,4 @@
-"""What a search strategy must keep to, for your own: ask, tell, ranks, seeds, files, and that it climbs."""
+"""Checks of a search strategy: ask, tell, ranks, seeds, files, and that fitness rises."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_strategy(
     skip: Collection[str] = (),
     **settings: Any,
 ) -> None:
-    """Hold a search strategy to the laws that this package's own keep.
+    """Check a search strategy by the laws that this package's own keep.
 
     Parameters
     ----------

@@ -35,17 +35,17 @@ class StrategyPart:
             return make_strategy(self.name, **{**self.settings, **settings})
 
     def start(self, strategy: Strategy, center: Array) -> State:
-        """``strategy.start`` in a sentence."""
+        """``strategy.start``, with errors as one sentence."""
         with running(f"start of {self}, given {center.size} weights,"):
             return strategy.start(center)
 
     def ask(self, strategy: Strategy, state: State, seed: int = 1) -> Array:
-        """``strategy.ask`` in a sentence."""
+        """``strategy.ask``, with errors as one sentence."""
         with running(f"ask of {self}, with the seed {seed},"):
             return strategy.ask(state, seed)
 
     def tell(self, strategy: Strategy, state: State, genomes: Array, fitness: Array) -> State:
-        """``strategy.tell`` in a sentence."""
+        """``strategy.tell``, with errors as one sentence."""
         with running(f"tell of {self}, given {len(genomes)} genomes,"):
             return strategy.tell(state, genomes, fitness)
 
@@ -59,7 +59,7 @@ class StrategyPart:
             state = self.tell(strategy, state, genomes, function(genomes))
         return state
 
-    def told(self, strategy: Strategy) -> tuple[State, Array, Array]:
+    def searched(self, strategy: Strategy) -> tuple[State, Array, Array]:
         """A state some generations old, the genomes [P, D] asked of it, and their fitness [P]."""
         center = np.linspace(-1, 1, self.dimension)
         state = self.search(strategy, rosenbrock, center, 5, seed=8)

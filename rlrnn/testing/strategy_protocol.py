@@ -57,7 +57,7 @@ def sizes(part: StrategyPart) -> None:
             genomes: Any = part.ask(strategy, state)
             if not isinstance(genomes, np.ndarray) or genomes.shape != (size, dimension):
                 fail(
-                    f"ask of {part} gives {_told(genomes)} for {dimension} weights, but its size says "
+                    f"ask of {part} gives {_kind(genomes)} for {dimension} weights, but its size is "
                     f"{(size, dimension)}: let both follow from the same number."
                 )
             if genomes.dtype != np.float64 or not np.isfinite(genomes).all():
@@ -70,7 +70,7 @@ def sizes(part: StrategyPart) -> None:
         found = part.make(population=twice).size(part.dimension)
         fail(
             f"{part} makes {found} genomes where population={twice} was asked for: leave size() to "
-            "rlrnn.Strategy, and say _default_size."
+            "rlrnn.Strategy, and define _default_size."
         )
 
 
@@ -84,7 +84,7 @@ def starts(part: StrategyPart) -> None:
     if int(state.get("generation", -1)) != 0:
         fail(
             f"the state of {part} begins with generation {state.get('generation')}: let "
-            "rlrnn.Strategy start it, and say _start, which seeds of noise are counted from."
+            "rlrnn.Strategy start it, and define _start, which seeds of noise are counted from."
         )
     if strategy.center(state).tobytes() != center.tobytes():
         fail(
@@ -111,7 +111,7 @@ def starts(part: StrategyPart) -> None:
 def purity(part: StrategyPart) -> None:
     """Ask and tell are functions: the same arguments give the same bytes, and stay as they are."""
     strategy = part.make()
-    state, genomes, fitness = part.told(strategy)
+    state, genomes, fitness = part.searched(strategy)
     kept, drawn, scored = copied(state), genomes.copy(), fitness.copy()
     before = {name: repr(value) for name, value in vars(strategy).items()}
     world = _global()
@@ -130,11 +130,11 @@ def purity(part: StrategyPart) -> None:
     if name := difference(later, part.tell(strategy, state, genomes, fitness)):
         fail(
             f"tell of {part} gives another {name} for the same genomes and fitness the second time: a "
-            "strategy holds nothing that changes, which belongs into the state."
+            "strategy is stateless, and what changes belongs in the state."
         )
     for name, value in vars(strategy).items():
         if before.get(name) != repr(value):
-            fail(f"ask or tell of {part} changes its own {name}: what changes belongs into the state.")
+            fail(f"ask or tell of {part} changes its own {name}: what changes belongs in the state.")
     if _global() != world:
         fail(f"{part} draws from numpy's global generator: use the one that _ask is given.")
 
@@ -142,7 +142,7 @@ def purity(part: StrategyPart) -> None:
 def seeds(part: StrategyPart) -> None:
     """Another seed, or another generation, draws other genomes."""
     strategy = part.make()
-    state, genomes, _ = part.told(strategy)
+    state, genomes, _ = part.searched(strategy)
     moved = {**state, "generation": np.asarray(99)}
     for what, other in (
         ("the seed 9 as with 8", part.ask(strategy, state, 9)),
@@ -158,20 +158,20 @@ def seeds(part: StrategyPart) -> None:
 
 
 def generations(part: StrategyPart) -> None:
-    """Told, the state is one generation older and has the same entries."""
+    """After ``tell`` the state is one generation older and has the same entries."""
     strategy = part.make()
     state = part.start(strategy, np.zeros(part.dimension))
     genomes = part.ask(strategy, state)
     later: Any = part.tell(strategy, state, genomes, rosenbrock(genomes))
     if int(later.get("generation", 0)) != 1:
         fail(
-            f"the state of {part} has generation {later.get('generation')} after the first was told: leave "
-            "tell() to rlrnn.Strategy, and say _tell."
+            f"the state of {part} has generation {later.get('generation')} after the first tell(): leave "
+            "tell() to rlrnn.Strategy, and define _tell."
         )
     if odd := sorted(later.keys() ^ state.keys()):
         fail(
             f"the state of {part} has {odd[0]!r} {'only after' if odd[0] in later else 'only before'} the "
-            "first generation: name the same entries in _start and _tell, by which a saved search is known."
+            "first generation: name the same entries in _start and _tell, as a saved search needs."
         )
     for wrong, fitness in ((genomes[1:], np.zeros(len(genomes))), (genomes, np.zeros(len(genomes) + 1))):
         try:
@@ -185,9 +185,9 @@ def generations(part: StrategyPart) -> None:
 
 
 def resuming(part: StrategyPart) -> None:
-    """A search goes on from a file, with another object, to the same bytes."""
+    """A search resumes from a file, with another object, to the same bytes."""
     strategy, other = part.make(), part.make()
-    state = part.told(strategy)[0]
+    state = part.searched(strategy)[0]
     _check_arrays(part, state)
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **typing.cast(Any, state))
@@ -200,8 +200,8 @@ def resuming(part: StrategyPart) -> None:
         read = part.tell(other, read, again, rosenbrock(again))
     if name := difference(state, read):
         fail(
-            f"{part} goes on from a saved state to another {name}: whatever decides what comes next "
-            "belongs into the state."
+            f"{part} resumes from a saved state to another {name}: whatever decides what comes next "
+            "belongs in the state."
         )
 
 
@@ -215,12 +215,12 @@ def _check_arrays(part: StrategyPart, state: State) -> None:
     for name, value in state.items():
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
             fail(
-                f"the state of {part} holds {name}, of {_told(value)}: states are arrays of numbers, which a "
+                f"the state of {part} holds {name}, of {_kind(value)}: states are arrays of numbers, which a "
                 "checkpoint keeps (np.asarray of a scalar)."
             )
 
 
-def _told(value: Any) -> str:
+def _kind(value: Any) -> str:
     if not isinstance(value, np.ndarray):
         return f"type {type(value).__name__}"
     return f"shape {value.shape}" if value.dtype.kind in "fiub" else f"type {value.dtype}"

@@ -1,4 +1,4 @@
-"""Laws of a search: its spread is true, it climbs, sees ranks alone, and stays within numbers."""
+"""Laws of a search: its spread is right, fitness rises, ranks alone count, and all numbers stay finite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlrnn.learners.evolution.strategies.strategy import Array
 from rlrnn.testing.failing import fail
 from rlrnn.testing.strategy_part import Function, StrategyPart, rosenbrock, sphere
 
-EVALUATIONS = 1000  # at the least, of a search that must have got somewhere
+EVALUATIONS = 1000  # at least, of a search that must have improved
 LONG = 200  # generations of one that must not break
 
 
@@ -25,12 +25,12 @@ def spreads(part: StrategyPart) -> None:
     if not 0.9 < found / spread < 1.1:
         fail(
             f"spread of {part} is {spread:.3g}, but its genomes are {found:.3g} around their center (root "
-            "mean square over the weights): say what _ask draws with."
+            "mean square over the weights): return the deviation that _ask samples with."
         )
 
 
 def climbs(part: StrategyPart) -> None:
-    """It climbs the sphere, and climbs down where the sign is flipped."""
+    """It ascends the sphere function, and descends it where the sign is flipped."""
     strategy, start = part.make(), np.ones(part.dimension)
     generations = max(20, -(-EVALUATIONS // strategy.size(part.dimension)))
     for seed in (1, 2, 3):
@@ -56,7 +56,7 @@ def ranks(part: StrategyPart) -> None:
     ):
         if not np.array_equal(plain, _asked(part, strategy, _searched(part, strategy, function))):
             fail(
-                f"{part} comes to other genomes where the fitness is told {what}: look at ranks alone, as "
+                f"{part} comes to other genomes where the fitness is given {what}: use ranks alone, as "
                 "games score in any units (rlrnn.learners.evolution.strategies.strategy has best_first and "
                 "shared_among_equals)."
             )
@@ -65,20 +65,20 @@ def ranks(part: StrategyPart) -> None:
 def worst(part: StrategyPart) -> None:
     """NaN and -inf count as the worst fitness there is."""
     strategy = part.make()
-    state, genomes, fitness = part.told(strategy)
+    state, genomes, fitness = part.searched(strategy)
     least = fitness.argmin()
     known = _asked(part, strategy, part.tell(strategy, state, genomes, fitness))
     for value in (-np.inf, np.nan):
-        told = np.where(np.arange(len(fitness)) == least, value, fitness)
-        if not np.array_equal(known, _asked(part, strategy, part.tell(strategy, state, genomes, told))):
+        changed = np.where(np.arange(len(fitness)) == least, value, fitness)
+        if not np.array_equal(known, _asked(part, strategy, part.tell(strategy, state, genomes, changed))):
             fail(
-                f"{part} comes to other genomes where the worst fitness is told as {value}: take NaN for "
+                f"{part} comes to other genomes where the worst fitness is given as {value}: take NaN for "
                 "-inf, and -inf for a fitness like any other (ranks of it are)."
             )
 
 
 def equals(part: StrategyPart) -> None:
-    """Where all genomes are alike, whatever their fitness, the search goes on and stays near."""
+    """Where all genomes have equal fitness, the search continues and stays near."""
     strategy, start = part.make(), np.linspace(-1, 1, part.dimension)
     began = strategy.spread(part.start(strategy, start))
     for value in (0.0, -np.inf, np.nan, 1e300):
@@ -88,12 +88,12 @@ def equals(part: StrategyPart) -> None:
         if not 1e-3 < spread / began < 1e3:
             fail(
                 f"{part} has a spread of {spread:.3g}, from {began:.3g}, after {LONG} generations in which "
-                f"all fitness is {value}: equals teach nothing, so give them equal shares."
+                f"all fitness is {value}: give equals equal shares."
             )
 
 
 def slopes(part: StrategyPart) -> None:
-    """A slope without an end leads up, and never out of the numbers."""
+    """An endless slope is ascended, and all numbers stay finite."""
     strategy, start = part.make(), np.zeros(part.dimension)
     weights = np.arange(1.0, part.dimension + 1)
     state = part.search(strategy, lambda x: np.asarray(x @ weights), start, 5 * LONG)
@@ -105,7 +105,7 @@ def _check_finite(part: StrategyPart, strategy: Strategy, state: State, after: s
         odd = value[~np.isfinite(value)]
         if odd.size:
             fail(
-                f"{name} of {part} is {odd.flat[0]} after {after}: keep the step within numbers, or leave "
+                f"{name} of {part} is {odd.flat[0]} after {after}: keep the step finite, or leave "
                 "tell() to rlrnn.Strategy, which does not make such an update."
             )
 

@@ -1,4 +1,4 @@
-"""What a wrapper of batches must keep to, for your own: spaces, episodes, copies, rounds, saving."""
+"""Checks of a wrapper of batches: spaces, episodes, copies, rounds, saving."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUND = [7, 3, 2**31 + 5, 7]
 
 
 def spaces(part: WrapperPart) -> None:
-    """Every view is an element of the space that it says, the last ones of episodes too."""
+    """Every view is an element of the observation space, the last ones of episodes too."""
     env, films = part.make(COPIES), part.films(COPIES)
     with running(f"the observation_space of {part}"):
         check_supported(env.observation_space)
@@ -33,7 +33,7 @@ def spaces(part: WrapperPart) -> None:
         if getattr(env, name) != getattr(films, name):
             fail(
                 f"{part} changes the {name} from {getattr(films, name)} to {getattr(env, name)}: a view "
-                "changes what is seen alone."
+                "changes observations alone."
             )
     for b, views in enumerate(part.play(env, 5)):
         for episode, row in enumerate(views):
@@ -60,37 +60,37 @@ def answers(part: WrapperPart) -> None:
             fail(f"{part} changes the actions that it is given: work on a copy.")
         for name, one, other in zip(("rewards", "dones"), found[1:3], wanted[1:3], strict=True):
             if not np.array_equal(one, other):
-                fail(f"{part} gives the {name} {one} for {other} at step {t}: hand them on as they come.")
+                fail(f"{part} gives the {name} {one} for {other} at step {t}: pass them on unchanged.")
         _check_infos(part, "infos", found[3], wanted[3], t)
-        if isinstance(env, View):  # SB3's own do not hand them on
+        if isinstance(env, View):  # SB3's own do not pass them on
             _check_infos(part, "reset_infos", env.reset_infos, films.reset_infos, t)
 
 
 def episodes(part: WrapperPart) -> None:
-    """What was seen in one episode has no part in the views of the next, nor after a reset."""
+    """Observations of one episode do not affect the views of the next, nor those after a reset."""
     for how, steps in (("its end", STEPS), ("a reset", 1)):
-        told = []
+        shown = []
         for cut in (False, True):
             env = part.make(COPIES, cut=cut)
             views = part.play(env, 5, steps, cut=cut)
             if how == "a reset":
                 now = part.reset(env)
                 views = [[[], [copy.deepcopy(take(now, b))]] for b in range(COPIES)]
-            told.append([copy_views[1:] for copy_views in views])
-        for b, (one, other) in enumerate(zip(*told, strict=True)):
+            shown.append([copy_views[1:] for copy_views in views])
+        for b, (one, other) in enumerate(zip(*shown, strict=True)):
             if _bytes(one) != _bytes(other):
                 fail(
-                    f"what {part} saw of copy {b} in an episode shows in the next, after {how}: let begin "
-                    "forget what is remembered of the copies that it is given."
+                    f"what {part} remembers of copy {b} from an episode shows in the next, after {how}: let "
+                    "begin clear what is remembered of the copies that it is given."
                 )
 
 
 def copies(part: WrapperPart) -> None:
-    """Copy b of a batch is seen as a copy alone with its seed is, and the same seed shows the same."""
+    """Copy b of a batch has the views of a copy alone with its seed, and the same seed has the same views."""
     whole = part.play(part.make(COPIES), 5)
     if _all(whole) != _all(part.play(part.make(COPIES), 5)):
         fail(
-            f"{part} shows other views for the same seed: draw random numbers from self.chance, which the "
+            f"{part} shows other views for the same seed: sample from self.chance, which the "
             "seeds of the copies decide."
         )
     for b in range(COPIES):
@@ -98,12 +98,12 @@ def copies(part: WrapperPart) -> None:
         if _bytes(alone[0]) != _bytes(whole[b]):
             fail(
                 f"{part} shows copy {b} of a batch of {COPIES} other views than a copy alone with its "
-                "seed: see each copy by itself, and draw from self.chance for the given copies."
+                "seed: compute each copy by itself, and sample from self.chance for the given copies."
             )
 
 
 def arrays(part: WrapperPart) -> None:
-    """What was shown is never written again, and what is done to it reaches no memory."""
+    """Returned arrays are never written again, and writing into them changes no memory."""
     env, other = part.make(COPIES), part.make(COPIES)
     for batch in (env, other):
         batch.seed(5)
@@ -116,19 +116,19 @@ def arrays(part: WrapperPart) -> None:
         wanted, *_ = part.step(other, row)
         if seen(now) != seen(wanted):
             fail(
-                f"{part} remembers what was done to the arrays that it showed: remember copies, and return "
-                "new arrays."
+                f"{part} remembers what was written into the arrays that it returned: remember copies, and "
+                "return new arrays."
             )
         kept += [(info[LAST], copy.deepcopy(info[LAST])) for info in infos if LAST in info]
         for shown in wanted.values() if isinstance(wanted, dict) else [wanted]:
-            shown[...] = 0  # whoever was shown them
+            shown[...] = 0  # as a caller may
     for shown, was in kept:
         if seen(shown) != seen(was):
-            fail(f"{part} writes into arrays that it showed before: return new ones.")
+            fail(f"{part} writes into arrays that it returned before: return new ones.")
 
 
 def rounds(part: WrapperPart) -> None:
-    """In a round, each seed is seen as the first episode of a copy alone with it, whoever has left."""
+    """In a round, each seed has the views of the first episode of a copy alone with it."""
     env = part.make(len(ROUND))
     if not isinstance(env, View):
         return
@@ -158,7 +158,7 @@ def rounds(part: WrapperPart) -> None:
 
 
 def saving(part: WrapperPart) -> None:
-    """Over a game that can be saved, the views go on from a state to the same bytes."""
+    """Over a game that can be saved, the views resume from a state to the same bytes."""
     try:
         env, other = (part.around(vectorize("rlrnn/CartPole-v1", 3)) for _ in range(2))
     except UserError:
@@ -176,7 +176,7 @@ def saving(part: WrapperPart) -> None:
         for t, row in enumerate(plan, start=1):
             if seen(env.step(row)[0]) != seen(other.step(row)[0]):
                 fail(
-                    f"{part} goes on from its saved state to other views after {t} steps: name in "
+                    f"{part} resumes from its saved state to other views after {t} steps: name in "
                     "remembered() every attribute that it remembers by."
                 )
 
@@ -184,7 +184,7 @@ def saving(part: WrapperPart) -> None:
 def _check_infos(part: WrapperPart, name: str, found: Any, wanted: Any, t: int) -> None:
     for b, (mine, known) in enumerate(zip(found, wanted, strict=True)):
         if lost := sorted(known.keys() - mine.keys() - {LAST}):
-            fail(f"{part} loses {lost[0]!r} from the {name} of copy {b} at step {t}: hand them on.")
+            fail(f"{part} loses {lost[0]!r} from the {name} of copy {b} at step {t}: pass them on.")
 
 
 def _bytes(views: Views) -> list[list[bytes]]:
@@ -208,14 +208,14 @@ def check_wrapper(
     skip: Collection[str] = (),
     **options: Any,
 ) -> None:
-    """Hold a wrapper of batches to the laws that this package's own keep.
+    """Check a wrapper of batches by the laws that this package's own keep.
 
     Parameters
     ----------
     wrapper
         A class derived from ``rlrnn.envs.wrappers.base.View``, which takes the batch first, or a name such as
         "delay".
-        Stable-Baselines3's wrappers of vector environments are held to what they know.
+        Stable-Baselines3's wrappers of vector environments are checked as far as they go.
     observation_space, action_space
         Of the game beneath: a vector of four numbers and Discrete(3) if not given.
     skip

@@ -88,12 +88,12 @@ class WrapperPart:
         return from_envs([lambda: Film(self.observation_space, self.action_space, cut)] * copies)
 
     def reset(self, env: VecEnv) -> Any:
-        """``reset`` in a sentence."""
+        """``reset``, with errors as one sentence."""
         with running(f"reset of {self}"):
             return env.reset()
 
     def step(self, env: VecEnv, chosen: Any) -> tuple[Any, ...]:
-        """``step`` in a sentence."""
+        """``step``, with errors as one sentence."""
         with running(f"step of {self}"):
             answer: Any = env.step(chosen)
         return tuple(answer)
@@ -122,8 +122,8 @@ class WrapperPart:
                 if dones[b]:
                     if "terminal_observation" not in infos[b]:
                         fail(
-                            f"{self} takes the terminal_observation out of the info of an ended copy: hand "
-                            "it on, as the wrapper shows it, since learners ask what it was worth."
+                            f"{self} takes the terminal_observation out of the info of an ended copy: pass "
+                            "it on, as the wrapper shows it, since learners bootstrap from its value."
                         )
                     views[b][-1].append(copy.deepcopy(infos[b]["terminal_observation"]))
                     views[b].append([now])

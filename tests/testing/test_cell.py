@@ -203,12 +203,12 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "no output": (
         made(lambda self: setattr(self, "output_size", 0)),
-        r"the broken cell's step makes output \(2, 5\) of torch.float32 .* says \(2, 0\) .*",
+        r"the broken cell's step makes output \(2, 5\) of torch.float32 .* means \(2, 0\) .*",
     ),
     "other inputs": (
         broken(__init__=one_more, project=lambda self, x: torch.tanh(x.sum(-1, keepdim=True) * self.weight)),
-        "the broken cell says input_size 4, but was made for 3 inputs: give super.* the input_size that "
-        "came.",
+        "the broken cell has input_size 4, but was made for 3 inputs: give super.* the input_size of "
+        "the argument.",
     ),
     "parts that do not add up": (
         broken(parts=("h", "c")),
@@ -216,7 +216,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "no first weights": (
         made(lambda self: self.weight.data.fill_(torch.nan)),
-        "the weight weight of the broken cell begins with nan: begin with finite numbers.",
+        "the weight weight of the broken cell is initialised with nan: use finite numbers.",
     ),
     "weights drawn by numpy": (
         made(lambda self: self.bias.data.copy_(torch.from_numpy(np.random.rand(5)))),  # noqa: NPY002
@@ -230,12 +230,12 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "a step of few rows": (
         stepping(lambda self, projected, state: (projected, state[:2])),
         r"the step of the broken cell makes state \(2, 5\) of torch.float32 for 7 rows, but its state_size "
-        r"says \(7, 5\) of torch.float32: compute with tensors of the inputs' type .*",
+        r"means \(7, 5\) of torch.float32: compute with tensors of the inputs' type .*",
     ),
     "a step of one type": (
         stepping(lambda self, projected, state: (sound(self, projected, state)[0].float(), state)),
         r"the step of the broken cell makes output \(1, 5\) of torch.float32 for 1 rows, but its "
-        r"output_size says \(1, 5\) of torch.float64: .*",
+        r"output_size means \(1, 5\) of torch.float64: .*",
     ),
     "a step that raises for many rows": (
         stepping(lambda self, projected, state: ([projected][len(state) // 5], state)),
@@ -304,15 +304,16 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "NaN across a reset": (
         stepping(hiding),
-        "NaN before a reset changes what the broken cell says after it, to NaN: keep nothing outside .*",
+        "NaN before a reset changes the outputs of the broken cell after it, to NaN: keep nothing outside .*",
     ),
     "deaf": (
         stepping(lambda self, projected, state: (0.9 * state + 0.0 * projected.detach(),) * 2),
-        "no output of the broken cell hears its inputs: let project and step read them.",
+        "no output of the broken cell depends on its inputs: let project and step read them.",
     ),
     "forgetful": (
         stepping(lambda self, projected, state: (projected, sound(self, projected, state)[1])),
-        "the broken cell has a state of 5 numbers, but no output hears what came before: let step read .*",
+        "the broken cell has a state of 5 numbers, but no output depends on what came before: let step "
+        "read .*",
     ),
     "a bias without members": (
         broken(project=lambda self, x: torch.tanh(x @ self.weight + self.bias)),
@@ -334,7 +335,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a weight cut off": (
         broken(project=lambda self, x: torch.tanh(affine(x, self.weight, self.bias.detach()))),
-        "the weight bias of the broken cell has no part in what it says or remembers: use it, or keep it .*",
+        "the weight bias of the broken cell affects neither its outputs nor its state: use it, or keep it .*",
     ),
     "a weight that is not saved": (
         made(lambda self: setattr(self, "rate", float(torch.rand(())))),
@@ -343,12 +344,12 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "another copy": (broken(__deepcopy__=another), "a copy of the broken cell gives other outputs: .*"),
     "weights of before": (
         broken(ready=ready_that_keeps),
-        r"the broken cell does not hear that its weights have changed: work out anew .*",
+        r"the broken cell ignores that its weights have changed: compute anew .*",
     ),
     "an end that does not come": (
         wiring(Wire("x", "y")),
-        "wires of the broken cell say that its impulse response has 1 steps, but what is seen once is felt "
-        "for 6 and more: say every wire with its delay in steps.",
+        "wires of the broken cell give an impulse response of 1 steps, but an input has effects for "
+        "6 and more: give every wire with its delay in steps.",
     ),
     "an end that comes": (
         broken(
@@ -359,8 +360,8 @@ BROKEN: dict[str, tuple[Any, str]] = {
             step=lambda self, projected, state: (projected + 0.0 * state + state, 0.0 * state + projected),
             wires=lambda self: [Wire("x", "y"), ITSELF],
         ),
-        r"wires of the broken cell say that its impulse response is infinite \(y -> y\), but what is seen "
-        "once is felt for 2 steps: leave out the wires of that circle, or mend the step.",
+        r"wires of the broken cell give an infinite impulse response \(y -> y\), but an input has "
+        "effects for 2 steps: leave out the wires of that cycle, or mend the step.",
     ),
     "a strength of one axis": (
         wiring(Wire("x", "y", 0, torch.ones(5)), ITSELF),

@@ -333,16 +333,16 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "numbers of numpy's own": (
         resetting(global_chance),
-        "Broken plays another game with the same seed when the same copy is reset to it: the observation "
+        "Broken plays otherwise with the same seed when the same copy is reset to it: the observation "
         r"at the beginning is \[.*\] for \[.*\]; draw all numbers from self.np_random, .*",
     ),
     "a game that remembers": (
         resetting(with_history),
-        "Broken plays another game with the same seed when the same copy is reset to it: the observation .*",
+        "Broken plays otherwise with the same seed when the same copy is reset to it: the observation .*",
     ),
     "a seed not heard": (
         resetting(one_seed),
-        "Broken plays the same with the seeds 1 to 12, but another game without a seed: begin reset with .*",
+        "Broken plays the same with the seeds 1 to 12, but otherwise without a seed: begin reset with .*",
     ),
     "one start for ever": (
         resetting(same_start),
@@ -359,7 +359,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a state without its chance": (
         broken(Saved, set_state=lambda self, state: vars(self).update(place=state["place"], t=state["t"])),
-        "Broken plays another game with the same state where it goes on from a saved state: reward at step "
+        "Broken plays otherwise with the same state when resumed from a saved state: reward at step "
         f"1 is {N} for {N}; keep all that decides what comes next, its random numbers too.",
     ),
     "a state that raises": (
@@ -406,7 +406,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "copies that share": (
         Shared,
-        "a round of Shared shows the seed 7 another game at step 2 than a copy alone plays: what a copy .*",
+        "a round of Shared with the seed 7 differs at step 2 from a copy alone: what a copy .*",
     ),
     "a batch without a mode": (
         rolling(metadata={"render_modes": ["rgb_array"], "render_fps": 30}),
@@ -420,7 +420,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
         rolling(
             observe=lambda self: Dice.observe(self).astype(np.float32 if self.num_envs == 1 else np.float64)
         ),
-        r"a batch of Broken shows float64 of shape \(5, 2\), where its space says float32 of \(5, 2\): "
+        r"a batch of Broken shows float64 of shape \(5, 2\), where its space is float32 of \(5, 2\): "
         "mend observe.",
     ),
     "flags that are numbers": (
@@ -461,7 +461,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a game that goes on": (
         Unbounded,
-        r"Unbounded goes on after the end of its episode: leave reset\(\) and step\(\) to SingleGame.",
+        r"Unbounded continues after the end of its episode: leave reset\(\) and step\(\) to SingleGame.",
     ),
     "observations that are written over": (
         Writing,
@@ -469,7 +469,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a copy alone that forgets": (
         Heating,
-        "Heating plays another game with the same state where it goes on from a saved state: reward at "
+        "Heating plays otherwise with the same state when resumed from a saved state: reward at "
         f"step 1 is {N} for {N}; keep all that decides what comes next, its random numbers too.",
     ),
 }
@@ -486,7 +486,7 @@ def test_a_batch_that_forgets_is_refused_too() -> None:
     with pytest.raises(CheckError) as caught:
         check_game(Heating, skip=["saving"])
     sentence = (
-        "a batch of Heating goes on from its saved state to other rewards after 1 steps: keep all that .*"
+        "a batch of Heating resumes from its saved state to other rewards after 1 steps: keep all that .*"
     )
     assert re.fullmatch(sentence, str(caught.value)), str(caught.value)
 

@@ -172,7 +172,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a genome too few": (
         asking(lambda genomes: genomes[1:]),
-        r"ask of the strategy broken gives shape \(19, 1\) for 1 weights, but its size says \(20, 1\): .*",
+        r"ask of the strategy broken gives shape \(19, 1\) for 1 weights, but its size is \(20, 1\): .*",
     ),
     "a list of genomes": (
         asking(lambda genomes: genomes.tolist()),
@@ -259,7 +259,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "memory of its own": (
         telling(lambda self, state, genomes, fitness: vars(self).update(seen=fitness.max())),
-        "ask or tell of the strategy broken changes its own seen: what changes belongs into the state.",
+        "ask or tell of the strategy broken changes its own seen: what changes belongs in the state.",
     ),
     "numpy's global generator": (
         asking(lambda genomes: genomes + 0.0 * np.random.rand()),  # noqa: NPY002
@@ -283,7 +283,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "no count of generations": (
         broken(tell=lambda self, state, genomes, fitness: {**state, "generation": np.asarray(0)}),
-        r"the state of the strategy broken has generation 0 after the first was told: leave tell\(\) to .*",
+        r"the state of the strategy broken has generation 0 after the first tell\(\): leave tell\(\) to .*",
     ),
     "entries that come": (
         telling(
@@ -301,7 +301,8 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a wrong spread": (
         broken(spread=lambda self, state: 1.0),
-        f"spread of the strategy broken is 1, but its genomes are {N} around their center .*: say what .*",
+        f"spread of the strategy broken is 1, but its genomes are {N} around their center .*: return the "
+        "deviation .*",
     ),
     "downwards": (
         telling(lambda self, state, genomes, fitness: Hill._tell(self, state, genomes, -fitness)),
@@ -310,15 +311,14 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "fitness by its size": (
         telling(proportional),
-        "the strategy broken comes to other genomes where the fitness is told times 2: look at ranks "
-        "alone, .*",
+        "the strategy broken comes to other genomes where the fitness is given times 2: use ranks alone, .*",
     ),
 }
 LATER: dict[str, tuple[Any, tuple[str, ...], str]] = {  # told by no earlier law, but by those left out
     "a memory nobody sees": (
         broken(_ask=counting),
         SKIPPED,
-        "the strategy broken goes on from a saved state to another center: whatever decides what comes .*",
+        "the strategy broken resumes from a saved state to another center: whatever decides what comes .*",
     ),
     "a spread that walks": (
         broken(
@@ -336,7 +336,7 @@ LATER: dict[str, tuple[Any, tuple[str, ...], str]] = {  # told by no earlier law
     "NaN as the best": (
         unguarded(loving_nan),
         ("generations",),
-        "the strategy broken comes to other genomes where the worst fitness is told as nan: take NaN for .*",
+        "the strategy broken comes to other genomes where the worst fitness is given as nan: take NaN for .*",
     ),
     "equals that lead away": (
         unguarded(leaving),

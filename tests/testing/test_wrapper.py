@@ -305,7 +305,7 @@ def test_a_broken_wrapper_is_refused_by_its_sentence(wrapper: Any, sentence: str
 
 def test_a_memory_without_a_name_is_missed_where_a_state_is_restored() -> None:
     with pytest.raises(
-        CheckError, match="Counting goes on from its saved state to other views after 1 steps: name"
+        CheckError, match="Counting resumes from its saved state to other views after 1 steps: name"
     ):
         check_wrapper(Counting, skip=["rounds"])
 

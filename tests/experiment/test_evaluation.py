@@ -331,14 +331,14 @@ def test_a_game_that_never_ends_is_ended_with_a_way_to_limit_it(monkeypatch):
 def test_what_is_judged_is_told_without_a_terminal(monkeypatch, capsys):
     """A clock that a test turns: a line every ten seconds."""
     now = [0.0]
-    monkeypatch.setattr(judging.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("rlrnn.common.progress.time.perf_counter", lambda: now[0])
     with judging.Judging("mine[1]") as show:
         for step in range(1, 26):
             now[0] += 1.0
             show("memory wiped", step // 5, 100, 1000 * step)
     assert capsys.readouterr().err.splitlines() == [
-        "judging mine[1]: memory wiped, 2 of 100 episodes, 10,000 steps of each copy",
-        "judging mine[1]: memory wiped, 4 of 100 episodes, 20,000 steps of each copy",
+        "evaluating mine[1]: memory wiped, 2 of 100 episodes, 10,000 steps per copy",
+        "evaluating mine[1]: memory wiped, 4 of 100 episodes, 20,000 steps per copy",
     ]
 
 

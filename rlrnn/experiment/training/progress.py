@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from rich.progress import BarColumn, Progress
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rlrnn.common.texts import terminal
+from rlrnn.common.progress import ProgressDisplay, duration
 
 
 class Pace:
@@ -42,62 +41,33 @@ class Pace:
         return f"{speed:,.0f} steps/s   {duration(max(0.0, (self.steps - done) / speed))} left"
 
 
-def duration(seconds: float) -> str:
-    """A time in short: 42 s, 12 min, 3.5 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 120 * 60 else f"{seconds / 3600:.1f} h"
-
-
 def points(agent: BaseAlgorithm) -> str:
     """The mean of the last episodes, in words."""
     recent = [episode["r"] for episode in agent.ep_info_buffer or ()]
     return f"{np.mean(recent):.2f} points" if recent else "no episode yet"
 
 
-class Display(BaseCallback):
-    """Points, speed and time left: a bar on a terminal, elsewhere a line every ten seconds."""
+class TrainingProgress(BaseCallback):
+    """Points, speed and time left of a training, on a display."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, display: ProgressDisplay) -> None:
         super().__init__()
-        self.steps = steps
-        console = terminal(stderr=True)
-        columns = "{task.description}", "{task.fields[points]}", "{task.fields[pace]}"
-        self.bar = Progress(BarColumn(None), *columns, console=console)
-        self.task = self.bar.add_task("", total=steps, points="", pace="")
+        self.steps, self.display = steps, display
+        self.task = display.add(steps)
         self.pace = Pace(steps)
-        self.pause = 0.2 if console.is_terminal else 10.0  # seconds between two updates
-
-    def _on_training_start(self) -> None:
-        self.shown = time.perf_counter()
-        if self.bar.console.is_terminal:
-            self.bar.start()
 
     def _on_rollout_start(self) -> None:
         self.pace.rollout(self.num_timesteps)
 
     def _on_step(self) -> bool:
-        if time.perf_counter() - self.shown >= self.pause:
-            self.show()
+        if self.display.due:
+            self._show()
         return True
 
     def _on_training_end(self) -> None:
-        self.show()
+        self._show(now=True)
 
-    def show(self) -> None:
-        """Show the progress of the training."""
-        self.shown = time.perf_counter()
+    def _show(self, now: bool = False) -> None:
         count = f"{self.num_timesteps:,} of {self.steps:,} steps"
-        recent, pace = points(self.model), self.pace.words(self.num_timesteps)
-        if self.bar.console.is_terminal:
-            self.bar.update(
-                self.task, completed=self.num_timesteps, description=count, points=recent, pace=pace
-            )
-        else:
-            line = "   ".join(filter(None, (count, recent, pace)))
-            self.bar.console.print(line, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Stop the bar."""
-        if self.bar.console.is_terminal:
-            self.bar.stop()
+        parts = count, points(self.model), self.pace.words(self.num_timesteps)
+        self.display.show(self.task, "   ".join(filter(None, parts)), self.num_timesteps, now=now)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import resource_tracker
@@ -23,11 +23,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn.common.files import sentence
-from rlrnn.common.texts import terminal
+from rlrnn.common.progress import ProgressDisplay
 from rlrnn.errors import FileFault, UserError, sentences, show_traceback
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.imports import import_module
@@ -39,7 +39,6 @@ from rlrnn.experiment.training.progress import Pace, points
 from rlrnn.experiment.training.stopping import undisturbed
 
 PAUSE = 0.5  # seconds between two messages of a run, and between two checks of a stopped parent
-LINES = 10.0  # seconds between two lines where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,9 @@ def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outc
         else:
             waiting.append(task)
     threads = max(1, cores() // min(jobs, max(1, len(waiting))))
-    display = Display(tasks, outcome.skipped, progress)
-    with display.bar if display.terminal else nullcontext():
-        _work([replace(task, threads=threads) for task in waiting], jobs, outcome, display)
+    with ProgressDisplay(quiet=not progress) as display:
+        shown = SeedsProgress(tasks, outcome.skipped, display)
+        _work([replace(task, threads=threads) for task in waiting], jobs, outcome, shown)
     outcome.finished = [runs.read_run(task.folder) for task in tasks if task.seed not in outcome.failed]
     return outcome
 
@@ -115,7 +114,7 @@ def _run_in(task: Task) -> Run | None:
     return run
 
 
-def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: Display) -> None:
+def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: SeedsProgress) -> None:
     running: dict[Connection, tuple[Task, BaseProcess]] = {}
     try:
         while waiting or running:
@@ -261,46 +260,31 @@ class Messenger(BaseCallback):
         return True
 
 
-class Display:
-    """A bar for every seed on a terminal; elsewhere a line for all of them from time to time."""
+class SeedsProgress:
+    """A bar for every seed; without a terminal a line for all of them from time to time."""
 
-    def __init__(self, tasks: Sequence[Task], skipped: Sequence[int], progress: bool) -> None:
-        console = terminal(stderr=True, quiet=not progress)
-        self.terminal = console.is_terminal
-        name, how = (
-            TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[state]")
-        )
-        self.bar = Progress(name, BarColumn(None), how, console=console)
-        self.rows: dict[int, TaskID] = {}
-        self.states: dict[int, str] = {}
-        self.printed = time.monotonic()
+    def __init__(self, tasks: Sequence[Task], skipped: Sequence[int], display: ProgressDisplay) -> None:
+        self.display = display
+        self.bars: dict[int, TaskID] = {}
         for task in tasks:
             done = task.seed in skipped
-            state = "finished before" if done else "waiting"
-            total = task.recipe.steps
-            self.rows[task.seed] = self.bar.add_task(
-                f"{task.recipe.name} seed {task.seed}", total=total, completed=total * done, state=state
-            )
-            self.states[task.seed] = state
+            state = self._line(task, "finished before" if done else "waiting")
+            name = f"{task.recipe.name} seed {task.seed}"
+            self.bars[task.seed] = display.add(task.recipe.steps, name, state, task.recipe.steps * done)
 
     def begun(self, task: Task) -> None:
         """A run's process is being started."""
-        self._state(task.seed, "starting", None)
+        self.display.show(self.bars[task.seed], self._line(task, "starting"))
 
     def show(self, task: Task, steps: int, words: str) -> None:
         """A run has come so far."""
-        self._state(task.seed, f"{steps:,} of {task.recipe.steps:,} steps, {words}", steps)
+        state = f"{steps:,} of {task.recipe.steps:,} steps, {words}"
+        self.display.show(self.bars[task.seed], self._line(task, state), steps)
 
     def ended(self, task: Task, well: bool) -> None:
         """A run is over."""
-        self._state(
-            task.seed, "finished" if well else "failed", task.recipe.steps if well else None, now=True
-        )
+        state = self._line(task, "finished" if well else "failed")
+        self.display.show(self.bars[task.seed], state, task.recipe.steps if well else None, now=True)
 
-    def _state(self, seed: int, state: str, completed: int | None, now: bool = False) -> None:
-        self.states[seed] = state
-        self.bar.update(self.rows[seed], state=state, completed=completed)
-        if not self.terminal and (now or time.monotonic() - self.printed >= LINES):
-            self.printed = time.monotonic()
-            line = "; ".join(f"seed {seed}: {state}" for seed, state in self.states.items())
-            self.bar.console.print(line, highlight=False, soft_wrap=True)
+    def _line(self, task: Task, state: str) -> str:
+        return state if self.display.live else f"seed {task.seed}: {state}"  # the bar has its name beside it

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from rlrnn.common.files import sentence
+from rlrnn.common.progress import ProgressDisplay
 from rlrnn.common.settings import check_seed, takes_plain
 from rlrnn.common.texts import terminal
 from rlrnn.errors import FileFault, UserError, sentences
@@ -28,7 +29,7 @@ from rlrnn.experiment.runs.curves import WINDOW, read_curves, running_mean
 from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
 from rlrnn.experiment.runs.logs import EpisodeLog, ProgressLog, check_log, read_episodes
 from rlrnn.experiment.runs.runs import Run
-from rlrnn.experiment.training.progress import Display
+from rlrnn.experiment.training.progress import TrainingProgress
 from rlrnn.experiment.training.stopping import undisturbed
 
 
@@ -220,30 +221,30 @@ def learn(
     if checkpoint is not None:
         checkpoints.go_on_logging(checkpoint, agent)
     began, steps = time.perf_counter() - spent, run.recipe.steps
-    display = Display(steps)
+    display = ProgressDisplay(quiet=not progress)
     saved = Checkpoints(run.folder, logs, began, pause)
     watchers: list[BaseCallback] = [episodes, Clock(spent), saved]
-    watchers += [display] * progress + ([] if callback is None else [callback])
+    watchers += [TrainingProgress(steps, display)] * progress + ([] if callback is None else [callback])
     try:
-        agent.learn(
-            steps - agent.num_timesteps,
-            watchers,
-            reset_num_timesteps=checkpoint is None,
-            **agents.budgets(run.recipe, spent),
-        )
-        agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
-        if (name := agents.spoiled(agent)) is not None:
-            raise UserError(
-                f"training diverged in its last update (not all numbers of {name} are finite): try a "
-                "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
+        with display:
+            agent.learn(
+                steps - agent.num_timesteps,
+                watchers,
+                reset_num_timesteps=checkpoint is None,
+                **agents.budgets(run.recipe, spent),
             )
+            agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
+            if (name := agents.spoiled(agent)) is not None:
+                raise UserError(
+                    f"training diverged in its last update (not all numbers of {name} are finite): try a "
+                    "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
+                )
     except BaseException as reason:
         waits = progress and isinstance(reason, KeyboardInterrupt)
         with undisturbed(f"Stopping: saving the agent to {run.folder}." if waits else None):
             reason.add_note(rescue(agent, run, saved))
         raise
     finally:
-        display.close()
         for log in logs:
             log.close()
     try:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from rlrnn.common.texts import terminal
+from rlrnn.common.progress import ProgressDisplay, duration
 from rlrnn.errors import UserError
 
 Indices = npt.NDArray[np.int64]
@@ -53,7 +52,8 @@ def minimise(
     mean_targets = float(targets[training].mean())  # targets of a sequence
     history: list[dict[str, float]] = []
     best, best_weights, stale = np.inf, {}, 0
-    with Display(epochs, progress) as display:
+    with ProgressDisplay(quiet=not progress) as display:
+        bar, began = display.add(epochs), time.perf_counter()
         for epoch in range(epochs):
             module.train()
             total = 0.0
@@ -77,7 +77,7 @@ def minimise(
             history.append(row)
             if not np.isfinite([*row.values()]).all():
                 raise _diverged(epoch, learning_rate)
-            display.show(row)
+            display.show(bar, _words(row, epochs, time.perf_counter() - began), epoch + 1)
             stale = 0 if row.get("validation", -np.inf) < best else stale + 1
             if len(held_out) and stale == 0:
                 best = row["validation"]
@@ -87,6 +87,14 @@ def minimise(
     if best_weights:
         module.load_state_dict(best_weights)
     return history
+
+
+def _words(row: dict[str, float], epochs: int, spent: float) -> str:
+    """How an epoch went, after so many seconds."""
+    parts = [f"epoch {row['epoch']} of {epochs}", f"error {row['loss']:.4f}"]
+    if "validation" in row:
+        parts.append(f"validation {row['validation']:.4f}")
+    return "   ".join([*parts, f"{duration(spent / row['epoch'] * (epochs - row['epoch']))} left"])
 
 
 def _diverged(epoch: int, learning_rate: float) -> UserError:
@@ -117,38 +125,3 @@ def check(**settings: float) -> None:
         if not whole or value <= 0:
             kind = "positive number" if name in REAL else "whole number of at least 1"
             raise UserError(f"{name} is {value!r}, but must be a {kind}.")
-
-
-class Display:
-    """Epoch, errors and time left: a bar on a terminal, elsewhere a line every ten seconds."""
-
-    PAUSE = 10.0  # seconds
-
-    def __init__(self, epochs: int, progress: bool) -> None:
-        console = terminal(stderr=True, quiet=not progress)
-        self.epochs, self.terminal = epochs, console.is_terminal and progress
-        left = TimeRemainingColumn(), TextColumn("left")
-        self.bar = Progress(BarColumn(None), "{task.description}", *left, console=console)
-        self.task = self.bar.add_task("", total=epochs)
-        self.last_line = time.monotonic()
-
-    def __enter__(self) -> Display:
-        if self.terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        if self.terminal:
-            self.bar.stop()
-
-    def show(self, row: dict[str, float]) -> None:
-        """Show how an epoch went."""
-        epoch = int(row["epoch"])
-        parts = [f"epoch {epoch} of {self.epochs}", f"error {row['loss']:.4f}"]
-        if "validation" in row:
-            parts.append(f"validation {row['validation']:.4f}")
-        if self.terminal:
-            self.bar.update(self.task, completed=epoch, description="   ".join(parts))
-        elif time.monotonic() - self.last_line >= self.PAUSE:
-            self.last_line = time.monotonic()
-            self.bar.console.print("   ".join(parts), highlight=False)

@@ -182,7 +182,7 @@ def test_an_array_of_sequences_and_one_number_each() -> None:
 def test_progress_goes_to_stderr_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlrnn.learners.sequences.fitting.Display.PAUSE", 0.0)
+    monkeypatch.setattr("rlrnn.common.progress.PAUSE", 0.0)
     x, targets, _ = data("squared")
     SequenceLearner(hidden_size=4).fit(x, targets, validation=0.5, epochs=2)
     told = capsys.readouterr()

@@ -46,7 +46,7 @@ class Elman(GatedCell):
     def biases(self) -> tuple[nn.Parameter | None, ...]:
         return (self.bias,)
 
-    def kernel_options(self) -> tuple[int, ...]:
+    def kernel_options(self) -> tuple[float, ...]:
         return (list(NONLINEARITIES).index(self.nonlinearity),)
 
     def project(self, x: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class GatedCell(Cell):
         """What acts within the recurrence beside U, in the order of ``Recurrence.backward``'s places."""
         return ()
 
-    def kernel_options(self) -> tuple[int, ...]:
+    def kernel_options(self) -> tuple[float, ...]:
         """Numbers that ``step`` of the kernels takes last."""
         return ()
 

@@ -9,12 +9,18 @@ from typing import Any
 import torch
 
 from rlrnn.cells import CELLS, Cell, register_cell
-from rlrnn.testing import cell_steps, cell_time, cell_weights
+from rlrnn.testing import cell_kernels, cell_steps, cell_time, cell_weights
 from rlrnn.testing.cell_part import CellPart
 from rlrnn.testing.failing import laws_without, running
 from rlrnn.testing.naming import named
 
-LAWS = {**cell_steps.LAWS, **cell_time.LAWS, **cell_weights.LAWS, "populations": cell_time.populations}
+LAWS = {
+    **cell_steps.LAWS,
+    **cell_time.LAWS,
+    **cell_weights.LAWS,
+    "populations": cell_time.populations,
+    **cell_kernels.LAWS,
+}
 
 
 def check_cell(
@@ -41,7 +47,7 @@ def check_cell(
     skip
         Laws to leave out, by name: "options", "sizes", "weights", "shapes", "numbers", "purity", "repeats",
         "rows", "moments", "unrolls", "paths", "episodes", "resets", "registration", "gradients", "saving",
-        "wires", "populations".
+        "wires", "populations", "kernels".
     **options
         Options of the cell.
 

@@ -1,7 +1,9 @@
 """Each law of ``check_cell`` refuses, by its own sentence, the cell that breaks it; ours keep them all."""
 
 import re
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.cells import CELLS, Cell, Gru, LinearCell
-from rlrnn.cells.cell import Wire, affine, uniform
+from rlrnn.cells.cell import Wire, add_product, affine, recurrent_weights, uniform
+from rlrnn.cells.gated import GatedCell
+from rlrnn.cells.kernels.recurrence import Recurrence
+from rlrnn.common import compiling
 from rlrnn.errors import CheckError, UserError
 from rlrnn.testing import check_cell
+from rlrnn.testing.cell import LAWS
 
 Pair = tuple[Tensor, Tensor]
 
@@ -448,3 +454,105 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 def test_our_cells_keep_the_laws(name: str, options: dict[str, Any]) -> None:
     normed = options.get("layer_norm", False)  # its roundings are divided by small deviations
     check_cell(name, tolerance=1e-10 if normed else 1e-12, **options)
+
+
+class Kernelled(GatedCell):
+    """h' = h + 0.5 * (tanh(x W + h U) - h), whose kernels are written in numpy: see ``kernels_of_it``."""
+
+    kernels = "kernels_of_a_test"
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, hidden_size)
+        self.weight_input, self.weight_hidden = recurrent_weights("torch", input_size, hidden_size, 1)
+
+    def biases(self) -> tuple[None]:
+        return (None,)
+
+    def project(self, x: Tensor) -> Tensor:
+        return affine(x, self.weight_input, None)
+
+    def step(self, projected: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.lerp(state, torch.tanh(add_product(projected, state, self.weight_hidden)), 0.5)
+        return h, h
+
+
+class RightRecurrence(Recurrence):
+    def forward(self, projected: Any, start: Any, state: Any) -> Any:
+        self.candidates, self.start, h = projected, start, state.copy()
+        self.before = np.empty_like(projected)
+        y = np.empty_like(projected)
+        for t in range(len(projected)):
+            h = np.where(start[t][:, None], 0, h).astype(projected.dtype)
+            self.before[t], projected[t] = h, np.tanh(projected[t] + h @ self.weights)
+            y[t] = h = h + (projected[t] - h) / 2
+        return y, y[-1]
+
+    def backward(self, dy: Any, d_last: Any, d_weights: Any, d_own: Any = ()) -> Any:
+        dh = d_last.copy()
+        for t in reversed(range(len(dy))):
+            d = dy[t] + dh
+            self.candidates[t] = d / 2 * (1 - self.candidates[t] ** 2)
+            dh = d / 2 + self.candidates[t] @ self.weights.T
+            dh[self.start[t]] = 0
+        self.weights_gradient(self.candidates, d_weights)
+        return self.candidates, dh
+
+
+class ForgetsTheLast(RightRecurrence):
+    def backward(self, dy: Any, d_last: Any, d_weights: Any, d_own: Any = ()) -> Any:
+        return super().backward(dy, np.zeros_like(d_last), d_weights, d_own)
+
+
+class WrongAmongMany(RightRecurrence):
+    def forward(self, projected: Any, start: Any, state: Any) -> Any:
+        y, last = super().forward(projected, start, state)
+        y[:, 8:] += 1e-3
+        return y, last
+
+
+class WrongInSingle(RightRecurrence):
+    def backward(self, dy: Any, d_last: Any, d_weights: Any, d_own: Any = ()) -> Any:
+        found = super().backward(dy, d_last, d_weights, d_own)
+        d_weights *= 1.01 if d_weights.dtype == np.float32 else 1.0
+        return found
+
+
+def right_step(*arguments: Any) -> None:
+    x, inputs, weights, _, start, state, after, at, y = arguments
+    h = np.where(start[:, None], 0, state[:, at : at + len(weights)]).astype(x.dtype)
+    y[:] = h + (np.tanh(x @ inputs + h @ weights) - h) / 2
+    after[:, at : at + len(weights)] = y
+
+
+def sevens(*arguments: Any) -> None:
+    arguments[-1][:] = 7.0
+
+
+KERNELS: dict[str, tuple[dict[str, Any], str]] = {
+    "none wrong": ({"recurrence": RightRecurrence, "step": right_step}, ""),
+    "last state": ({"recurrence": ForgetsTheLast}, r".* in the gradient by .* of 1 rows in float64: .*"),
+    "many rows": ({"recurrence": WrongAmongMany}, r".* in the outputs of 33 rows in float64: .*"),
+    "precision": ({"recurrence": WrongInSingle}, ".* by weight_hidden of 1 rows in float32: .*"),
+    "step": ({"recurrence": RightRecurrence, "step": sevens}, r".* in the value after a step at play: .*"),
+    "members": (
+        {"recurrence": RightRecurrence, "step_members": sevens},
+        ".* in the outputs of a population: .*",
+    ),
+}
+
+
+@pytest.mark.skipif(not compiling.installed(), reason="the extra [fast] is not installed")
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_are_held_to_the_cells_own_functions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    functions, sentence = KERNELS[name]
+    module = ModuleType("kernels_of_a_test")
+    recurrence = functions["recurrence"]
+    vars(module).update(functions, recurrence=lambda cell: recurrence(cell.weight_hidden))
+    monkeypatch.setitem(sys.modules, "kernels_of_a_test", module)
+    if not sentence:
+        return check_cell(Kernelled)
+    with pytest.raises(CheckError) as caught:
+        check_cell(Kernelled, skip=sorted(set(LAWS) - {"kernels"}))
+    begin = "the kernels of the .* cell are .* apart from its project and step"
+    assert re.fullmatch(begin + sentence, str(caught.value))
+    return None

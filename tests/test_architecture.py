@@ -1,4 +1,4 @@
-"""The house is as DESIGN says: who may import whom, and what the package offers."""
+"""The folders are as CONTRIBUTING says: who may import whom, and what the package offers."""
 
 import ast
 import importlib
@@ -107,7 +107,7 @@ def test_neither_files_nor_folders_know_each_other_in_circles() -> None:
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=lambda path: path.name)
 def test_a_folder_is_seen_at_a_glance(folder: Path) -> None:
-    assert len([path for path in folder.iterdir() if path.suffix == ".py"]) <= 22
+    assert len([path for path in folder.iterdir() if path.suffix == ".py"]) <= 24
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), "a folder says what it holds"
 
 

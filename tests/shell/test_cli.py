@@ -246,7 +246,8 @@ def test_who_reads_only_the_beginning_hears_no_complaint(trained, line):
 def test_a_module_registers_a_cell_that_a_recipe_names(trained, capsys, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())
     guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    cell = guide.split("```python\n")[1].split("agent = ")[0]  # the example that it gives, Leaky
+    how = guide[guide.index("## Adding a cell") :]
+    cell = how.split("```python\n")[1].split("agent = ")[0]  # the example that it gives, Leaky
     (trained / "leaky_module.py").write_text(cell)
     before, network, after = RECIPE.partition("[network]\n")
     after = "".join(line for line in after.splitlines(True) if not line.startswith("cell"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -110,21 +110,18 @@ class RecurrentNetwork(nn.Module):
     @property
     def critic(self) -> Stream:
         """What estimates the value of a situation."""
-        if self.critic_memory is None:
-            actor, detached = self.actor, self.description.critic == "detached"
-            return replace(actor, head=self.critic_head, output=self.value, shared=True, detached=detached)
-        sensors, own = self.critic_sensors or self.sensors, slice(self.state_sizes[0], None)
-        return Stream(sensors, self.critic_memory, self.critic_head, self.value, own)
+        return self._critic_beside(self.actor)
 
     def step(
         self, observation: Observation, start: Tensor, state: Tensor
     ) -> tuple[Distribution, Tensor, Tensor]:
         """One step: observation [B, ...], start [B] bool, state [B, S] -> distribution, value [B], state."""
-        x, critic = self.sensors(observation), self.critic
-        y, state_after = self.actor.step(x, start, state)
+        actor = self.actor
+        x, critic = actor.sensors(observation), self._critic_beside(actor)
+        y, state_after = actor.step(x, start, state)
         if critic.shared:
             return self._act(y), critic.read(y).squeeze(-1), state_after
-        if critic.sensors is not self.sensors:
+        if critic.sensors is not actor.sensors:
             x = critic.sensors(observation)
         y_critic, critic_after = critic.step(x, start, state)
         value = critic.read(y_critic).squeeze(-1)
@@ -143,11 +140,12 @@ class RecurrentNetwork(nn.Module):
 
     def unroll(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
         """All steps of rows: observation [T, B, ...], start [T, B], state [B, S] -> actions, value [T, B]."""
-        actor, critic = self.actor, self.critic
-        y = actor.outputs(actor.features(observation), start, state)
-        if critic.shared:
-            return self._act(y), critic.read(y).squeeze(-1)
-        return self._act(y), self.unroll_critic(observation, start, state)
+        actor = self.actor
+        critic = self._critic_beside(actor)
+        y = y_critic = actor.outputs(actor.features(observation), start, state)
+        if not critic.shared:
+            y_critic = critic.outputs(critic.features(observation), start, state)
+        return self._act(y), critic.read(y_critic).squeeze(-1)
 
     def unroll_actor(self, observation: Observation, start: Tensor, state: Tensor) -> Distribution:
         """The actions of ``unroll`` alone."""
@@ -161,8 +159,8 @@ class RecurrentNetwork(nn.Module):
 
     def remember(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
         """The state [B, S] after whole rows: observation [T, B, ...], start [T, B], state [B, S]."""
-        actor, critic = self.actor, self.critic
-        x = actor.features(observation)
+        actor = self.actor
+        x, critic = actor.features(observation), self._critic_beside(actor)
         states = [actor.last(x, start, state)]
         if not critic.shared:
             x = x if critic.sensors is actor.sensors else critic.features(observation)
@@ -189,6 +187,15 @@ class RecurrentNetwork(nn.Module):
             normalize_images=d.normalize_images,
             normalize_observations=d.normalize_observations,
         )
+
+    def _critic_beside(self, actor: Stream) -> Stream:
+        """The critic, of whose parts some are the actor's: looked up once, as a module's take their time."""
+        head, value, memory = self.critic_head, self.value, self.critic_memory
+        if memory is None:
+            detached = self.description.critic == "detached"
+            return Stream(actor.sensors, actor.memory, head, value, actor.columns, True, detached)
+        sensors, own = self.critic_sensors or actor.sensors, slice(self.state_sizes[0], None)
+        return Stream(sensors, memory, head, value, own)
 
     def _act(self, y: Tensor) -> Distribution:
         distribution: Distribution = self.actuators(self.actor_head(y))

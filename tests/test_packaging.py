@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 import zipfile
@@ -12,7 +13,8 @@ import pytest
 from rlrnn.envs.engines import ids
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONFIGURED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = CONFIGURED["project"]
 
 
 def test_the_wheel_holds_rlrnn_and_its_data_alone(tmp_path: Path) -> None:
@@ -53,5 +55,19 @@ def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed() -> Non
     for requirement in [*PROJECT["dependencies"], *extras["fast"], *extras["test"]]:
         name, least = requirement.lower().split(">=")
         assert re.fullmatch(rf"{re.escape(least)}(\.0)*", pinned[name]), requirement
-    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
-    assert set(built) <= set(extras["test"])
+    assert set(CONFIGURED["build-system"]["requires"]) <= set(extras["test"])
+
+
+def test_coverage_counts_no_lines_of_machine_code() -> None:
+    left_out = [re.compile(pattern) for pattern in CONFIGURED["tool"]["coverage"]["report"]["exclude_also"]]
+    found = 0
+    for path in (ROOT / "rlrnn").rglob("*.py"):
+        if "kernels" not in (path.parent.name, path.stem):
+            continue
+        source = path.read_text(encoding="utf-8")
+        for function in ast.parse(source).body:
+            for decorator in getattr(function, "decorator_list", []):
+                line = source.splitlines()[decorator.lineno - 1]
+                assert any(pattern.search(line) for pattern in left_out), f"{path}: {line}"
+                found += 1
+    assert found > 40

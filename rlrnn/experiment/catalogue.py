@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlrnn.common.package_data import toml_files
 from rlrnn.common.settings import unknown
@@ -12,9 +11,6 @@ from rlrnn.envs.games import Game, References, game
 from rlrnn.errors import UserError
 from rlrnn.experiment import recipes
 from rlrnn.experiment.recipes import Recipe
-
-if TYPE_CHECKING:
-    pass
 
 
 def agents() -> dict[str, Recipe]:

@@ -40,8 +40,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run the verb."""
-    from rlrnn.experiment import agents as learners
-    from rlrnn.experiment import catalogue, recipes
+    from rlrnn.experiment import agents, catalogue, recipes
     from rlrnn.experiment.pictures.network_drawing import draw_network
     from rlrnn.experiment.runs import runs
 
@@ -51,10 +50,10 @@ def run(arguments: Namespace) -> None:
         if arguments.settings:
             raise UserError(f"--set changes a recipe, but {path} was trained by its own: leave out --set.")
         run = None if path.suffix == ".zip" else runs.read_run(path)
-        agent = learners.load(path, "cpu") if run is None else run.agent()
+        agent = agents.load(path, "cpu") if run is None else run.agent()
         title = path.name if run is None else f"{run.recipe.name}, seed {run.seed}"
     else:
         run, recipe = None, recipes.override(catalogue.agent(arguments.agent), arguments.settings)
-        agent, title = learners.untrained(recipe), f"{recipe.name}, untrained"
+        agent, title = agents.untrained(recipe), f"{recipe.name}, untrained"
     out = arguments.out or (Path() if run is None else run.folder) / "network.png"
     tell(draw_network(agent, out, title))

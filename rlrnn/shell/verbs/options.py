@@ -88,10 +88,10 @@ def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
         return run.agent(arguments.device), game, run.recipe.evaluation
     if not arguments.game:
         raise UserError(f"{path} does not name its game: add --game (see: rlrnn list).")
-    from rlrnn.experiment import agents as learners
+    from rlrnn.experiment import agents
 
     game = games.game(arguments.game)
-    return learners.load(path, arguments.device), game, EvaluationRecipe()
+    return agents.load(path, arguments.device), game, EvaluationRecipe()
 
 
 def deterministic(arguments: Namespace, how: EvaluationRecipe) -> bool:

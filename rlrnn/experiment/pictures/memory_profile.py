@@ -82,8 +82,8 @@ class Profile:
             return f"{self.game}: actions depend on no observation."
         beyond = "at least " if reach == self.lags else ""
         return (
-            f"{self.game}: actions depend most on the observation {peak} steps before ({peak_g} by gradient) "
-            f"and by over 1 % of that on those up to {beyond}{reach} steps before ({reach_g} by gradient)."
+            f"{self.game}: actions depend most on the observation {peak} steps before ({peak_g} by gradient)"
+            f"; over 1 % of that remains up to {beyond}{reach} steps before ({reach_g} by gradient)."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def wiring(agent: Any) -> Wiring:
     links = _without_names(links)
     counts = f"{sum(p.numel() for part in parts for p in part.parameters()):,} parameters"
     if of_value := sum(p.numel() for part in valued for p in part.parameters()):
-        counts += f", {of_value:,} of them the value's"
+        counts += f", {of_value:,} of them of the value head"
     known = {block.name: block for block in blocks}
     for link in links:
         for end, axis in ((link.source, 0), (link.target, 1)):
@@ -187,9 +187,9 @@ def _caption(network: RecurrentNetwork, counts: str) -> str:
     d, response = network.description, impulse_response(network.memory)
     layers = f"{d.n_layers} layers of " if d.n_layers > 1 else ""
     units = f"{layers}{d.hidden_size} unit{'s' if d.hidden_size > 1 else ''}"
-    impulse = str(response).replace(":", " impulse:", 1)
+    impulse = str(response).replace(":", " impulse response:", 1)
     if len(response.circle) > LONGEST:
-        impulse = f"infinite impulse: a cycle of {len(response.circle)} units"
+        impulse = f"infinite impulse response: a cycle of {len(response.circle)} units"
     return f"{d.cell}, {units}; {counts}; {impulse}"
 
 
@@ -205,7 +205,7 @@ def _labels(space: spaces.Space[Any], acting: bool = False) -> Iterator[str]:
         for i, n in enumerate(space.nvec.ravel()):
             yield from (f"{'choice' if acting else 'number'} {i} is {k + first[i]}" for k in range(n))
     else:
-        name = "switch" if isinstance(space, spaces.MultiBinary) else "mean of number" if acting else "number"
+        name = "switch" if isinstance(space, spaces.MultiBinary) else "mean of action" if acting else "input"
         yield from (f"{name} {','.join(map(str, i))}" for i in np.ndindex(space.shape or (1,)))
 
 

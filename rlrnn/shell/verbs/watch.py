@@ -39,7 +39,7 @@ def run(arguments: Namespace) -> None:
     deterministic = options.deterministic(arguments, how)
     film = watch(agent, game, path, arguments.episodes or 1, deterministic, activations=arguments.activations)
     tell(
-        f"{film}: {', '.join(f'{points:g}' for points in film.points)} {game.points.unit}"
+        f"{film}: {', '.join(f'{points:g}' for points in film.points)} ({game.points.unit})"
         if film.points
         else film
     )

@@ -381,7 +381,7 @@ def test_peak_reach_and_means_by_hand():
     assert mean(found.gradient)[:4].tolist() == [2.0, 4.0, 0.04, 0.0] and math.isnan(mean(found.gradient)[4])
     assert found.peak() == 1 and found.reach() == 2 and found.reach(share=0.011) == 1
     assert "most on the observation 1 steps before (1 by gradient)" in found.summary()
-    assert "on those up to 2 steps before (2 by gradient)" in found.summary()
+    assert "over 1 % of that remains up to 2 steps before (2 by gradient)" in found.summary()
     assert "at least 1 steps" in made([[1.0, 1.0]]).summary()
     deaf = made([[0.0, 0.0]])
     assert deaf.reach() == 0 and deaf.summary() == "g: actions depend on no observation."

@@ -84,7 +84,7 @@ def test_units_that_act_themselves_are_the_outputs():
     cell = agent.policy.network.memory.layers[0]
     diagram = diagram_of(wiring(agent))
     assert [(n.name, n.kind) for n in diagram.nodes][-1] == ("y", "output") and len(diagram.nodes) == 4
-    assert diagram.nodes[-1].label == "mean of number 0"
+    assert diagram.nodes[-1].label == "mean of action 0"
     assert shown(diagram) == connections(cell.weight_input, X, ["y"]) + connections(
         cell.weight_hidden, ["y"], ["y"], 1
     )

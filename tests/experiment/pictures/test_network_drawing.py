@@ -69,13 +69,11 @@ def test_the_legend_says_what_occurs_and_nothing_else():
     assert gru["norm of weights over all gates"] == UNSIGNED
     assert "delay 1 step" not in legend(cell="none")
     fir = legend(cell="fir", cell_options={"taps": 2, "dilation": 3})
-    assert "3 steps later" in fir and "delay 1 step" not in fir
-    assert list(legend(cell="gru", hidden_size=64)) == [
-        "connections × their strength (root mean square; of gates, over all of them)"
-    ]
+    assert "delay 3 steps" in fir and "delay 1 step" not in fir
+    assert list(legend(cell="gru", hidden_size=64)) == ["connections × RMS weight, over all gates"]
     assert list(legend(cell="fir", hidden_size=64)) == [
-        "connections × their strength (root mean square)",
-        "bars: their strength by delay",
+        "connections × RMS weight",
+        "bars: RMS weight by delay",
     ]
 
 
@@ -84,13 +82,14 @@ def test_inputs_outputs_delays_and_the_caption_are_written():
     options = {"edges": edges, "outputs": ["h1"]}
     net = network(acts=spaces.Discrete(3), cell="graph", hidden_size=2, cell_options=options)
     texts = words(draw(diagram_of(wiring(net)), "a title"))
-    for text in ("a title", "number 2", "action 2", "value", "h0", "4", "4 steps later", "inputs x"):
+    for text in ("a title", "input 2", "action 2", "value", "h0", "4", "delay 4 steps", "inputs x"):
         assert text in texts
-    assert "graph, 2 units; 14 weights and biases, 2 of them the value's; finite impulse: 5 steps" in texts
+    caption = "graph, 2 units; 14 parameters, 2 of them of the value head; finite impulse response: 5 steps"
+    assert caption in texts
     large = words(draw(diagram_of(wiring(network(cell="fir", hidden_size=64)))))
     for text in ("inputs x\n3 numbers", "hidden y\n64 units", "actions\n2 actions"):
         assert text in large
-    assert any(re.fullmatch(r"1,536 × 0\.\d+( to 0\.\d+)?\n0 to 7 steps later", text) for text in large)
+    assert any(re.fullmatch(r"1,536 × 0\.\d+( to 0\.\d+)?\ndelays 0 to 7 steps", text) for text in large)
 
 
 def test_everything_lies_within_the_picture():

@@ -51,8 +51,8 @@ def test_links_hold_the_weights_themselves():
 @pytest.mark.parametrize(
     ("space", "labels", "words"),
     [
-        (BOX, ["number 0", "number 1", "number 2"], "3 numbers"),
-        (spaces.Box(-1, 1, (1, 2)), ["number 0,0", "number 0,1"], "2 numbers"),
+        (BOX, ["input 0", "input 1", "input 2"], "3 numbers"),
+        (spaces.Box(-1, 1, (1, 2)), ["input 0,0", "input 0,1"], "2 numbers"),
         (spaces.Discrete(2, start=5), ["value 5", "value 6"], "one of 2 values"),
         (spaces.MultiDiscrete([2, 1]), ["number 0 is 0", "number 0 is 1", "number 1 is 0"], "2 choices"),
         (spaces.MultiBinary(2), ["switch 0", "switch 1"], "2 switches"),
@@ -74,8 +74,8 @@ def test_inputs_of_a_dict_are_called_by_key():
     seen = {"card": torch.tensor([2]), "pole": torch.tensor([[0.25, 0.5]])}
     x = net.sensors(seen)[0].tolist()
     assert dict(zip(block.labels, x, strict=True)) == {
-        "card: value 0": 0, "card: value 1": 0, "card: value 2": 1, "pole: number 0": 0.25,
-        "pole: number 1": 0.5,
+        "card: value 0": 0, "card: value 1": 0, "card: value 2": 1, "pole: input 0": 0.25,
+        "pole: input 1": 0.5,
     }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_an_image_stands_before_the_features_made_of_it():
         (spaces.Discrete(2, start=3), ["action 3", "action 4"]),
         (spaces.MultiDiscrete([1, 2]), ["choice 0 is 0", "choice 1 is 0", "choice 1 is 1"]),
         (spaces.MultiBinary(2), ["switch 0", "switch 1"]),
-        (spaces.Box(-1, 1, (2,)), ["mean of number 0", "mean of number 1"]),
+        (spaces.Box(-1, 1, (2,)), ["mean of action 0", "mean of action 1"]),
     ],
 )
 def test_outputs_are_called_by_what_they_do(space, labels):
@@ -145,17 +145,18 @@ def test_an_evolved_agent_has_no_value_and_a_known_number_of_weights():
     wired = wiring(agent)
     assert "value" not in wired.blocks
     # 3 gates x 8 units x (2 inputs + 8 units + 2 biases), 2 actions x (8 units + 1 bias); as its recipe says
-    assert wired.caption == "gru, 8 units; 306 parameters; infinite impulse: y -> y"
+    assert wired.caption == "gru, 8 units; 306 parameters; infinite impulse response: y -> y"
     assert wiring(agents.untrained(recipe_named("double-pole-evolved"))).caption.startswith(
-        "elman, 1 unit; 4 weights; "
+        "elman, 1 unit; 4 parameters; "
     )
 
 
 def test_long_circles_are_counted():
     edges = [["x", "h"], *([f"h{k}", f"h{(k + 1) % 9}", 1] for k in range(9))]
     wired = wiring(network(cell="graph", hidden_size=9, cell_options={"edges": edges}))
-    assert wired.caption.endswith("infinite impulse: a cycle of 9 units")
-    assert wiring(network(cell="fir", cell_options={"taps": 9})).caption.endswith("finite impulse: 9 steps")
+    assert wired.caption.endswith("infinite impulse response: a cycle of 9 units")
+    finite = wiring(network(cell="fir", cell_options={"taps": 9}))
+    assert finite.caption.endswith("finite impulse response: 9 steps")
 
 
 def test_an_untrained_agent_is_that_of_its_recipe():

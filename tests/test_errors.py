@@ -80,7 +80,8 @@ def test_the_shell_shows_the_traceback_on_demand_alone(
         assert cli.main([*wrong, *more]) == 2
         told = capsys.readouterr().err
         assert (
-            f"({game}, line 1" in told.splitlines()[-1] and "agent as it is lies in" in told.splitlines()[-1]
+            f"({game}, line 1" in told.splitlines()[-1]
+            and "agent as it is was saved to" in told.splitlines()[-1]
         )
         assert ("Traceback (most recent call last)" in told) == shown
     assert cli.main(wrong) == 2  # as RLRNN_TRACEBACK=1, which the flag sets, in the environment does

@@ -51,4 +51,4 @@ def test_imitation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     solved = run("imitation", monkeypatch)
     (alone,), (after,) = solved["reward alone"], solved["imitation first"]
     assert after is not None and after < (math.inf if alone is None else alone)
-    assert "watched 20 episodes, 80 steps, 4.00 points each" in capsys.readouterr().out
+    assert "recorded 20 episodes, 80 steps, 4.00 points each" in capsys.readouterr().out

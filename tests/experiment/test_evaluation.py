@@ -328,7 +328,7 @@ def test_a_game_that_never_ends_is_ended_with_a_way_to_limit_it(monkeypatch):
         list(film.steps(Idle(1), env, 1))
 
 
-def test_what_is_judged_is_told_without_a_terminal(monkeypatch, capsys):
+def test_the_progress_of_an_evaluation_is_printed_without_a_terminal(monkeypatch, capsys):
     """A clock that a test turns: a line every ten seconds."""
     now = [0.0]
     monkeypatch.setattr("rlrnn.common.progress.time.perf_counter", lambda: now[0])

@@ -197,7 +197,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "any options": (
         broken(__init__=takes_all),
-        r"the constructor of the broken cell takes \*\*more, so that no misspelt option .*",
+        r"the constructor of the broken cell takes \*\*more, so that a misspelt option .*",
     ),
     "nameless options": (
         broken(__init__=takes_more),
@@ -209,7 +209,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "no output": (
         made(lambda self: setattr(self, "output_size", 0)),
-        r"the broken cell's step makes output \(2, 5\) of torch.float32 .* means \(2, 0\) .*",
+        r"the broken cell's step makes output \(2, 5\) of torch.float32 .* says \(2, 0\) .*",
     ),
     "other inputs": (
         broken(__init__=one_more, project=lambda self, x: torch.tanh(x.sum(-1, keepdim=True) * self.weight)),
@@ -345,7 +345,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a weight that is not saved": (
         made(lambda self: setattr(self, "rate", float(torch.rand(())))),
-        "the broken cell, made anew and given the saved weights, gives other outputs: what it draws .*",
+        "the broken cell, made anew and given the saved weights, gives other outputs: what it samples .*",
     ),
     "another copy": (broken(__deepcopy__=another), "a copy of the broken cell gives other outputs: .*"),
     "weights of before": (

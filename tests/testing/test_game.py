@@ -334,7 +334,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "numbers of numpy's own": (
         resetting(global_chance),
         "Broken plays otherwise with the same seed when the same copy is reset to it: the observation "
-        r"at the beginning is \[.*\] for \[.*\]; draw all numbers from self.np_random, .*",
+        r"at the beginning is \[.*\] for \[.*\]; sample all numbers from self.np_random, .*",
     ),
     "a game that remembers": (
         resetting(with_history),

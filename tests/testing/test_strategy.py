@@ -331,7 +331,7 @@ LATER: dict[str, tuple[Any, tuple[str, ...], str]] = {  # told by no earlier law
         ),
         ("climbs", "ranks"),
         f"the strategy broken has a spread of {N}, from 0.3, after 200 generations in which all fitness is "
-        "0.0: equals teach nothing, so give them equal shares.",
+        "0.0: give equals equal shares.",
     ),
     "NaN as the best": (
         unguarded(loving_nan),

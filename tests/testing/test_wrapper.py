@@ -216,7 +216,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "no last view": (
         changed(without_last),
-        "the wrapper Broken takes the terminal_observation out of the info of an ended copy: hand it on, .*",
+        "the wrapper Broken takes the terminal_observation out of the info of an ended copy: pass it on, .*",
     ),
     "actions written over": (
         broken(step_async=acting),
@@ -224,11 +224,11 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "other rewards": (
         changed(lambda self, seen, rewards, dones, infos: (seen, 2.0 * rewards, dones, infos)),
-        r"the wrapper Broken gives the rewards \[.*\] for \[.*\] at step 1: hand them on as they come.",
+        r"the wrapper Broken gives the rewards \[.*\] for \[.*\] at step 1: pass them on unchanged.",
     ),
     "no ends": (
         changed(lambda self, seen, rewards, dones, infos: (seen, rewards, dones & False, infos)),
-        r"the wrapper Broken gives the dones \[False.*\] for \[.*True.*\] at step \d: hand them on .*",
+        r"the wrapper Broken gives the dones \[False.*\] for \[.*True.*\] at step \d: pass them on .*",
     ),
     "infos that are lost": (
         changed(
@@ -239,42 +239,46 @@ BROKEN: dict[str, tuple[Any, str]] = {
                 [{k: v for k, v in info.items() if k != "t"} for info in infos],
             )
         ),
-        "the wrapper Broken loses 't' from the infos of copy 0 at step 1: hand them on.",
+        "the wrapper Broken loses 't' from the infos of copy 0 at step 1: pass them on.",
     ),
     "infos of resets that are lost": (
         broken(
             reset=lambda self: (Both.reset(self), setattr(self, "reset_infos", [{}] * self.num_envs))[0],
         ),
-        "the wrapper Broken loses 'length' from the reset_infos of copy 0 at step 0: hand them on.",
+        "the wrapper Broken loses 'length' from the reset_infos of copy 0 at step 0: pass them on.",
     ),
     "a memory of the last episode": (
         broken(begin=keeping),
-        "what the wrapper Broken saw of copy 0 in an episode shows in the next, after its end: let begin .*",
+        "what the wrapper Broken remembers of copy 0 from an episode shows in the next, after its end: let "
+        "begin .*",
     ),
     "an action of the last episode": (
         broken(begin=forgetful_of_actions),
-        r"what the wrapper Broken saw of copy \d in an episode shows in the next, after its end: let begin "
-        ".*",
+        r"what the wrapper Broken remembers of copy \d from an episode shows in the next, after its end: let "
+        "begin .*",
     ),
     "a memory that a reset leaves": (
         Keeping,
-        "what the wrapper Keeping saw of copy 0 in an episode shows in the next, after a reset: let begin .*",
+        "what the wrapper Keeping remembers of copy 0 from an episode shows in the next, after a reset: let "
+        "begin .*",
     ),
     "noise of its own": (
         broken(advance=own_noise),
-        "the wrapper Broken shows other views for the same seed: draw random numbers from self.chance, .*",
+        "the wrapper Broken shows other views for the same seed: sample from self.chance, .*",
     ),
     "a mean over copies": (
         broken(advance=a_mean),
-        "the wrapper Broken shows copy 0 of a batch of 4 other views than a copy alone with its seed: see .*",
+        "the wrapper Broken shows copy 0 of a batch of 4 other views than a copy alone with its seed: "
+        "compute .*",
     ),
     "a memory that is lent": (
         Lending,
-        "the wrapper Lending remembers what was done to the arrays that it showed: remember copies, and .*",
+        "the wrapper Lending remembers what was written into the arrays that it returned: "
+        "remember copies, and .*",
     ),
     "arrays written over": (
         Rewriting,
-        "the wrapper Rewriting writes into arrays that it showed before: return new ones.",
+        "the wrapper Rewriting writes into arrays that it returned before: return new ones.",
     ),
     "a memory that stays in a round": (
         broken(remembered=lambda self: {}),

@@ -223,7 +223,7 @@ def table(comparison: Comparison) -> Group:
             pairs.add_row(*numbers, f"{duel.agent} over {duel.other}")
         shown += [
             "",
-            "Probability of improvement: that a seed of the first wins more points than one of the second",
+            "Probability of improvement, that a seed of the first wins more points than one of the second:",
             pairs,
         ]
     return Group(*shown)

@@ -78,7 +78,7 @@ def test_one_agent_finished_and_a_file_that_browsers_open(agent, tmp_path):
         report(both, tmp_path / "report.html")
     broken_off(CARTPOLE, tmp_path / "broken" / "seed1", 1)
     with pytest.raises(
-        UserError, match="holds no finished run: train one first, or go on with rlrnn train --resume"
+        UserError, match="holds no finished run: train one first, or resume one with rlrnn train --resume"
     ):
         report(tmp_path / "broken", tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

@@ -139,7 +139,7 @@ def test_without_a_whole_checkpoint_nothing_trained_is_written_over(whole, tmp_p
     runs.read_run(folder).end(INTERRUPTED, steps=384, seconds=1.0)
     with pytest.raises(FileFault, match="but an agent of 384 steps, which would be lost") as refused:
         training.resume(folder, progress=False)
-    again = str(refused.value).partition("begin again, rlrnn ")[2].split(" keeps it")[0]
+    again = str(refused.value).partition("start again, rlrnn ")[2].split(" keeps it")[0]
     assert again == f"train {folder / 'recipe.toml'} --seed 1 --out {folder} --overwrite"
     for path, content in before.items():
         assert (
@@ -165,7 +165,7 @@ def test_without_a_whole_checkpoint_nothing_trained_is_written_over(whole, tmp_p
         (
             "episodes.csv",
             b"step,points,length\n" + b"999,1,1\n" * 99,
-            "tells of 999 steps, after 256 of them",
+            "has an episode that ended at step 999, and the checkpoint is of step 256",
         ),
         ("episodes.csv", None, "there is no "),
     ],

@@ -98,7 +98,7 @@ def test_what_cannot_be_compared_is_named(folder, tmp_path):
     with pytest.raises(FileFault, match=r"there is no run none"):
         compare(["none"])
     run = new_run(folder / "gru" / "seed3", GRU, 3, None)
-    with pytest.raises(FileFault, match=r"seed3.score\.json tells no points with memory"):
+    with pytest.raises(FileFault, match=r"seed3.score\.json holds no points with memory"):
         compare([folder / "gru"])
     (run.folder / contents.SCORE).unlink()
     with pytest.raises(FileFault, match=r"seed3 holds no score\.json"):
@@ -126,12 +126,12 @@ def test_the_shell_shows_every_number(folder):
     assert "one seed" not in text
 
 
-def test_one_seed_is_said_to_speak_for_itself_alone(folder):
+def test_the_interval_of_one_seed_is_said_to_cover_that_seed_alone(folder):
     text = printed(compare([folder / "gru" / "seed0", folder / "plain"]))
     marked = [line for line in text.splitlines() if "*" in line]
     *rows, note = marked
     assert len(rows) == 2 and all("1 x 3" in line for line in rows) and note.startswith("* The interval")
-    assert "not of other seeds" in text
+    assert "further episodes of this one seed, not other seeds" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -128,10 +128,7 @@ def test_who_reads_a_run_finds_the_older_one_that_was_moved_aside_for_none(asked
     found = runs.read_run(tmp_path / asked)
     assert found.folder == folder and (folder / "agent.zip").read_text() == "old"
     assert [p.name for p in folder.parent.iterdir()] == ["seed0"]
-    assert (
-        f"{folder} is back in its place: the run that was to replace it never began"
-        in capsys.readouterr().err
-    )
+    assert f"{folder} was restored: the run that was to replace it never began" in capsys.readouterr().err
     assert runs.read_run(tmp_path / asked) == found and not capsys.readouterr().err
 
 

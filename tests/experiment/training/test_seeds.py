@@ -71,7 +71,11 @@ def test_each_seed_ends_as_it_would_alone_and_broken_off_ones_go_on(alone, tmp_p
 @pytest.mark.parametrize(
     ("name", "how", "told"),
     [
-        ("killed", "os.kill(os.getpid(), 9)", "its process ended by SIGKILL. To go on: rlrnn train --resume"),
+        (
+            "killed",
+            "os.kill(os.getpid(), 9)",
+            "its process ended by SIGKILL. To resume it: rlrnn train --resume",
+        ),
         pytest.param(
             "broken",
             "return np.zeros(1, np.float32), np.nan, False, False, {}",

@@ -69,11 +69,11 @@ def test_equal_means_every_seed_with_and_without_memory():
 @pytest.mark.parametrize(
     ("then", "reason"),
     [
-        ("", "(Which kind of processor it was verified on is not known: another one rounds otherwise.)"),
-        ("Intel", "(It was verified on Intel and this is AMD, which rounds otherwise.)"),
+        ("", "(The processor of the recorded runs is not known; another kind rounds differently.)"),
+        ("Intel", "(The recorded runs are from Intel, and this is AMD, which rounds differently.)"),
         (
             "AMD",
-            "(It was verified on this kind of processor: other versions, or the code, make the difference.)",
+            "(The recorded runs are from this kind of processor: versions or the code make the difference.)",
         ),
     ],
 )

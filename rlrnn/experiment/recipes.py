@@ -134,7 +134,7 @@ class Recipe:
     game: str  # a game of the catalogue, a path to a game file, or a registered Gymnasium id
     steps: Count  # steps of the game in training, over all copies
     description: str = ""  # one sentence
-    kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the game, beside its own
+    kwargs: dict[str, Any] = field(default_factory=dict)  # further keyword arguments of the game
     wrappers: tuple[dict[str, Any], ...] = ()  # ours by name, around the game's, innermost first
     network: NetworkRecipe = NetworkRecipe()
     normalize: NormalizeRecipe = NormalizeRecipe()

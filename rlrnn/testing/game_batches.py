@@ -65,7 +65,7 @@ def batches(part: GamePart) -> None:
 
 
 def states(part: GamePart) -> None:
-    """A batch goes on from its state in another batch, to the same bytes."""
+    """A batch resumes from its state in another batch, to the same bytes."""
     game, other = part.batch(COPIES), part.batch(COPIES)
     if game is None or other is None:
         return
@@ -88,7 +88,7 @@ def states(part: GamePart) -> None:
 
 
 def rounds(part: GamePart) -> None:
-    """In a round, each seed plays the first episode that a copy alone plays with it, whoever has left."""
+    """In a round, each seed plays the first episode that a copy alone plays with it, whichever have ended."""
     game = part.batch(len(ROUND))
     with running(f"a round of {part}"):
         env = from_envs([part.make] * len(ROUND)) if game is None else from_vector_env(game)

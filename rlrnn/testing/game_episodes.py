@@ -110,7 +110,7 @@ def ends(part: GamePart) -> None:
 
 
 def saving(part: GamePart) -> None:
-    """With get_state and set_state, a game goes on from a state to the same bytes, also in a new copy."""
+    """With get_state and set_state, a game resumes from a state to the same bytes, also in a new copy."""
     env, other = part.make(), part.make()
     if not all(hasattr(env.unwrapped, name) for name in ("get_state", "set_state")):
         return

@@ -57,7 +57,7 @@ class GamePart:
         return self.game if isinstance(self.game, str) else getattr(self.game, "__name__", repr(self.game))
 
     def make(self, **more: Any) -> Env:
-        """A new copy, with these keyword arguments beside its own."""
+        """A new copy, with these keyword arguments added to its own."""
         kwargs = {**self.kwargs, **more}
         with running(f"making {self}"):
             if isinstance(self.game, str):

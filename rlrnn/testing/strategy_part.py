@@ -30,7 +30,7 @@ class StrategyPart:
         return f"the strategy {self.name}"
 
     def make(self, **settings: Any) -> Strategy:
-        """A new one, with these settings beside its own."""
+        """A new one, with these settings added to its own."""
         with running(f"the constructor of {self}"):
             return make_strategy(self.name, **{**self.settings, **settings})
 

@@ -1,4 +1,4 @@
-"""Laws of asking and telling: settings, shapes, purity, seeds, and going on from a file."""
+"""Laws of asking and telling: settings, shapes, purity, seeds, and resuming from a file."""
 
 from __future__ import annotations
 

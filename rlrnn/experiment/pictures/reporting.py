@@ -108,7 +108,7 @@ def _page(finished: list[Run], comparison: Comparison) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}: report</title>\n<style>{STYLE}</style>",
         f"<h1>{title}</h1>",
-        f"<p>{escape(run.recipe.description)} <span class=soft>{escape(game.title or game.name)}: "
+        f"<p>{escape(run.recipe.description)} <span class=soft>{escape(game.title or game.name)}. "
         f"{_remembered(game)}</span></p>",
         _numbers(comparison, memory),
         played,
@@ -133,7 +133,7 @@ def _page(finished: list[Run], comparison: Comparison) -> str:
 
 def _remembered(game: Game) -> str:
     memory = game.remember.strip().removesuffix(".")
-    return escape(f"must be remembered: {memory}." if memory else "")
+    return escape(f"What must be remembered: {memory}." if memory else "")
 
 
 def _numbers(comparison: Comparison, memory: Profile) -> str:
@@ -183,9 +183,8 @@ def _how_evaluated(finished: list[Run]) -> str:
 def _trained(finished: list[Run]) -> str:
     steps = sorted({f"{run.facts['steps']:,}" for run in finished})
     seconds = [float(run.facts["seconds"]) for run in finished]
-    return (
-        f"{' or '.join(steps)} environment steps, {min(seconds):.0f} to {max(seconds):.0f} s for each seed."
-    )
+    times = " to ".join(dict.fromkeys(f"{time:.0f}" for time in (min(seconds), max(seconds))))
+    return f"{' or '.join(steps)} environment steps, {times} s for each seed."
 
 
 def _versions(run: Run) -> str:

@@ -116,7 +116,7 @@ class Comparison:
 def compare(runs: Iterable[Run | str | Path]) -> Comparison:
     """Compare agents: runs, their folders, or the folder of an agent for all of its seeds.
 
-    Runs of one recipe that lie beside each other are the seeds of one agent. All must play one game.
+    Runs of one recipe in one folder are the seeds of one agent. All must play one game.
     """
     found = read_runs(runs)
     if not found:

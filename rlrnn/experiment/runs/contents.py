@@ -1,4 +1,4 @@
-"""What lies in a run's folder, by name."""
+"""Names of the files in a run's folder."""
 
 RECIPE, GAME, VERSIONS, SCORE, AGENT = "recipe.toml", "game.toml", "versions.json", "score.json", "agent.zip"
 EPISODES, PROGRESS, CURVE = "episodes.csv", "progress.csv", "curve.png"

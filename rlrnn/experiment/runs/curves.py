@@ -121,7 +121,7 @@ def read_runs(sources: Iterable[Run | str | Path]) -> list[Run]:
 
 
 def agent_names(found: Sequence[Run]) -> list[str]:
-    """A name per run; equal names for the seeds of one agent: runs of one recipe that lie beside each other.
+    """A name per run; equal names for the seeds of one agent: runs of one recipe in one folder.
 
     An agent is called by its recipe's name; those that share it, by their folders.
     """

@@ -79,7 +79,7 @@ def is_number(value: Any) -> bool:
 
 
 def decides(recipe: Recipe, game: Game) -> dict[str, Any]:
-    """All that decides a run's result besides its seed, by dotted name: neither its name nor words on it."""
+    """All that decides a run's result besides its seed, by dotted name: without its name and description."""
     table, played = to_mapping(recipe), to_mapping(game)
     for name in ("name", "description", "verified", "game", "kwargs", "wrappers"):
         table.pop(name, None)

@@ -1,4 +1,4 @@
-"""The logs of a training, which a resumed one goes on with where its checkpoint left them."""
+"""The logs of a training, which a resumed one continues from its checkpoint."""
 
 from __future__ import annotations
 

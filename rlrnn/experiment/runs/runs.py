@@ -8,7 +8,7 @@ runs/<agent>/seed<k>/
     agent.zip      the agent
     score.json     the evaluation
     curve.png      the learning curve
-    checkpoints/   while it trains: what it needs to go on after being killed
+    checkpoints/   while it trains: what it needs to resume after being killed
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Run:
         return catalogue.game_of(replace(self.recipe, game=str(own)) if own.exists() else self.recipe)
 
     def agent(self, device: str = "cpu") -> Agent:
-        """The agent as it was saved; of a training that goes on, or was killed, its last checkpoint's."""
+        """The agent as it was saved; of a training that is running, or was killed, its last checkpoint's."""
         from rlrnn.experiment import agents
         from rlrnn.experiment.runs import checkpoints
 
@@ -216,7 +216,7 @@ def _clear_beside(folder: Path) -> None:
 def _replaced(folder: Path, facts: Mapping[str, Any]) -> Path | None:
     """The older run that the run in a folder replaces, by its facts.
 
-    Only what ``open_run`` moved aside: a name in a file may be anybody's, and must not be the run's own.
+    Only what ``open_run`` moved aside: a name in a file may be any, and must not be the run's own.
     """
     name = facts.get("replaces") or ""
     return folder.with_name(name) if re.fullmatch(rf"old\d+-{re.escape(folder.name)}", name) else None
@@ -249,7 +249,7 @@ def finish(run: Run, **facts: Any) -> Run:
     facts = {**run.facts, **facts}
     replaced = _all_replaced(run.folder, facts)
     facts.pop("replaces", None)
-    for older in reversed(replaced):  # so that a kill in between leaves none that nobody names any more
+    for older in reversed(replaced):  # so that a kill in between leaves none that no run names
         try:
             shutil.rmtree(older)
         except OSError as error:

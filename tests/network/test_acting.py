@@ -57,6 +57,27 @@ def test_numpy_plays_as_torch_does(cell: str, critic: str, action_space: spaces.
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=3e-6)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"activation": nn.Identity},
+        {"output_layer": False},
+        {"output_layer": False, "actor_widths": (), "critic_widths": ()},
+        {"share_extractor": False, "normalize_observations": True},
+        {"share_extractor": False, "normalize_observations": True, "critic": "feedforward"},
+    ],
+    ids=str,
+)
+def test_numpy_plays_by_any_head_and_sensors(more: dict[str, Any]) -> None:
+    net = network(cell="gru", **more)
+    if net.critic_sensors is not None:  # which see otherwise than the actor's
+        net.sensors.update(torch.randn(50, 3))
+        net.critic_sensors.update(2.0 + 3.0 * torch.randn(50, 3))
+    assert acting.plans_of(net)
+    for ours, theirs in zip(*both_ways(net, *inputs(net)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=3e-6)
+
+
 @pytest.mark.parametrize("options", [{"bias": False}, {"nonlinearity": "relu"}, {"nonlinearity": "softsign"}])
 def test_the_cells_options_are_heard(options: dict[str, Any]) -> None:
     net = network(cell="elman", cell_options=options)

@@ -97,6 +97,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "gSDE": {"cell": "lstm", "actuator_options": {"use_sde": True}},
     "gSDE squashed": {"cell": "lstm", "actuator_options": {"use_sde": True, "squash_output": True}},
     "elu": {"cell": "gru", "activation": nn.ELU},
+    "identity": {"cell": "gru", "activation": nn.Identity},
+    "no output layer": {"cell": "gru", "output_layer": False},
     "dropout": {"cell": "gru", "n_layers": 2, "cell_options": {"dropout": 1e-9}},
 }
 
@@ -111,7 +113,7 @@ def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-UNKNOWN_TO_KERNELS = {"bits", "gSDE", "gSDE squashed", "dropout", "elu"}
+UNKNOWN_TO_KERNELS = {"bits", "gSDE", "gSDE squashed", "dropout", "elu", "no output layer"}
 
 
 @pytest.mark.parametrize("objective", [OBJECTIVE, Objective(0.1, None, 0.0, 0.5)], ids=["all", "plain"])

@@ -104,6 +104,18 @@ def test_a_state_is_never_written_into() -> None:
     assert torch.equal(state, kept) and after.data_ptr() != state.data_ptr()
 
 
+def test_no_layout_of_observations_is_compiled_for_apart() -> None:
+    from rlrnn.cells.kernels import gru
+
+    net = network(cell="gru")
+    x, *more = inputs(net)
+    rows = both_ways(net, x, *more)[0]
+    known = list(gru.step.signatures)
+    columns = both_ways(net, x.t().contiguous().t(), *more)[0]  # the same numbers, column by column
+    assert all(torch.equal(*pair) for pair in zip(rows, columns, strict=True))
+    assert gru.step.signatures == known
+
+
 def test_choices_have_the_softmax_probabilities() -> None:
     net = network(spaces.MultiDiscrete([2, 3]), cell="elman", critic="shared")
     with torch.no_grad():

@@ -161,6 +161,23 @@ def test_a_critic_with_sensors_of_its_own_leaves_the_actors_alone() -> None:
     assert taught(network, "actions") == {"sensors", "memory", "actor_head", "actuators"}
 
 
+@pytest.mark.parametrize("critic", ["own", "feedforward"])
+@torch.no_grad()
+def test_a_critic_with_sensors_of_its_own_observes_by_them_in_steps_and_rows(critic: str) -> None:
+    network = make(critic=critic, extractor_class=LinearExtractor, share_extractor=False)
+    x, start = torch.randn(STEPS, ROWS, 3), torch.rand(STEPS, ROWS) < 0.3
+    first = state = torch.randn(ROWS, network.state_size)
+    values, foreseen = [], []
+    for row, begins in zip(x, start, strict=True):
+        foreseen.append(network.value_of(row, begins, state))
+        _, value, state = network.step(row, begins, state)
+        values.append(value)
+    for found in (network.unroll(x, start, first)[1], network.unroll_critic(x, start, first)):
+        torch.testing.assert_close(found, torch.stack(values))
+    assert torch.equal(torch.stack(foreseen), torch.stack(values))
+    torch.testing.assert_close(network.remember(x, start, first), state)
+
+
 @pytest.mark.parametrize("critic", CRITICS)
 def test_what_the_value_remembers_with(critic: str) -> None:
     network = make(critic=critic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,15 +13,21 @@ from torch import Tensor, nn
 
 from rlrnn.cells import Elman, FeedForward, Fir, Gru, Lstm, register_cell
 from rlrnn.common import compiling
+from rlrnn.learners.ppo import compiled
+from rlrnn.network import acting, population
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 from rlrnn.network.plan import DelayLine, Dense, Gated, Plan, plan
 
 needs_kernels = pytest.mark.skipif(not compiling.installed(), reason="the extra [fast] is not installed")
 
 
+def network(cell: str, **description: Any) -> RecurrentNetwork:
+    described = NetworkDescription(cell=cell, hidden_size=4, **description)
+    return RecurrentNetwork(described, spaces.Box(-1, 1, (3,)), spaces.Discrete(2))
+
+
 def planned(cell: str, n_layers: int = 1, **description: Any) -> Plan | None:
-    described = NetworkDescription(cell=cell, hidden_size=4, n_layers=n_layers, **description)
-    return plan(RecurrentNetwork(described, spaces.Box(-1, 1, (3,)), spaces.Discrete(2)).actor)
+    return plan(network(cell, n_layers=n_layers, **description).actor)
 
 
 @needs_kernels
@@ -82,3 +90,26 @@ def test_autocast_leaves_gated_cells_to_torch() -> None:
     assert planned("gru") is not None
     with torch.autocast("cpu", torch.bfloat16):
         assert planned("gru") is None
+
+
+@needs_kernels
+@pytest.mark.usefixtures("cell_registry")
+@pytest.mark.parametrize("extra", ["", "step", "step_members"])
+def test_steps_without_kernels_are_left_to_torch(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell's kernels run rows of steps at least; play and populations ask whether there are more."""
+    from rlrnn.cells.kernels import gru
+
+    kernels = ModuleType("some_kernels")
+    for name in ("recurrence", extra):
+        if name:
+            setattr(kernels, name, getattr(gru, name))
+    monkeypatch.setitem(sys.modules, kernels.__name__, kernels)
+
+    class Own(Gru):
+        kernels = "some_kernels"
+
+    register_cell("own", Own)
+    net = network("own")
+    assert compiled.plans_of(net) is not None
+    assert (acting.plans_of(net) is not None) == (extra == "step")
+    assert (population.plan_of(net) is not None) == (extra == "step_members")

@@ -36,7 +36,7 @@ def test_digits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     needs_digits()
     (accuracy,) = run("digits", monkeypatch)
     assert accuracy > 0.5  # chance is 0.1
-    assert f"{accuracy:.2%} of 360 test digits right" in capsys.readouterr().out
+    assert f"{accuracy:.2%} of 360 test digits correct" in capsys.readouterr().out
 
 
 def test_digit_strings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from rlrnn.common import processes
+from rlrnn.errors import UserError
 
 TROUBLES = {"nan": np.nan, "inf": np.inf, "huge": 1e39}
 
@@ -130,6 +131,18 @@ class Talker:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+def work() -> None:
+    """No object: reports its process, then again and again that it is at work, until it is broken off."""
+    try:
+        with processes.interruptible():
+            processes.report(os.getpid())
+            for _ in range(1000):
+                time.sleep(0.01)
+                processes.report("at work")
+    except KeyboardInterrupt:
+        raise UserError("saved.") from None
 
 
 def thing(name: str) -> Any:

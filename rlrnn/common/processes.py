@@ -3,9 +3,10 @@
 A process is a fresh interpreter that reads commands from standard input and answers on standard output. Every
 message has a number and says how long it is, and an answer has the number of its command: an exchange that an
 exception broke off, or an answer that cannot be read, puts nothing out of step. A process at work sends a
-heartbeat from time to time (``beat``), so that only a game that is stuck is silent. It is
-started by `subprocess` rather than `multiprocessing` because it then inherits no threads, never runs the
-user's script again (which so needs no `if __name__ == "__main__"`), and leaves no helper process behind.
+heartbeat from time to time (``beat``), so that only a game that is stuck is silent. Where making the object
+is itself the work, of hours, it may report on its way (``report``) and be broken off (``interruptible``). A
+process is started by `subprocess` rather than `multiprocessing` because it then inherits no threads, never
+runs the user's script again (which so needs no `if __name__ == "__main__"`), and leaves no helper behind.
 """
 
 import os
@@ -15,10 +16,12 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -34,7 +37,7 @@ _BOOT = (
 _PATIENCE = 10.0  # seconds that all objects together get to close
 _SILENCE, _HANGING = 60.0, 900.0  # seconds of silence until a warning, and until the process is ended
 _BEAT = 1.0  # seconds at least between two heartbeats
-_HEAD = struct.Struct("<QQ")  # before every message: its number (0: a heartbeat), the bytes that follow
+_HEAD = struct.Struct("<QQ")  # before every message: its number (0: no answer), the bytes that follow
 _CHUNK = 1 << 20  # bytes read at once
 # Unlike select(), it takes descriptors above 1,023. Windows cannot wait for pipes at all.
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
@@ -55,6 +58,8 @@ def sendable(maker: Callable[[], Any], name: str) -> bytes:
 class Process:
     """The parent's end of a process that holds one object; ``holds`` says what that is, for errors."""
 
+    died = ""  # how, where it did before it had answered: "by SIGKILL", "with status 7"
+
     def __init__(self, maker: Callable[[], Any], name: str, holds: str) -> None:
         self.holds = holds
         self._sent = self._answered = 0  # numbers of the last command and of the last answer
@@ -63,13 +68,14 @@ class Process:
         self._answer: bytearray | Exception = bytearray()  # the last one
         self._last_beat, self._warned = 0.0, False
         payload = sendable(maker, name)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._stdin, self.stdout = self._process.stdin, self._process.stdout
-        self._process.stdin = None  # it is closed here
-        self._write(pickle.dumps(sys.path))
+        with _interrupts_delayed():
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+            assert self._process.stdin is not None and self._process.stdout is not None
+            self._stdin, self.stdout = self._process.stdin, self._process.stdout
+            self._process.stdin = None  # it is closed here
+            self._write(pickle.dumps(sys.path))
         self.send("make", payload)
 
     @property
@@ -95,9 +101,9 @@ class Process:
                 "environment anew."
             )
 
-    def receive(self) -> None:
-        """Read what has arrived; waits where nothing has."""
-        self._broken = True
+    def receive(self) -> list[Any]:
+        """Read what has arrived, and return the reports among it; waits where nothing has."""
+        self._broken, reports = True, []
         try:
             chunk = os.read(self.stdout.fileno(), _CHUNK)
         except OSError:
@@ -111,11 +117,16 @@ class Process:
                 break
             if number:
                 self._answer, self._answered = self._buffer[_HEAD.size : end], number
+            elif size:
+                reports.append(pickle.loads(self._buffer[_HEAD.size : end]))
             del self._buffer[:end]
         if not chunk and self.pending:
             code = self._process.wait()
-            self._fail(f"The worker process with {self.holds} died (exit code {code}).")
+            name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
+            self.died = f"by {name}" if code < 0 else f"with status {code}"
+            self._fail(f"The worker process with {self.holds} ended {self.died}.")
         self._broken = False
+        return reports
 
     def answer(self) -> tuple[bool, Any]:
         """(True, the answer to the last command) or (False, the error), once it has come."""
@@ -136,8 +147,7 @@ class Process:
         """Seconds that may still pass in silence; then comes a warning, and later the process is ended."""
         silent = time.monotonic() - self._last_beat
         if silent >= _HANGING:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
             self._fail(
                 f"The worker process with {self.holds} has not answered for {_HANGING:.0f} s: it was ended, "
                 "as its game seems to hang."
@@ -162,9 +172,13 @@ class Process:
         try:
             self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
         self.stdout.close()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self._process.wait()
 
     def _fail(self, sentence: str) -> None:
         self._answer, self._answered = EnvironmentFault(sentence), self._sent
@@ -188,10 +202,8 @@ def end(processes: Sequence[Process]) -> None:
     """Close all objects and end their processes; doing it again does nothing."""
     for process in processes:
         process.finish()
-    left, until = (
-        [process for process in processes if not process.stdout.closed],
-        time.monotonic() + _PATIENCE,
-    )
+    left = [process for process in processes if not process.stdout.closed]
+    until = time.monotonic() + _PATIENCE
     if _WAITS:
         with _Selector() as selector:  # their last answers are read, so that none blocks on writing
             for process in left:
@@ -238,11 +250,46 @@ def beat() -> None:
             _write(_answers, _HEAD.pack(0, 0))
 
 
+def report(message: Any) -> None:
+    """Tell the parent something on the way to an answer; does nothing in a process that is no worker."""
+    if _answers is not None:
+        body = _pickled(message)
+        with suppress(OSError):  # the parent is gone
+            _write(_answers, _HEAD.pack(0, len(body)) + body)  # at once: no interrupt comes in between
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """In a worker process: ``finish`` raises KeyboardInterrupt in the block, as does a parent that is gone.
+
+    It is for the last command: another one would break it off, too.
+    """
+    told = threading.Event()
+
+    def interrupted(*_: Any) -> None:
+        if told.is_set():  # else it is the terminal's Ctrl-C, which is for the parent
+            raise KeyboardInterrupt
+
+    def listen() -> None:
+        os.read(0, 1)
+        told.set()
+        interrupt_main()
+
+    signal.signal(signal.SIGINT, interrupted)
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def serve() -> None:
     """What a process does: hold its object and answer commands until these end or the parent is gone."""
     global _answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes them
-    commands = sys.stdin.buffer
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    commands, sys.stdin = sys.stdin.buffer, open(os.devnull)  # noqa: SIM115  # no environment reads commands
     _answers = os.dup(1)
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
     instance: Any = None
@@ -271,6 +318,19 @@ def serve() -> None:
         except GAME_ERRORS as error:
             print(f"rlrnn: {errors.game_fault('A worker process', 'close()', error)}", file=sys.stderr)
     os.close(_answers)
+
+
+@contextmanager
+def _interrupts_delayed() -> Iterator[None]:
+    """Ctrl-C comes after the block; a process that is started in it hears none until it asks for them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write(descriptor: int, *parts: bytes) -> None:

@@ -6,20 +6,12 @@ does not depend on how many run in parallel.
 
 from __future__ import annotations
 
-import _thread
-import multiprocessing
 import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +19,7 @@ from rich.progress import TaskID
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn.common.files import sentence
+from rlrnn.common.processes import Process, end, interruptible, report
 from rlrnn.common.progress import ProgressDisplay
 from rlrnn.errors import FileFault, UserError, sentences, show_traceback
 from rlrnn.experiment import catalogue
@@ -38,7 +31,7 @@ from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.training.progress import Pace, points
 from rlrnn.experiment.training.stopping import undisturbed
 
-PAUSE = 0.5  # seconds between two messages of a run, and between two checks of a stopped parent
+PAUSE = 0.5  # seconds between two reports of a run, and between two looks at what has ended
 
 
 @dataclass(frozen=True)
@@ -114,117 +107,75 @@ def _run_in(task: Task) -> Run | None:
     return run
 
 
-def _work(waiting: list[Task], jobs: int, outcome: Outcome, display: SeedsProgress) -> None:
-    running: dict[Connection, tuple[Task, BaseProcess]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                task = waiting.pop(0)
-                running.update([_start(task)])
-                display.begun(task)
-            for pipe in wait(list(running), timeout=PAUSE):
-                assert isinstance(pipe, Connection)
-                task, process = running[pipe]
-                try:
-                    kind, *what = pipe.recv()
-                except (EOFError, OSError):
-                    del running[pipe]
-                    process.join()
-                    if process.exitcode and task.seed not in outcome.failed:
-                        outcome.failed[task.seed] = _how_it_ended(process.exitcode, task)
-                    display.ended(task, task.seed not in outcome.failed)
-                    continue
-                if kind == "failed":
-                    outcome.failed[task.seed] = what[0]
-                else:
-                    display.show(task, *what)
-    except KeyboardInterrupt as stop:
-        seeds = ", ".join(str(task.seed) for task, _ in running.values())
-        with undisturbed(f"Stopping: saving the agents of seeds {seeds}." if seeds else None):
-            stop.add_note(_stop(running))
-        raise
-
-
-def _stop(running: dict[Connection, tuple[Task, BaseProcess]]) -> str:
-    """Ask all to stop, wait until they have saved their agents, and return their messages."""
-    messages = []
-    for pipe in running:
-        with suppress(OSError):
-            pipe.send("stop")
-    for pipe, (task, process) in running.items():
+def _work(tasks: Sequence[Task], jobs: int, outcome: Outcome, display: SeedsProgress) -> None:
+    futures: dict[Future[str], Task] = {}
+    running: dict[int, Process] = {}  # by seed
+    with ThreadPoolExecutor(jobs) as pool:
         try:
-            while True:
-                kind, *what = pipe.recv()
-                if kind == "failed":
-                    messages.append(f"Seed {task.seed}: {what[0]}")
-        except (EOFError, OSError):
-            process.join()
-    return " ".join(messages)
+            futures.update((pool.submit(_follow, task, running, display), task) for task in tasks)
+            left = set(futures)
+            while left:  # in pauses, as on Windows no wait hears of Ctrl-C
+                done, left = wait(left, PAUSE, FIRST_COMPLETED)
+                for future in done:
+                    task, why = futures[future], future.result()
+                    if why:
+                        outcome.failed[task.seed] = why
+                    display.ended(task, not why)
+        except BaseException as stop:
+            seeds = ", ".join(map(str, sorted(running)))
+            with undisturbed(f"Stopping: saving the agents of seeds {seeds}." if seeds else None):
+                stop.add_note(_stop(futures, running))
+            raise
 
 
-def _how_it_ended(code: int, task: Task) -> str:
-    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
-    return f"its process ended {how}. To resume it: rlrnn train --resume {task.folder}."
-
-
-def _start(task: Task) -> tuple[Connection, tuple[Task, BaseProcess]]:
-    context = multiprocessing.get_context("spawn")  # forking a process with threads is asking for trouble
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(task, theirs), daemon=True)
-    with _interrupts_blocked():
-        process.start()
-    theirs.close()  # so that its end is seen here
-    return ours, (task, process)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started within ignores Ctrl-C until it unblocks it; here Ctrl-C is delayed."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which else, the first time, unblocks it again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _stop(futures: dict[Future[str], Task], running: dict[int, Process]) -> str:
+    """Let all save their agents and stop, and return why each seed has failed."""
+    left = {future for future in futures if not future.cancel()}
     try:
-        yield
+        while left:
+            for process in list(running.values()):  # again, as one may just have been started
+                process.finish()
+            left = wait(left, PAUSE).not_done
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for process in list(running.values()):  # after a second Ctrl-C
+            process.kill()
+    ended = [future for future in futures if not (future.cancelled() or future.exception())]
+    return " ".join(f"Seed {futures[one].seed}: {one.result()}" for one in ended if one.result())
 
 
-def _child(task: Task, pipe: Connection) -> None:
-    """What the process of a seed does."""
-    stop = threading.Event()
-
-    def interrupted(*_: Any) -> None:  # Ctrl-C is handled by the parent, which sends the stop
-        if stop.is_set():
-            raise KeyboardInterrupt
-
-    def listen() -> None:
-        with suppress(EOFError, OSError):  # the parent is gone
-            pipe.recv()
-        stop.set()
-        _thread.interrupt_main()
-
+def _follow(task: Task, running: dict[int, Process], display: SeedsProgress) -> str:
+    """Train a seed in a process, and return why it failed; "" if it did not."""
+    display.begun(task)
+    process = running[task.seed] = Process(partial(_child, task), "the training", f"seed {task.seed}")
     try:
-        signal.signal(signal.SIGINT, interrupted)
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        threading.Thread(target=listen, daemon=True).start()
-        _train(task, Messenger(pipe, task.recipe.steps))
+        while process.pending:
+            for steps, words in process.receive():
+                display.show(task, steps, words)
+        well, error = process.answer()
+    finally:
+        end([process])
+        del running[task.seed]
+    if process.died:
+        return f"its process ended {process.died}. To resume it: rlrnn train --resume {task.folder}."
+    return "" if well else str(error)
+
+
+def _child(task: Task) -> None:
+    """What the process of a seed does; its error is a sentence, as no other is understood by the parent."""
+    try:
+        with interruptible():
+            _train(task)
     except BaseException as error:
-        with undisturbed(None):
-            show_traceback(error)
-            said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
-            if isinstance(error, OSError):
-                said = sentence(error)
-            elif not isinstance(error, UserError | KeyboardInterrupt):
-                said = f"{type(error).__name__}: {error}"
-            with suppress(OSError):  # the parent is gone
-                pipe.send(("failed", " ".join([said, *sentences(error)])))
-            sys.exit(1)
+        show_traceback(error)
+        said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
+        if isinstance(error, OSError):
+            said = sentence(error)
+        elif not isinstance(error, UserError | KeyboardInterrupt):
+            said = f"{type(error).__name__}: {error}"
+        raise UserError(" ".join([said, *sentences(error)])) from None
 
 
-def _train(task: Task, messenger: Messenger) -> None:
+def _train(task: Task) -> None:
     import torch
 
     from rlrnn.experiment.training import training
@@ -232,7 +183,7 @@ def _train(task: Task, messenger: Messenger) -> None:
     torch.set_num_threads(task.threads)
     for module in task.imports:
         import_module(module)
-    how: dict[str, Any] = {"device": task.device, "progress": False, "callback": messenger}
+    how: dict[str, Any] = {"device": task.device, "progress": False, "callback": Messenger(task.recipe.steps)}
     if task.overwrite or not (task.folder / contents.VERSIONS).exists():
         start = partial(training.train, task.recipe, task.seed, task.folder)
         start(overwrite=task.overwrite, command=task.command, imports=task.imports, **how)
@@ -241,11 +192,11 @@ def _train(task: Task, messenger: Messenger) -> None:
 
 
 class Messenger(BaseCallback):
-    """Sends the parent the progress of a training."""
+    """Reports the progress of a training to the parent."""
 
-    def __init__(self, pipe: Connection, steps: int) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__()
-        self.pipe, self.pace, self.sent = pipe, Pace(steps), 0.0
+        self.pace, self.sent = Pace(steps), 0.0
 
     def _on_rollout_start(self) -> None:
         self.pace.rollout(self.num_timesteps)
@@ -255,8 +206,7 @@ class Messenger(BaseCallback):
         if now - self.sent >= PAUSE:
             self.sent = now
             words = ", ".join(filter(None, (points(self.model), self.pace.words(self.num_timesteps))))
-            with suppress(OSError):  # the parent is gone, which the listening thread notices
-                self.pipe.send(("at", self.num_timesteps, words))
+            report((self.num_timesteps, words))
         return True
 
 

@@ -1,6 +1,7 @@
 """Worker processes play exactly what one process would, say what went wrong, and leave nothing behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from playing import play, same
 from stable_baselines3.common.monitor import Monitor
-from toy_envs import Echo, Stubborn, Talker, Walk, thing
+from toy_envs import Echo, Stubborn, Talker, Walk, thing, work
 
 from rlrnn import RecurrentPPO
 from rlrnn.common import processes
@@ -104,7 +105,7 @@ def test_an_error_names_the_copy_and_leaves_the_other_workers_in_step() -> None:
 def test_a_worker_that_dies_is_named() -> None:
     with walks(5, workers=2, trouble="die", victim=10) as env:
         env.step(np.zeros(5, int))
-        sentence = r"worker process with copies 2 to 4 of toys/Walk-v0 died \(exit code 7\)"
+        sentence = r"worker process with copies 2 to 4 of toys/Walk-v0 ended with status 7"
         for use in (lambda: env.step(np.zeros(5, int)), env.reset):  # and it stays dead
             with pytest.raises(EnvironmentFault, match=sentence):
                 use()
@@ -339,6 +340,42 @@ def test_signs_of_life_are_no_answers() -> None:
     assert gather([process])[0] == 3
     process.send("talk", 0)
     assert gather([process]) == [0]
+    end([process])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("how", ["told", "killed"])
+def test_work_reports_on_its_way_and_is_broken_off_by_its_parent_alone(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by Ctrl-C, from its very beginning on, nor for its silence."""
+    monkeypatch.setattr(processes, "_HANGING", 0.0)
+    process = Process(work, "the work", "the work")
+    pid = process._process.pid
+    os.kill(pid, signal.SIGINT)
+    reports = process.receive()
+    os.kill(pid, signal.SIGINT)
+    while process.pending and len(reports) < 5:
+        reports += process.receive()
+    assert reports[:5] == [pid, *["at work"] * 4] and process.pending
+    if how == "told":
+        process.finish()
+    else:
+        os.kill(pid, signal.SIGKILL)
+    while process.pending:
+        process.receive()
+    well, error = process.answer()
+    assert not well and process.died == ("" if how == "told" else "by SIGKILL")
+    said = "saved." if how == "told" else "The worker process with the work ended by SIGKILL."
+    assert str(error) == said
+    end([process])
+
+
+def test_no_environment_reads_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_HANGING", 60.0)
+    process = Process(input, "what asks", "what asks")
+    with pytest.raises(EnvironmentFault, match="raised EOFError"):
+        gather([process])
     end([process])
 
 

@@ -5,7 +5,10 @@ import errno
 import json
 import os
 import signal
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -373,29 +376,37 @@ def test_ctrl_c_waits_once_while_something_is_saved(capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == "" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_all_seeds_are_told_to_stop_before_any_is_waited_for() -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_all_seeds_are_told_to_stop_before_any_is_waited_for(
+    again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second Ctrl-C ends them instead."""
+    futures = {Future[str](): Task(TINY, k, Path()) for k in range(3)}
+    waiting, *begun = reversed(futures)
     said = []
 
-    class Pipe:
-        def __init__(self, name: str) -> None:
-            self.name, self.left = name, ["failed"]
+    class Training:
+        def finish(self) -> None:
+            said.append("stop")
 
-        def send(self, what: str) -> None:
-            said.append((self.name, what))
+        def kill(self) -> None:
+            said.append("kill")
 
-        def recv(self) -> tuple[str, str]:
-            said.append((self.name, "waits"))
-            if not self.left:
-                raise EOFError
-            return self.left.pop(), "saved"
+    def wait(left: set[Future[str]], pause: float) -> Any:
+        if again:
+            raise KeyboardInterrupt
+        for future in left:
+            future.set_result("saved")
+        return futures_wait(left, pause)
 
-    class Done:
-        def join(self) -> None:
-            pass
-
-    running = {Pipe(name): (Task(TINY, k, Path()), Done()) for k, name in enumerate("ab")}
-    assert seeds._stop(running) == "Seed 0: saved Seed 1: saved"  # type: ignore[arg-type]
-    assert said[:2] == [("a", "stop"), ("b", "stop")]
+    for future in begun:
+        future.set_running_or_notify_cancel()
+    futures_wait = seeds.wait
+    monkeypatch.setattr(seeds, "wait", wait)
+    running = {0: Training(), 1: Training()}
+    with pytest.raises(KeyboardInterrupt) if again else nullcontext():
+        assert seeds._stop(futures, running) == "Seed 0: saved Seed 1: saved"  # type: ignore[arg-type]
+    assert said[:2] == ["stop", "stop"] and waiting.cancelled() and said.count("kill") == 2
 
 
 def test_speed_is_that_of_what_was_trained_here_and_not_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,8 +161,8 @@ def answer(do: str, *, library: str = "rlrnn", threads: int | None = None, **res
         torch.set_num_threads(threads)
     if do == "multiply":
         return multiply(**rest)
-    if do == "installed":
-        return {"fast": importlib.import_module("rlrnn.common.compiling").installed()}
+    if do == "can_compile":
+        return {"fast": importlib.import_module("rlrnn.common.compiling").can_compile()}
     gc.collect()  # what is left of the last model
     work = Work(**rest["work"])
     result = environments(work) if do == "environments" else learn(library, work)

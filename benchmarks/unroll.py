@@ -99,7 +99,7 @@ def outputs_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Ca
     runs = {"loop": lambda: unroll(cell, x, *given)[0]}
     if scan.fits(cell):
         runs["torch"] = lambda: scan.unroll(cell, x, *given)[0]
-        if compiling.installed():
+        if compiling.can_compile():
             runs["compiled"] = lambda: scan.unroll(cell, x, *given)[0]
         return runs
     if delay_line.fits(cell, x):

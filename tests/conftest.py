@@ -22,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 @pytest.fixture(autouse=True, scope="session")
 def _compiled() -> None:
     """What is announced once on stderr has been said before a test looks there."""
-    if compiling.installed():
+    if compiling.can_compile():
         for name, options in (("elman", {}), ("gru", {}), ("lstm", {}), ("lstm", {"coupled": True})):
             cell = make_cell(name, 2, 2, **options)
             gated.unroll(
@@ -52,6 +52,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a population plays."""
     if request.param == "torch":
         monkeypatch.setattr(population, "plan_of", lambda network: None)
-    elif not compiling.installed():
+    elif not compiling.can_compile():
         pytest.skip("the extra [fast] is not installed")
     return str(request.param)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rlrnn.common.compiling import SWITCH, installed
+from rlrnn.common.compiling import SWITCH, can_compile
 
 
 def fits(projected: Tensor, state: Tensor) -> bool:
@@ -25,7 +25,7 @@ def fits(projected: Tensor, state: Tensor) -> bool:
         and projected.dtype == state.dtype
         and projected.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
-        and installed()
+        and can_compile()
     )
 
 

@@ -1,4 +1,4 @@
-"""Functions compiled by numba: whether it can, what it keeps on disk, the line that says so, BLAS beside it.
+"""Functions compiled by numba: whether it can, what it keeps on disk, the line that says so.
 
 A folder of machine code that cannot be read or written, damaged or full, is no reason to end a training.
 """
@@ -13,21 +13,22 @@ import importlib
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-SWITCH = "RLRNN_FAST"  # "0" in the environment: as if the extra [fast] were not installed
+SWITCH = "RLRNN_FAST"  # "0" in the environment: torch and numpy run everything
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
 @functools.cache
 def can_compile() -> bool:
     """Whether numba is there, not switched off, and starts; why it does not is said once, on stderr."""
-    if os.environ.get(SWITCH, "1") == "0" or importlib.util.find_spec("numba") is None:
+    if os.environ.get(SWITCH, "1") == "0":
         return False
+    if importlib.util.find_spec("numba") is None:
+        return _without("numba is not installed")
     try:
         import numba
     except Exception as error:  # it refuses a numpy that is newer than itself, or its LLVM cannot be loaded
@@ -35,12 +36,6 @@ def can_compile() -> bool:
     if vars(numba.config)["DISABLE_JIT"]:
         return _without("NUMBA_DISABLE_JIT is set")
     return True
-
-
-@functools.cache
-def installed() -> bool:
-    """Whether the whole extra is there, scipy's BLAS too; the same for the whole process."""
-    return can_compile() and importlib.util.find_spec("scipy") is not None
 
 
 @functools.cache
@@ -61,18 +56,54 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
     _ours.add(function.__module__)
     _announce()
-    tag = f"_{digest(function.__code__.co_filename)[:12]}"
-    if not function.__qualname__.endswith(tag):  # part of the name that it is kept under
-        function.__qualname__ += tag
+    _add_digest(function)
     options = OPTIONS | options
     try:
         made = numba.njit(function, cache=True, **options)
     except RuntimeError:  # no folder to keep it in can be written
         return numba.njit(function, **options)
-    cache = made._cache
+    _tolerate(made._cache)
+    return made
+
+
+def c_function(symbol: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Machine code under a symbol, which functions made by ``jit`` call without containing it.
+
+    What many of them call is so compiled once, and not again with each.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        import llvmlite.binding as llvm
+        from numba import types
+        from numba.core.ccallback import CFunc
+
+        _add_digest(function)
+        made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(OPTIONS))
+        with contextlib.suppress(RuntimeError):  # no folder to keep it in can be written
+            made.enable_caching()
+            _tolerate(made._cache)
+        made.compile()
+        llvm.add_symbol(symbol, made.address)
+        _symbols[symbol] = made
+        return types.ExternalFunction(symbol, signature)
+
+    return decorate
+
+
+_symbols: dict[str, Any] = {}  # machine code lives as long as what holds it
+
+
+def _add_digest(function: Callable[..., Any]) -> None:
+    """Make the digest of its sources a part of the name that its machine code is kept under."""
+    tag = f"_{digest(function.__code__.co_filename)[:12]}"
+    if not function.__qualname__.endswith(tag):
+        function.__qualname__ += tag
+
+
+def _tolerate(cache: Any) -> None:
+    """Let it be nothing worse than slow where the folder fails."""
     cache.load_overload = _tolerant(cache.load_overload, cache.cache_path)
     cache.save_overload = _tolerant(cache.save_overload, cache.cache_path)
-    return made
 
 
 @functools.cache
@@ -101,6 +132,18 @@ def _source(path: str) -> tuple[bytes, list[str]]:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
     return source, [file for file in files if file]
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """Of a vector register of the processor that numba compiles for: 64 with AVX-512, else 32."""
+    import llvmlite.binding as llvm
+    from numba.core import config
+
+    name, features = vars(config)["CPU_NAME"], vars(config)["CPU_FEATURES"]
+    this = name in (None, "host", llvm.get_host_cpu_name())
+    has = llvm.get_host_cpu_features().get("avx512f", False) if features is None else "+avx512f" in features
+    return 64 if this and has else 32
 
 
 def _without(reason: str) -> bool:
@@ -154,52 +197,3 @@ def _announce() -> None:
         def on_end(self, event: Any) -> None: ...
 
     event.register("numba:compile", Announcement())
-
-
-def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
-    """What every call of a kernel runs under; cheaper where it is entered once around many."""
-    return _one_blas_thread() if installed() else contextlib.nullcontext()
-
-
-class _OneBlasThread:
-    """BLAS works with one thread while kernels run: more would wait for each other on products this small.
-
-    The user's own number comes back when the last of the kernels that run at the same time has ended.
-    """
-
-    def __init__(self) -> None:
-        import scipy.linalg.cython_blas  # noqa: F401  (which numba calls)
-        from threadpoolctl import ThreadpoolController
-
-        self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-        self.lock, self.running = threading.Lock(), 0
-        self.before: list[tuple[Any, int]] = []
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.running == 0:
-                threads = [(library, library.get_num_threads()) for library in self.libraries]
-                self.before = [(library, n) for library, n in threads if n != 1]
-                for library, _ in self.before:
-                    library.set_num_threads(1)
-            self.running += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.running -= 1
-            if self.running == 0:
-                for library, n in self.before:
-                    library.set_num_threads(n)
-
-
-_LOADING = threading.Lock()  # threads that begin together must not make two
-
-
-@functools.cache
-def _made() -> _OneBlasThread:
-    return _OneBlasThread()
-
-
-def _one_blas_thread() -> _OneBlasThread:
-    with _LOADING:
-        return _made()

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_info
 
-from rlrnn.common.compiling import installed, one_blas_thread
+from rlrnn.common.compiling import can_compile
 
 # By which a user chooses what MKL runs, which does not say it itself.
 _MKL = ("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
@@ -21,14 +21,13 @@ def kind() -> str:
     """The kind of processor, as the libraries that compute see it: where it is the same, so are the bytes.
 
     Such as "AuthenticAMD, torch AVX2, BLAS Haswell, numba znver3": the maker (by which MKL chooses its
-    kernels), the instructions that torch uses, the kernels of the BLAS under numpy and scipy, and the
-    processor that numba compiles for, where the extra [fast] is.
+    kernels), the instructions that torch uses, the kernels of the BLAS under numpy, and the processor that
+    numba compiles for, if it does.
     """
     parts = [_maker(), f"torch {torch.backends.cpu.get_cpu_capability()}"]
-    one_blas_thread()  # which loads scipy's BLAS, too
     kernels = {library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"}
     parts.append("BLAS " + "/".join(sorted(filter(None, kernels)) or ["unknown"]))
-    if installed():
+    if can_compile():
         from llvmlite.binding import get_host_cpu_name
         from numba.core import config
 

@@ -7,8 +7,10 @@ import ctypes
 import functools
 import platform
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 _allowed: list[int] = []  # what the user had set, while the package works with one
 
@@ -31,6 +33,17 @@ def one_thread(device: torch.device) -> Iterator[int]:
     finally:
         _allowed.pop()
         torch.set_num_threads(before)
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+    """One thread of numpy's BLAS while the block runs: more wait for each other, and round otherwise."""
+    limit: contextlib.AbstractContextManager[Any] = _pools().limit(limits=1, user_api="blas")
+    return limit
+
+
+@functools.cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @functools.cache

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells.gated import kernels_of
-from rlrnn.common.compiling import one_blas_thread
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.layers import Affine
 from rlrnn.network.network import RecurrentNetwork
@@ -104,8 +103,7 @@ def play(
     if cached.actor is None:
         return network.act(observation, start, state)
     x = _features(network.sensors, observation)
-    with one_blas_thread():
-        numbers, after = cached.actor(x, start.numpy(), state.contiguous().numpy())
+    numbers, after = cached.actor(x, start.numpy(), state.contiguous().numpy())
     return network.actuators.distribution(torch.from_numpy(numbers)), torch.from_numpy(after)
 
 
@@ -182,20 +180,18 @@ def _projection(layer: Layer) -> Remember:
 
 
 def _dense(layers: Sequence[Dense]) -> Callable[[Array], Array]:
-    arrays = [
-        (layer.weight.detach().numpy(), np.zeros(1) if layer.bias is None else layer.bias.detach().numpy())
-        for layer in layers
-    ]
-    pairs = list(zip(arrays, (layer.activation for layer in layers), strict=True))
+    from rlrnn.cells.kernels import dense  # late, as numba takes a while to load
+
+    arrays = []
+    for layer in layers:
+        weight = layer.weight.detach().numpy()
+        bias = np.zeros_like(weight[0]) if layer.bias is None else layer.bias.detach().numpy()
+        arrays.append((weight, bias, dense.ACTIVATIONS[layer.activation]))
 
     def run(x: Array) -> Array:
-        for (weight, bias), activation in pairs:
-            x = x @ weight
-            x += bias
-            if activation == "tanh":
-                np.tanh(x, out=x)
-            elif activation == "relu":
-                np.maximum(x, 0.0, out=x)
+        for weight, bias, activation in arrays:
+            x, before = np.empty((len(x), len(bias)), x.dtype), x
+            dense.layer(before, weight, bias, activation, x)
         return x
 
     return run

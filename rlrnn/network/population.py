@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells.gated import kernels_of
 from rlrnn.common.batches import map_arrays
-from rlrnn.common.compiling import installed
+from rlrnn.common.compiling import can_compile
 from rlrnn.errors import UserError
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.plan import Dense, Gated, Plan, plan
@@ -102,7 +102,7 @@ class Population:
 def plan_of(network: RecurrentNetwork) -> Plan | None:
     """The actor's plan, if compiled kernels can run all of it."""
     actor_plan = plan(network.actor)
-    if actor_plan is None or network.value.weight.dtype != torch.float32 or not installed():
+    if actor_plan is None or network.value.weight.dtype != torch.float32 or not can_compile():
         return None
     supported = all(
         isinstance(layer, Dense)

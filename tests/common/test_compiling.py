@@ -14,7 +14,7 @@ import pytest
 import rlrnn
 from rlrnn.common import compiling
 
-if not compiling.installed():
+if not compiling.can_compile():
     pytest.skip("the extra [fast] is not installed, or switched off", allow_module_level=True)
 
 PACKAGE = Path(rlrnn.__file__).parent
@@ -45,7 +45,7 @@ def test_the_switch_leaves_torch_alone() -> None:
 from rlrnn.network.paths import what_runs
 from rlrnn.network.memory import Memory
 Memory("gru", 2, 3).unroll(torch.ones(4, 5, 2), torch.zeros(4, 5, dtype=torch.bool), torch.zeros(5, 3))
-print(compiling.installed(), "numba" in sys.modules, what_runs("gru", "cpu"))
+print(compiling.can_compile(), "numba" in sys.modules, what_runs("gru", "cpu"))
 """
     assert child(code, **{compiling.SWITCH: "0"}) == ("False False torch", "")
 
@@ -108,7 +108,6 @@ def test_a_numba_that_may_not_compile_is_done_without(
         "rlrnn: doing without its compiled kernels, as NUMBA_DISABLE_JIT is set\n"
     )
     monkeypatch.setattr(compiling, "can_compile", lambda: False)
-    assert not compiling.installed.__wrapped__()
     assert compiling.load.__wrapped__("rlrnn.games.kernels.pong") is None
 
 

@@ -25,7 +25,7 @@ ENVS = Path(__file__).parents[2] / "envs"
 BOTH = np.array([wieland.LONG, wieland.SHORT])
 ALONE = np.array([wieland.LONG, wieland.NO_POLE])
 LIMIT = math.radians(36)
-FAST = compiling.installed()
+FAST = compiling.can_compile()
 
 
 def plain(state, u, poles=((0.1, 0.5), (0.01, 0.05)), steps=1):

@@ -10,7 +10,9 @@ import math
 
 import numba
 import numpy as np
-from numba.extending import overload
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
 
 from rlrnn.common.compiling import OPTIONS, jit
 
@@ -20,6 +22,20 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 kernel = functools.partial(jit, fastmath=FASTMATH)
 # Written into its callers: a call per row would cost a fifth.
 inlined = numba.njit(inline="always", fastmath=FASTMATH, **OPTIONS)
+
+
+@intrinsic
+def fma(typing, a, b, c):
+    """a b + c, rounded once, on every processor."""
+
+    def generate(context, builder, signature, arguments):
+        number = context.get_data_type(a)
+        name = f"llvm.fma.f{a.bitwidth}"
+        declared = cgutils.get_or_insert_function(builder.module, ir.FunctionType(number, [number] * 3), name)
+        return builder.call(declared, arguments)
+
+    return a(a, a, a), generate
+
 
 ZERO, HALF, ONE, LIMIT = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(8.0)
 # tanh(x) = x P(x^2) / Q(x^2) within [-8, 8], as fitted by benchmarks/tanh.py; from there to 1 it is 2e-7.

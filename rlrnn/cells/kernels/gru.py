@@ -5,19 +5,19 @@
 import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import ONE, denormalise, inlined, kernel, normalise, sigmoid, tanh
-from rlrnn.cells.kernels.dense import affine_row
+from rlrnn.cells.kernels.products import accumulate, affine, affine_once, packed
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array, flat
-from rlrnn.cells.kernels.rows import enter, leave, multiply, reset_part, rows_at_once, sum_rows, times
+from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part, sum_rows
 
 
 @inlined
-def gru_row(gate, hidden, bias, h_old, h_new, hidden_n):
-    """From a row's gates, recurrent inputs and their bias, [3H] each, and its old h [H] to its new h [H]."""
+def gru_row(gate, hidden, h_old, h_new, hidden_n):
+    """From a row's gates and recurrent inputs, [3H] each, and its old h [H] to its new h [H]."""
     size = len(h_old)
     for j in range(2 * size):
-        gate[j] = sigmoid(gate[j] + hidden[j] + bias[j])
+        gate[j] = sigmoid(gate[j] + hidden[j])
     for j in range(size):
-        candidate = hidden[2 * size + j] + bias[2 * size + j]
+        candidate = hidden[2 * size + j]
         hidden_n[j] = candidate
         n = tanh(gate[2 * size + j] + gate[j] * candidate)
         gate[2 * size + j] = n
@@ -25,7 +25,7 @@ def gru_row(gate, hidden, bias, h_old, h_new, hidden_n):
 
 
 @kernel
-def forward(gates, pieces, bias, start, h0, before, y, hidden_n, gain, normed, scale):
+def forward(gates, panels, bias, start, h0, before, y, hidden_n, gain, normed, scale):
     """``gates`` [T, B, 3H], the projected input, becomes r, z, n; before, y, hidden_n [T, B, H] are results.
 
     ``hidden_n`` is what the old h contributes to the candidate, before the reset gate. With a gain [3H] its
@@ -33,24 +33,24 @@ def forward(gates, pieces, bias, start, h0, before, y, hidden_n, gain, normed, s
     """
     steps, rows, width = gates.shape
     both = 2 * (width // 3)
-    block = rows_at_once(pieces, rows)
-    part = np.empty((block, pieces.shape[2]), gates.dtype)
-    product = np.empty((block, width), gates.dtype)
-    for first in range(0, rows, block):
-        last = min(first + block, rows)
+    product, zeros = np.empty((BLOCK, width), gates.dtype), np.zeros(width, gates.dtype)
+    for first in range(0, rows, BLOCK):
+        last = min(first + BLOCK, rows)
         for t in range(steps):
             enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
             hidden = product[: last - first]
-            multiply(before[t][first:last], pieces, hidden, part)
+            affine(before[t][first:last], panels, zeros if len(gain) else bias, hidden)
             for b in range(first, last):
                 if len(gain):
                     scale[t, b, 0] = normalise(hidden[b - first], gain, 0, both, normed[t, b])
                     scale[t, b, 1] = normalise(hidden[b - first], gain, both, width, normed[t, b])
-                gru_row(gates[t, b], hidden[b - first], bias, before[t, b], y[t, b], hidden_n[t, b])
+                    for j in range(width):
+                        hidden[b - first, j] += bias[j]
+                gru_row(gates[t, b], hidden[b - first], before[t, b], y[t, b], hidden_n[t, b])
 
 
 @kernel
-def backward(gates, pieces, start, before, hidden_n, dy, dh, gain, normed, scale, d_gain):
+def backward(gates, panels, start, before, hidden_n, dy, dh, gain, normed, scale, d_gain):
     """Gates r, z, n become the gradient by what h contributes to them; hidden_n, by the candidate's input.
 
     dy [T, B, H] is the outputs' gradient, dh [B, H] that of the last state, and at the end of the first.
@@ -58,11 +58,9 @@ def backward(gates, pieces, start, before, hidden_n, dy, dh, gain, normed, scale
     """
     steps, rows, width = gates.shape
     size = width // 3
-    block = rows_at_once(pieces, rows)
-    part = np.empty((block, pieces.shape[2]), gates.dtype)
-    direct = np.empty((block, size), gates.dtype)
-    for first in range(0, rows, block):
-        last = min(first + block, rows)
+    direct = np.empty((BLOCK, size), gates.dtype)
+    for first in range(0, rows, BLOCK):
+        last = min(first + BLOCK, rows)
         for t in range(steps - 1, -1, -1):
             for b in range(first, last):
                 gate, h_n, h_old, d_out = gates[t, b], hidden_n[t, b], before[t, b], dy[t, b]
@@ -78,11 +76,8 @@ def backward(gates, pieces, start, before, hidden_n, dy, dh, gain, normed, scale
                 if len(gain):
                     denormalise(gate, gain, 0, 2 * size, normed[t, b], scale[t, b, 0], d_gain)
                     denormalise(gate, gain, 2 * size, width, normed[t, b], scale[t, b, 1], d_gain)
-            multiply((normed if len(gain) else gates)[t][first:last], pieces, dh[first:last], part)
-            for b in range(first, last):
-                d_h, d_direct = dh[b], direct[b - first]
-                for j in range(size):
-                    d_h[j] += d_direct[j]
+            dh[first:last] = direct[: last - first]
+            accumulate((normed if len(gain) else gates)[t][first:last], panels, dh[first:last])
             leave(start[t, first:last], dh[first:last])
 
 
@@ -91,30 +86,30 @@ def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, colum
     """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
     size = len(weights)
     h = reset_part(state, start, column, size)
-    gates, hidden = times(x, inputs), times(h, weights)
+    both = np.empty((2, len(x), 3 * size), x.dtype)
+    gates, hidden = both[0], both[1]
+    affine_once(x, inputs, bias_input, gates)
+    affine_once(h, weights, bias_hidden, hidden)
     hidden_n = np.empty(size, h.dtype)  # not used; its own array, as loops over one array twice run slowly
     for b in range(len(x)):
-        gate, hidden_row = gates[b], hidden[b]
-        for j in range(3 * size):
-            gate[j] += bias_input[j]
-        gru_row(gate, hidden_row, bias_hidden, h[b], y[b], hidden_n)
+        gru_row(gates[b], hidden[b], h[b], y[b], hidden_n)
     after[:, column : column + size] = y
 
 
 @kernel
 def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
     """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
-    size = weights.shape[1]
-    gate, hidden = np.empty(3 * size, x.dtype), np.empty(3 * size, x.dtype)
-    none, hidden_n = np.zeros(3 * size, x.dtype), np.empty(size, x.dtype)
+    rows, size = x.shape[1], weights.shape[1]
+    both = np.empty((2, rows, 3 * size), x.dtype)
+    gates, hidden = both[0], both[1]
+    hidden_n = np.empty(size, x.dtype)
     for p in members:
-        for e in range(x.shape[1]):
-            h, out = state[p, e, column : column + size], y[p, e]
-            affine_row(x[p, e], inputs[p], bias_input[p], gate)
-            affine_row(h, weights[p], bias_hidden[p], hidden)
-            gru_row(gate, hidden, none, h, out, hidden_n)
-            for j in range(size):
-                h[j] = out[j]
+        h = state[p, :, column : column + size].copy()
+        affine_once(x[p], inputs[p], bias_input[p], gates)
+        affine_once(h, weights[p], bias_hidden[p], hidden)
+        for e in range(rows):
+            gru_row(gates[e], hidden[e], h[e], y[p, e], hidden_n)
+        state[p, :, column : column + size] = y[p]
 
 
 class GruRecurrence(Recurrence):
@@ -132,18 +127,18 @@ class GruRecurrence(Recurrence):
             np.empty((*start.shape, len(self.weights)), projected.dtype) for _ in range(3)
         )
         self.normed, self.scale = (np.empty((*start.shape, n), y.dtype) for n in (len(self.gain), 2))
-        pieces = self.pieces(self.weights, start.shape[1])
+        panels = packed(self.weights)
         arguments = start, np.ascontiguousarray(state)
         norms = self.gain, self.normed, self.scale
-        forward(self.gates, pieces, self.bias, *arguments, self.before, y, self.hidden_n, *norms)
+        forward(self.gates, panels, self.bias, *arguments, self.before, y, self.hidden_n, *norms)
         return y, y[-1]
 
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:
         d_bias, d_gain = (*d_own, None, None)[:2]
         dh = d_last.copy()
-        pieces = self.pieces(self.weights.T, len(dh))
+        panels = packed(self.weights.T)
         norms = self.gain, self.normed, self.scale, np.zeros_like(self.gain) if d_gain is None else d_gain
-        backward(self.gates, pieces, self.start, self.before, self.hidden_n, dy, dh, *norms)
+        backward(self.gates, panels, self.start, self.before, self.hidden_n, dy, dh, *norms)
         self.weights_gradient(self.normed if len(self.gain) else self.gates, d_weights)
         if d_bias is not None:
             sum_rows(flat(self.gates), d_bias)

@@ -5,10 +5,10 @@
 import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import ONE, inlined, kernel, sigmoid, tanh
-from rlrnn.cells.kernels.dense import affine_row
 from rlrnn.cells.kernels.lstm_variant import LstmVariantRecurrence
+from rlrnn.cells.kernels.products import accumulate, accumulate_once, affine, affine_once, packed
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
-from rlrnn.cells.kernels.rows import enter, leave, multiply, reset_part, rows_at_once, times
+from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part
 
 
 @inlined
@@ -28,43 +28,35 @@ def lstm_row(gate, c_old, h_new, c_new):
 
 
 @kernel
-def forward(gates, pieces, start, h0, c0, before, y, c):
+def forward(gates, panels, start, h0, c0, before, y, c):
     """``gates`` [T, B, 4H] is the projected input and becomes i, f, g, o; before, y, c [T, B, H] are results.
 
     ``before`` is the h that each step began with.
     """
     steps, rows, width = gates.shape
     size = width // 4
-    block = rows_at_once(pieces, rows)
-    part = np.empty((block, pieces.shape[2]), gates.dtype)
-    product, c_before = np.empty((block, width), gates.dtype), np.empty((block, size), gates.dtype)
-    for first in range(0, rows, block):
-        last = min(first + block, rows)
+    c_before = np.empty((BLOCK, size), gates.dtype)
+    for first in range(0, rows, BLOCK):
+        last = min(first + BLOCK, rows)
         for t in range(steps):
             enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
             enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
-            hidden = product[: last - first]
-            multiply(before[t][first:last], pieces, hidden, part)
+            accumulate(before[t][first:last], panels, gates[t][first:last])
             for b in range(first, last):
-                gate, hidden_row = gates[t, b], hidden[b - first]
-                for j in range(width):
-                    gate[j] += hidden_row[j]
-                lstm_row(gate, c_before[b - first], y[t, b], c[t, b])
+                lstm_row(gates[t, b], c_before[b - first], y[t, b], c[t, b])
 
 
 @kernel
-def backward(gates, pieces, start, c0, c, dy, dh, dc):
+def backward(gates, panels, start, c0, c, dy, dh, dc):
     """Gates i, f, g, o become the gradient of what went into them; dh, dc [B, H] that of the first state.
 
     dy [T, B, H] is the outputs' gradient, dh and dc on entry that of the last state.
     """
     steps, rows, width = gates.shape
     size = width // 4
-    block = rows_at_once(pieces, rows)
-    part = np.empty((block, pieces.shape[2]), gates.dtype)
-    c_before = np.empty((block, size), gates.dtype)
-    for first in range(0, rows, block):
-        last = min(first + block, rows)
+    c_before, zeros = np.empty((BLOCK, size), gates.dtype), np.zeros(size, gates.dtype)
+    for first in range(0, rows, BLOCK):
+        last = min(first + BLOCK, rows)
         for t in range(steps - 1, -1, -1):
             enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
             for b in range(first, last):
@@ -79,7 +71,7 @@ def backward(gates, pieces, start, c0, c, dy, dh, dc):
                     gate[2 * size + j] = d_cell * i * (ONE - g * g)
                     gate[3 * size + j] = d * tanh_c * o * (ONE - o)
                     d_c[j] = d_cell * f
-            multiply(gates[t][first:last], pieces, dh[first:last], part)
+            affine(gates[t][first:last], panels, zeros, dh[first:last])
             leave(start[t, first:last], dh[first:last])
             leave(start[t, first:last], dc[first:last])
 
@@ -89,13 +81,11 @@ def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, colum
     """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
     size = len(weights)
     h, c = reset_part(state, start, column, size), reset_part(state, start, column + size, size)
-    gates, hidden = times(x, inputs), times(h, weights)
-    bias, c_new = bias_input + bias_hidden, np.empty_like(c)
+    gates, c_new = np.empty((len(x), 4 * size), x.dtype), np.empty_like(c)
+    affine_once(x, inputs, bias_input + bias_hidden, gates)
+    accumulate_once(h, weights, gates)
     for b in range(len(x)):
-        gate, hidden_row = gates[b], hidden[b]
-        for j in range(4 * size):
-            gate[j] += hidden_row[j] + bias[j]
-        lstm_row(gate, c[b], y[b], c_new[b])
+        lstm_row(gates[b], c[b], y[b], c_new[b])
     after[:, column : column + size] = y
     after[:, column + size : column + 2 * size] = c_new
 
@@ -103,21 +93,17 @@ def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, colum
 @kernel
 def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
     """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
-    size = weights.shape[1]
-    gate, hidden = np.empty(4 * size, x.dtype), np.empty(4 * size, x.dtype)
-    c_old, c_new = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    rows, size = x.shape[1], weights.shape[1]
+    gates, c_new = np.empty((rows, 4 * size), x.dtype), np.empty((rows, size), x.dtype)
     for p in members:
-        for e in range(x.shape[1]):
-            h, c, out = state[p, e, column : column + size], state[p, e, column + size :], y[p, e]
-            affine_row(x[p, e], inputs[p], bias_input[p], gate)
-            affine_row(h, weights[p], bias_hidden[p], hidden)
-            for j in range(4 * size):
-                gate[j] += hidden[j]
-            for j in range(size):
-                c_old[j] = c[j]
-            lstm_row(gate, c_old, out, c_new)
-            for j in range(size):
-                h[j], c[j] = out[j], c_new[j]
+        after = state[p]
+        h, c = after[:, column : column + size].copy(), after[:, column + size : column + 2 * size].copy()
+        affine_once(x[p], inputs[p], bias_input[p] + bias_hidden[p], gates)
+        accumulate_once(h, weights[p], gates)
+        for e in range(rows):
+            lstm_row(gates[e], c[e], y[p, e], c_new[e])
+        after[:, column : column + size] = y[p]
+        after[:, column + size : column + 2 * size] = c_new
 
 
 class LstmRecurrence(Recurrence):
@@ -127,15 +113,13 @@ class LstmRecurrence(Recurrence):
         self.gates, self.start, size = projected, start, len(self.weights)
         h0, self.c0 = np.ascontiguousarray(state[:, :size]), np.ascontiguousarray(state[:, size:])
         y, self.before, self.c = (np.empty((*start.shape, size), projected.dtype) for _ in range(3))
-        pieces = self.pieces(self.weights, start.shape[1])
-        forward(self.gates, pieces, start, h0, self.c0, self.before, y, self.c)
+        forward(self.gates, packed(self.weights), start, h0, self.c0, self.before, y, self.c)
         return y, np.concatenate((y[-1], self.c[-1]), axis=1)
 
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:
         size = len(self.weights)
         dh, dc = d_last[:, :size].copy(), d_last[:, size:].copy()
-        pieces = self.pieces(self.weights.T, len(dh))
-        backward(self.gates, pieces, self.start, self.c0, self.c, dy, dh, dc)
+        backward(self.gates, packed(self.weights.T), self.start, self.c0, self.c, dy, dh, dc)
         self.weights_gradient(self.gates, d_weights)
         return self.gates, np.concatenate((dh, dc), axis=1)
 

@@ -1,7 +1,6 @@
-"""Products of rows with weights, and what a reset does to a row's state and gradient.
+"""What a reset does to a row's state and gradient, and how many rows go through time together.
 
-Rows are taken a few at a time: their share of ``weights`` products is then small enough for the kernels
-that BLAS keeps for small matrices, and stays in the cache from step to step. B rows, K inputs, N outputs.
+B rows, H units.
 """
 
 # mypy: ignore-errors
@@ -9,39 +8,9 @@ that BLAS keeps for small matrices, and stays in the cache from step to step. B 
 import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import kernel
-from rlrnn.cells.kernels.recurrence import SMALL
+from rlrnn.cells.kernels.products import ROWS
 
-
-@kernel
-def rows_at_once(pieces, rows):
-    """How many rows to take: as many as keep their product with a piece of the weights small, up to 8."""
-    fit = SMALL // (pieces.shape[1] * pieces.shape[2])
-    return max(1, min(rows, 8, fit) if fit > 0 else min(rows, 32))
-
-
-@kernel
-def multiply(a, pieces, out, part):
-    """``out`` [b, N] = ``a`` [b, K] times weights [K, N] that come in pieces [n, K, N / n]."""
-    if len(pieces) == 1:
-        np.dot(a, pieces[0], out)
-        return
-    width, some = pieces.shape[2], part[: len(a)]
-    for k in range(len(pieces)):
-        np.dot(a, pieces[k], some)
-        for b in range(len(a)):
-            for j in range(width):
-                out[b, k * width + j] = some[b, j]
-
-
-@kernel
-def times(a, weights):
-    """``a`` [B, K] times weights [K, N], some rows at a time where that makes small products."""
-    out = np.empty((len(a), weights.shape[1]), a.dtype)
-    fit = SMALL // weights.size
-    block = min(fit, 32) if fit > 0 else max(1, len(a))
-    for first in range(0, len(a), block):
-        np.dot(a[first : first + block], weights, out[first : first + block])
-    return out
+BLOCK = 2 * ROWS  # rows at once: two tiles of products read a panel of weights while it is in the cache
 
 
 @kernel

@@ -22,9 +22,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.cells.options import check_options
 from rlrnn.common.capacity import check_fits
-from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, check_whole, choices, plain, takes_plain
-from rlrnn.common.threads import keep_freed_memory
+from rlrnn.common.threads import keep_freed_memory, one_blas_thread
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.evolution.fitness import (
@@ -253,7 +252,7 @@ class Evolution(Learner):
         callback.on_rollout_start()
         network = self.policy.network
         set_statistics(network, self.statistics)
-        with one_blas_thread():  # more wait for each other, and round otherwise
+        with one_blas_thread():
             genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
         seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
         result = self._play(np.concatenate((genomes, center[None])), seeds)

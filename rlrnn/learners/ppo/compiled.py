@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.cells.gated import kernels_of
-from rlrnn.cells.kernels.recurrence import Array, array, product
+from rlrnn.cells.kernels.recurrence import Array, array
 from rlrnn.common.batches import map_arrays
-from rlrnn.common.compiling import installed
+from rlrnn.common.compiling import can_compile
 from rlrnn.learners.ppo.loss import Objective, Sums
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network import plan
@@ -60,32 +60,32 @@ class Dense:
     """activation(x W + b)."""
 
     def __init__(self, layer: plan.Dense, places: Places) -> None:
-        from rlrnn.cells.kernels import dense  # late, as numba takes a while to load
+        from rlrnn.cells.kernels import dense, products  # late, as numba takes a while to load
 
-        self.kernels = dense
+        self.kernels, self.products = dense, products
         self.weight, self.d_weight = array(layer.weight), places[layer.weight]
         self.bias, self.d_bias = _bias(layer.bias, self.weight, places)
         self.activation = dense.ACTIVATIONS[layer.activation]
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
         self.x, self.y = x, np.empty((len(x), len(self.bias)), x.dtype)
-        product(x, self.weight, self.y)
-        self.kernels.activate(self.y, self.bias, self.activation)
+        self.products.multiply(x, self.weight, self.y, self.bias)
+        self.kernels.activate(self.y, self.activation)
         return self.y
 
     def backward(self, dy: Array, needs_dx: bool) -> Array | None:
         self.kernels.deactivate(dy, self.y, self.activation, self.d_bias)
-        product(self.x.T, dy, self.d_weight)
-        return product(dy, self.weight.T, np.empty_like(self.x)) if needs_dx else None
+        self.products.transposed_multiply(self.x, dy, self.d_weight)
+        return self.products.multiply(dy, self.weight.T, np.empty_like(self.x)) if needs_dx else None
 
 
 class Gated:
     """A cell with kernels."""
 
     def __init__(self, layer: plan.Gated, places: Places) -> None:
-        from rlrnn.cells.kernels import dense, rows
+        from rlrnn.cells.kernels import products, rows
 
-        self.activate, self.sum_rows = dense.activate, rows.sum_rows
+        self.products, self.sum_rows = products, rows.sum_rows
         cell, self.columns = layer.cell, layer.columns
         self.recurrence = kernels_of(cell).recurrence(cell)
         self.weight, self.d_weight = array(cell.weight_input), places[cell.weight_input]
@@ -98,11 +98,7 @@ class Gated:
     def forward(self, x: Array, start: Array, state: Array) -> Array:
         self.x = x
         projected = np.empty((len(x), self.weight.shape[1]), x.dtype)
-        product(x, self.weight, projected)
-        bias, *others = self.biases
-        for other in others:
-            bias = bias + other
-        self.activate(projected, bias, IDENTITY)
+        self.products.multiply(x, self.weight, projected, np.add.reduce(self.biases))
         y, last = self.recurrence.forward(projected.reshape(*start.shape, -1), start, state[:, self.columns])
         self.d_last = np.zeros_like(last)
         outputs: Array = y.reshape(len(x), -1)
@@ -115,17 +111,17 @@ class Gated:
         self.sum_rows(d, self.d_biases[0])
         for other in self.d_biases[1:]:
             other[:] = self.d_biases[0]
-        product(self.x.T, d, self.d_weight)
-        return product(d, self.weight.T, np.empty_like(self.x)) if needs_dx else None
+        self.products.transposed_multiply(self.x, d, self.d_weight)
+        return self.products.multiply(d, self.weight.T, np.empty_like(self.x)) if needs_dx else None
 
 
 class DelayLine:
     """A finite impulse cell."""
 
     def __init__(self, layer: plan.DelayLine, places: Places) -> None:
-        from rlrnn.cells.kernels import dense
+        from rlrnn.cells.kernels import dense, products
 
-        self.kernels, cell = dense, layer.cell
+        self.kernels, self.products, cell = dense, products, layer.cell
         self.columns, self.dilation = layer.columns, cell.dilation
         self.weight, self.d_weight = array(cell.weight_input), places[cell.weight_input]
         self.weight_delayed, self.d_delayed = array(cell.weight_delayed), places[cell.weight_delayed]
@@ -139,26 +135,29 @@ class DelayLine:
             self.dilation,
         )
         self.x, self.delayed = x, windows(*self.window_arguments).flatten(0, 1).numpy()
-        self.y = product(self.delayed, self.weight_delayed, np.empty((len(x), len(self.bias)), x.dtype))
-        self.y += product(x, self.weight, np.empty_like(self.y))
-        self.kernels.activate(self.y, self.bias, TANH)
+        self.y = np.empty((len(x), len(self.bias)), x.dtype)
+        self.products.multiply(x, self.weight, self.y, self.bias)
+        self.products.accumulate(self.delayed, self.products.packed(self.weight_delayed), self.y)
+        self.kernels.activate(self.y, TANH)
         return self.y
 
     def backward(self, dy: Array, needs_dx: bool) -> Array | None:
         self.kernels.deactivate(dy, self.y, TANH, self.d_bias)
-        product(self.x.T, dy, self.d_weight)
-        product(self.delayed.T, dy, self.d_delayed)
+        self.products.transposed_multiply(self.x, dy, self.d_weight)
+        self.products.transposed_multiply(self.delayed, dy, self.d_delayed)
         if not needs_dx:
             return None
-        d_windows = torch.from_numpy(product(dy, self.weight_delayed.T, np.empty_like(self.delayed)))
+        d_windows = self.products.multiply(dy, self.weight_delayed.T, np.empty_like(self.delayed))
         with torch.enable_grad():  # backward through the windows
             x = self.window_arguments[0].requires_grad_()
             delayed = windows(x, *self.window_arguments[1:]).flatten(0, 1)
-        d_delayed: Array = torch.autograd.grad(delayed, x, d_windows)[0].flatten(0, 1).numpy()
-        return np.add(d_delayed, product(dy, self.weight.T, np.empty_like(self.x)), out=d_delayed)
+        (d_delayed,) = torch.autograd.grad(delayed, x, torch.from_numpy(d_windows))
+        by_x: Array = d_delayed.flatten(0, 1).numpy()
+        self.products.accumulate(dy, self.products.packed(self.weight.T), by_x)
+        return by_x
 
 
-IDENTITY, TANH = 0, 1  # as the kernels number activations
+TANH = 1  # as the kernels number activations
 
 
 def _bias(bias: Tensor | None, weight: Array, places: Places) -> tuple[Array, Array]:
@@ -234,7 +233,7 @@ def plans_of(network: RecurrentNetwork) -> tuple[Plan, Plan] | None:
     sensors = [s for s in (network.sensors, network.critic_sensors) if s is not None]
     weight = network.value.weight
     if (
-        not installed()
+        not can_compile()
         or weight.device.type != "cpu"
         or any(memory.dropout > 0.0 for memory in memories)
         or any(True for s in sensors for _ in s.parameters())

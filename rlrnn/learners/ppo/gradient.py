@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlrnn.common.compiling import one_blas_thread
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.compiled import Batch, Part
 from rlrnn.learners.ppo.loss import Objective, Sums, ppo_loss
@@ -100,7 +99,7 @@ class MinibatchGradient:
         lock = Lock()
 
         def work() -> None:
-            with torch.no_grad(), one_blas_thread():
+            with torch.no_grad():
                 while True:
                     with lock:
                         task = next(queue, None)

@@ -26,7 +26,6 @@ from torch import Tensor
 from rlrnn.cells.options import check_options
 from rlrnn.common.batches import map_arrays
 from rlrnn.common.capacity import check_fits
-from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, choices, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import OptionsError, UserError
@@ -258,7 +257,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
             raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
         check_learning(total_timesteps, callback, log_interval)
         keep_freed_memory()
-        with one_thread(self.device), one_blas_thread():
+        with one_thread(self.device):
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
             )

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from rlrnn.common.batches import map_arrays
-from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_seed, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import EnvironmentFault, UserError
@@ -101,7 +100,7 @@ def imitate(
     )
     keep_freed_memory()
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), one_thread(device), one_blas_thread():
+    with torch.random.fork_rng(devices), one_thread(device):
         torch.manual_seed(seed)
         network.observe(map_arrays(lambda parts: torch.cat(parts), listed(all_observations)))
         return minimise(

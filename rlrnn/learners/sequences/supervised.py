@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from rlrnn.cells import cell_named
 from rlrnn.cells.options import check_options
-from rlrnn.common.compiling import one_blas_thread
 from rlrnn.common.settings import check_device, check_seed, choices, plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import FileFault, UserError
@@ -370,7 +369,6 @@ class SequenceLearner:
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices))
             stack.enter_context(one_thread(self._device))
-            stack.enter_context(one_blas_thread())
             yield
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from rlrnn.cells import CELLS, Cell
-from rlrnn.common.compiling import installed
+from rlrnn.common.compiling import can_compile
 from rlrnn.network.paths import delay_line, fused, gated, loop, scan
 
 
@@ -20,7 +20,7 @@ class Path(Protocol):
     """A module of this folder."""
 
     def compiled(self, kind: type[Cell]) -> bool:
-        """Whether cells of that class may run here by kernels of the extra [fast]."""
+        """Whether cells of that class may run here by compiled kernels."""
 
     def fits(self, cell: Cell, x: Tensor) -> bool:
         """Whether this cell runs here over such inputs."""
@@ -52,6 +52,6 @@ def what_runs(cell: str, device: str, options: Mapping[str, Any] | None = None) 
     compiled = kind is not None and (
         any(path.compiled(kind) for path in PATHS) or kind.has_compiled_steps(options or {})
     )
-    if not compiled or device != "cpu" or not installed():
+    if not compiled or device != "cpu" or not can_compile():
         return "torch"
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "scipy"))
+    return f"numba {importlib.metadata.version('numba')}"

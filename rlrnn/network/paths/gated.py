@@ -15,7 +15,7 @@ from torch.autograd import Function
 from rlrnn.cells import Cell
 from rlrnn.cells.gated import GatedCell, has_kernels, kernels_of
 from rlrnn.cells.kernels.recurrence import array
-from rlrnn.common.compiling import SWITCH, installed, one_blas_thread
+from rlrnn.common.compiling import SWITCH, can_compile
 
 
 def compiled(kind: type[Cell]) -> bool:
@@ -32,7 +32,7 @@ def fits(cell: Cell, x: Tensor) -> TypeGuard[GatedCell]:
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
-        and installed()
+        and can_compile()
     )
 
 
@@ -59,8 +59,7 @@ class _Unrolled(Function):
         _check(cell, projected, start, state)
         ctx.save_for_backward(weights, *own)  # autograd refuses a backward pass if they have changed since
         ctx.recurrence = kernels_of(cell).recurrence(cell)
-        with one_blas_thread():
-            y, last = ctx.recurrence.forward(array(projected), array(start), array(state))
+        y, last = ctx.recurrence.forward(array(projected), array(start), array(state))
         if ctx.recurrence.in_place:  # users may overwrite theirs
             y = y.copy()
         return torch.from_numpy(y), torch.from_numpy(last.copy())
@@ -76,13 +75,12 @@ class _Unrolled(Function):
         d_weights = torch.empty(weights.shape, dtype=weights.dtype)
         needed = zip(own, ctx.needs_input_grad[5:], strict=True)
         d_own = [torch.zeros_like(one) if needs else None for one, needs in needed]
-        with one_blas_thread():
-            d_projected, d_first = recurrence.backward(
-                array(dy.clone() if recurrence.in_place else dy),
-                array(d_last),
-                d_weights.numpy(),
-                [None if one is None else one.numpy() for one in d_own],
-            )
+        d_projected, d_first = recurrence.backward(
+            array(dy.clone() if recurrence.in_place else dy),
+            array(d_last),
+            d_weights.numpy(),
+            [None if one is None else one.numpy() for one in d_own],
+        )
         return torch.from_numpy(d_projected), d_weights, torch.from_numpy(d_first), None, None, *d_own
 
 

@@ -19,7 +19,7 @@ from torch.autograd import Function
 from rlrnn.cells import Cell
 from rlrnn.cells.kernels.recurrence import array
 from rlrnn.cells.linear import LinearCell
-from rlrnn.common.compiling import installed
+from rlrnn.common.compiling import can_compile
 
 
 def compiled(kind: type[Cell]) -> bool:
@@ -75,7 +75,7 @@ class _Scan(Function):
 def _kernels_fit(b: Tensor) -> bool:
     """Whether compiled kernels run it: a function of shape, type and installation, never of a timing."""
     dtypes = (torch.float32, torch.float64)
-    return b.dim() == 3 and b.device.type == "cpu" and b.dtype in dtypes and installed()
+    return b.dim() == 3 and b.device.type == "cpu" and b.dtype in dtypes and can_compile()
 
 
 def _compiled_forward(a: Tensor, b: Tensor, start: Tensor, state: Tensor, complex_state: bool) -> Tensor:

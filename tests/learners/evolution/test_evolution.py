@@ -16,7 +16,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from tiny_games import Target
 
 from rlrnn import Evolution, RecurrentPPO, make_vec
-from rlrnn.common import compiling
 from rlrnn.envs.vec import from_envs
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.experiment import agents
@@ -271,7 +270,6 @@ def test_the_statistics_of_what_was_seen_stay_with_the_agent() -> None:
     assert abs(float(normalizer.mean[0]) - float(seen[:, 0].mean())) < 0.2
 
 
-@pytest.mark.skipif(not compiling.installed(), reason="the extra [fast] is not installed")
 def test_a_strategy_works_with_one_blas_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more, its matrices would round otherwise on another machine."""
     from threadpoolctl import threadpool_info, threadpool_limits

@@ -21,7 +21,7 @@ from rlrnn.network.memory import Memory
 from rlrnn.network.paths import gated, loop
 from rlrnn.testing.rounding import assert_close, bound
 
-if not compiling.installed():
+if not compiling.can_compile():
     pytest.skip("the extra [fast] is not installed, or switched off", allow_module_level=True)
 
 PACKAGE = Path(rlrnn.__file__).parent
@@ -231,29 +231,6 @@ def test_the_same_bytes_twice_and_from_two_threads_at_once(kind: str) -> None:
     assert all(same_bytes(found[i % 2][i // 2], wanted[i]) for i in range(8))
 
 
-def test_blas_works_with_one_thread_while_kernels_run_and_with_the_users_number_after() -> None:
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-    cell = make("lstm", LARGE["lstm"])  # large enough that BLAS would share it
-    given = rows(cell, 2, 32)
-
-    def threads() -> set[int]:
-        return {p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"}
-
-    wanted = gated.unroll(cell, *given)
-    guard = compiling.one_blas_thread()
-    with threadpoolctl.threadpool_limits(3, user_api="blas"):
-        assert threads() == {3}
-        with guard:
-            with guard:
-                assert threads() == {1}
-            assert threads() == {1}
-            assert same_bytes([*gated.unroll(cell, *given)], [*wanted])
-            assert threads() == {1}
-        assert threads() == {3}
-        assert same_bytes([*gated.unroll(cell, *given)], [*wanted])
-        assert threads() == {3}
-
-
 def test_a_backward_pass_that_would_be_wrong_is_refused() -> None:
     cell = make("gru", 5)
     x, start, state = rows(cell, 3, 2)
@@ -393,7 +370,7 @@ def test_a_memory_is_the_same_with_and_without_the_extra(cell: str, monkeypatch:
     monkeypatch.setattr(gated, "kernels_of", lambda cell: (calls.append(cell), real(cell))[1])
     fast = [results(path, memory, x, start, state) for path in paths.values()]
     assert calls == [*memory.layers] * 2
-    monkeypatch.setattr(gated, "installed", lambda: False)
+    monkeypatch.setattr(gated, "can_compile", lambda: False)
     for path, found in zip(paths.values(), fast, strict=True):
         assert_close(found, results(path, memory, x, start, state), 2 * bound(torch.float64, 7, 9, 5))
     assert len(calls) == 4

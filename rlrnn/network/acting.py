@@ -191,7 +191,7 @@ def _dense(layers: Sequence[Dense]) -> Callable[[Array], Array]:
     def run(x: Array) -> Array:
         for weight, bias, activation in arrays:
             x, before = np.empty((len(x), len(bias)), x.dtype), x
-            dense.layer(before, weight, bias, activation, x)
+            dense.step(before, weight, bias, activation, x)
         return x
 
     return run

@@ -129,7 +129,7 @@ def _by_kernels(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -
     def run_dense(layer: Dense) -> tuple[Run, int]:
         weights = table(layer.weight)
         arrays = weights, table(layer.bias, weights.shape[-1]), dense.ACTIVATIONS[layer.activation]
-        return lambda m, x, _, y: dense.dense_members(m, x, *arrays, y), weights.shape[-1]
+        return lambda m, x, _, y: dense.step_members(m, x, *arrays, y), weights.shape[-1]
 
     def run_gated(layer: Gated) -> tuple[Run, int]:
         cell, kernel, column = layer.cell, kernels_of(layer.cell).step_members, layer.columns.start

@@ -3,7 +3,7 @@
 # mypy: ignore-errors
 
 from rlrnn.cells.kernels.arithmetic import ONE, ZERO, kernel, tanh
-from rlrnn.cells.kernels.products import affine_once
+from rlrnn.cells.kernels.products import affine_once, multiply, multiply_transposed, weights_gradient
 
 ACTIVATIONS = {"identity": 0, "tanh": 1, "relu": 2}  # by their numbers here
 
@@ -43,17 +43,33 @@ def deactivate(dy, y, activation, total):
 
 
 @kernel
-def layer(x, weights, bias, activation, y):
-    """One step at play: x [B, I], weights [I, O], bias [O] -> y [B, O]."""
+def forward(x, weights, bias, activation, y):
+    """y [N, O] = activation(x [N, I] times weights [I, O] + bias [O])."""
+    multiply(x, weights, bias, y)
+    activate(y, activation)
+
+
+@kernel
+def backward(x, y, weights, activation, dy, d_weights, d_bias, dx):
+    """From dy [N, O], which it overwrites, to the other gradients; dx [N, I], or [0, I] if not asked for."""
+    deactivate(dy, y, activation, d_bias)
+    weights_gradient(x, dy, d_weights)
+    if len(dx):
+        multiply_transposed(dy, weights, dx)
+
+
+@kernel
+def step(x, weights, bias, activation, y):
+    """``forward`` of few rows, for which nothing is worth packing."""
     affine_once(x, weights, bias, y)
     activate(y, activation)
 
 
 @kernel
-def dense_members(members, x, weights, bias, activation, y):
-    """A layer of each member [P]: x [P, E, I], weights [P, I, O], bias [P, O] -> y [P, E, O].
+def step_members(members, x, weights, bias, activation, y):
+    """A step of each member [P]: x [P, E, I], weights [P, I, O], bias [P, O] -> y [P, E, O].
 
     Only these ``members`` are worked on, one by one: none is touched by who else is there.
     """
     for p in members:
-        layer(x[p], weights[p], bias[p], activation, y[p])
+        step(x[p], weights[p], bias[p], activation, y[p])

@@ -5,7 +5,14 @@
 import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import ONE, ZERO, inlined, kernel, tanh
-from rlrnn.cells.kernels.products import accumulate, accumulate_once, affine, affine_once, packed
+from rlrnn.cells.kernels.products import (
+    accumulate,
+    accumulate_once,
+    affine,
+    affine_once,
+    packed,
+    packed_transposed,
+)
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
 from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part
 
@@ -26,12 +33,13 @@ def elman_row(a, h_new, nonlinearity):
 
 
 @kernel
-def forward(a, panels, start, h0, before, y, nonlinearity):
+def forward(a, weights, start, h0, before, y, nonlinearity):
     """``a`` [T, B, H], the projected input, becomes what goes into the units -> y [T, B, H].
 
     nonlinearity 0: tanh, 1: relu, 2: softsign.
     """
     steps, rows = start.shape
+    panels = packed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         for t in range(steps):
@@ -42,13 +50,14 @@ def forward(a, panels, start, h0, before, y, nonlinearity):
 
 
 @kernel
-def backward(y, panels, start, dy, dh, nonlinearity):
+def backward(y, weights, start, dy, dh, nonlinearity):
     """dy [T, B, H] becomes the gradient by what went into the units.
 
     dh [B, H] is that of the last state, and at the end that of the first.
     """
     steps, rows, size = y.shape
     zeros = np.zeros(size, y.dtype)
+    panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         for t in range(steps - 1, -1, -1):
@@ -82,7 +91,7 @@ def step(x, inputs, weights, bias, start, state, after, column, y, nonlinearity)
 
 @kernel
 def step_members(members, x, inputs, weights, bias, state, column, y, nonlinearity):
-    """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
+    """A step of each member at play, as ``dense.step_members``; state [P, E, S] changes from a column on."""
     rows, size = x.shape[1], weights.shape[1]
     a = np.empty((rows, size), x.dtype)
     for p in members:
@@ -106,13 +115,13 @@ class ElmanRecurrence(Recurrence):
     def forward(self, projected: Array, start: Array, state: Array) -> Pair:
         self.start = start
         self.y, self.before = np.empty_like(projected), np.empty_like(projected)
-        arguments = packed(self.weights), start, np.ascontiguousarray(state)
+        arguments = self.weights, start, np.ascontiguousarray(state)
         forward(projected, *arguments, self.before, self.y, self.nonlinearity)
         return self.y, self.y[-1]
 
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:
         dh = d_last.copy()
-        backward(self.y, packed(self.weights.T), self.start, dy, dh, self.nonlinearity)
+        backward(self.y, self.weights, self.start, dy, dh, self.nonlinearity)
         self.weights_gradient(dy, d_weights)
         return dy, dh
 

@@ -5,7 +5,7 @@
 import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import ONE, denormalise, inlined, kernel, normalise, sigmoid, tanh
-from rlrnn.cells.kernels.products import accumulate, affine, affine_once, packed
+from rlrnn.cells.kernels.products import accumulate, affine, affine_once, packed, packed_transposed
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array, flat
 from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part, sum_rows
 
@@ -25,7 +25,7 @@ def gru_row(gate, hidden, h_old, h_new, hidden_n):
 
 
 @kernel
-def forward(gates, panels, bias, start, h0, before, y, hidden_n, gain, normed, scale):
+def forward(gates, weights, bias, start, h0, before, y, hidden_n, gain, normed, scale):
     """``gates`` [T, B, 3H], the projected input, becomes r, z, n; before, y, hidden_n [T, B, H] are results.
 
     ``hidden_n`` is what the old h contributes to the candidate, before the reset gate. With a gain [3H] its
@@ -34,6 +34,7 @@ def forward(gates, panels, bias, start, h0, before, y, hidden_n, gain, normed, s
     steps, rows, width = gates.shape
     both = 2 * (width // 3)
     product, zeros = np.empty((BLOCK, width), gates.dtype), np.zeros(width, gates.dtype)
+    panels = packed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         for t in range(steps):
@@ -50,7 +51,7 @@ def forward(gates, panels, bias, start, h0, before, y, hidden_n, gain, normed, s
 
 
 @kernel
-def backward(gates, panels, start, before, hidden_n, dy, dh, gain, normed, scale, d_gain):
+def backward(gates, weights, start, before, hidden_n, dy, dh, gain, normed, scale, d_gain):
     """Gates r, z, n become the gradient by what h contributes to them; hidden_n, by the candidate's input.
 
     dy [T, B, H] is the outputs' gradient, dh [B, H] that of the last state, and at the end of the first.
@@ -59,6 +60,7 @@ def backward(gates, panels, start, before, hidden_n, dy, dh, gain, normed, scale
     steps, rows, width = gates.shape
     size = width // 3
     direct = np.empty((BLOCK, size), gates.dtype)
+    panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         for t in range(steps - 1, -1, -1):
@@ -98,7 +100,7 @@ def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, colum
 
 @kernel
 def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
-    """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
+    """A step of each member at play, as ``dense.step_members``; state [P, E, S] changes from a column on."""
     rows, size = x.shape[1], weights.shape[1]
     both = np.empty((2, rows, 3 * size), x.dtype)
     gates, hidden = both[0], both[1]
@@ -127,18 +129,16 @@ class GruRecurrence(Recurrence):
             np.empty((*start.shape, len(self.weights)), projected.dtype) for _ in range(3)
         )
         self.normed, self.scale = (np.empty((*start.shape, n), y.dtype) for n in (len(self.gain), 2))
-        panels = packed(self.weights)
         arguments = start, np.ascontiguousarray(state)
         norms = self.gain, self.normed, self.scale
-        forward(self.gates, panels, self.bias, *arguments, self.before, y, self.hidden_n, *norms)
+        forward(self.gates, self.weights, self.bias, *arguments, self.before, y, self.hidden_n, *norms)
         return y, y[-1]
 
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:
         d_bias, d_gain = (*d_own, None, None)[:2]
         dh = d_last.copy()
-        panels = packed(self.weights.T)
         norms = self.gain, self.normed, self.scale, np.zeros_like(self.gain) if d_gain is None else d_gain
-        backward(self.gates, panels, self.start, self.before, self.hidden_n, dy, dh, *norms)
+        backward(self.gates, self.weights, self.start, self.before, self.hidden_n, dy, dh, *norms)
         self.weights_gradient(self.normed if len(self.gain) else self.gates, d_weights)
         if d_bias is not None:
             sum_rows(flat(self.gates), d_bias)

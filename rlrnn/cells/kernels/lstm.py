@@ -6,7 +6,14 @@ import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import ONE, inlined, kernel, sigmoid, tanh
 from rlrnn.cells.kernels.lstm_variant import LstmVariantRecurrence
-from rlrnn.cells.kernels.products import accumulate, accumulate_once, affine, affine_once, packed
+from rlrnn.cells.kernels.products import (
+    accumulate,
+    accumulate_once,
+    affine,
+    affine_once,
+    packed,
+    packed_transposed,
+)
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
 from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part
 
@@ -28,7 +35,7 @@ def lstm_row(gate, c_old, h_new, c_new):
 
 
 @kernel
-def forward(gates, panels, start, h0, c0, before, y, c):
+def forward(gates, weights, start, h0, c0, before, y, c):
     """``gates`` [T, B, 4H] is the projected input and becomes i, f, g, o; before, y, c [T, B, H] are results.
 
     ``before`` is the h that each step began with.
@@ -36,6 +43,7 @@ def forward(gates, panels, start, h0, c0, before, y, c):
     steps, rows, width = gates.shape
     size = width // 4
     c_before = np.empty((BLOCK, size), gates.dtype)
+    panels = packed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         for t in range(steps):
@@ -47,7 +55,7 @@ def forward(gates, panels, start, h0, c0, before, y, c):
 
 
 @kernel
-def backward(gates, panels, start, c0, c, dy, dh, dc):
+def backward(gates, weights, start, c0, c, dy, dh, dc):
     """Gates i, f, g, o become the gradient of what went into them; dh, dc [B, H] that of the first state.
 
     dy [T, B, H] is the outputs' gradient, dh and dc on entry that of the last state.
@@ -55,6 +63,7 @@ def backward(gates, panels, start, c0, c, dy, dh, dc):
     steps, rows, width = gates.shape
     size = width // 4
     c_before, zeros = np.empty((BLOCK, size), gates.dtype), np.zeros(size, gates.dtype)
+    panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         for t in range(steps - 1, -1, -1):
@@ -92,7 +101,7 @@ def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, colum
 
 @kernel
 def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
-    """A step of each member at play, as ``dense_members``; state [P, E, S] changes from a column on."""
+    """A step of each member at play, as ``dense.step_members``; state [P, E, S] changes from a column on."""
     rows, size = x.shape[1], weights.shape[1]
     gates, c_new = np.empty((rows, 4 * size), x.dtype), np.empty((rows, size), x.dtype)
     for p in members:
@@ -113,13 +122,13 @@ class LstmRecurrence(Recurrence):
         self.gates, self.start, size = projected, start, len(self.weights)
         h0, self.c0 = np.ascontiguousarray(state[:, :size]), np.ascontiguousarray(state[:, size:])
         y, self.before, self.c = (np.empty((*start.shape, size), projected.dtype) for _ in range(3))
-        forward(self.gates, packed(self.weights), start, h0, self.c0, self.before, y, self.c)
+        forward(self.gates, self.weights, start, h0, self.c0, self.before, y, self.c)
         return y, np.concatenate((y[-1], self.c[-1]), axis=1)
 
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:
         size = len(self.weights)
         dh, dc = d_last[:, :size].copy(), d_last[:, size:].copy()
-        backward(self.gates, packed(self.weights.T), self.start, self.c0, self.c, dy, dh, dc)
+        backward(self.gates, self.weights, self.start, self.c0, self.c, dy, dh, dc)
         self.weights_gradient(self.gates, d_weights)
         return self.gates, np.concatenate((dh, dc), axis=1)
 

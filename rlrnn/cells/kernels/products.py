@@ -19,7 +19,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rlrnn.cells.kernels.arithmetic import fma, inlined, kernel
-from rlrnn.cells.kernels.recurrence import Array
 from rlrnn.common.compiling import c_function, vector_bytes
 
 LANES = vector_bytes() // 4  # numbers in a vector register
@@ -132,7 +131,7 @@ def _panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth):
 
 
 @intrinsic
-def _pointer(typing, address):
+def pointer(typing, address):
     """Of float32 numbers."""
     pointer = types.CPointer(types.float32)
 
@@ -146,7 +145,7 @@ def _pointer(typing, address):
 def _last_panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, columns):
     """A panel that zeros fill up, by way of an array as wide."""
     part = np.zeros(rows * WIDTH, np.float32)
-    begin, end = carray(_pointer(start), rows * s_row + columns), carray(_pointer(out), rows * out_row)
+    begin, end = carray(pointer(start), rows * s_row + columns), carray(pointer(out), rows * out_row)
     for r in range(rows):
         for j in range(columns):
             part[r * WIDTH + j] = begin[r * s_row + j]
@@ -161,13 +160,13 @@ def _last_panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, 
 def _last_columns(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, columns):
     """The same where nothing fills it up: number by number."""
     for r in range(rows):
-        begin = carray(_pointer(start + 4 * r * s_row), columns)
-        end = carray(_pointer(out + 4 * r * out_row), columns)
+        begin = carray(pointer(start + 4 * r * s_row), columns)
+        end = carray(pointer(out + 4 * r * out_row), columns)
         for j in range(columns):
             end[j] = begin[j]
         for k in range(depth):
-            one = carray(_pointer(x + 4 * (r * x_row + k * x_k)), 1)[0]
-            weights = carray(_pointer(w + 4 * k * w_k), columns)
+            one = carray(pointer(x + 4 * (r * x_row + k * x_k)), 1)[0]
+            weights = carray(pointer(w + 4 * k * w_k), columns)
             for j in range(columns):
                 end[j] = fma(one, weights[j], end[j])
 
@@ -261,15 +260,31 @@ def accumulate_once(x, weights, out):
 
 
 @kernel
-def outer(x, dy, room, out):
-    """out [K, N] += x [M, K] transposed times dy [M, N], in order of M; room [P, DEPTH, W]."""
+def multiply(x, weights, start, out):
+    """out [M, N] = start [N] + x [M, K] times weights [K, N]."""
+    affine(x, packed(weights), start, out)
+
+
+@kernel
+def multiply_transposed(x, weights, out):
+    """out [M, K] = x [M, N] times the transpose of weights [K, N]."""
+    affine(x, packed_transposed(weights), np.zeros(out.shape[1], out.dtype), out)
+
+
+@kernel
+def weights_gradient(x, dy, out):
+    """out [K, N] = the transpose of x [M, K] times dy [M, N], in order of M."""
     rows, inputs = x.shape
-    columns, flat = dy.shape[1], out.reshape(-1)
+    columns, flat, zeros = dy.shape[1], out.reshape(-1), np.zeros(dy.shape[1], out.dtype)
+    if rows == 0:
+        out[:] = 0
+    room = np.empty(((columns + WIDTH - 1) // WIDTH, DEPTH, WIDTH), out.dtype)
     for top in range(0, rows, DEPTH):
         count = min(DEPTH, rows - top)
         pack(dy[top : top + count], room)
+        start, s_row = (flat, columns) if top > 0 else (zeros, 0)
         product(inputs, x.reshape(-1), top * inputs, 1, inputs, room.reshape(-1), 0, DEPTH * WIDTH, WIDTH,
-                flat, 0, columns, flat, 0, columns, count, columns)  # fmt: skip
+                start, 0, s_row, flat, 0, columns, count, columns)  # fmt: skip
 
 
 @kernel
@@ -289,21 +304,22 @@ def pack(weights, panels):
                 panel[j] = row[first + j] if first + j < columns else 0
 
 
-def packed(weights: Array) -> Array:
-    """Weights [K, N] in panels [P, K, W]."""
-    panels = np.empty((-(-weights.shape[1] // WIDTH), len(weights), WIDTH), weights.dtype)
-    pack(np.ascontiguousarray(weights), panels)
+@kernel
+def packed(weights):
+    """weights [K, N] in panels [P, K, W]."""
+    depth, columns = weights.shape
+    panels = np.empty(((columns + WIDTH - 1) // WIDTH, depth, WIDTH), weights.dtype)
+    pack(weights, panels)
     return panels
 
 
-def multiply(x: Array, weights: Array, out: Array, start: Array | None = None) -> Array:
-    """out [M, N] = start [N] + x [M, K] times weights [K, N]; no start: 0."""
-    affine(x, packed(weights), np.zeros(out.shape[1], out.dtype) if start is None else start, out)
-    return out
-
-
-def transposed_multiply(x: Array, dy: Array, out: Array) -> Array:
-    """out [K, N] = x [M, K] transposed times dy [M, N]."""
-    out[:] = 0
-    outer(x, dy, np.empty((-(-out.shape[1] // WIDTH), DEPTH, WIDTH), out.dtype), out)
-    return out
+@kernel
+def packed_transposed(weights):
+    """The transpose of weights [K, N] in panels [P, N, W]."""
+    inputs, depth = weights.shape
+    panels = np.zeros(((inputs + WIDTH - 1) // WIDTH, depth, WIDTH), weights.dtype)
+    for i in range(inputs):
+        row, panel = weights[i], panels[i // WIDTH]
+        for k in range(depth):
+            panel[k, i % WIDTH] = row[k]
+    return panels

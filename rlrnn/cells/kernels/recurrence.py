@@ -54,6 +54,6 @@ class Recurrence(ABC):
 
     def weights_gradient(self, d_hidden: Array, d_weights: Array) -> None:
         """From the h that each step began with, and the gradient by its product with the weights."""
-        from rlrnn.cells.kernels.products import transposed_multiply  # late, as numba takes a while to load
+        from rlrnn.cells.kernels.products import weights_gradient  # late, as numba takes a while to load
 
-        transposed_multiply(flat(self.before), flat(d_hidden), d_weights)
+        weights_gradient(flat(self.before), flat(d_hidden), d_weights)

@@ -60,23 +60,23 @@ class Dense:
     """activation(x W + b)."""
 
     def __init__(self, layer: plan.Dense, places: Places) -> None:
-        from rlrnn.cells.kernels import dense, products  # late, as numba takes a while to load
+        from rlrnn.cells.kernels import dense  # late, as numba takes a while to load
 
-        self.kernels, self.products = dense, products
+        self.kernels = dense
         self.weight, self.d_weight = array(layer.weight), places[layer.weight]
         self.bias, self.d_bias = _bias(layer.bias, self.weight, places)
         self.activation = dense.ACTIVATIONS[layer.activation]
 
     def forward(self, x: Array, start: Array, state: Array) -> Array:
         self.x, self.y = x, np.empty((len(x), len(self.bias)), x.dtype)
-        self.products.multiply(x, self.weight, self.y, self.bias)
-        self.kernels.activate(self.y, self.activation)
+        self.kernels.forward(x, self.weight, self.bias, self.activation, self.y)
         return self.y
 
     def backward(self, dy: Array, needs_dx: bool) -> Array | None:
-        self.kernels.deactivate(dy, self.y, self.activation, self.d_bias)
-        self.products.transposed_multiply(self.x, dy, self.d_weight)
-        return self.products.multiply(dy, self.weight.T, np.empty_like(self.x)) if needs_dx else None
+        dx = np.empty_like(self.x if needs_dx else self.x[:0])
+        arguments = self.x, self.y, self.weight, self.activation, dy, self.d_weight, self.d_bias, dx
+        self.kernels.backward(*arguments)
+        return dx if needs_dx else None
 
 
 class Gated:
@@ -98,7 +98,7 @@ class Gated:
     def forward(self, x: Array, start: Array, state: Array) -> Array:
         self.x = x
         projected = np.empty((len(x), self.weight.shape[1]), x.dtype)
-        self.products.multiply(x, self.weight, projected, np.add.reduce(self.biases))
+        self.products.multiply(x, self.weight, np.add.reduce(self.biases), projected)
         y, last = self.recurrence.forward(projected.reshape(*start.shape, -1), start, state[:, self.columns])
         self.d_last = np.zeros_like(last)
         outputs: Array = y.reshape(len(x), -1)
@@ -111,8 +111,12 @@ class Gated:
         self.sum_rows(d, self.d_biases[0])
         for other in self.d_biases[1:]:
             other[:] = self.d_biases[0]
-        self.products.transposed_multiply(self.x, d, self.d_weight)
-        return self.products.multiply(d, self.weight.T, np.empty_like(self.x)) if needs_dx else None
+        self.products.weights_gradient(self.x, d, self.d_weight)
+        if not needs_dx:
+            return None
+        dx = np.empty_like(self.x)
+        self.products.multiply_transposed(d, self.weight, dx)
+        return dx
 
 
 class DelayLine:
@@ -136,24 +140,25 @@ class DelayLine:
         )
         self.x, self.delayed = x, windows(*self.window_arguments).flatten(0, 1).numpy()
         self.y = np.empty((len(x), len(self.bias)), x.dtype)
-        self.products.multiply(x, self.weight, self.y, self.bias)
+        self.products.multiply(x, self.weight, self.bias, self.y)
         self.products.accumulate(self.delayed, self.products.packed(self.weight_delayed), self.y)
         self.kernels.activate(self.y, TANH)
         return self.y
 
     def backward(self, dy: Array, needs_dx: bool) -> Array | None:
         self.kernels.deactivate(dy, self.y, TANH, self.d_bias)
-        self.products.transposed_multiply(self.x, dy, self.d_weight)
-        self.products.transposed_multiply(self.delayed, dy, self.d_delayed)
+        self.products.weights_gradient(self.x, dy, self.d_weight)
+        self.products.weights_gradient(self.delayed, dy, self.d_delayed)
         if not needs_dx:
             return None
-        d_windows = self.products.multiply(dy, self.weight_delayed.T, np.empty_like(self.delayed))
+        d_windows = np.empty_like(self.delayed)
+        self.products.multiply_transposed(dy, self.weight_delayed, d_windows)
         with torch.enable_grad():  # backward through the windows
             x = self.window_arguments[0].requires_grad_()
             delayed = windows(x, *self.window_arguments[1:]).flatten(0, 1)
         (d_delayed,) = torch.autograd.grad(delayed, x, torch.from_numpy(d_windows))
         by_x: Array = d_delayed.flatten(0, 1).numpy()
-        self.products.accumulate(dy, self.products.packed(self.weight.T), by_x)
+        self.products.accumulate(dy, self.products.packed_transposed(self.weight), by_x)
         return by_x
 
 

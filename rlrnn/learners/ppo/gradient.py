@@ -60,6 +60,10 @@ class MinibatchGradient:
         self.halves = self.divisible and network.critic_memory is not None and not common
         # By kernels: a gradient for each block, and parts that write into it; made as they are needed.
         self.plans = compiled.plans_of(network)
+        if self.plans is not None:
+            from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
+
+            self.norm = kernels.norm
         self.gradients: list[Tensor] = []
         self.parts: list[list[Part]] = []
         self.threads = threads
@@ -171,11 +175,11 @@ class MinibatchGradient:
 
         Squares of numbers beyond 1e19 overflow: shortened by that norm, the gradient would be 0.
         """
-        norm = self.gradient.norm()
-        before = float(norm)
-        if math.isfinite(before):
-            self.gradient.mul_((longest / (norm + 1e-6)).clamp_(max=1.0))
-        return before
+        norm = float(self.gradient.norm()) if self.plans is None else self.norm(self.gradient.numpy())
+        scale = longest / (norm + 1e-6)
+        if scale < 1.0 and math.isfinite(norm):
+            self.gradient *= scale
+        return norm
 
     def close(self) -> None:
         """End the threads."""

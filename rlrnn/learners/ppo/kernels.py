@@ -10,12 +10,59 @@ of steps of the minibatch.
 import math
 
 import numpy as np
+from numba import carray
 
 from rlrnn.cells.kernels.arithmetic import inlined, kernel
+from rlrnn.cells.kernels.products import pointer
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 POLICY_LOSS, VALUE_LOSS, ENTROPY, KL, CLIPPED = range(5)  # places in ``sums``, as in ``loss.Sums``
 HALF_LOG_2PI = np.float32(0.5 * math.log(2.0 * math.pi))
+
+
+@kernel
+def normalise(advantage, weight, normalised):
+    """[N] each: mean 0, standard deviation 1 over the steps of weight 1 (``loss.normalized``)."""
+    total = mean = square = 0.0
+    for n in range(len(weight)):
+        total += weight[n]
+        mean += advantage[n] * weight[n]
+    mean /= total
+    for n in range(len(weight)):
+        square += (advantage[n] - mean) ** 2 * weight[n]
+    scale = 1.0 / (math.sqrt(square / (total - 1.0)) + 1e-8)
+    for n in range(len(weight)):
+        normalised[n] = (advantage[n] - mean) * scale
+
+
+@kernel
+def norm(gradient):
+    """The length of a vector [D]."""
+    parts = np.zeros(16)
+    whole = len(gradient) // 16 * 16
+    for first in range(0, whole, 16):
+        some = gradient[first : first + 16]
+        for j in range(16):
+            parts[j] += np.float64(some[j]) * np.float64(some[j])
+    for i in range(whole, len(gradient)):
+        parts[0] += np.float64(gradient[i]) * np.float64(gradient[i])
+    return math.sqrt(parts.sum())
+
+
+@kernel
+def adam(places, ends, gradient, size, beta1, beta2, correction, epsilon):
+    """places [parameters, 3]: addresses of weights, first and second moments; gradient [D] of all weights."""
+    first = 0
+    for n in range(len(ends)):
+        count = ends[n] - first
+        weights = carray(pointer(places[n, 0]), count)
+        m, v = carray(pointer(places[n, 1]), count), carray(pointer(places[n, 2]), count)
+        g = gradient[first : ends[n]]
+        for i in range(count):
+            m[i] += (ONE - beta1) * (g[i] - m[i])
+            v[i] += (ONE - beta2) * (g[i] * g[i] - v[i])
+            weights[i] -= size * m[i] / (np.sqrt(v[i]) / correction + epsilon)
+        first = ends[n]
 
 
 @inlined

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rlrnn.common.compiling import can_compile
 from rlrnn.learners.ppo.rollout import Rows
 
 
@@ -26,6 +27,12 @@ def normalized(rows: Rows) -> Rows:
     total = rows.weight.sum()
     if total <= 1:
         return rows
+    if rows.weight.device.type == "cpu" and can_compile():
+        from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
+
+        advantage = torch.empty_like(rows.advantage)
+        kernels.normalise(*(a.view(-1).numpy() for a in (rows.advantage, rows.weight, advantage)))
+        return replace(rows, advantage=advantage)
     centred = rows.advantage - (rows.advantage * rows.weight).sum() / total
     std = ((centred.square() * rows.weight).sum() / (total - 1)).sqrt()
     return replace(rows, advantage=centred / (std + 1e-8))

@@ -32,6 +32,7 @@ from rlrnn.errors import OptionsError, UserError
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.policy.states import RNNStates
+from rlrnn.learners.ppo.adam import optimizer_step
 from rlrnn.learners.ppo.collect import Position, RewardScaler, collect
 from rlrnn.learners.ppo.cutting import Cut
 from rlrnn.learners.ppo.gradient import MinibatchGradient
@@ -348,6 +349,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         if self.clip_range_vf is not None:
             clip_range_vf = _now("clip_range_vf", self.clip_range_vf, remaining)
         objective = Objective(clip_range, clip_range_vf, ent_coef, self.vf_coef)
+        step = optimizer_step(self.policy.optimizer, gradient.parameters, gradient.gradient)
         figures: list[Tensor] = []
         proceed = True
         for epoch in range(self.n_epochs):
@@ -369,7 +371,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
                 norm = gradient.clip(self.max_grad_norm)
                 if not math.isfinite(norm + float(figures[-1][LOSS])):
                     raise self._diverged(float(figures[-1][LOSS]), norm)
-                self.policy.optimizer.step()
+                step()
             self._n_updates += 1
             if not proceed:
                 break

@@ -56,7 +56,9 @@ class Rows:
     def select(self, rows: Tensor | slice) -> Rows:
         """Some of the rows."""
         fields = {
-            name: map_arrays(lambda a: a[:, rows], value)
+            name: map_arrays(
+                lambda a: a[:, rows] if isinstance(rows, slice) else a.index_select(1, rows), value
+            )
             for name, value in vars(self).items()
             if name != "state"
         }

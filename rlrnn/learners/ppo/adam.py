@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rlrnn.common.compiling import can_compile
 
+STATE = ("exp_avg", "exp_avg_sq", "step")  # that torch keeps of each parameter
 OTHERWISE = ("weight_decay", "amsgrad", "maximize", "differentiable", "capturable", "decoupled_weight_decay")
 
 
@@ -36,10 +37,9 @@ class Adam:
                     torch.zeros_like(parameter),
                     torch.zeros_like(parameter),
                 )
-        self.steps = [state["step"] for state in states]
-        self.count = float(self.steps[0])
-        tensors = [(p, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, states, strict=True)]
-        self.places = np.array([[tensor.data_ptr() for tensor in three] for three in tensors])
+        self.count = float(states[0]["step"])
+        tensors = [(p, *(state[name] for name in STATE)) for p, state in zip(parameters, states, strict=True)]
+        self.places = np.array([[tensor.data_ptr() for tensor in four] for four in tensors])
         self.ends = np.cumsum([parameter.numel() for parameter in parameters])
 
     def step(self) -> None:
@@ -49,7 +49,6 @@ class Adam:
         size = self.group["lr"] / (1.0 - beta1**self.count)
         numbers = size, beta1, beta2, (1.0 - beta2**self.count) ** 0.5, self.group["eps"]
         self.kernel(self.places, self.ends, self.gradient, *map(np.float32, numbers))
-        torch._foreach_add_(self.steps, 1.0)
 
 
 def optimizer_step(

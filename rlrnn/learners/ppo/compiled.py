@@ -9,7 +9,7 @@ Letters: T time, R rows, N = T * R steps; I inputs and O outputs of a layer; S s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -39,11 +39,37 @@ Totals: TypeAlias = npt.NDArray[np.float64]  # ``loss.Sums`` in an array
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows, and the loss of what the network makes of them."""
+    """Some rows in arrays, and the loss of what the network makes of them."""
 
-    rows: Rows
+    features: Mapping[Sensors, Array]  # [N, F] that these make of the observations
+    start: Array  # [T, R]
+    state: Array  # [R, S]
+    action: Array  # [N, A]; what follows is [N], as in ``Rows``
+    log_prob: Array
+    value: Array
+    advantage: Array
+    target: Array
+    weight: Array
     total: float  # steps of the minibatch, of which the rows may be a part
     objective: Objective
+
+    @classmethod
+    def of(cls, rows: Rows, sensors: Iterable[Sensors], total: float, objective: Objective) -> Batch:
+        """Of these rows; made before threads share the work, as they would wait for each other."""
+        observation = map_arrays(_flat, rows.observation)
+        return cls(
+            features={sensor: array(sensor(observation)) for sensor in sensors},
+            start=array(rows.start),
+            state=array(rows.state),
+            action=array(_flat(rows.action)),
+            log_prob=array(_flat(rows.log_prob)),
+            value=array(_flat(rows.value)),
+            advantage=array(_flat(rows.advantage)),
+            target=array(_flat(rows.target)),
+            weight=array(_flat(rows.weight)),
+            total=total,
+            objective=objective,
+        )
 
 
 class Layer(Protocol):
@@ -202,9 +228,8 @@ class Part:
 
     def backward(self, batch: Batch) -> Totals:
         """Leave the gradients of all its parameters in place; returns what the rows add to the figures."""
-        sums, rows = np.zeros(len(Sums._fields)), batch.rows
-        start, state = array(rows.start), array(rows.state)[:, self.columns]
-        y = _forward(self.memory, array(self.sensors(map_arrays(_flat, rows.observation))), start, state)
+        sums, start, state = np.zeros(len(Sums._fields)), batch.start, batch.state[:, self.columns]
+        y = _forward(self.memory, batch.features[self.sensors], start, state)
         dy: Array | None = None
         for head in self.heads:
             outputs = _forward(head.layers, y, start, state)
@@ -282,9 +307,11 @@ def _loss_of(actuators: Actuators, places: Places) -> Loss:
     from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
 
     def arguments(numbers: Array, batch: Batch) -> tuple[Any, ...]:
-        rows, objective = batch.rows, batch.objective
-        arrays = [array(_flat(a)) for a in (rows.action, rows.log_prob, rows.advantage, rows.weight)]
-        return (*arrays, *_numbers(numbers, batch.total, objective.clip_range, objective.ent_coef))
+        arrays = batch.action, batch.log_prob, batch.advantage, batch.weight
+        return (
+            *arrays,
+            *_numbers(numbers, batch.total, batch.objective.clip_range, batch.objective.ent_coef),
+        )
 
     if isinstance(actuators, ChoiceActuators):
         ends = np.cumsum(actuators.sizes)
@@ -305,11 +332,10 @@ def _loss_of(actuators: Actuators, places: Places) -> Loss:
 def _value_loss(values: Array, batch: Batch, sums: Totals) -> None:
     from rlrnn.learners.ppo import kernels
 
-    rows, objective = batch.rows, batch.objective
-    arrays = [array(_flat(a)) for a in (rows.value, rows.target, rows.weight)]
+    objective = batch.objective
     clip = -1.0 if objective.clip_range_vf is None else objective.clip_range_vf
     numbers = _numbers(values, batch.total, clip, objective.vf_coef)
-    kernels.value_loss(values, *arrays, *numbers, sums)
+    kernels.value_loss(values, batch.value, batch.target, batch.weight, *numbers, sums)
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -86,7 +86,9 @@ class MinibatchGradient:
             self.gradients.append(torch.empty_like(self.gradient) if self.parts else self.gradient)
             places = self._places(self.gradients[-1])
             self.parts.append(compiled.parts_of(self.network, plans, places))
-        batches = [Batch(rows, float(total), objective) for rows in blocks]
+        sensors = {part.sensors for part in self.parts[0]}
+        with torch.no_grad():
+            batches = [Batch.of(rows, sensors, float(total), objective) for rows in blocks]
         sums = np.zeros((len(blocks), len(self.parts[0]), len(Sums._fields)))
 
         def backward(block: int, part: int) -> None:

@@ -51,7 +51,7 @@ def norm(gradient):
 
 @kernel
 def adam(places, ends, gradient, size, beta1, beta2, correction, epsilon):
-    """places [parameters, 3]: addresses of weights, first and second moments; gradient [D] of all weights."""
+    """places [parameters, 4]: addresses of weights, first and second moments, steps; gradient [D] of all."""
     first = 0
     for n in range(len(ends)):
         count = ends[n] - first
@@ -63,6 +63,7 @@ def adam(places, ends, gradient, size, beta1, beta2, correction, epsilon):
             v[i] += (ONE - beta2) * (g[i] * g[i] - v[i])
             weights[i] -= size * m[i] / (np.sqrt(v[i]) / correction + epsilon)
         first = ends[n]
+        carray(pointer(places[n, 3]), 1)[0] += ONE
 
 
 @inlined

@@ -5,7 +5,6 @@ All arrays are C-contiguous and of one floating type.
 
 # mypy: ignore-errors
 
-import functools
 import math
 
 import numba
@@ -16,12 +15,10 @@ from numba.extending import intrinsic, overload
 
 from rlrnn.common.compiling import OPTIONS, jit
 
-# Never "nnan" or "ninf": learning that breaks down must show as NaN.
-FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
-
-kernel = functools.partial(jit, fastmath=FASTMATH)
+# Nothing is reordered or fused that does not say so: the same bytes on every processor, and NaN stays NaN.
+kernel = jit
 # Written into its callers: a call per row would cost a fifth.
-inlined = numba.njit(inline="always", fastmath=FASTMATH, **OPTIONS)
+inlined = numba.njit(inline="always", **OPTIONS)
 
 
 @intrinsic
@@ -43,6 +40,20 @@ P0, P1, P2, P3, P4 = map(np.float32, (1.0, 0.134444981, 3.57159813e-3, 2.1894663
 Q1, Q2, Q3, Q4 = map(np.float32, (0.467778254, 2.61644434e-2, 3.41129218e-4, 8.52244726e-7))
 BOUND = np.float32(87.0)  # exp of it is a finite float32, of its negative a normal one
 LOG2_E, LN_2_HIGH, LN_2_LOW = map(np.float32, (1.44269504, 0.693359375, -2.12194440e-4))
+SMALLEST, SQRT_HALF = np.float32(2.0**-126), np.float32(0.5**0.5).view(np.int32)
+L3, L4, L5, L6, L7, L8, L9, L10 = map(  # of log(1 + r) = r - r^2 / 2 + r^3 L(r), fitted there too
+    np.float32,
+    (
+        0.333333315,
+        -0.250008269,
+        0.200012514,
+        -0.166231518,
+        0.142010036,
+        -0.131615341,
+        0.127679249,
+        -0.0763894973,
+    ),
+)
 E3, E4, E5, E6 = map(np.float32, (0.16666573, 0.04166646, 0.00836378, 0.00139345))  # fitted beside tanh's
 
 
@@ -68,8 +79,9 @@ def tanh(x):
     x = LIMIT if x > LIMIT else x  # min() and max() would hide a NaN
     x = -LIMIT if x < -LIMIT else x
     u = x * x
-    top = P0 + u * (P1 + u * (P2 + u * (P3 + u * P4)))
-    return x * top / (ONE + u * (Q1 + u * (Q2 + u * (Q3 + u * Q4))))
+    top = fma(u, fma(u, fma(u, fma(u, P4, P3), P2), P1), P0)
+    bottom = fma(u, fma(u, fma(u, fma(u, Q4, Q3), Q2), Q1), ONE)
+    return x * top / bottom
 
 
 @by_precision(math.exp)
@@ -77,10 +89,24 @@ def exp(x):
     """2^n exp(r), where r is within half of ln 2 and 2^n is written into the exponent's bits."""
     x = BOUND if x > BOUND else x
     x = -BOUND if x < -BOUND else x
-    n = np.floor(x * LOG2_E + HALF)
-    r = x - n * LN_2_HIGH - n * LN_2_LOW
+    n = np.floor(fma(x, LOG2_E, HALF))
+    r = fma(-n, LN_2_LOW, fma(-n, LN_2_HIGH, x))
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return power * (ONE + r + r * r * (HALF + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
+    return power * fma(r * r, fma(r, fma(r, fma(r, fma(r, E6, E5), E4), E3), HALF), ONE + r)
+
+
+@by_precision(math.log)
+def log(x):
+    """Of 2^n m, m within a square root of 2 of 1: n ln 2 + log m. As the library's, -inf of 0, NaN below."""
+    bits = np.float32(x if x >= SMALLEST else SMALLEST).view(np.int32)
+    n = (bits - SQRT_HALF) >> np.int32(23)
+    r = np.int32(bits - (n << np.int32(23))).view(np.float32) - ONE
+    series = fma(r, fma(r, fma(r, fma(r, fma(r, fma(r, fma(r, L10, L9), L8), L7), L6), L5), L4), L3)
+    whole = np.float32(n)
+    result = fma(whole, LN_2_HIGH, fma(whole, LN_2_LOW, fma(r * r, fma(r, series, -HALF), r)))
+    result = x if x == np.float32(np.inf) else result
+    result = -np.float32(np.inf) if x < SMALLEST else result  # numbers that are not normal count as 0
+    return x * np.float32(np.nan) if not x >= ZERO else result
 
 
 @kernel
@@ -92,19 +118,38 @@ def sigmoid(x):
 NORM_EPSILON = 1e-5  # torch's, of layer_norm
 
 
+LANES = 16  # sums that a long one is made of, each of every 16th number: one order on every processor
+
+
+@inlined
+def sum_of(parts):
+    """Of the 16."""
+    total = parts[0]
+    for j in range(1, LANES):
+        total += parts[j]
+    return total
+
+
 @inlined
 def normalise(x, gain, first, last, normed):
     """Numbers first to last of a row get mean 0 and deviation 1, kept in ``normed``, then a gain.
 
     Returns one over the deviation.
     """
-    total = squares = ZERO
-    for j in range(first, last):
-        total += x[j]
-    mean = total / x.dtype.type(last - first)
-    for j in range(first, last):
-        squares += (x[j] - mean) * (x[j] - mean)
-    scale = ONE / np.sqrt(squares / x.dtype.type(last - first) + x.dtype.type(NORM_EPSILON))
+    count, whole = x.dtype.type(last - first), first + (last - first) // LANES * LANES
+    totals, squares = np.zeros(LANES, x.dtype), np.zeros(LANES, x.dtype)
+    for i in range(first, whole, LANES):
+        for j in range(LANES):
+            totals[j] += x[i + j]
+    for i in range(whole, last):
+        totals[i - whole] += x[i]
+    mean = sum_of(totals) / count
+    for i in range(first, whole, LANES):
+        for j in range(LANES):
+            squares[j] += (x[i + j] - mean) * (x[i + j] - mean)
+    for i in range(whole, last):
+        squares[i - whole] += (x[i] - mean) * (x[i] - mean)
+    scale = ONE / np.sqrt(sum_of(squares) / count + x.dtype.type(NORM_EPSILON))
     for j in range(first, last):
         normed[j] = (x[j] - mean) * scale
         x[j] = normed[j] * gain[j]
@@ -114,11 +159,16 @@ def normalise(x, gain, first, last, normed):
 @inlined
 def denormalise(d, gain, first, last, normed, scale, d_gain):
     """From the gradient by what ``normalise`` made: ``normed`` becomes that by its x, the gain's is added."""
-    total = along = ZERO
+    count, whole = d.dtype.type(last - first), first + (last - first) // LANES * LANES
+    totals, products = np.zeros(LANES, d.dtype), np.zeros(LANES, d.dtype)
+    for i in range(first, whole, LANES):
+        for j in range(LANES):
+            totals[j] += d[i + j] * gain[i + j]
+            products[j] += d[i + j] * gain[i + j] * normed[i + j]
+    for i in range(whole, last):
+        totals[i - whole] += d[i] * gain[i]
+        products[i - whole] += d[i] * gain[i] * normed[i]
+    total, along = sum_of(totals) / count, sum_of(products) / count
     for j in range(first, last):
         d_gain[j] += d[j] * normed[j]
-        total += d[j] * gain[j]
-        along += d[j] * gain[j] * normed[j]
-    total, along = total / d.dtype.type(last - first), along / d.dtype.type(last - first)
-    for j in range(first, last):
         normed[j] = (d[j] * gain[j] - total - along * normed[j]) * scale

@@ -6,9 +6,13 @@ r [slots] what the head that writes and the one that reads attend to.
 
 # mypy: ignore-errors
 
+import functools
+
 import numpy as np
 
-from rlrnn.cells.kernels.arithmetic import kernel
+from rlrnn.common.compiling import jit
+
+kernel = functools.partial(jit, fastmath={"contract", "reassoc", "nsz", "arcp"})  # long sums in any order
 
 CONTENT, GATED, SHIFTED, SHARP, WEIGHTS = range(5)  # stages of a head's weights, each [slots]
 

@@ -66,7 +66,7 @@ def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -
     states = [optimizer.state[parameter] for parameter in parameters if parameter in optimizer.state]
     tensors = [*parameters, *(tensor for state in states for tensor in state.values())]
     return (
-        bool(group["fused"])
+        bool(group.get("fused"))
         and not any(group.get(name) for name in OTHERWISE)
         and not isinstance(group["lr"], Tensor)
         and [p for p in group["params"] if p.requires_grad] == list(parameters)

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import carray
 
-from rlrnn.cells.kernels.arithmetic import inlined, kernel
+from rlrnn.cells.kernels.arithmetic import LANES, exp, inlined, kernel, log, sum_of
 from rlrnn.cells.kernels.products import pointer
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
@@ -38,15 +38,13 @@ def normalise(advantage, weight, normalised):
 @kernel
 def norm(gradient):
     """The length of a vector [D]."""
-    parts = np.zeros(16)
-    whole = len(gradient) // 16 * 16
-    for first in range(0, whole, 16):
-        some = gradient[first : first + 16]
-        for j in range(16):
-            parts[j] += np.float64(some[j]) * np.float64(some[j])
+    parts, whole = np.zeros(LANES), len(gradient) // LANES * LANES
+    for first in range(0, whole, LANES):
+        for j in range(LANES):
+            parts[j] += np.float64(gradient[first + j]) * np.float64(gradient[first + j])
     for i in range(whole, len(gradient)):
-        parts[0] += np.float64(gradient[i]) * np.float64(gradient[i])
-    return math.sqrt(parts.sum())
+        parts[i - whole] += np.float64(gradient[i]) * np.float64(gradient[i])
+    return math.sqrt(sum_of(parts))
 
 
 @kernel
@@ -70,7 +68,7 @@ def adam(places, ends, gradient, size, beta1, beta2, correction, epsilon):
 def surrogate(log_prob, old, advantage, share, weight, clip, sums):
     """The derivative by a step's log-probability."""
     log_ratio = (log_prob - old) * weight  # so that no step of weight 0 can overflow
-    ratio = math.exp(log_ratio)
+    ratio = exp(log_ratio)
     clipped = ONE - clip if ratio < ONE - clip else (ONE + clip if ratio > ONE + clip else ratio)
     free, bounded = advantage * ratio, advantage * clipped
     sums[POLICY_LOSS] -= (bounded if bounded < free else free) * share
@@ -93,11 +91,11 @@ def choice_loss(logits, ends, action, old, advantage, weight, total, clip, ent_c
             for j in range(begin + 1, ends[k]):
                 highest = row[j] if row[j] > highest else highest
             for j in range(begin, ends[k]):
-                sum_exp += math.exp(row[j] - highest)
-            norms[k], entropies[k] = highest + math.log(sum_exp), ZERO
+                sum_exp += exp(row[j] - highest)
+            norms[k], entropies[k] = highest + log(sum_exp), ZERO
             for j in range(begin, ends[k]):
                 row[j] -= norms[k]
-                entropies[k] -= math.exp(row[j]) * row[j]
+                entropies[k] -= exp(row[j]) * row[j]
             log_prob += row[begin + action[n, k]]
             entropy += entropies[k]
             begin = ends[k]
@@ -106,7 +104,7 @@ def choice_loss(logits, ends, action, old, advantage, weight, total, clip, ent_c
         begin = 0
         for k in range(groups):
             for j in range(begin, ends[k]):
-                p = math.exp(row[j])
+                p = exp(row[j])
                 row[j] = p * (ent_coef * share * (row[j] + entropies[k]) - d)
             row[begin + action[n, k]] += d
             begin = ends[k]
@@ -117,8 +115,9 @@ def normal_loss(mean, log_std, action, old, advantage, weight, total, clip, ent_
     """mean [N, A] becomes its gradient; log_std, d_log_std [A]; action [N, A]."""
     size = len(log_std)
     d_log_std[:] = 0
-    std, constant = np.exp(log_std), ZERO
+    std, constant = np.empty_like(log_std), ZERO
     for j in range(size):
+        std[j] = exp(log_std[j])
         constant -= log_std[j] + HALF_LOG_2PI
     z = np.empty_like(log_std)
     for n in range(len(mean)):

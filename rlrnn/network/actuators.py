@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from rlrnn.errors import UserError
 from rlrnn.network.distributions import (
-    LOG_2PI,
     Bernoulli,
     Categorical,
     Distribution,
@@ -58,7 +57,7 @@ class Actuators(nn.Module, ABC):
         return False
 
     def draw(self, generator: torch.Generator) -> Draw:
-        """Drawing in numpy, from the noise that ``Distribution.sample`` takes, while weights stay put."""
+        """Drawing by kernels, from the noise that ``Distribution.sample`` takes, while weights stay put."""
         raise NotImplementedError(f"{type(self).__name__} draws by torch alone")
 
     @abstractmethod
@@ -116,17 +115,17 @@ class ChoiceActuators(Actuators):
         return True
 
     def draw(self, generator: torch.Generator) -> Draw:
+        from rlrnn.network import kernels  # late, as numba takes a while to load
+
         def draw(logits: Array) -> tuple[Array, Array]:
-            rows, choices, log_prob = np.arange(len(logits)), [], np.zeros(len(logits), logits.dtype)
-            for group in self.groups:
-                own = logits[:, group]
-                noise = torch.empty(own.shape).exponential_(generator=generator).numpy()
-                choice = (own - np.log(noise)).argmax(-1)  # Gumbel-max, as in ``Categorical.sample``
-                highest = own.max(-1)
-                total = np.log(np.exp(own - highest[:, None]).sum(-1))
-                log_prob += own[rows, choice] - highest - total
-                choices.append(choice)
-            return np.stack(choices, axis=-1), log_prob
+            actions, log_prob = (
+                np.empty((len(logits), len(self.sizes)), np.int64),
+                np.zeros(len(logits), logits.dtype),
+            )
+            for number, (group, size) in enumerate(zip(self.groups, self.sizes, strict=True)):
+                noise = torch.empty((len(logits), size)).exponential_(generator=generator).numpy()
+                kernels.choose(logits, group.start, noise, actions, number, log_prob)
+            return actions, log_prob
 
         return draw
 
@@ -219,12 +218,15 @@ class ContinuousActuators(Actuators):
         return not self.use_sde
 
     def draw(self, generator: torch.Generator) -> Draw:
+        from rlrnn.network import kernels  # late, as numba takes a while to load
+
         log_std = self.log_std.detach().numpy()
-        std, constant = np.exp(log_std), -log_std.sum() - 0.5 * LOG_2PI * len(log_std)
 
         def draw(mean: Array) -> tuple[Array, Array]:
             noise = torch.empty(mean.shape).normal_(generator=generator).numpy()
-            return mean + std * noise, constant - 0.5 * np.square(noise).sum(-1)
+            action, log_prob = np.empty_like(mean), np.empty(len(mean), mean.dtype)
+            kernels.scatter(mean, log_std, noise, action, log_prob)
+            return action, log_prob
 
         return draw
 

@@ -86,7 +86,7 @@ $(VENV)/.games: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[test,fast]'
+	$(BIN)/python -m pip install -q -e '.[test]'
 	touch $@
 
 $(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/python

@@ -8,7 +8,7 @@ member balances 100,000 steps. "-4": 4 fully connected softsign units, 28 weight
 when the best of a generation passes the full test (100,000 steps, and 200 of 625 starts). Evaluations are
 members of generations; neither the center of the search nor the test counts. A seed that needs more than the
 budget counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run. The
-test is compiled (``balancing.py``), so that this needs the extra [fast].
+test is compiled (``balancing.py``), so that this needs numba.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
-from sides import INSTALLS, Side
+from sides import Side
 from tables import line
 from works import Work, point
 
@@ -33,16 +33,16 @@ def points(full: bool) -> list[dict[str, Any]]:
     return [CENTRE, *moved]
 
 
-def measure(installs: list[str], rounds: int, full: bool) -> Iterator[tuple[str, Work, list[dict[str, Any]]]]:
+def measure(rounds: int, full: bool) -> Iterator[tuple[str, Work, list[dict[str, Any]]]]:
     """Measure and print point after point; yields each one's label, work and raw figures."""
     print("Array CartPole, two memories, 4 epochs in minibatches of at most 64 rows")
     print("thousand steps/s of each part alone; MiB at the peak, and beyond those of a tiny training")
     print(line(HEAD, WIDTHS))
-    for factors, install in itertools.product(points(full), installs):
-        label = f"rlrnn {install} {' '.join(map(str, factors.values()))}"
+    for factors in points(full):
+        label = f"rlrnn {' '.join(map(str, factors.values()))}"
         work = point(**factors)
         tiny, narrow = (point(factors["cell"], n, hidden=8, n_steps=8) for n in (1, work.n_envs))
-        with Side(label, fast=INSTALLS[install]) as side:
+        with Side(label) as side:
             before = side.learn(tiny.lasting(8))["peak_mib"]
             side.learn(narrow.lasting(narrow.rollout))  # compiles what a batch needs and one row does not
             ran = [side.measure(work) for _ in range(rounds)]
@@ -55,5 +55,5 @@ def measure(installs: list[str], rounds: int, full: bool) -> Iterator[tuple[str,
         speeds = [f"{work.steps / median(s) / 1e3:,.1f}" for s in seconds.values()]
         peak = ran[-1]["peak_mib"]
         figures = [*speeds, f"{peak:.0f}", f"{peak - before:.0f}"]
-        print(line([f"rlrnn {install}", *map(str, factors.values()), *figures], WIDTHS), flush=True)
+        print(line(["rlrnn", *map(str, factors.values()), *figures], WIDTHS), flush=True)
         yield label, work, ran

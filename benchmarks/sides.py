@@ -1,7 +1,7 @@
 """A side of a comparison: a process of its own that measures when asked, so that sides can take turns.
 
-A process, because the compiled kernels are switched for a whole one (``RLRNN_FAST``), because a library's
-threads and caches then disturb no other, and because peak memory is a process's. The parent imports neither
+A process, because a library's threads and caches then disturb no other, and because peak memory is a
+process's. The parent imports neither
 torch nor a learner: a child would inherit the mark of its memory.
 """
 
@@ -20,7 +20,6 @@ from typing import Any
 
 from works import Work
 
-INSTALLS = {"plain": "0", "[fast]": "1"}  # the value of RLRNN_FAST
 STARTING = 15.0  # seconds that a process may need until it works
 CLEARLY = 1.5  # times as slow
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -33,7 +32,6 @@ class Side:
         self,
         label: str,
         library: str = "rlrnn",
-        fast: str = "1",
         threads: int | None = None,
         python: str = sys.executable,
         script: str = "child.py",
@@ -45,7 +43,7 @@ class Side:
             [python, str(Path(__file__).with_name(script))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**usual, "RLRNN_FAST": fast},
+            env=usual,
             text=True,
         )
 
@@ -114,13 +112,6 @@ def contenders(label: str, library: str, work: Work) -> Iterator[tuple[list[Side
             patience = STARTING + CLEARLY * (tried[threads] or 0.0)
         best = min(seconds for seconds in tried.values() if seconds is not None)
         yield [sides[n] for n, seconds in tried.items() if seconds and seconds < CLEARLY * best], tried
-
-
-def installs() -> list[str]:
-    """The installs that can be measured here."""
-    with Side("rlrnn", fast=os.environ.get("RLRNN_FAST", "1")) as side:
-        side.send("installed")
-        return list(INSTALLS) if side.receive()["fast"] else ["plain"]
 
 
 def cores() -> int:

@@ -8,7 +8,7 @@
 Rows: contrib-test, contrib-test-evaluated, lstm-8, lstm-64, beginner (against contrib, at the better of one
 and two torch threads), gru-512 and update (against the limit), grid (what each part costs at other sizes).
 A side is the median of its rounds; a ratio is taken within a round, then the median (least to most) of all.
-The two installs of rlrnn are sides of their own: plain, and with the compiled kernels of the extra [fast].
+With RLRNN_FAST=0 in the environment ours is run by torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -26,7 +25,7 @@ from typing import Any
 import grid
 import machine
 from machine import Limit
-from sides import INSTALLS, Side, contenders, cores, installs
+from sides import Side, contenders, cores
 from tables import ratio, table
 from works import AGAINST_CONTRIB, GRU_512, UPDATES, Work
 
@@ -41,7 +40,6 @@ class Bench:
     steps: int | None  # of the rows against contrib; None: each row's own number
     full: bool
     file: Path | None
-    installs: list[str]
     report: dict[str, Any] = field(default_factory=dict)
 
     def keep(
@@ -56,15 +54,6 @@ class Bench:
         self.report[row] = {**(more or {}), **sides}
         if self.file is not None:
             self.file.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
-
-    @contextmanager
-    def sides(self) -> Iterator[dict[str, Side]]:
-        """Our side in every install."""
-        with ExitStack() as stack:
-            yield {
-                name: stack.enter_context(Side(f"rlrnn {name}", fast=INSTALLS[name]))
-                for name in self.installs
-            }
 
 
 def take_turns(
@@ -85,11 +74,11 @@ def against_contrib(bench: Bench, row: str) -> None:
     title, work = AGAINST_CONTRIB[row]
     work = work if bench.steps is None else replace(work, steps=bench.steps)
     trial = work.lasting(work.rollout)
-    with bench.sides() as ours, contenders("sb3-contrib", "sb3_contrib", trial) as (rivals, tried):
-        entries = {side.label: (side, work) for side in (*rivals, *ours.values())}
+    with Side("rlrnn") as ours, contenders("sb3-contrib", "sb3_contrib", trial) as (rivals, tried):
+        entries = {side.label: (side, work) for side in (*rivals, ours)}
         if row.startswith("lstm"):  # Gymnasium's games step one by one; ours as arrays
             array = replace(work, env="array")
-            entries |= {f"{side.label}, array CartPole": (side, array) for side in ours.values()}
+            entries["rlrnn, array CartPole"] = (ours, array)
         results = take_turns(entries, bench.rounds)
     bench.keep(row, entries, results, {"torch threads tried": tried})
     theirs = min((results[r.label] for r in rivals), key=lambda ran: median(r["seconds"] for r in ran))
@@ -116,9 +105,8 @@ def against_contrib(bench: Bench, row: str) -> None:
 
 
 def gru_512(bench: Bench, row: str) -> None:
-    with bench.sides() as ours, Limit() as limit:
-        entries = {f"{side.label}: {name}": (side, work)
-                   for name, work in GRU_512.items() for side in ours.values()}  # fmt: skip
+    with Side("rlrnn") as ours, Limit() as limit:
+        entries = {name: (ours, work) for name, work in GRU_512.items()}
         results = take_turns(entries, bench.rounds, limit)
     bench.keep(row, entries, results)
     lines = []
@@ -140,9 +128,8 @@ def gru_512(bench: Bench, row: str) -> None:
 
 
 def updates(bench: Bench, row: str) -> None:
-    with bench.sides() as ours, Limit() as limit:
-        entries = {f"{name}  {install}": (side, work)
-                   for name, work in UPDATES.items() for install, side in ours.items()}  # fmt: skip
+    with Side("rlrnn") as ours, Limit() as limit:
+        entries = {name: (ours, work) for name, work in UPDATES.items()}
         results = take_turns(entries, bench.rounds, limit)
     bench.keep(row, entries, results)
     lines = []
@@ -172,10 +159,9 @@ def _limit_line(results: dict[str, Results]) -> str:
 
 
 def sizes(bench: Bench, row: str) -> None:
-    chosen = bench.installs if bench.full else bench.installs[-1:]
     entries: dict[str, tuple[str, Work]] = {}
     results: dict[str, Results] = {}
-    for label, work, ran in grid.measure(chosen, bench.rounds, bench.full):
+    for label, work, ran in grid.measure(bench.rounds, bench.full):
         entries[label], results[label] = (label, work), ran
         bench.keep(row, entries, results)
 
@@ -193,16 +179,14 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", help="which; all of them if none is named")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every side")
     parser.add_argument("--steps", type=int, help="training steps per turn in the rows against contrib")
-    parser.add_argument("--full", action="store_true", help="grid: all sizes with all others, both installs")
+    parser.add_argument("--full", action="store_true", help="grid: all sizes with all others")
     parser.add_argument("--json", type=Path, help="write all raw figures to this file")
     chosen = parser.parse_args()
     if unknown := [row for row in chosen.rows if row not in ROWS]:
         parser.error(f"there is no row {unknown[0]!r}: choose from {', '.join(ROWS)}")
     facts = machine.facts()
     print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
-    bench = Bench(chosen.rounds, chosen.steps, chosen.full, chosen.json, installs(), {"machine": facts})
-    if "[fast]" not in bench.installs:
-        print("The extra [fast] is not installed or switched off (RLRNN_FAST=0): the plain install alone.")
+    bench = Bench(chosen.rounds, chosen.steps, chosen.full, chosen.json, {"machine": facts})
     for row in chosen.rows or ROWS:
         print(f"\n== {row}", flush=True)
         began = time.perf_counter()

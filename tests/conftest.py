@@ -53,5 +53,5 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "torch":
         monkeypatch.setattr(population, "plan_of", lambda network: None)
     elif not compiling.can_compile():
-        pytest.skip("the extra [fast] is not installed")
+        pytest.skip("numba is missing or switched off")
     return str(request.param)

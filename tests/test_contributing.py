@@ -165,7 +165,7 @@ def test_a_verb_of_the_shell(
     assert ended.value.code == 0 and "how many weights" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not compiling.can_compile(), reason="the extra [fast] is not installed")
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 def test_a_cell_with_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, kernels, code = blocks("Adding a cell")
     (tmp_path / "leaky_kernels.py").write_text(kernels, encoding="utf-8")

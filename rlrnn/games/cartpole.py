@@ -71,7 +71,7 @@ def step_arrays(
 ) -> NDArray[np.bool_]:
     """Push right or left [B]: which poles have fallen or carts left [B]; `state` [4, B] changes in place.
 
-    ``cos`` and ``sin`` [B] are those of the angles. What runs without the extra [fast], and the compiled
+    ``cos`` and ``sin`` [B] are those of the angles. What runs without numba, and the compiled
     version's oracle.
     """
     gravity, cart_mass, pole_mass, half_length, push, seconds, x_limit, angle_limit = constants

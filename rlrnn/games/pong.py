@@ -72,7 +72,7 @@ class Pong(ArrayGame):
         return rewards, over
 
     def _advance_arrays(self, directions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
-        """What runs without the extra [fast], and the compiled version's oracle."""
+        """What runs without numba, and the compiled version's oracle."""
         agent, opponent, x, y, speed_x, speed_y, aim, won, lost = self.state
         agent += AGENT_SPEED * directions
         goal = np.where(speed_x < 0, y - aim, 0.0)

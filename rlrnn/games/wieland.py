@@ -52,7 +52,7 @@ def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -
 def step_arrays(
     state: Array, force: Array, poles: Array, cart: tuple[float, ...] = CART, substeps: int = SUBSTEPS
 ) -> None:
-    """The same in numpy: what runs without the extra [fast], and the compiled version's oracle."""
+    """The same in numpy: what runs without numba, and the compiled version's oracle."""
     h = cart[3]
     for _ in range(substeps):  # Runge & Kutta's method of order 4
         k = slopes(state, force, poles, cart)

@@ -225,7 +225,7 @@ def test_whole_network_paths_refuse_what_they_do_not_know(
     from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 
     if not compiling.can_compile():
-        pytest.skip("the extra [fast] is not installed, or switched off")
+        pytest.skip("numba is missing or switched off")
     description = NetworkDescription(cell="lstm", hidden_size=4, n_layers=n_layers, cell_options=options)
     network = RecurrentNetwork(description, spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(2))
     plans = acting.plans_of(network), compiled.plans_of(network), population.plan_of(network)

@@ -443,7 +443,7 @@ def test_a_matrix_memory_stays_finite_there_and_back(size: float, dtype: torch.d
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-needs_kernels = pytest.mark.skipif(not compiling.can_compile(), reason="the extra [fast] is not installed")
+needs_kernels = pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 
 
 def there_and_back(step: Any, given: tuple[Tensor, Tensor], to: list[Tensor]) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ import rlrnn
 from rlrnn.common import compiling
 
 if not compiling.can_compile():
-    pytest.skip("the extra [fast] is not installed, or switched off", allow_module_level=True)
+    pytest.skip("numba is missing or switched off", allow_module_level=True)
 
 PACKAGE = Path(rlrnn.__file__).parent
 

@@ -27,7 +27,7 @@ def test_a_run_notes_the_kind_of_processor() -> None:
 @pytest.mark.skipif(not X86, reason="levels of another architecture")
 def test_whatever_chooses_other_instructions_is_another_kind() -> None:
     if not compiling.can_compile():
-        pytest.skip("the extra [fast] is not installed, or switched off")
+        pytest.skip("numba is missing or switched off")
     chosen = {
         "ATEN_CPU_CAPABILITY": "default",
         "OPENBLAS_CORETYPE": "Nehalem",

@@ -19,7 +19,7 @@ DRAWN = 0.1 * np.random.default_rng(0).normal(size=(8, 4))  # inputs, units, bia
 DRAWN[:4, 0] += TWO_POLES  # so that the first of four does something
 
 
-@pytest.mark.skipif(not compiling.can_compile(), reason="the extra [fast] is not installed")
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 @pytest.mark.parametrize(("layer", "genome"), [(UNIT, np.array(TWO_POLES)), (FOUR, DRAWN.ravel())])
 def test_every_start_is_balanced_for_as_long(layer, genome, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")

@@ -89,7 +89,7 @@ def test_steps_equal_a_plain_version(step):
         assert not state[rows:].any()
 
 
-@pytest.mark.skipif(not FAST, reason="needs the extra [fast]")
+@pytest.mark.skipif(not FAST, reason="numba is missing or switched off")
 @pytest.mark.parametrize("copies", [1, 13, 16, 50])
 @pytest.mark.parametrize("game", [DoublePole, SinglePole])
 def test_compiled_and_arrays_are_alike_to_the_last_bit(game, copies, monkeypatch):

@@ -197,7 +197,7 @@ def test_classics_equal_gymnasium_from_the_same_state(name):
     assert arrived == {"CartPole-v1": 12, "Pendulum-v1": 0, "MountainCarContinuous-v0": 6}[CLASSICS[name]]
 
 
-@pytest.mark.skipif(not compiling.can_compile(), reason="needs the extra [fast]")
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 @pytest.mark.parametrize("copies", [1, 7, 64])
 def test_cartpole_compiled_and_as_arrays_is_alike_to_the_last_bit(copies, monkeypatch):
     def played():

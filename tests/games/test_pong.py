@@ -173,7 +173,7 @@ def test_the_gap_between_players_is_honest():
     )
 
 
-@pytest.mark.skipif(not compiling.can_compile(), reason="needs the extra [fast]")
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 @pytest.mark.parametrize(("copies", "player"), [(1, "random"), (7, "extrapolator"), (50, "freezer")])
 def test_compiled_and_arrays_are_alike_to_the_last_bit(copies, player, monkeypatch):
     def played():

@@ -25,7 +25,7 @@ ACTIONS: list[spaces.Space[Any]] = [
     spaces.Box(-1, 1, (2, 2)),
 ]
 
-pytestmark = pytest.mark.skipif(not compiling.can_compile(), reason="the extra [fast] is not installed")
+pytestmark = pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 
 
 def network(action_space: spaces.Space[Any] = ACTIONS[0], **description: Any) -> RecurrentNetwork:

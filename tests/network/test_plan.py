@@ -18,7 +18,7 @@ from rlrnn.network import acting, population
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 from rlrnn.network.plan import DelayLine, Dense, Gated, Plan, plan
 
-needs_kernels = pytest.mark.skipif(not compiling.can_compile(), reason="the extra [fast] is not installed")
+needs_kernels = pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 
 
 def network(cell: str, **description: Any) -> RecurrentNetwork:

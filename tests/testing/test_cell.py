@@ -541,7 +541,7 @@ KERNELS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.skipif(not compiling.can_compile(), reason="the extra [fast] is not installed")
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels_are_held_to_the_cells_own_functions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     functions, sentence = KERNELS[name]

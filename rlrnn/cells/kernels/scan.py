@@ -1,4 +1,4 @@
-"""Linear recurrences h' = a * h + b compiled for this processor: what ``paths/scan`` runs with ``[fast]``.
+"""Linear recurrences h' = a * h + b compiled for this processor: what ``paths/scan`` runs on a CPU.
 
 b and h [T, B, S], the h before the first step [B, S]; a [T, B, S], or [1, 1, S] where it is the same for
 all. Where ``start`` [T, B] is true h is cleared first. Complex numbers stand as [real | imaginary] along the

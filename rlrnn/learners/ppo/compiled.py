@@ -1,4 +1,4 @@
-"""Backpropagation through time written out over compiled kernels: how an update runs with ``[fast]``.
+"""Backpropagation through time written out over compiled kernels: how an update runs on a CPU.
 
 Small networks pay less for arithmetic than for calls: autograd makes hundreds per minibatch, this makes some
 thirty. What fits: networks with a plan, no dropout, sensors that do not learn, and actuators that choose or

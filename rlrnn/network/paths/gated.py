@@ -1,4 +1,4 @@
-"""Elman, GRU and LSTM over a whole row in one compiled call: the fastest path on a CPU, the extra ``[fast]``.
+"""Elman, GRU and LSTM over a whole row in one compiled call: the fastest path on a CPU.
 
 A cell's kernels hold the loop over time, and its ``Recurrence`` what is around them; here autograd is joined.
 Equal to ``loop.unroll`` in outputs, last state and every gradient.

@@ -1,7 +1,7 @@
 """Linear recurrences over a whole row: products for all steps at once, and one short loop between them.
 
 h_t = a_t * h_{t-1} + b_t, real or complex, with resets. Forward and backward are written out, in torch and,
-with the extra ``[fast]``, compiled (``cells/kernels/scan``). Equal to ``loop.unroll`` in outputs, last
+on a CPU, compiled (``cells/kernels/scan``). Equal to ``loop.unroll`` in outputs, last
 state and every gradient.
 """
 

@@ -95,7 +95,7 @@ def test_a_population_wins_what_its_members_win_alone(make: Callable[[int], VecE
 @pytest.mark.parametrize("copies", [3, 10, 48, 60])
 def test_how_many_play_at_once_changes_no_bit_by_kernels(copies: int) -> None:
     if not compiling.can_compile():
-        pytest.skip("the extra [fast] is not installed")
+        pytest.skip("numba is missing or switched off")
     env = make_vec("pendulum-no-velocity", 60)
     net = network(env, normalize_observations=True)
     whole = SerialFitness(env).play(net, genomes(net), SEEDS)

@@ -109,7 +109,7 @@ def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "autograd":
         monkeypatch.setattr(compiled, "plans_of", lambda network: None)
     elif not compiling.can_compile():
-        pytest.skip("the extra [fast] is absent")
+        pytest.skip("numba is missing or switched off")
     return str(request.param)
 
 
@@ -201,7 +201,7 @@ def test_a_gradient_is_shortened_and_never_lengthened() -> None:
 
 def test_kernels_are_for_networks_that_they_know() -> None:
     if not compiling.can_compile():
-        pytest.skip("the extra [fast] is absent")
+        pytest.skip("numba is missing or switched off")
     net = network()
     assert compiled.plans_of(net)
     net.value.bias.requires_grad_(False)  # frozen
@@ -252,7 +252,7 @@ def test_steps_of_weight_0_count_for_nothing(by: str) -> None:
 
 def test_kernels_keep_sums_where_the_loss_looks_for_them() -> None:
     if not compiling.can_compile():
-        pytest.skip("the extra [fast] is absent")
+        pytest.skip("numba is missing or switched off")
     from rlrnn.learners.ppo import kernels
 
     assert [getattr(kernels, name.upper()) for name in Sums._fields] == list(range(len(Sums._fields)))

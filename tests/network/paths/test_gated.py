@@ -22,7 +22,7 @@ from rlrnn.network.paths import gated, loop
 from rlrnn.testing.rounding import assert_close, bound
 
 if not compiling.can_compile():
-    pytest.skip("the extra [fast] is not installed, or switched off", allow_module_level=True)
+    pytest.skip("numba is missing or switched off", allow_module_level=True)
 
 PACKAGE = Path(rlrnn.__file__).parent
 INPUTS = 3

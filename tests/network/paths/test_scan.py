@@ -116,7 +116,7 @@ def test_a_second_derivative_is_refused() -> None:
         torch.autograd.grad(h.sum(), b, create_graph=True)
 
 
-@pytest.mark.skipif(not compiling.can_compile(), reason="the extra [fast] is not installed, or switched off")
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 def test_rows_of_other_shapes_are_refused_before_a_kernel_reads_them(request: pytest.FixtureRequest) -> None:
     if "torch" in request.node.name:
         pytest.skip("torch looks itself")

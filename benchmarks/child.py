@@ -171,6 +171,8 @@ def answer(do: str, *, library: str = "rlrnn", threads: int | None = None, **res
         return multiply(**rest)
     if do == "can_compile":
         return {"fast": importlib.import_module("rlrnn.common.compiling").can_compile()}
+    if do == "kind":
+        return {"kind": importlib.import_module("rlrnn.common.processor").kind()}
     gc.collect()  # what is left of the last model
     work = Work(**rest["work"])
     result = environments(work) if do == "environments" else learn(library, work)

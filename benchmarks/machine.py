@@ -53,10 +53,14 @@ def facts() -> dict[str, Any]:
     for line in info.read_text().splitlines() if info.exists() else ():
         if line.startswith("model name"):
             processor = line.split(":", 1)[1].strip()
+    with Side("rlrnn") as side:  # the levels that the libraries run at here
+        side.send("kind")
+        kind = side.receive()["kind"]
     names = ("rlrnn", "torch", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib", "numba", "scipy")
     known = {d.metadata["Name"].replace("_", "-") for d in importlib.metadata.distributions()}
     return {
         "processor": processor,
+        "kind": kind,
         "cores": cores(),
         "load": os.getloadavg()[0],  # before we began: what else is running
         "python": platform.python_version(),

@@ -1,12 +1,13 @@
 """Speed beside sb3-contrib and beside the machine's limit; all sides of a row take turns in one run.
 
     python benchmarks/speed.py                                            # every row, some minutes
-    python benchmarks/speed.py contrib-test lstm-8 --rounds 5 --json speed.json
+    python benchmarks/speed.py contrib-test lstm-8 --rounds 5
     python benchmarks/speed.py contrib-test-evaluated --steps 50000 --rounds 1
     python benchmarks/speed.py grid --full                                # about an hour
 
 Rows: contrib-test, contrib-test-evaluated, lstm-8, lstm-64, beginner (against contrib, at the better of one
 and two torch threads), gru-512 and update (against the limit), grid (what each part costs at other sizes).
+Raw figures are kept in results/speed/, a file for each kind of processor, which report.py makes tables of.
 A side is the median of its rounds; a ratio is taken within a round, then the median (least to most) of all.
 With RLRNN_FAST=0 in the environment ours is run by torch.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -25,6 +27,7 @@ from typing import Any
 import grid
 import machine
 from machine import Limit
+from report import FOLDER
 from sides import Side, contenders, cores
 from tables import ratio, table
 from works import AGAINST_CONTRIB, GRU_512, UPDATES, Work
@@ -39,7 +42,7 @@ class Bench:
     rounds: int
     steps: int | None  # of the rows against contrib; None: each row's own number
     full: bool
-    file: Path | None
+    file: Path
     report: dict[str, Any] = field(default_factory=dict)
 
     def keep(
@@ -52,8 +55,8 @@ class Bench:
         """Add a row's raw figures to the report, and write it as far as it is."""
         sides = {label: {"work": asdict(entries[label][1]), "rounds": ran} for label, ran in results.items()}
         self.report[row] = {**(more or {}), **sides}
-        if self.file is not None:
-            self.file.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
 
 
 def take_turns(
@@ -180,13 +183,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of every side")
     parser.add_argument("--steps", type=int, help="training steps per turn in the rows against contrib")
     parser.add_argument("--full", action="store_true", help="grid: all sizes with all others")
-    parser.add_argument("--json", type=Path, help="write all raw figures to this file")
+    parser.add_argument("--json", type=Path, help="keep all raw figures in this file, not in results/speed/")
     chosen = parser.parse_args()
     if unknown := [row for row in chosen.rows if row not in ROWS]:
         parser.error(f"there is no row {unknown[0]!r}: choose from {', '.join(ROWS)}")
     facts = machine.facts()
     print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
-    bench = Bench(chosen.rounds, chosen.steps, chosen.full, chosen.json, {"machine": facts})
+    file = chosen.json or FOLDER / f"{re.sub('[^a-z0-9.]+', '-', str(facts['kind']).lower())}.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    bench = Bench(chosen.rounds, chosen.steps, chosen.full, file, kept | {"machine": facts})
     for row in chosen.rows or ROWS:
         print(f"\n== {row}", flush=True)
         began = time.perf_counter()

@@ -83,7 +83,7 @@ def step(x, inputs, weights, bias, start, state, after, column, y, nonlinearity)
     size = len(weights)
     h, a = reset_part(state, start, column, size), np.empty((len(x), size), x.dtype)
     affine_once(x, inputs, bias, a)
-    accumulate_once(h, weights, a)
+    accumulate_once(h, 0, weights, a)
     for b in range(len(x)):
         elman_row(a[b], y[b], nonlinearity)
     after[:, column : column + size] = y
@@ -95,12 +95,13 @@ def step_members(members, x, inputs, weights, bias, state, column, y, nonlineari
     rows, size = x.shape[1], weights.shape[1]
     a = np.empty((rows, size), x.dtype)
     for p in members:
-        h, out = state[p, :, column : column + size].copy(), y[p]
         affine_once(x[p], inputs[p], bias[p], a)
-        accumulate_once(h, weights[p], a)
+        accumulate_once(state[p], column, weights[p], a)
         for e in range(rows):
-            elman_row(a[e], out[e], nonlinearity)
-        state[p, :, column : column + size] = out
+            h, out = state[p, e, column : column + size], y[p, e]
+            elman_row(a[e], out, nonlinearity)
+            for j in range(size):
+                h[j] = out[j]
 
 
 class ElmanRecurrence(Recurrence):

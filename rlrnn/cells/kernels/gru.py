@@ -5,7 +5,14 @@
 import numpy as np
 
 from rlrnn.cells.kernels.arithmetic import ONE, denormalise, inlined, kernel, normalise, sigmoid, tanh
-from rlrnn.cells.kernels.products import accumulate, affine, affine_once, packed, packed_transposed
+from rlrnn.cells.kernels.products import (
+    accumulate,
+    accumulate_once,
+    affine,
+    affine_once,
+    packed,
+    packed_transposed,
+)
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array, flat
 from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part, sum_rows
 
@@ -106,12 +113,14 @@ def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, co
     gates, hidden = both[0], both[1]
     hidden_n = np.empty(size, x.dtype)
     for p in members:
-        h = state[p, :, column : column + size].copy()
         affine_once(x[p], inputs[p], bias_input[p], gates)
-        affine_once(h, weights[p], bias_hidden[p], hidden)
+        hidden[:] = bias_hidden[p]
+        accumulate_once(state[p], column, weights[p], hidden)
         for e in range(rows):
-            gru_row(gates[e], hidden[e], h[e], y[p, e], hidden_n)
-        state[p, :, column : column + size] = y[p]
+            h, out = state[p, e, column : column + size], y[p, e]
+            gru_row(gates[e], hidden[e], h, out, hidden_n)
+            for j in range(size):
+                h[j] = out[j]
 
 
 class GruRecurrence(Recurrence):

@@ -92,7 +92,7 @@ def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, colum
     h, c = reset_part(state, start, column, size), reset_part(state, start, column + size, size)
     gates, c_new = np.empty((len(x), 4 * size), x.dtype), np.empty_like(c)
     affine_once(x, inputs, bias_input + bias_hidden, gates)
-    accumulate_once(h, weights, gates)
+    accumulate_once(h, 0, weights, gates)
     for b in range(len(x)):
         lstm_row(gates[b], c[b], y[b], c_new[b])
     after[:, column : column + size] = y
@@ -103,16 +103,20 @@ def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, colum
 def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
     """A step of each member at play, as ``dense.step_members``; state [P, E, S] changes from a column on."""
     rows, size = x.shape[1], weights.shape[1]
-    gates, c_new = np.empty((rows, 4 * size), x.dtype), np.empty((rows, size), x.dtype)
+    gates, bias = np.empty((rows, 4 * size), x.dtype), np.empty(4 * size, x.dtype)
+    c_new = np.empty(size, x.dtype)
     for p in members:
-        after = state[p]
-        h, c = after[:, column : column + size].copy(), after[:, column + size : column + 2 * size].copy()
-        affine_once(x[p], inputs[p], bias_input[p] + bias_hidden[p], gates)
-        accumulate_once(h, weights[p], gates)
+        one, other = bias_input[p], bias_hidden[p]
+        for j in range(4 * size):
+            bias[j] = one[j] + other[j]
+        affine_once(x[p], inputs[p], bias, gates)
+        accumulate_once(state[p], column, weights[p], gates)
         for e in range(rows):
-            lstm_row(gates[e], c[e], y[p, e], c_new[e])
-        after[:, column : column + size] = y[p]
-        after[:, column + size : column + 2 * size] = c_new
+            h, out = state[p, e, column : column + size], y[p, e]
+            c = state[p, e, column + size : column + 2 * size]
+            lstm_row(gates[e], c, out, c_new)
+            for j in range(size):
+                h[j], c[j] = out[j], c_new[j]
 
 
 class LstmRecurrence(Recurrence):

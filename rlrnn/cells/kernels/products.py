@@ -252,10 +252,10 @@ def affine_once(x, weights, start, out):
 
 
 @kernel
-def accumulate_once(x, weights, out):
-    """out [M, N] += x [M, K] times weights [K, N] as they are."""
-    (depth, columns), flat = weights.shape, out.reshape(-1)
-    product(len(x), x.reshape(-1), 0, depth, 1, weights.reshape(-1), 0, WIDTH, columns,
+def accumulate_once(x, column, weights, out):
+    """out [M, N] += K columns of x [M, S], from one on, times weights [K, N] as they are."""
+    (depth, columns), size, flat = weights.shape, x.shape[1], out.reshape(-1)
+    product(len(out), x.reshape(-1), column, size, 1, weights.reshape(-1), 0, WIDTH, columns,
             flat, 0, columns, flat, 0, columns, depth, columns)  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_a_product_is_its_sums_in_order_whatever_its_shape(depth: int, dtype: st
             assert out.tobytes() == wanted.tobytes(), (rows, width)
         twice, both = wanted.copy(), wanted.copy()
         products.accumulate(x, products.packed(weights), twice)
-        products.accumulate_once(x, weights, both)
+        products.accumulate_once(np.pad(x, ((0, 0), (2, 3))), 2, weights, both)
         assert twice.tobytes() == both.tobytes()
         np.testing.assert_allclose(twice - wanted, wanted - start, atol=5e-5)
 

@@ -17,9 +17,10 @@ LAYER_NORM = 1e-5**-0.5  # a rounding is divided by the deviation of the units, 
 def bound(dtype: torch.dtype, steps: int, rows: int, units: int, normed: bool = False) -> float:
     """Of an unrolled cell's results and gradients, as a fraction of the greatest number in each.
 
-    A step sums over its units, a gradient over steps and rows; some 16 operations are added to the products.
+    A step sums over its units, a gradient over steps and rows; some 16 operations are added to the products,
+    and divided by a deviation in up to two norms.
     """
-    roundings = steps * (units + rows + 16) + normed * 16 * LAYER_NORM
+    roundings = steps * (units + rows + 16) + normed * 2 * 16 * LAYER_NORM
     return roundings * torch.finfo(dtype).eps
 
 

@@ -60,10 +60,6 @@ class MinibatchGradient:
         self.halves = self.divisible and network.critic_memory is not None and not common
         # By kernels: a gradient for each block, and parts that write into it; made as they are needed.
         self.plans = compiled.plans_of(network)
-        if self.plans is not None:
-            from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
-
-            self.norm = kernels.norm
         self.gradients: list[Tensor] = []
         self.parts: list[list[Part]] = []
         self.threads = threads
@@ -173,15 +169,20 @@ class MinibatchGradient:
         return [batch.select(slice(*bounds[i : i + 2])) for i in range(count)] if count > 1 else [batch]
 
     def clip(self, longest: float) -> float:
-        """Shorten the gradient to at most that norm; its norm before. One that is not finite stays as it is.
-
-        Squares of numbers beyond 1e19 overflow: shortened by that norm, the gradient would be 0.
-        """
-        norm = float(self.gradient.norm()) if self.plans is None else self.norm(self.gradient.numpy())
+        """Shorten the gradient to at most that norm; returns its norm before. If not finite, it stays."""
+        norm = self.norm()
         scale = longest / (norm + 1e-6)
         if scale < 1.0 and math.isfinite(norm):
             self.gradient *= scale
         return norm
+
+    def norm(self) -> float:
+        """The gradient's, in double precision: squares of numbers beyond 1e19 would overflow."""
+        if self.plans is None:
+            return float(torch.linalg.vector_norm(self.gradient, dtype=torch.float64))
+        from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
+
+        return float(kernels.norm(self.gradient.numpy()))
 
     def close(self) -> None:
         """End the threads."""

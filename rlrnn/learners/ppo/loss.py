@@ -30,8 +30,8 @@ def normalized(rows: Rows) -> Rows:
     if rows.weight.device.type == "cpu" and can_compile():
         from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
 
-        advantage = torch.empty_like(rows.advantage)
-        kernels.normalise(*(a.view(-1).numpy() for a in (rows.advantage, rows.weight, advantage)))
+        advantage = torch.empty(rows.advantage.shape, dtype=rows.advantage.dtype)
+        kernels.normalise(*(a.reshape(-1).numpy() for a in (rows.advantage, rows.weight, advantage)))
         return replace(rows, advantage=advantage)
     centred = rows.advantage - (rows.advantage * rows.weight).sum() / total
     std = ((centred.square() * rows.weight).sum() / (total - 1)).sqrt()

@@ -3,6 +3,7 @@
 import copy
 import csv
 import itertools
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -261,7 +262,7 @@ def test_a_gradient_of_infinite_norm_moves_nothing_though_the_loss_is_finite(
 
     def large(self: MinibatchGradient, batch: Rows, objective: Objective) -> Tensor:
         figures = descend(self, batch, objective)
-        self.gradient.fill_(1e30)
+        self.gradient.fill_(math.inf)
         return figures
 
     monkeypatch.setattr(MinibatchGradient, "__call__", large)

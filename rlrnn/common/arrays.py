@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Space
 
+from rlrnn.common.batches import map_arrays
 from rlrnn.errors import EnvironmentFault
 
 Array = npt.NDArray[Any]
@@ -25,15 +26,14 @@ def observed(observations: Any, space: Space[Any], n: int, when: str, copies: li
 
     ``copies`` are the environments that the rows belong to, if not all.
     """
-    if not isinstance(space, Dict):
-        return _part(observations, space, n, when, copies)
-    if not isinstance(observations, Mapping) or not observations.keys() >= set(space.keys()):
-        found = list(observations) if isinstance(observations, Mapping) else type(observations).__name__
+    mapping = isinstance(observations, Mapping)
+    if isinstance(space, Dict) and not (mapping and observations.keys() >= set(space.keys())):
+        found = list(observations) if mapping else type(observations).__name__
         raise EnvironmentFault(
             f"the environments returned observations of {found} at {when}: they must have the keys "
             f"{list(space.keys())}, {_MEND}"
         )
-    return {key: _part(observations[key], part, n, when, copies) for key, part in space.items()}
+    return map_arrays(lambda part, values: _part(values, part, n, when, copies), space, observations)
 
 
 def stepped(

@@ -11,18 +11,18 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Dict
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.arrays import flaw
+from rlrnn.common.batches import parts_of, put, take
 from rlrnn.common.capacity import check_fits
 from rlrnn.common.settings import check_whole, takes_plain
 from rlrnn.envs.engines.ids import find_spec, make_single
 from rlrnn.envs.engines.native import Native, own_vector_env
-from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, RoundStep, Step, put, take
+from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, RoundStep, Step
 from rlrnn.envs.engines.workers import Workers, sendable
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
@@ -194,9 +194,8 @@ class GameVecEnv(VecEnv):
             self._broken = False
             ended = step.terminated | step.truncated
             put(step.observations, ended, step.finals)
-            result = RoundStep(
-                *(take(part, self._playing) for part in (step.observations, step.rewards, ended))
-            )
+            rows = self._playing
+            result = RoundStep(take(step.observations, rows), step.rewards[rows], ended[rows])
         self._refuse_flaws(result.observations, self._playing.tolist())
         if not np.isfinite(result.rewards).all():
             b = int(np.isfinite(result.rewards).argmin())
@@ -233,10 +232,8 @@ class GameVecEnv(VecEnv):
         self._lengths[ended] = 0
 
     def _refuse_flaws(self, observations: Observations, copies: Sequence[int]) -> None:
-        space = self.observation_space
-        spaces = space.spaces if isinstance(space, Dict) else {"": space}
-        parts = observations if isinstance(observations, dict) else {"": observations}
-        for key, part in parts.items():
+        spaces = parts_of(self.observation_space)
+        for key, part in parts_of(observations).items():
             fault = flaw(part, spaces[key])
             if fault is not None:
                 row, number, rule = fault

@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common import arrays
-from rlrnn.common.batches import map_arrays
+from rlrnn.common.batches import join, map_arrays
 from rlrnn.common.settings import check_whole, takes_plain
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
@@ -76,8 +76,7 @@ def record(
             left -= starts
             age = np.where(starts, 0, age + 1)
             arrays.check_length(int(age[left > 0].max(initial=0)), getattr(env, "name", "the game"))
-    rows = {key: [row[key] for row in seen] for key in seen[0]} if isinstance(seen[0], dict) else seen
-    played = map_arrays(np.stack, rows)  # [T, B, ...]
+    played = join(seen, np.stack)  # [T, B, ...]
     acted, rewarded, ended, stopped = (np.stack(each) for each in (done, won, over, cut))
     found = []
     for b in range(n):

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlrnn.common.batches import any_array
 from rlrnn.common.settings import takes_plain
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError
@@ -60,7 +61,7 @@ class Player:
         if self.policy.training:
             self.policy.set_training_mode(False)
         tensor, batched = self.policy.obs_to_tensor(observations)
-        rows = next(iter(tensor.values())).shape[0] if isinstance(tensor, dict) else tensor.shape[0]
+        rows = len(any_array(tensor))
         if rows != self.n_envs:
             raise UserError(
                 f"the player was made for {self.n_envs} environment(s), but got observations of {rows}: "

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells import Cell
 from rlrnn.cells.cell import Wire
-from rlrnn.common.batches import map_arrays
+from rlrnn.common.batches import any_array, map_arrays, take
 from rlrnn.errors import UserError
 from rlrnn.network.layers import Affine
 from rlrnn.network.memory import Memory
@@ -105,7 +105,7 @@ class FeedForwardNetwork(nn.Module):
         before them are not looked at.
         """
         net = self.network
-        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        first = any_array(observation)
         rows, steps = first.shape[:2]
         if steps != self.steps:
             raise UserError(f"got {steps} observations per row: this network looks at {self.steps}.")
@@ -121,7 +121,7 @@ class FeedForwardNetwork(nn.Module):
     def _last(self, stream: Stream, row: Observation, start: Tensor) -> Tensor:
         """A memory's output [B, H] after the row, from zeros: L copies of a step, one above the other."""
         if isinstance(stream.memory, Affine):
-            y: Tensor = stream.memory(stream.sensors(map_arrays(lambda each: each[-1], row)))
+            y: Tensor = stream.memory(stream.sensors(take(row, -1)))
             return y
         x = stream.features(row)
         y, state = x[-1], x.new_zeros(start.shape[1], stream.memory.state_size)

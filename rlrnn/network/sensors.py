@@ -24,6 +24,7 @@ from stable_baselines3.common.torch_layers import (
 )
 from torch import Tensor, nn
 
+from rlrnn.common.batches import any_array, map_arrays, parts_of
 from rlrnn.errors import OptionsError, UserError
 
 Observation: TypeAlias = Tensor | dict[str, Tensor]
@@ -89,7 +90,7 @@ class Sensors(nn.Module):
         check_supported(space)
         self.space = space
         self.normalize_images = normalize_images
-        parts: dict[Any, spaces.Space[Any]] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        parts: Mapping[Any, spaces.Space[Any]] = parts_of(space)
         # SB3's extractors make a module of each key and want an axis; a user's own get the space as it is.
         self.adapts = extractor_class in (FlattenExtractor, CombinedExtractor)
         self.names = module_names({key: key for key in parts})
@@ -111,23 +112,19 @@ class Sensors(nn.Module):
                     self.normalizers[self.fields[key]] = RunningNormalizer(part.shape)
 
     def forward(self, observation: Observation) -> Tensor:
-        values = preprocess_obs(self._from_zero(observation), self.space, self.normalize_images)
+        from_zero = map_arrays(_from_zero, observation, self.space)
+        values = preprocess_obs(from_zero, self.space, self.normalize_images)
+        parts = parts_of(values)
         if self.normalizers:
-            if isinstance(values, dict):
-                values = {key: self._normalize(key, value) for key, value in values.items()}
-            else:
-                values = self._normalize("", values)
+            parts = {key: self._normalize(key, value) for key, value in parts.items()}
         if self.adapts:
-            if isinstance(values, dict):
-                values = {self.names[key]: _axis(value) for key, value in values.items()}
-            else:
-                values = _axis(values)
-        features: Tensor = self.extractor(values)
+            parts = {self.names[key]: _axis(value) for key, value in parts.items()}
+        features: Tensor = self.extractor(parts if isinstance(values, dict) else any_array(parts))
         return features
 
     def update(self, observation: Observation) -> None:
         """Fold observations [N, ...] into the statistics: never within an update, whose ratios start at 1."""
-        for key, value in observation.items() if isinstance(observation, dict) else (("", observation),):
+        for key, value in parts_of(observation).items():
             if self.fields[key] in self.normalizers:
                 self.normalizers[self.fields[key]].update(value)  # type: ignore[operator]
 
@@ -135,15 +132,9 @@ class Sensors(nn.Module):
         name = self.fields[key]
         return self.normalizers[name](value) if name in self.normalizers else value
 
-    def _from_zero(self, observation: Observation) -> Observation:
-        """Discrete and MultiDiscrete values counted from 0, as their one-hot units are."""
-        if isinstance(observation, dict):
-            assert isinstance(self.space, spaces.Dict)
-            return {key: _shift(value, self.space[key]) for key, value in observation.items()}
-        return _shift(observation, self.space)
 
-
-def _shift(value: Tensor, space: spaces.Space[Any]) -> Tensor:
+def _from_zero(value: Tensor, space: spaces.Space[Any]) -> Tensor:
+    """Discrete and MultiDiscrete values counted from 0, as their one-hot units are."""
     start = getattr(space, "start", None)
     if start is None or not start.any():
         return value
@@ -226,7 +217,7 @@ def _check_images(
 
 def check_supported(space: spaces.Space[Any]) -> None:
     """Refuse the observation spaces that no sensor fits."""
-    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    parts = parts_of(space).values()
     for part in parts:
         _check_part(part)
     if not parts or any(0 in (part.shape or ()) for part in parts):

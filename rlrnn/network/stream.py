@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rlrnn.common.batches import map_arrays
+from rlrnn.common.batches import any_array, map_arrays
 from rlrnn.network.layers import Affine, Mlp
 from rlrnn.network.memory import Memory
 from rlrnn.network.sensors import Observation, Sensors
@@ -33,7 +33,7 @@ class Stream:
 
     def features(self, observation: Observation) -> Tensor:
         """Of rows of steps, each step by itself: [T, B, ...] -> [T, B, F]."""
-        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        first = any_array(observation)
         x: Tensor = self.sensors(map_arrays(lambda each: each.flatten(0, 1), observation))
         return x.view(*first.shape[:2], x.shape[-1])
 

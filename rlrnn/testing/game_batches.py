@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from rlrnn.envs.engines.serial import take
+from rlrnn.common.batches import take
 from rlrnn.envs.vec import from_envs, from_vector_env
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.testing.failing import fail, running

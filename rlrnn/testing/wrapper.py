@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.vec_env import VecEnvWrapper
 
-from rlrnn.envs.engines.serial import take
+from rlrnn.common.batches import parts_of, take
 from rlrnn.envs.vec import vectorize
 from rlrnn.envs.wrappers import WRAPPERS
 from rlrnn.envs.wrappers.base import View
@@ -120,7 +120,7 @@ def arrays(part: WrapperPart) -> None:
                 "return new arrays."
             )
         kept += [(info[LAST], copy.deepcopy(info[LAST])) for info in infos if LAST in info]
-        for shown in wanted.values() if isinstance(wanted, dict) else [wanted]:
+        for shown in parts_of(wanted).values():
             shown[...] = 0  # as a caller may
     for shown, was in kept:
         if seen(shown) != seen(was):

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Space
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from rlrnn.envs.engines.serial import take
+from rlrnn.common.batches import take
 from rlrnn.envs.vec import from_envs
 from rlrnn.envs.wrappers import WRAPPERS, wrap
 from rlrnn.testing.failing import fail, running

@@ -9,7 +9,7 @@ import pytest
 from stable_baselines3.common.vec_env import VecEnv
 from toy_envs import Walk
 
-from rlrnn.envs.engines.serial import take
+from rlrnn.common.batches import take
 from rlrnn.envs.vec import from_envs, vectorize
 from rlrnn.envs.wrappers import wrap
 from rlrnn.errors import EnvironmentFault

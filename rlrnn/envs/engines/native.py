@@ -13,18 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from rlrnn.common.arrays import numbers
+from rlrnn.common.batches import any_array, new_batch, put, take
 from rlrnn.envs.engines.ids import clear_errors
-from rlrnn.envs.engines.serial import (
-    Description,
-    Observations,
-    Step,
-    check_spaces,
-    empty_batch,
-    put,
-    put_checked,
-    report,
-    take,
-)
+from rlrnn.envs.engines.serial import Description, Observations, Step, check_spaces, put_checked, report
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError, game_fault
 from rlrnn.games.array_game import ArrayGame
 
@@ -251,7 +242,7 @@ class Native:
         """(infos [B], last observations [N], infos of the resets [N]) where N copies ended an episode."""
         n = self.env.num_envs
         if not len(ended):
-            return split(infos, n), empty_batch(self._space, 0), []
+            return split(infos, n), new_batch(self._space, 0), []
         ends = ended.tolist()
         if self._masked:
             finals = take(observations, ended)
@@ -273,7 +264,7 @@ class Native:
             step_infos[i] = final_infos[i] if final_infos else {}
         finals = infos["final_obs"]  # arrays [B, ...], or an array of B observations and None
         if isinstance(finals, np.ndarray) and finals.dtype == object:
-            rows = empty_batch(self._space, len(ended))
+            rows = new_batch(self._space, len(ended))
             for row, i in enumerate(ends):
                 put_checked(rows, row, finals[i])
             return step_infos, rows, reset_infos_ended
@@ -281,8 +272,7 @@ class Native:
 
     def _copy(self, batch: Observations) -> Observations:
         """A new batch of the space's own types; the environment may use its arrays again."""
-        rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
-        new = empty_batch(self._space, rows)
+        new = new_batch(self._space, len(any_array(batch)))
         put_checked(new, slice(None), batch)
         return new
 

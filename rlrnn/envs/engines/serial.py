@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from numpy.typing import NDArray
 
 from rlrnn.common import texts
+from rlrnn.common.batches import join, new_batch, parts_of
 from rlrnn.common.processes import beat
 from rlrnn.envs.engines.answers import RESET, STEP, facts, parts, points, truth
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, Flaw, UserError, game_fault
@@ -52,7 +53,7 @@ def check_spaces(name: str, observation_space: Space[Any], action_space: Space[A
     """Refuse spaces that do not become arrays."""
     flat = (Box, Discrete, MultiDiscrete, MultiBinary)
     nested = isinstance(observation_space, Dict)
-    for part in observation_space.values() if isinstance(observation_space, Dict) else [observation_space]:
+    for part in parts_of(observation_space).values():
         if not isinstance(part, flat):
             raise UserError(
                 f"{name} has the observation space {observation_space}"
@@ -64,22 +65,6 @@ def check_spaces(name: str, observation_space: Space[Any], action_space: Space[A
         raise UserError(
             f"{name} has the action space {action_space}; use Box, Discrete, MultiDiscrete or MultiBinary."
         )
-
-
-def empty_batch(space: Space[Any], n: int) -> Observations:
-    """A new array [n, ...] for n observations of the space, or a dict of such arrays."""
-    if isinstance(space, Dict):
-        return {key: np.empty((n, *(part.shape or ())), part.dtype) for key, part in space.items()}
-    return np.empty((n, *(space.shape or ())), space.dtype)
-
-
-def put(batch: Observations, rows: Any, observations: Any) -> None:
-    """Copy observations into rows of a batch: one into the row of an index, or as many as are chosen."""
-    if isinstance(batch, dict):
-        for key, part in batch.items():
-            part[rows] = observations[key]
-    else:
-        batch[rows] = observations
 
 
 def put_checked(batch: Observations, rows: Any, observations: Any) -> None:
@@ -97,18 +82,6 @@ def put_checked(batch: Observations, rows: Any, observations: Any) -> None:
     if batch.dtype.kind in "biu" and values.dtype != batch.dtype and (batch[rows] != values).any():
         value = values[batch[rows] != values].flat[0]
         raise Flaw(f"an observation with {value}, which its space's type {batch.dtype} cannot hold,")
-
-
-def take(batch: Observations, rows: Any) -> Observations:
-    """These rows of a batch."""
-    return {key: part[rows] for key, part in batch.items()} if isinstance(batch, dict) else batch[rows]
-
-
-def join(batches: Sequence[Observations]) -> Observations:
-    """Batches of observations one after the other, as one."""
-    if isinstance(batches[0], dict):
-        return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
-    return np.concatenate(batches)
 
 
 class Copies:
@@ -152,7 +125,7 @@ class Copies:
         self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
     ) -> tuple[Observations, list[dict[str, Any]]]:
         """Begin an episode in every copy; returns (observations [B, ...], infos [B])."""
-        observations, infos = empty_batch(self._space, len(self.envs)), []
+        observations, infos = new_batch(self._space, len(self.envs)), []
         for i, (env, seed, option) in enumerate(zip(self.envs, seeds, options, strict=True)):
             try:
                 answer = env.reset(seed=seed, **({"options": option} if option else {}))
@@ -175,7 +148,7 @@ class Copies:
     def step(self, actions: Any) -> Step:
         """Play one step of every copy."""
         n = len(self.envs)
-        observations = empty_batch(self._space, n)
+        observations = new_batch(self._space, n)
         rewards = np.empty(n)  # [B] points
         terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
         infos: list[dict[str, Any]] = []
@@ -188,7 +161,7 @@ class Copies:
                 rewards[i], terminated[i], truncated[i] = points(reward), term, trunc
                 infos.append(facts(info))
                 if term or trunc:
-                    final = empty_batch(self._space, 1)  # a copy: reset may write into the same array
+                    final = new_batch(self._space, 1)  # a copy: reset may write into the same array
                     put_checked(final, 0, observation)
                     finals.append(final)
                     if env.render_mode == "rgb_array":
@@ -200,12 +173,12 @@ class Copies:
             except GAME_ERRORS as error:
                 raise self._fault(i, where, error) from error
             beat()
-        last = join(finals) if finals else empty_batch(self._space, 0)
+        last = join(finals) if finals else new_batch(self._space, 0)
         return Step(observations, rewards, terminated, truncated, infos, last, reset_infos)
 
     def play(self, copies: Sequence[int], actions: Any) -> RoundStep:
         """Play one step of these copies and leave finished ones as they are."""
-        observations, rewards = empty_batch(self._space, len(copies)), np.empty(len(copies))
+        observations, rewards = new_batch(self._space, len(copies)), np.empty(len(copies))
         ended = np.empty(len(copies), np.bool_)
         for row, i in enumerate(copies):
             try:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from rlrnn.common import processes
+from rlrnn.common.batches import join
 from rlrnn.common.processes import Process, end, gather
-from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, Step, join
+from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, Step
 from rlrnn.errors import UserError
 
 

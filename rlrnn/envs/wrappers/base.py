@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from rlrnn.common import arrays
+from rlrnn.common.batches import copied, parts_of, put, take, whole_of
 from rlrnn.envs.engines.serial import RoundStep
 from rlrnn.games.randomness import Randomness
 
@@ -87,17 +88,15 @@ class View(VecEnvWrapper):
         ended = np.flatnonzero(dones)
         if not len(ended):
             return whole_of(self.advance(parts, self._actions, rewards)), rewards, dones, infos
-        finals = {key: part.copy() for key, part in parts.items()}  # what came of the actions, in every copy
+        finals = copied(parts)  # what came of the actions, in every copy
         final = [b for b in ended.tolist() if "terminal_observation" in infos[b]]  # not every VecEnv has them
         for b in final:
-            for key, last in parts_of(infos[b]["terminal_observation"]).items():
-                finals[key][b] = last
+            put(finals, b, parts_of(infos[b]["terminal_observation"]))
         view = self.advance(finals, self._actions, rewards)
-        last_view = {key: part[final] for key, part in view.items()}
+        last_view = take(view, final)
         for row, b in enumerate(final):
-            infos[b]["terminal_observation"] = whole_of({key: part[row] for key, part in last_view.items()})
-        for key, first in self.begin({key: part[ended] for key, part in parts.items()}, ended).items():
-            view[key][ended] = first
+            infos[b]["terminal_observation"] = whole_of(take(last_view, row))
+        put(view, ended, self.begin(take(parts, ended), ended))
         return whole_of(view), rewards, dones, infos
 
     def open(self, seeds: Sequence[int]) -> Any:
@@ -128,7 +127,7 @@ class View(VecEnvWrapper):
         self.chance, self.everyone = self.chance.of(rows), np.arange(len(rows))
         for name, value in self.remembered().items():
             if isinstance(value, dict):  # arrays [B, ...] by key; anything else is the same for all
-                setattr(self, name, {key: part[rows] for key, part in value.items()})
+                setattr(self, name, take(value, rows))
 
     def _restore(self) -> None:
         """All copies are back after a round."""
@@ -172,17 +171,6 @@ class View(VecEnvWrapper):
             self.chance.seeds[b], self.chance.drawn[b] = stream, 0
 
 
-def parts_of(observations: Any) -> Parts:
-    """The arrays by key."""
-    return observations if isinstance(observations, dict) else {"": observations}
-
-
-def whole_of(parts: Parts) -> Any:
-    """The observations as the space has them."""
-    return parts.get("", parts)
-
-
 def spaces_of(venv: VecEnv) -> dict[str, Space[Any]]:
     """The observation spaces by key."""
-    space = venv.observation_space
-    return dict(space.items()) if isinstance(space, Dict) else {"": space}
+    return dict(parts_of(venv.observation_space))

@@ -7,6 +7,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlrnn.common.batches import copied
 from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
 from rlrnn.envs.wrappers.vectors import check_number, with_zero
 from rlrnn.errors import UserError
@@ -22,7 +23,7 @@ class Flicker(View):
 
     def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
         blank = self.chance.uniform(copies, 1)[0] < self._probability  # [N]
-        view = {key: part.copy() for key, part in parts.items()}
+        view = copied(parts)
         for part in view.values():
             part[blank] = 0
         return view
@@ -48,7 +49,7 @@ class Noise(View):
         super().__init__(venv, spaces)
 
     def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
-        view = {key: part.copy() for key, part in parts.items()}
+        view = copied(parts)
         for key in self._noisy:
             view[key] += (self._std * self._gauss(copies, view[key].shape)).astype(view[key].dtype)
         return view

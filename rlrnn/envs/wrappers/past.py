@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlrnn.common.batches import copied, new_batch, take
 from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
 from rlrnn.envs.wrappers.vectors import bounds, check_number, check_room, encode, with_zero
 from rlrnn.errors import UserError
@@ -23,23 +24,22 @@ class Delay(View):
         check_room("delay", venv, steps + 1, "its steps, or n_envs")
         self._size = steps + 1
         self._now = 0  # where the newest observations are
-        self._past = {  # [B, steps + 1, ...] in turn
-            key: np.zeros((venv.num_envs, self._size, *(space.shape or ())), space.dtype)
-            for key, space in spaces.items()
-        }
+        # [B, steps + 1, ...] in turn
+        self._past: Parts = new_batch(spaces, venv.num_envs, self._size, make=np.zeros)
         super().__init__(venv, spaces)
 
     def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
         for key, part in parts.items():
             self._past[key][copies] = part[:, None]
-        return {key: part.copy() for key, part in parts.items()}
+        return copied(parts)
 
     def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
         self._now = (self._now + 1) % self._size
         for key, part in parts.items():
             self._past[key][:, self._now] = part
         oldest = (self._now + 1) % self._size
-        return {key: past[:, oldest].copy() for key, past in self._past.items()}
+        past: Parts = take(self._past, (slice(None), oldest))
+        return copied(past)
 
     def remembered(self) -> dict[str, Any]:
         return {"_past": self._past, "_now": self._now}
@@ -76,13 +76,14 @@ class Stack(View):
             *_, newest = self._where[key]
             self._memory[key][copies] = 0
             self._memory[key][newest][copies] = part
-        return {key: memory[copies] for key, memory in self._memory.items()}
+        view: Parts = take(self._memory, copies)
+        return view
 
     def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
         for key, part in parts.items():
             axis, later, _ = self._where[key]
             self._memory[key] = np.concatenate([self._memory[key][later], part], axis)
-        return {key: memory.copy() for key, memory in self._memory.items()}
+        return copied(self._memory)
 
     def remembered(self) -> dict[str, Any]:
         return {"_memory": self._memory}

@@ -20,6 +20,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
 from torch import Tensor, nn
 
+from rlrnn.common.batches import parts_of
 from rlrnn.errors import UserError
 from rlrnn.network.impulse import impulse_response, memory_wires
 from rlrnn.network.layers import FirstUnits, Mlp
@@ -111,8 +112,8 @@ def wiring(agent: Any) -> Wiring:
 def _inputs(sensors: Sensors) -> list[Block]:
     """The inputs with their meaning; or the observation, if a feature extractor makes them of it."""
     space, words = sensors.space, _words(sensors.space)
-    keys = space.spaces.values() if isinstance(space, spaces.Dict) else ()
-    whole = isinstance(sensors.extractor, CombinedExtractor) and not any(map(is_image_space, keys))
+    parts = parts_of(space).values()
+    whole = isinstance(sensors.extractor, CombinedExtractor) and not any(map(is_image_space, parts))
     if whole or isinstance(sensors.extractor, FlattenExtractor):
         return [Block(INPUTS, "input", sensors.output_size, tuple(_labels(space)), words)]
     maker = type(sensors.extractor).__name__

@@ -22,7 +22,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
 from rlrnn.common import arrays
-from rlrnn.common.batches import map_arrays
+from rlrnn.common.batches import parts_of, take
 from rlrnn.common.processes import Process, beat, end, gather
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError, games_of
@@ -172,7 +172,7 @@ def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[i
             env.keep(rest)
             playing, running = playing[rest], running[rest]
             active, first_row = _distinct(playing // episodes)
-            observation = map_arrays(lambda part: part[rest], observation)  # noqa: B023  (called at once)
+            observation = take(observation, rest)
     shape = (members, episodes)
     return Round(points.reshape(shape), lengths.reshape(shape), observed.sums)
 
@@ -188,8 +188,9 @@ class ObservedMoments:
 
     def update(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
         """Add the observation [n, ...], in which the rows of these members [m] begin at ``first`` [m]."""
+        parts = parts_of(observation)
         for name, mean in self.means.items():
-            part = observation[self.keys[name]] if isinstance(observation, dict) else observation
+            part = parts[self.keys[name]]
             deviation, sums = part - mean, self.sums[name]
             rows = np.concatenate((first[1:], [len(part)])) - first
             sums[0, members] += rows.reshape(-1, *[1] * mean.ndim)
@@ -260,7 +261,7 @@ class SteppedRounds:
         )
         if self._monitored:
             self._points_before = self._monitor_points(range(self.num_envs))
-        return map_arrays(lambda part: part[: len(seeds)], observation)
+        return take(observation, slice(len(seeds)))
 
     def play(self, actions: Array) -> tuple[Any, Array, Array]:
         """One step of those still playing: observations [n, ...], points [n], and whether they ended [n]."""
@@ -285,7 +286,7 @@ class SteppedRounds:
             )
         self.points += points
         rows = self.playing
-        return map_arrays(lambda part: part[rows], observation), points[rows], dones[rows]
+        return take(observation, rows), points[rows], dones[rows]
 
     def keep(self, rows: npt.NDArray[np.intp]) -> None:
         """Go on with these of those still playing."""

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import (
@@ -28,6 +27,7 @@ from stable_baselines3.common.vec_env import (
     VecVideoRecorder,
 )
 
+from rlrnn.common.batches import parts_of, whole_of
 from rlrnn.errors import warn
 
 HARMLESS = (VecMonitor, VecCheckNan, VecVideoRecorder, VecTransposeImage)
@@ -92,8 +92,7 @@ def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
 
 def _numbers(normalizer: VecNormalize) -> dict[str, Any]:
     """Mean and variance of each part of an observation ("" where it has none), and how they are used."""
-    obs_rms = normalizer.obs_rms
-    parts = obs_rms if isinstance(obs_rms, dict) else {"": obs_rms}
+    parts = parts_of(normalizer.obs_rms)
     return {
         "statistics": {key: {"mean": rms.mean, "var": rms.var} for key, rms in parts.items()},
         **{name: getattr(normalizer, name) for name in SETTINGS},
@@ -102,8 +101,7 @@ def _numbers(normalizer: VecNormalize) -> dict[str, Any]:
 
 def _normalize(env: VecEnv, numbers: Mapping[str, Any]) -> VecEnv:
     """VecNormalize that learns no more, and leaves rewards as they are; other observations go as they are."""
-    space = env.observation_space
-    boxes = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    boxes = parts_of(env.observation_space)
     for key, one in numbers["statistics"].items():
         if key not in boxes or boxes[key].shape != one["mean"].shape:
             return env
@@ -113,5 +111,5 @@ def _normalize(env: VecEnv, numbers: Mapping[str, Any]) -> VecEnv:
     for key, one in numbers["statistics"].items():
         parts[key] = RunningMeanStd(shape=one["mean"].shape)
         parts[key].mean, parts[key].var = one["mean"], one["var"]
-    wrapped.obs_rms = parts.get("", parts)  # type: ignore[assignment]
+    wrapped.obs_rms = whole_of(parts)
     return wrapped

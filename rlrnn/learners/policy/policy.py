@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells import CELLS
 from rlrnn.common import arrays
+from rlrnn.common.batches import any_array, parts_of
 from rlrnn.common.settings import meant, takes_plain
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import EnvironmentFault, OptionsError, UserError, warn
@@ -209,9 +210,9 @@ class RecurrentPolicy(BasePolicy):
             tensor, batched = super().obs_to_tensor(observation)
         except (AssertionError, TypeError, ValueError) as error:
             raise UserError(f"an observation is not of {self.observation_space}: {error}") from error
-        for key, part in tensor.items() if isinstance(tensor, dict) else (("", tensor),):
-            space = self.observation_space[key] if isinstance(tensor, dict) else self.observation_space  # type: ignore[index]
-            fault = arrays.flaw(part.cpu().numpy(), space)
+        parts = parts_of(self.observation_space)
+        for key, part in parts_of(tensor).items():
+            fault = arrays.flaw(part.cpu().numpy(), parts[key])
             if fault is not None:
                 row, number, rule = fault
                 where = "" if key == "" else f" in {key!r}"
@@ -267,7 +268,7 @@ class RecurrentPolicy(BasePolicy):
                 "with a VecEnv `obs = env.reset()`."
             )
         tensor, batched = self.obs_to_tensor(observation)
-        n_envs = next(iter(tensor.values())).shape[0] if isinstance(tensor, dict) else tensor.shape[0]
+        n_envs = len(any_array(tensor))
         starts = self._check_starts(episode_start, n_envs)
         if state is None:
             self._warn_if_forgetting(episode_start)
@@ -301,9 +302,9 @@ class RecurrentPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         """The action of an agent that remembers nothing: SB3's abstract method, which takes no state."""
-        rows = next(iter(observation.values())) if isinstance(observation, dict) else observation
-        starts = torch.ones(rows.shape[0], dtype=torch.bool, device=self.device)
-        memory = self.network.initial_state(rows.shape[0])[:, : self.network.state_sizes[0]]
+        rows = len(any_array(observation))
+        starts = torch.ones(rows, dtype=torch.bool, device=self.device)
+        memory = self.network.initial_state(rows)[:, : self.network.state_sizes[0]]
         distribution, _ = self.network.act(observation, starts, memory)
         return distribution.mode() if deterministic else distribution.sample()
 

@@ -15,6 +15,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from rlrnn.cells import CELLS
+from rlrnn.common.batches import parts_of
 from rlrnn.common.capacity import check_fits
 from rlrnn.errors import FileFault
 from rlrnn.learners.policy.options import widths_of
@@ -57,13 +58,9 @@ def _largest(arguments: Any) -> float:
     if isinstance(arguments, list | tuple):
         return max(map(_largest, arguments), default=0)
     if isinstance(arguments, spaces.Space):
-        numbers = max((spaces.flatdim(part) for part in _parts(arguments)), default=0)
+        numbers = max((spaces.flatdim(part) for part in parts_of(arguments).values()), default=0)
         return numbers / 100  # an image is no reason: what reads it has few weights
     return arguments if isinstance(arguments, int | float) else 0
-
-
-def _parts(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
-    return list(space.values()) if isinstance(space, spaces.Dict) else [space]
 
 
 def on_meta(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rlrnn.common import arrays
+from rlrnn.common.batches import join, put
 from rlrnn.errors import games_of
 from rlrnn.learners.ppo.rollout import Arrays, Rollout, to_tensors
 from rlrnn.network.acting import acting
@@ -111,8 +112,7 @@ def collect(
         if not proceed:
             return False
 
-        for target, source in _pairs(rollout.observations, last_obs):
-            target[n_steps] = source
+        put(rollout.observations, n_steps, last_obs)
         rollout.actions[n_steps] = flat_actions
         rollout.rewards[n_steps] = reward_scaler(rewards, last_start) if reward_scaler else rewards
         rollout.episode_starts[n_steps] = last_start
@@ -152,16 +152,8 @@ def _note_endings(
     rollout.truncated[step, cut] = True
     rollout.terminated[step, cut] = False
     finals = [infos[i]["terminal_observation"] for i in cut]
-    stacked: Any = finals
-    if isinstance(finals[0], Mapping):
-        stacked = {key: [final[key] for final in finals] for key in finals[0]}
-    final = arrays.observed(stacked, env.observation_space, len(cut), f"step {step} of a rollout", cut)
+    when = f"step {step} of a rollout"
+    final = arrays.observed(join(finals, list), env.observation_space, len(cut), when, cut)
     no_starts = torch.zeros(len(cut), dtype=torch.bool, device=state.device)
     values = network.value_of(to_tensors(final, state.device), no_starts, state[cut])
     rollout.final_values[step, cut] = values.cpu().numpy()
-
-
-def _pairs(targets: Any, sources: Any) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    if isinstance(targets, Mapping):
-        return [(target, sources[key]) for key, target in targets.items()]
-    return [(targets, sources)]

@@ -18,7 +18,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from rlrnn.common.batches import map_arrays
+from rlrnn.common.batches import map_arrays, new_batch, parts_of, take
 from rlrnn.learners.ppo import returns
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Observation
@@ -34,8 +34,8 @@ def to_tensors(arrays: Arrays, device: torch.device) -> Observation:
 
 def bytes_of_a_step(space: spaces.Space[Any], action_size: int, action_dtype: npt.DTypeLike) -> int:
     """What ``Rollout`` keeps of one step of one environment, but for its memory."""
-    parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
-    total = sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
+    parts = parts_of(space).values()
+    total: int = sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
     return total + action_size * np.dtype(action_dtype).itemsize + 6 * 4 + 3  # six numbers and three flags
 
 
@@ -79,13 +79,7 @@ class Rollout:
         action_size: int,
         action_dtype: npt.DTypeLike,
     ) -> None:
-        def observations(space: spaces.Space[Any]) -> npt.NDArray[Any]:
-            return np.zeros((n_steps, n_envs, *(space.shape or ())), dtype=space.dtype)
-
-        self.observations: Arrays = map_arrays(
-            observations,
-            observation_space.spaces if isinstance(observation_space, spaces.Dict) else observation_space,
-        )
+        self.observations: Arrays = new_batch(observation_space, n_steps, n_envs, make=np.zeros)
         self.actions = np.zeros((n_steps, n_envs, action_size), dtype=action_dtype)
         self.rewards = np.zeros((n_steps, n_envs), dtype=np.float32)  # points, or scaled if asked for
         self.episode_starts = np.zeros((n_steps, n_envs), dtype=np.bool_)
@@ -171,7 +165,7 @@ class Rollout:
         begins = self._begins(length, first)
         with torch.no_grad():
             for begin, end in itertools.pairwise(begins):
-                observations = map_arrays(lambda a: a[begin:end], self.observations)  # noqa: B023
+                observations = take(self.observations, slice(begin, end))
                 start = torch.as_tensor(self.episode_starts[begin:end], device=device)
                 self.states[end] = network.remember(
                     to_tensors(observations, device), start, self.states[begin]

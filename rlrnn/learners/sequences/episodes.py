@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlrnn.common.batches import join
 from rlrnn.common.files import write_whole
 from rlrnn.errors import FileFault, UserError
 from rlrnn.learners.ppo.rollout import Arrays
@@ -40,21 +41,16 @@ def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> None:
     """Write episodes as one .npz, without pickle."""
     if not episodes:
         raise UserError("there are no episodes to save: record at least one.")
-    observations = listed([episode.observations for episode in episodes])
-    named = (
-        {f"observations/{key}": parts for key, parts in observations.items()}
-        if isinstance(observations, dict)
-        else {}
-    )
-    arrays = {
-        name: np.concatenate(parts) for name, parts in (named or {"observations": observations}).items()
-    }
+    observations = join([episode.observations for episode in episodes])
+    arrays = {"observations": observations}
+    if isinstance(observations, dict):
+        arrays = {f"observations/{key}": part for key, part in observations.items()}
     arrays["actions"] = np.concatenate([episode.actions for episode in episodes])
     arrays["rewards"] = np.concatenate([episode.rewards for episode in episodes])
     arrays["lengths"] = np.array([len(episode) for episode in episodes])
     arrays["terminated"] = np.array([episode.terminated for episode in episodes])
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)
     path = Path(path)
     write_whole(path if path.suffix else path.with_suffix(".npz"), buffer.getvalue())
 
@@ -87,10 +83,3 @@ def load_episodes(path: str | Path) -> list[Episode]:
         )
         for i, ended in enumerate(terminated)
     ]
-
-
-def listed(trees: Sequence[Any]) -> Any:
-    """A list of arrays as it is; a list of dicts as a dict of lists."""
-    if isinstance(trees[0], dict):
-        return {key: [tree[key] for tree in trees] for key in trees[0]}
-    return list(trees)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rlrnn.common.batches import map_arrays
+from rlrnn.common.batches import join, map_arrays
 from rlrnn.common.settings import check_seed, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import EnvironmentFault, UserError
@@ -24,9 +24,9 @@ from rlrnn.learners.base import Learner
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.ppo.collect import RewardScaler
 from rlrnn.learners.ppo.ppo import RecurrentPPO
-from rlrnn.learners.sequences.episodes import Episode, listed
+from rlrnn.learners.sequences.episodes import Episode
 from rlrnn.learners.sequences.fitting import Indices, minimise, split
-from rlrnn.learners.sequences.packing import Packing, pack
+from rlrnn.learners.sequences.packing import pack
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Observation
 
@@ -80,7 +80,7 @@ def imitate(
 
     def error(batch: Indices) -> Tensor:
         packing = pack(lengths[batch], device)
-        observations = _in_rows(packing, [all_observations[i] for i in batch])
+        observations = map_arrays(packing.rows, join([all_observations[i] for i in batch], torch.cat))
         state = network.initial_state(packing.start.shape[1])
         if returns is None:
             distribution, values = network.unroll_actor(observations, packing.start, state), None
@@ -102,7 +102,7 @@ def imitate(
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), one_thread(device):
         torch.manual_seed(seed)
-        network.observe(map_arrays(lambda parts: torch.cat(parts), listed(all_observations)))
+        network.observe(join(all_observations, torch.cat))
         return minimise(
             network,
             error,
@@ -196,11 +196,3 @@ def _actions(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor
             "own game."
         )
     return actuators.from_space(actions)
-
-
-def _in_rows(packing: Packing, observations: Sequence[Observation]) -> Observation:
-    """Observations of several episodes, in rows."""
-    parts = listed(observations)
-    if isinstance(parts, dict):
-        return {key: packing.rows(torch.cat(of_key)) for key, of_key in parts.items()}
-    return packing.rows(torch.cat(parts))

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeGuard, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rlrnn.common.settings import choices
+from rlrnn.common.settings import check_choice
 from rlrnn.errors import UserError, place
 
 
@@ -145,8 +145,7 @@ def recurrent_weights(
     recurrent matrix is orthogonal (Saxe et al. 2014), so that its product with the state neither grows nor
     fades at first, and its input weights are normal with std 1 / sqrt(I).
     """
-    if init not in INITIALISATIONS:
-        raise UserError(f"init is {init!r}: choose one of {choices(init, INITIALISATIONS)}.")
+    check_choice("init", init, INITIALISATIONS)
     width = gates * hidden_size
     if init == "torch":
         bound = inverse_root(hidden_size)

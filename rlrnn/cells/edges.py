@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from rlrnn.common.settings import check_number, check_whole, is_number, is_whole
 from rlrnn.errors import UserError
 
 Matrix: TypeAlias = npt.NDArray[Any]
@@ -40,12 +40,12 @@ def read_edges(listed: Iterable[Sequence[Any]], inputs: int, units: int) -> tupl
         source, target, *rest = item
         first = str(source)[:1]
         delay = rest[0] if rest else DELAYS.get(first, 0)
-        if isinstance(delay, bool) or not isinstance(delay, Integral) or delay < 0:
+        if not is_whole(delay) or delay < 0:
             raise UserError(
                 f"the edge {_text(item)} has the delay {delay!r}: give a whole number of steps from 0."
             )
         weight = rest[1] if len(rest) > 1 else None
-        if weight is not None and not (isinstance(weight, Real) and math.isfinite(weight)):
+        if weight is not None and not is_number(weight):
             raise UserError(f"the edge {_text(item)} has the weight {weight!r}: give a finite number.")
         if str(target)[:1] == "x":
             raise UserError(
@@ -110,12 +110,10 @@ def drawn_edges(
     inputs: int, units: int, density: float, delays: Sequence[int], seed: int
 ) -> tuple[Edge, ...]:
     """Each connection with a probability; every unit is reached from an input."""
-    if not 0.0 < density <= 1.0:
-        raise UserError(f"density is {density}, but it is the share of connections, above 0 and at most 1.")
+    check_number("density", density, 0, 1, "(]")
     if not delays or min(delays) < 1:
         raise UserError(f"delays is {list(delays)}: give at least one number of steps from 1.")
-    if seed < 0:
-        raise UserError(f"seed is {seed}, but must be a whole number of at least 0.")
+    check_whole("seed", seed, 0)
     generator = np.random.default_rng(seed)
     mask = generator.random((inputs + units, units)) < density
     steps = generator.choice(np.asarray(delays), mask.shape)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells.cell import Wire, add_product, affine, recurrent_bias, recurrent_weights
 from rlrnn.cells.gated import GatedCell
-from rlrnn.common.settings import choices
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_choice
 
 NONLINEARITIES = {
     "tanh": torch.tanh,
@@ -34,11 +33,7 @@ class Elman(GatedCell):
         init: str = "orthogonal",
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
-        if nonlinearity not in NONLINEARITIES:
-            raise UserError(
-                f"nonlinearity {nonlinearity!r} is not known to the elman cell: choose one of "
-                f"{choices(nonlinearity, NONLINEARITIES)}."
-            )
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         self.nonlinearity = nonlinearity
         self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=1)
         self.bias = recurrent_bias(init, hidden_size, gates=1) if bias else None

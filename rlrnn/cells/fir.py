@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells.cell import Cell, Wire, add_product, affine, inverse_root, uniform
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_whole
 
 
 class Fir(Cell):
@@ -24,10 +24,8 @@ class Fir(Cell):
     def __init__(
         self, input_size: int, hidden_size: int, *, bias: bool = True, taps: int = 8, dilation: int = 1
     ) -> None:
-        if taps < 1:
-            raise UserError(f"taps is {taps}, but a fir cell needs at least 1 (its current input).")
-        if dilation < 1:
-            raise UserError(f"dilation is {dilation}, but taps of a fir cell lie at least 1 step apart.")
+        check_whole("taps", taps, 1)
+        check_whole("dilation", dilation, 1)
         super().__init__(input_size, hidden_size, (taps - 1) * dilation * input_size)
         self.taps, self.dilation = taps, dilation
         bound = inverse_root(taps * input_size)

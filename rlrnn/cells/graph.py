@@ -24,7 +24,7 @@ from rlrnn.cells.edges import (
 )
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.common.capacity import check_fits
-from rlrnn.common.settings import choices
+from rlrnn.common.settings import check_choice
 from rlrnn.errors import UserError
 
 ELMAN = (("x", "h", 0), ("h", "h", 1))
@@ -74,11 +74,7 @@ class Graph(Cell):
                 f"delays={list(delays)} and seed={seed} are for a graph that is drawn: give a density, or "
                 "say the delays in the edges."
             )
-        if nonlinearity not in NONLINEARITIES:
-            raise UserError(
-                f"nonlinearity {nonlinearity!r} is not known to the graph cell: choose one of "
-                f"{choices(nonlinearity, NONLINEARITIES)}."
-            )
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         sizes = input_size, hidden_size
         if edges is None and adjacency is None:
             count = hidden_size * (input_size + hidden_size) * (1.0 if density is None else density)

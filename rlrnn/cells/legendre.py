@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rlrnn.cells.cell import Cell, Wire, affine, inverse_root, uniform
 from rlrnn.cells.delay import divisor, share
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_number
 
 
 class Legendre(Cell):
@@ -34,10 +34,7 @@ class Legendre(Cell):
     ) -> None:
         self.order = divisor(hidden_size, near=8) if order is None else order
         self.channels = share(hidden_size, "order", self.order, "a legendre cell")
-        if not 0.0 < theta < float("inf"):
-            raise UserError(
-                f"theta is {theta}, but the window of a legendre cell is a number of steps above 0."
-            )
+        check_number("theta", theta, 0, ends="(]")
         super().__init__(input_size, hidden_size, hidden_size)
         bound = inverse_root(input_size)
         self.weight_input = uniform(bound, input_size, self.channels)

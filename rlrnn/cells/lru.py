@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rlrnn.cells.cell import Wire, affine, inverse_root
 from rlrnn.cells.elman import NONLINEARITIES
 from rlrnn.cells.linear import LinearCell
-from rlrnn.common.settings import choices
+from rlrnn.common.settings import check_choice, check_number, check_whole
 from rlrnn.errors import UserError
 
 
@@ -43,17 +43,11 @@ class Lru(LinearCell):
         nonlinearity: str = "tanh",
     ) -> None:
         units = hidden_size if state_units is None else state_units
-        if units < 1:
-            raise UserError(f"state_units is {units}, but an lru remembers with at least 1.")
+        check_whole("state_units", units, 1)
         if not 0.0 <= r_min < r_max <= 1.0:
             raise UserError(f"r_min is {r_min} and r_max {r_max}, but a ring has 0 <= r_min < r_max <= 1.")
-        if not 0.0 < max_phase <= 2.0 * math.pi:
-            raise UserError(f"max_phase is {max_phase}, but a phase is above 0 and at most 2 pi.")
-        if nonlinearity not in NONLINEARITIES:
-            raise UserError(
-                f"nonlinearity {nonlinearity!r} is not known to the lru cell: choose one of "
-                f"{choices(nonlinearity, NONLINEARITIES)}."
-            )
+        check_number("max_phase", max_phase, 0, 2.0 * math.pi, "(]", " (2 pi)")
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         super().__init__(input_size, hidden_size, 2 * units)
         self.units, self.nonlinearity = units, nonlinearity
         share = torch.empty(2, units).uniform_(1e-6, 1.0 - 1e-6)  # both ends have an infinite logarithm

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells import addressing
 from rlrnn.cells.cell import Cell, Wire, affine, inverse_root, uniform
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_whole
 
 HEADS = 2  # the one that writes, then the one that reads
 NUMBERS = 6  # of a head, beside its key: strength, gate, sharpening, and shifts by -1, 0 and 1 slots
@@ -37,8 +37,7 @@ class Matrix(Cell):
     home: Tensor  # [slots] the weights of a head at slot 0
 
     def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, slots: int = 8) -> None:
-        if slots < 1:
-            raise UserError(f"slots is {slots}, but a matrix memory has at least 1.")
+        check_whole("slots", slots, 1)
         super().__init__(input_size, hidden_size, slots * (hidden_size + HEADS))
         self.slots = slots
         bound = SMALL * inverse_root(input_size)

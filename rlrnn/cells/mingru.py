@@ -9,8 +9,7 @@ from torch import Tensor
 
 from rlrnn.cells.cell import Wire, affine, gate_norm, inverse_root, recurrent_bias
 from rlrnn.cells.linear import LinearCell
-from rlrnn.common.settings import choices
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_choice, check_number
 
 CANDIDATES = ("linear", "positive", "tanh")
 SHORTEST = 0.05  # steps, see tau below
@@ -37,10 +36,8 @@ class MinGru(LinearCell):
         horizon: float = 100.0,
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
-        if candidate not in CANDIDATES:
-            raise UserError(f"candidate is {candidate!r}: choose one of {choices(candidate, CANDIDATES)}.")
-        if not 1.0 <= horizon < math.inf:
-            raise UserError(f"horizon is {horizon}, but a mingru's is a number of steps, at least 1.")
+        check_choice("candidate", candidate, CANDIDATES)
+        check_number("horizon", horizon, 1)
         self.candidate = candidate
         self.weight_input = torch.nn.Parameter(
             torch.randn(input_size, 2 * hidden_size) * inverse_root(input_size)

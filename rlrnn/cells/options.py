@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import collections.abc
 import functools
-import math
 import types
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from rlrnn.common.settings import is_number, is_whole
 from rlrnn.errors import UserError
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a word"}
@@ -50,9 +49,9 @@ def _fits(hint: Any, value: Any) -> bool:
     if hint is bool or isinstance(value, bool | np.bool_):
         return hint not in (int, float, str, type(None)) and isinstance(value, bool | np.bool_)
     if hint is int:
-        return isinstance(value, Integral)
+        return is_whole(value)
     if hint is float:
-        return isinstance(value, Real) and math.isfinite(value)
+        return is_number(value)
     return not isinstance(hint, type) or hint not in (str, type(None)) or isinstance(value, hint)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlrnn.cells.cell import Cell, check_steps
 from rlrnn.cells.options import check_options
-from rlrnn.common.settings import choices, takes_plain
+from rlrnn.common.settings import check_names, check_registered, takes_plain
 from rlrnn.errors import UserError
 
 CELLS: dict[str, type[Cell]] = {}
@@ -44,9 +44,7 @@ def make_cell(name: str, input_size: int, hidden_size: int, /, **options: Any) -
     """Build a cell by its registered name; unknown names and options say which are known."""
     cell = cell_named(name)
     names = [p for p in inspect.signature(cell).parameters if p not in ("input_size", "hidden_size")]
-    for option in options:
-        if option not in names:
-            raise UserError(f"the {name} cell has no option {option!r}: it knows {', '.join(names)}.")
+    check_names(f"the {name} cell", "option", options, names)
     check_options(f"the {name} cell", cell.__init__, options)
     made = cell(input_size, hidden_size, **options)
     if type(made).__module__.partition(".")[0] != "rlrnn":
@@ -56,9 +54,5 @@ def make_cell(name: str, input_size: int, hidden_size: int, /, **options: Any) -
 
 def cell_named(name: str) -> type[Cell]:
     """The registered kind of memory of that name."""
-    if name not in CELLS:
-        raise UserError(
-            f"cell {name!r} is not known: choose one of {choices(name, CELLS)}, or import the module that "
-            "registers it (in the shell: --import MODULE)."
-        )
+    check_registered("cell", name, CELLS)
     return CELLS[name]

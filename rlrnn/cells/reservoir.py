@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells.cell import Cell, Wire, affine, inverse_root
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_number, check_whole
 
 
 class Reservoir(Cell):
@@ -33,11 +33,9 @@ class Reservoir(Cell):
         fan_in: int = 10,
         input_scale: float = 0.5,
     ) -> None:
-        if not radius > 0.0 or not 0.0 < leak <= 1.0 or fan_in < 1:
-            raise UserError(
-                f"a reservoir has a radius above 0, a leak above 0 and up to 1, and a fan_in of at least 1, "
-                f"not radius={radius}, leak={leak}, fan_in={fan_in}."
-            )
+        check_number("radius", radius, 0, ends="(]")
+        check_number("leak", leak, 0, 1, "(]")
+        check_whole("fan_in", fan_in, 1)
         super().__init__(input_size, hidden_size, hidden_size)
         self.leak = leak
         scale = input_scale * inverse_root(input_size)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlrnn.cells.cell import Cell, Wire, add_product, affine, inverse_root
 from rlrnn.cells.registry import CELLS, make_cell
+from rlrnn.common.settings import check_whole
 from rlrnn.errors import UserError
 
 STORE = "legendre"  # what stores where nothing else is asked for
@@ -45,10 +46,8 @@ class Storage(Cell):
     ) -> None:
         width = hidden_size if width is None else width
         store_size = hidden_size if store_size is None else store_size
-        if width < 1 or store_size < 1:
-            raise UserError(
-                f"a storage has a width and a store_size of at least 1, not {width} and {store_size}."
-            )
+        check_whole("width", width, 1)
+        check_whole("store_size", store_size, 1)
         memory = make_cell(store, width, store_size, **(store_options or {}))
         if memory.state_size == 0:
             raise UserError(

@@ -6,14 +6,13 @@ Names and types are checked on the way; an error names the key and what it takes
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from rlrnn.common.settings import meant, unknown
+from rlrnn.common.settings import is_number, meant, unknown
 from rlrnn.errors import FileFault, UserError
 
 T = TypeVar("T")
@@ -99,12 +98,7 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
         return value
     if hint is int and _is_whole(value):
         return int(value)
-    if (
-        hint is float
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    ):
+    if hint is float and is_number(value):
         return float(value)
     if hint in (str, bool) and isinstance(value, hint):
         return value
@@ -113,7 +107,7 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
 
 def _is_whole(value: Any) -> bool:
     # 1e6 is a float to TOML; people who type it mean a million.
-    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+    return is_number(value) and bool(value == int(value))
 
 
 def _words(hint: Any) -> str:

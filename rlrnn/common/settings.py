@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -47,12 +48,62 @@ def plain(value: Any) -> Any:
     return value
 
 
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Refuse what is not a whole number of at least ``least``."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        limit = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise UserError(f"{name} is {value!r}, but must be a whole number {limit}.")
+def is_whole(value: Any) -> bool:
+    """Whether this is a whole number."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a finite number."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and bool(-math.inf < value < math.inf)
+
+
+def check_whole(name: str, value: Any, least: int, most: float = math.inf, remedy: str = "") -> None:
+    """Refuse what is not a whole number from ``least`` to ``most``."""
+    if not (is_whole(value) and least <= value <= most):
+        allowed = f"a whole number {_limits(least, most)}"
+        raise UserError(f"{name} is {value!r}, but must be {allowed}{remedy}.")
+
+
+def check_number(
+    name: str, value: Any, least: float, most: float = math.inf, ends: str = "[]", remedy: str = ""
+) -> None:
+    """Refuse what is not a finite number from ``least`` to ``most``, themselves left out by "(" or ")"."""
+    inside = is_number(value) and least <= value <= most
+    if not inside or (ends[0] == "(" and value == least) or (ends[1] == ")" and value == most):
+        kind = "a finite number" if str(value) in ("nan", "inf", "-inf") else "a number"
+        raise UserError(f"{name} is {value!r}, but must be {kind} {_limits(least, most, ends)}{remedy}.")
+
+
+def _limits(least: float, most: float, ends: str = "[]") -> str:
+    low = f"above {least}" if ends[0] == "(" else f"of at least {least}"
+    if most == math.inf:
+        return low
+    high = f"below {most}" if ends[1] == ")" else f"at most {most}"
+    return f"from {least} to {most}" if ends == "[]" else f"{low} and {high}"
+
+
+def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """Refuse what is none of those known."""
+    if value not in list(known):
+        raise UserError(f"{name} is {value!r}: choose one of {choices(value, known)}.")
+
+
+def check_names(whose: str, what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse names of options that somebody does not have."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"{whose} has no {what} {name!r}: it knows {choices(name, known)}.")
+
+
+def check_registered(what: str, name: str, registry: Mapping[str, Any]) -> None:
+    """Refuse a name under which nothing is registered."""
+    if name not in registry:
+        raise UserError(
+            f"{what} {name!r} is not known: choose one of {choices(name, registry)}, or import the module "
+            "that registers it (in the shell: --import MODULE)."
+        )
 
 
 def check_seed(seed: Any) -> None:

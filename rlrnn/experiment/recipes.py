@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from rlrnn.common.records import Count, build, read_toml, to_mapping
-from rlrnn.common.settings import unknown
+from rlrnn.common.settings import check_number, unknown
 from rlrnn.common.texts import check_name
 from rlrnn.errors import UserError
 
@@ -162,11 +162,8 @@ class Recipe:
                 f"{self.name} has normalize.rewards, but its fitness is the points that the game counts: "
                 "leave that out."
             )
-        if self.evolution.seconds is not None and self.evolution.seconds <= 0.0:
-            raise UserError(
-                f"{self.name} has evolution.seconds = {self.evolution.seconds:g}, which is no time to learn: "
-                "give more than 0, or leave it out."
-            )
+        if self.evolution.seconds is not None:
+            check_number(f"{self.name}: evolution.seconds", self.evolution.seconds, 0, ends="(]")
 
 
 def read_recipe(path: str | Path) -> Recipe:

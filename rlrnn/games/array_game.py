@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rlrnn.common.settings import check_number, check_whole
 from rlrnn.errors import UserError
 from rlrnn.games.randomness import Randomness, seeds_of_copies
 
@@ -41,9 +42,9 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, render_mode: str | None = None
     ) -> None:
-        for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; it must be at least 1.")
+        check_whole("num_envs", num_envs, 1)
+        if max_episode_steps is not None:
+            check_number("max_episode_steps", max_episode_steps, 1)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode {render_mode!r} is unknown; use None or 'rgb_array'.")
         self.num_envs = num_envs

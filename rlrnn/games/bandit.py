@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_number, check_whole
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
 from rlrnn.games.randomness import Randomness
@@ -25,9 +25,8 @@ class MultiarmedBandit(ArrayGame):
     single_observation_space = Box(0.0, 1.0, (2,))
 
     def __init__(self, arms: int = 10, steps_per_point: int = 200, **kwargs: Any) -> None:
-        for name, value in (("arms", arms), ("steps_per_point", steps_per_point)):
-            if value < 1:
-                raise UserError(f"{name} is {value}; it must be at least 1.")
+        check_whole("arms", arms, 1)
+        check_number("steps_per_point", steps_per_point, 1)
         self.arms, self.steps_per_point = arms, steps_per_point
         self.variables = (
             "pulled",  # the last arm; -1 before the first

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_choice, check_whole
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.card_pictures import draw_count, draw_pile, draw_tape
 from rlrnn.games.randomness import Randomness
@@ -83,8 +83,8 @@ class RepeatPrevious(CardGame):
     """
 
     def __init__(self, k: int = 4, decks: int = 1, **kwargs: Any) -> None:
-        _check("decks", decks, 1)
-        _check("k", k, 1, DECK * decks - 1)
+        check_whole("decks", decks, 1)
+        check_whole("k", k, 1, DECK * decks - 1, ", one less than the cards")
         super().__init__(decks, "suits", (4,), 4, **kwargs)
         self.k, self.length, self.answers = k, self.cards - 1, self.cards - k
 
@@ -110,9 +110,8 @@ class CountRecall(CardGame):
     packs = 2  # dealt, asked for
 
     def __init__(self, decks: int = 1, kind: str = "colors", **kwargs: Any) -> None:
-        _check("decks", decks, 1)
-        if kind not in KINDS:
-            raise UserError(f"kind is {kind!r}; cards are told apart by {', '.join(KINDS)}.")
+        check_whole("decks", decks, 1)
+        check_choice("kind", kind, KINDS)
         most = DECK * decks // KINDS[kind]
         super().__init__(decks, kind, (KINDS[kind],) * 2, most + 1, **kwargs)
         self.length = self.answers = self.cards - 1
@@ -140,7 +139,7 @@ class Autoencode(CardGame):
     """
 
     def __init__(self, decks: int = 1, **kwargs: Any) -> None:
-        _check("decks", decks, 1)
+        check_whole("decks", decks, 1)
         super().__init__(decks, "suits", (2, 4), 4, **kwargs)
         self.length, self.answers = 2 * self.cards - 1, self.cards
 
@@ -174,9 +173,3 @@ class SingleAutoencode(SingleGame):
     """One copy of Autoencode as a plain environment."""
 
     game = Autoencode
-
-
-def _check(name: str, value: int, least: int, most: int | None = None) -> None:
-    if value < least or (most is not None and value > most):
-        limit = f"at least {least}" if most is None else f"from {least} to {most}, one less than the cards"
-        raise UserError(f"{name} is {value}; it must be {limit}.")

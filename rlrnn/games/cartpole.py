@@ -7,7 +7,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from rlrnn.common.compiling import load
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_number
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
 from rlrnn.games.randomness import Randomness
@@ -37,8 +37,7 @@ class CartPole(ArrayGame):
     single_action_space = Discrete(2)
 
     def __init__(self, steps_per_point: int = 1, **kwargs: Any) -> None:
-        if steps_per_point < 1:
-            raise UserError(f"steps_per_point is {steps_per_point}; it must be at least 1.")
+        check_number("steps_per_point", steps_per_point, 1)
         super().__init__(**kwargs)
         self.steps_per_point = steps_per_point
 

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from rlrnn.common.settings import check_choice
 from rlrnn.errors import UserError
 from rlrnn.games import wieland
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
@@ -64,8 +65,7 @@ class CartWithPoles(ArrayGame):
         max_episode_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if fitness not in LONGEST:
-            raise UserError(f"fitness is {fitness!r}; choose 'standard' or 'damping'.")
+        check_choice("fitness", fitness, LONGEST)
         numbered = isinstance(start, int | np.integer) and not isinstance(start, bool) and 0 <= start < 625
         if not numbered and start not in ("standard", "grid"):
             raise UserError(

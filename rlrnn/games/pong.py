@@ -7,7 +7,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from rlrnn.common.compiling import load
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_number
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
 from rlrnn.games.randomness import Randomness
@@ -49,10 +49,8 @@ class Pong(ArrayGame):
     single_action_space = Discrete(3)
 
     def __init__(self, points: int = 11, fog: float = 0.7, **kwargs: Any) -> None:
-        if points < 1:
-            raise UserError(f"points is {points}; a match needs at least 1.")
-        if not 0 <= fog <= 0.9:
-            raise UserError(f"fog is {fog}; give the fraction of the court's width it hides, from 0 to 0.9.")
+        check_number("points", points, 1)
+        check_number("fog", fog, 0, 0.9)
         super().__init__(**kwargs)
         self.points = points
         self.fog_start, self.fog_end = (FOG_END - 2 * fog) * EDGE, FOG_END * EDGE

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlrnn.common.settings import check_whole
 from rlrnn.errors import UserError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, SplitMix64's stride
@@ -57,6 +58,5 @@ def seeds_of_copies(seed: int | Sequence[int] | NDArray[Any] | None, n: int) -> 
     if len(seeds) != n:
         raise UserError(f"{len(seeds)} seeds were given for {n} copies; give one number or {n} of them.")
     for value in seeds:
-        if not isinstance(value, int | np.integer) or not 0 <= value < 2**64:
-            raise UserError(f"The seed {value!r} is not allowed; choose a whole number from 0 to 2**64 - 1.")
+        check_whole("seed", value, 0, 2**64 - 1)
     return np.array([int(value) for value in seeds], np.uint64)

@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from rlrnn.common.settings import check_number, check_whole
 from rlrnn.errors import UserError
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
@@ -34,10 +35,8 @@ class Recall(ArrayGame):
 
     def __init__(self, lag: int = 4, alphabet: int = 4, length: int | None = None, **kwargs: Any) -> None:
         length = lag + ANSWERS if length is None else length
-        if lag < 1:
-            raise UserError(f"lag is {lag}; it must be at least 1 step.")
-        if alphabet < 2:
-            raise UserError(f"alphabet is {alphabet}; there must be at least 2 symbols to tell apart.")
+        check_number("lag", lag, 1)
+        check_whole("alphabet", alphabet, 2)
         if length <= lag:
             raise UserError(
                 f"length is {length}, but no answer counts before step {lag}; give at least {lag + 1} steps."

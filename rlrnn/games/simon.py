@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_number, check_whole
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
 from rlrnn.games.randomness import Randomness
@@ -37,10 +37,8 @@ class Simon(ArrayGame):
     )
 
     def __init__(self, colours: int = 4, longest: int = 12, **kwargs: Any) -> None:
-        if colours < 2:
-            raise UserError(f"colours is {colours}; there must be at least 2 to tell apart.")
-        if longest < 1:
-            raise UserError(f"longest is {longest}; a sequence has at least 1 colour.")
+        check_whole("colours", colours, 2)
+        check_number("longest", longest, 1)
         self.single_observation_space = Box(0.0, 1.0, (colours + 1,))
         self.single_action_space = Discrete(colours)
         super().__init__(**kwargs)

@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from rlrnn.common.settings import check_number
 from rlrnn.errors import UserError
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
@@ -42,8 +43,7 @@ class TMaze(ArrayGame):
     def __init__(
         self, length: int = 20, limit: int | None = None, max_episode_steps: int | None = None, **kwargs: Any
     ) -> None:
-        if length < 1:
-            raise UserError(f"length is {length}; the corridor must have at least 1 cell.")
+        check_number("length", length, 1)
         limit = length * max(10, length // 2) if limit is None else limit
         if limit <= length:
             raise UserError(

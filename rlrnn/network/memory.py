@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells import Cell, make_cell
 from rlrnn.cells.options import check_options
-from rlrnn.common.settings import takes_plain
-from rlrnn.errors import UserError
+from rlrnn.common.settings import check_number, check_whole, takes_plain
 from rlrnn.network import paths
 from rlrnn.network.paths.loop import clear
 
@@ -45,13 +44,9 @@ class Memory(nn.Module):
         settings = {"cell": cell, "hidden_size": hidden_size, "n_layers": n_layers}
         settings |= {"dropout": dropout, "residual": residual}
         check_options("a memory", Memory.__init__, settings)
-        if not 1 <= n_layers <= MOST_LAYERS or hidden_size < 1:
-            raise UserError(
-                f"a memory needs 1 to {MOST_LAYERS} layers of at least one unit, got n_layers={n_layers}, "
-                f"hidden_size={hidden_size}."
-            )
-        if not 0.0 <= dropout < 1.0:
-            raise UserError(f"dropout is {dropout}, but it is a probability in [0, 1).")
+        check_whole("n_layers", n_layers, 1, MOST_LAYERS)
+        check_whole("hidden_size", hidden_size, 1)
+        check_number("dropout", dropout, 0, 1, "[)")
         layers: list[Cell] = []
         size = input_size
         for _ in range(n_layers):

@@ -19,8 +19,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import Tensor, nn
 
-from rlrnn.common.settings import choices
-from rlrnn.errors import OptionsError, UserError
+from rlrnn.common.settings import check_choice
+from rlrnn.errors import OptionsError
 from rlrnn.network.actuators import ContinuousActuators, make_actuators
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.layers import Affine, Mlp
@@ -55,8 +55,7 @@ class NetworkDescription:
     actuator_options: Mapping[str, Any] = field(default_factory=dict)  # of ContinuousActuators
 
     def __post_init__(self) -> None:
-        if self.critic not in CRITICS:
-            raise UserError(f"critic is {self.critic!r}: choose one of {choices(self.critic, CRITICS)}.")
+        check_choice("critic", self.critic, CRITICS)
         if self.critic in ("shared", "detached") and not self.share_extractor:
             raise OptionsError(
                 "a critic that uses the actor's memory uses its sensors too: set share_features_extractor="

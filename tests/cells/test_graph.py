@@ -231,7 +231,7 @@ def test_a_random_graph_is_a_function_of_its_seed_and_hears_its_inputs() -> None
         ({"density": 0.5, "seed": -1}, "seed is -1"),
         ({"delays": [2]}, r"delays=\[2\] and seed=0 are for a graph that is drawn"),
         ({"seed": 7}, "seed=7 are for a graph that is drawn"),
-        ({"nonlinearity": "sin"}, "nonlinearity 'sin'"),
+        ({"nonlinearity": "sin"}, "nonlinearity is 'sin'"),
     ],
 )
 def test_a_graph_that_cannot_be_is_refused_in_a_sentence(options: dict[str, Any], sentence: str) -> None:

@@ -156,7 +156,7 @@ def test_what_a_storage_cannot_be_made_of_is_said() -> None:
         make("storage", store="lethe")
     with pytest.raises(UserError, match="the delay cell has no option 'order'"):
         make("storage", store="delay", store_options={"order": 3})
-    with pytest.raises(UserError, match="width and a store_size of at least 1, not 0 and 6"):
+    with pytest.raises(UserError, match="width is 0, but must be a whole number of at least 1"):
         make("storage", width=0)
 
 
@@ -348,7 +348,7 @@ def test_a_reservoir_follows_from_the_seed_and_is_saved() -> None:
 @pytest.mark.parametrize("options", [{"radius": 0.0}, {"leak": 0.0}, {"leak": 1.5}, {"fan_in": 0}])
 def test_a_reservoir_without_echo_is_refused(options: dict[str, Any]) -> None:
     (name, value) = next(iter(options.items()))
-    with pytest.raises(UserError, match=f"{name}={value}"):
+    with pytest.raises(UserError, match=f"{name} is {value}"):
         make("reservoir", **options)
 
 

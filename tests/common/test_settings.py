@@ -12,7 +12,18 @@ from tiny_games import Target, clocks
 import rlrnn
 from rlrnn import Evolution, RecurrentPPO, SequenceLearner
 from rlrnn.cells import make_cell
-from rlrnn.common.settings import check_seed, choices, meant, plain, takes_plain
+from rlrnn.common.settings import (
+    check_choice,
+    check_number,
+    check_seed,
+    check_whole,
+    choices,
+    is_number,
+    is_whole,
+    meant,
+    plain,
+    takes_plain,
+)
 from rlrnn.envs.vec import from_envs, vectorize
 from rlrnn.envs.wrappers import wrap
 from rlrnn.errors import UserError
@@ -143,7 +154,7 @@ def test_a_setting_changed_while_learning_may_be_numpys() -> None:
 def test_strategies_take_numpys_numbers(name: str) -> None:
     made = make_strategy(name, population=np.int64(32), sigma=np.float32(0.5))
     assert made == make_strategy(name, population=32, sigma=0.5) and type(vars(made)["population"]) is int
-    with pytest.raises(UserError, match="population is 1; it must be"):
+    with pytest.raises(UserError, match="population is 1, but must be"):
         make_strategy(name, population=np.int64(1))
 
 
@@ -185,6 +196,55 @@ def test_a_setting_given_to_load_may_be_numpys(tmp_path: Any) -> None:
 
 def never() -> Any:
     raise AssertionError("a game was made")
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "number"),
+    [
+        *((3, True, True), (np.int8(3), True, True), (10**400, True, True)),
+        *((0.5, False, True), (np.float32(0.5), False, True), (Fraction(1, 3), False, True)),
+        *((True, False, False), (np.True_, False, False), ("3", False, False), (None, False, False)),
+        *((np.nan, False, False), (np.inf, False, False), (1j, False, False), (np.ones(2), False, False)),
+    ],
+)
+def test_what_a_number_is(value: Any, whole: bool, number: bool) -> None:
+    assert is_whole(value) is whole
+    assert is_number(value) is number
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (lambda: check_whole("n", 0, 1), "n is 0, but must be a whole number of at least 1."),
+        (lambda: check_whole("n", 2.0, 1), "n is 2.0, but must be a whole number of at least 1."),
+        (lambda: check_whole("n", 9, 1, 8, ", as"), "n is 9, but must be a whole number from 1 to 8, as."),
+        (lambda: check_number("x", "1", 0), "x is '1', but must be a number of at least 0."),
+        (lambda: check_number("x", np.nan, 0), "x is nan, but must be a finite number of at least 0."),
+        (lambda: check_number("x", np.inf, 0), "x is inf, but must be a finite number of at least 0."),
+        (lambda: check_number("x", 0, 0, ends="(]"), "x is 0, but must be a number above 0."),
+        (lambda: check_number("x", 1.5, 0, 1), "x is 1.5, but must be a number from 0 to 1."),
+        (lambda: check_number("x", 0.0, 0, 1, "(]"), "x is 0.0, but must be a number above 0 and at most 1."),
+        (lambda: check_number("x", 1, 0, 1, "[)"), "x is 1, but must be a number of at least 0 and below 1."),
+        (lambda: check_number("x", 2, 0, 1, "()"), "x is 2, but must be a number above 0 and below 1."),
+        (lambda: check_choice("x", "on", ["one"]), "x is 'on': choose one of one (did you mean 'one'?)."),
+        (lambda: check_choice("x", ["one"], {"one": 1}), "x is ['one']: choose one of one"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_answered_with_what_is_allowed(
+    check: Callable[[], None], words: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        check()
+    assert str(caught.value).startswith(words)
+
+
+def test_bounds_are_inside_where_they_are_not_left_out() -> None:
+    for value in (0, 1, np.float64(0.5)):
+        check_number("x", value, 0, 1)
+    check_number("x", 1, 0, 1, "(]")
+    check_number("x", 0, 0, 1, "[)")
+    check_whole("n", np.int64(8), 8, 8)
+    check_choice("x", "one", ("one", "two"))
 
 
 @pytest.mark.parametrize("seed", [2**32, -1, 1.5, True, "1"])

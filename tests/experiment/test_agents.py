@@ -71,7 +71,7 @@ def test_a_recipe_of_evolution_reads_back_and_names_its_mistakes(tmp_path: Path)
         dataclasses.replace(EVOLVED, normalize=NormalizeRecipe(rewards=True))
     with pytest.raises(UserError, match=r"evolution.keep is 'worst'; it takes one of 'center', 'best'"):
         override(EVOLVED, ["evolution.keep=worst"])
-    with pytest.raises(UserError, match=r"evolution\.seconds = -1, which is no time to learn"):
+    with pytest.raises(UserError, match=r"evolution\.seconds is -1.0, but must be a number above 0"):
         override(EVOLVED, ["evolution.seconds=-1"])
     with pytest.raises(UserError, match="unknown key 'sigma'"):
         build(Recipe, {"name": "x", "game": "pong", "steps": 1, "evolution": {"sigma": 1}}, "x.toml")

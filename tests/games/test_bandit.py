@@ -115,5 +115,5 @@ def test_the_game_files_scores_are_those_of_the_scripts():
 
 @pytest.mark.parametrize("options", [{"arms": 0}, {"steps_per_point": 0}])
 def test_impossible_bandits_are_refused(options):
-    with pytest.raises(UserError, match=r"is 0; it must be at least 1"):
+    with pytest.raises(UserError, match=r"is 0, but must be a .*number of at least 1"):
         gym.make("rlrnn/MultiarmedBandit-v0", **options)

@@ -192,11 +192,11 @@ def test_the_picture_tells_right_from_wrong(make, options, perfect, blind):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("RepeatPrevious", {"k": 0}, "k is 0; it must be from 1 to 51"),
-        ("RepeatPrevious", {"k": 104, "decks": 2}, "k is 104; it must be from 1 to 103"),
-        ("RepeatPrevious", {"decks": 0}, "decks is 0; it must be at least 1"),
-        ("CountRecall", {"decks": -1}, "decks is -1; it must be at least 1"),
-        ("CountRecall", {"kind": "suit"}, f"kind is 'suit'; .* {', '.join(KINDS)}"),
+        ("RepeatPrevious", {"k": 0}, "k is 0, but must be a whole number from 1 to 51, one"),
+        ("RepeatPrevious", {"k": 104, "decks": 2}, "k is 104, but must be a whole number from 1 to 103"),
+        ("RepeatPrevious", {"decks": 0}, "decks is 0, but must be a whole number of at least 1"),
+        ("CountRecall", {"decks": -1}, "decks is -1, but must be a whole number of at least 1"),
+        ("CountRecall", {"kind": "suit"}, f"kind is 'suit': .* {', '.join(KINDS)}"),
         ("Autoencode", {"decks": 0}, "decks is 0"),
     ],
 )

@@ -361,7 +361,7 @@ def test_the_picture_shows_what_is_hidden_in_grey():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"fitness": "gruau"}, "fitness is 'gruau'; choose 'standard' or 'damping'"),
+        ({"fitness": "gruau"}, "fitness is 'gruau': choose one of standard, damping"),
         ({"start": 625}, "start is 625; .* from 0 to 624"),
         ({"start": -1}, "start is -1"),
         ({"start": "random"}, "start is 'random'; choose 'standard', 'grid'"),

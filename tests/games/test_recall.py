@@ -135,8 +135,8 @@ def test_the_picture_shows_what_is_due_and_how_it_went():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"lag": 0}, "lag is 0; it must be at least 1"),
-        ({"alphabet": 1}, "alphabet is 1; .*at least 2"),
+        ({"lag": 0}, "lag is 0, but must be a .*number of at least 1"),
+        ({"alphabet": 1}, "alphabet is 1, .*at least 2"),
         ({"lag": 4, "length": 4}, "length is 4, .*at least 5"),
     ],
 )

@@ -182,7 +182,7 @@ def test_the_picture_lights_what_is_shown_and_marks_a_mistake():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"colours": 1}, "colours is 1; .*at least 2"), ({"longest": 0}, "longest is 0; .*at least 1")],
+    [({"colours": 1}, "colours is 1, .*at least 2"), ({"longest": 0}, "longest is 0, .*at least 1")],
 )
 def test_impossible_games_are_refused(options, words):
     with pytest.raises(UserError, match=words):

@@ -176,7 +176,7 @@ def test_the_picture_lights_the_sign_only_where_it_is_seen():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"length": 0}, "length is 0; .*at least 1 cell"),
+        ({"length": 0}, "length is 0, .*at least 1"),
         ({"length": 30, "limit": 30}, "limit is 30, .*takes 31 steps"),
         ({"max_episode_steps": 0}, "max_episode_steps is 0"),
     ],

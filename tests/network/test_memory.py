@@ -200,7 +200,7 @@ def test_dropout_acts_between_layers_while_training_and_nowhere_else(way: str) -
 
 def test_sizes_that_make_no_memory_are_refused() -> None:
     for name, sizes in (("n_layers", (1, 0)), ("hidden_size", (0, 1))):
-        with pytest.raises(UserError, match=f"{name}=0"):
+        with pytest.raises(UserError, match=f"{name} is 0"):
             Memory("gru", INPUTS, *sizes)
     for dropout in (-0.1, 1.0):
         with pytest.raises(UserError, match=f"dropout is {dropout}"):

@@ -129,12 +129,15 @@ def test_a_module_that_cannot_be_imported(
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("ppo.learning_rate=-1", "learning_rate is -1.0, but must be at least 0"),
-        ("ppo.learning_rate={start = -1, end = 0.0}", "learning_rate is -1.0, but must be at least 0"),
+        ("ppo.learning_rate=-1", "learning_rate is -1.0, but must be a number of at least 0"),
+        (
+            "ppo.learning_rate={start = -1, end = 0.0}",
+            "learning_rate is -1.0, but must be a number of at least 0",
+        ),
         ("ppo.learning_rate=inf", "ppo.learning_rate is inf"),
-        ("ppo.max_grad_norm=-1", "max_grad_norm is -1.0, but must be at least 0"),
-        ("ppo.gamma=2", "gamma is 2.0, but must lie between 0 and 1"),
-        ("ppo.gae_lambda=-0.5", "gae_lambda is -0.5, but must lie between 0 and 1"),
+        ("ppo.max_grad_norm=-1", "max_grad_norm is -1.0, but must be a number of at least 0"),
+        ("ppo.gamma=2", "gamma is 2.0, but must be a number from 0 to 1"),
+        ("ppo.gae_lambda=-0.5", "gae_lambda is -0.5, but must be a number from 0 to 1"),
         ("ppo.use_sde=true", "cartpole-no-velocity has Discrete(2): set it to false"),
     ],
 )

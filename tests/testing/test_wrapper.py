@@ -325,7 +325,7 @@ def test_what_is_no_wrapper_and_an_unknown_law_or_option_are_refused() -> None:
         check_wrapper("dealy")
     with pytest.raises(UserError, match="check_wrapper has no law 'space' to skip: it knows spaces, answers"):
         check_wrapper(Both, skip=["space"])
-    with pytest.raises(CheckError, match="The wrapper delay has no option 'step'; it knows steps"):
+    with pytest.raises(CheckError, match="The wrapper delay has no option 'step': it knows steps"):
         check_wrapper("delay", step=2)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn.common.settings import choices
+from rlrnn.common.settings import check_names, choices
 from rlrnn.envs.wrappers.base import View
 from rlrnn.envs.wrappers.chance import Flicker, Noise
 from rlrnn.envs.wrappers.fields import Flatten, Hide, OneHot
@@ -34,11 +34,7 @@ def wrap(env: VecEnv, specs: Sequence[Mapping[str, Any]]) -> VecEnv:
             raise UserError(f"The wrapper {name!r} is unknown; the known ones are {choices(name, WRAPPERS)}.")
         accepted = [p for p in inspect.signature(WRAPPERS[name]).parameters.values() if p.name != "venv"]
         names = [p.name for p in accepted]
-        for option in options:
-            if option not in names:
-                raise UserError(
-                    f"The wrapper {name} has no option {option!r}; it knows {choices(option, names)}."
-                )
+        check_names(f"The wrapper {name}", "option", options, names)
         for p in accepted:
             if p.default is p.empty and p.name not in options:
                 raise UserError(f"The wrapper {name} needs the option {p.name!r}.")

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.batches import copied
+from rlrnn.common.settings import check_number
 from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
-from rlrnn.envs.wrappers.vectors import check_number, with_zero
+from rlrnn.envs.wrappers.vectors import with_zero
 from rlrnn.errors import UserError
 
 
@@ -17,7 +18,7 @@ class Flicker(View):
     """Replaces the whole observation by zeros with a probability, at each step of each copy anew."""
 
     def __init__(self, venv: VecEnv, *, probability: float) -> None:
-        check_number("flicker", "probability", probability, 0, 1)
+        check_number("flicker: probability", probability, 0, 1)
         self._probability = probability
         super().__init__(venv, {key: with_zero("flicker", space) for key, space in spaces_of(venv).items()})
 
@@ -36,7 +37,7 @@ class Noise(View):
     """Adds Gaussian noise of mean 0 and standard deviation `std` to every number of every float Box."""
 
     def __init__(self, venv: VecEnv, *, std: float) -> None:
-        check_number("noise", "std", std, 0)
+        check_number("noise: std", std, 0)
         self._std = std
         spaces = spaces_of(venv)
         self._noisy = [

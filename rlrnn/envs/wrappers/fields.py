@@ -8,8 +8,9 @@ from gymnasium.spaces import Box, Dict, MultiBinary, MultiDiscrete, Space
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlrnn.common.settings import check_whole
 from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
-from rlrnn.envs.wrappers.vectors import bounds, check_number, encode
+from rlrnn.envs.wrappers.vectors import bounds, encode
 from rlrnn.errors import UserError
 
 
@@ -97,7 +98,7 @@ class OneHot(View):
                 f"names none in {venv.observation_space}."
             )
         if channel is not None:
-            check_number("one_hot", "channel", channel, 0, space.shape[-1] - 1, whole=True)
+            check_whole("one_hot: channel", channel, 0, space.shape[-1] - 1)
         are_integers = isinstance(values, Sequence) and all(type(value) is int for value in values)
         if not are_integers or not 0 < len(set(values)) == len(values):
             raise UserError(f"one_hot has values={values!r}; give a list of whole numbers, each once.")

@@ -10,8 +10,9 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.batches import copied, new_batch, take
+from rlrnn.common.settings import check_whole
 from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
-from rlrnn.envs.wrappers.vectors import bounds, check_number, check_room, encode, with_zero
+from rlrnn.envs.wrappers.vectors import bounds, check_room, encode, with_zero
 from rlrnn.errors import UserError
 
 
@@ -19,7 +20,7 @@ class Delay(View):
     """Shows the observation of `steps` steps ago; until then the first observation of the episode."""
 
     def __init__(self, venv: VecEnv, *, steps: int) -> None:
-        check_number("delay", "steps", steps, 0, whole=True)
+        check_whole("delay: steps", steps, 0)
         spaces = spaces_of(venv)
         check_room("delay", venv, steps + 1, "its steps, or n_envs")
         self._size = steps + 1
@@ -52,7 +53,7 @@ class Stack(View):
     """
 
     def __init__(self, venv: VecEnv, *, frames: int) -> None:
-        check_number("stack", "frames", frames, 1, whole=True)
+        check_whole("stack: frames", frames, 1)
         check_room("stack", venv, frames, "its frames, or n_envs")
         self._memory: Parts = {}
         self._where: dict[str, tuple[int, Any, Any]] = {}  # axis, index of all but the oldest, of the newest

@@ -1,6 +1,5 @@
-"""What the wrappers share: options that must be numbers, and spaces written as plain vectors."""
+"""What the wrappers share: room for what they remember, and spaces written as plain vectors."""
 
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,6 @@ from rlrnn.common.arrays import flaw
 from rlrnn.common.capacity import check_fits
 from rlrnn.envs.wrappers.base import Array, spaces_of
 from rlrnn.errors import EnvironmentFault, UserError
-
-
-def check_number(
-    wrapper: str, option: str, value: Any, low: float, high: float = inf, whole: bool = False
-) -> None:
-    """Refuse what is not a (whole) number from low to high."""
-    kinds: Any = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    # Written so that NaN does not fit.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == inf:
-        kind = "a whole number" if whole else "a number"
-        limit = f"of at least {low}" if high == inf else f"from {low} to {high}"
-        raise UserError(f"{wrapper} has {option}={value!r}; give {kind} {limit}.")
 
 
 def check_room(wrapper: str, venv: VecEnv, count: int, lower: str) -> None:

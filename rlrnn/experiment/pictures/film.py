@@ -15,7 +15,7 @@ from PIL import Image
 
 from rlrnn.common import arrays
 from rlrnn.common.files import replacing
-from rlrnn.common.settings import takes_plain
+from rlrnn.common.settings import check_whole, is_number, takes_plain
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import MissingExtraError, UserError
@@ -70,8 +70,7 @@ def watch(
     path = Path(path)
     if path.suffix not in (".gif", ".mp4"):
         raise UserError(f"{path} should end in .gif or .mp4.")
-    if episodes < 1:
-        raise UserError(f"episodes is {episodes}; it must be at least 1.")
+    check_whole("episodes", episodes, 1)
     chosen = games.game(game)
     if not draws(agent, chosen, seed):
         raise UserError(f"{chosen.name} draws no pictures: its metadata name no render_mode rgb_array.")
@@ -109,8 +108,7 @@ def draws(agent: Agent, game: Game, seed: int) -> bool:
 def _rate(env: VecEnv) -> float:
     """Steps per second, as the game says."""
     rate = env.get_attr("metadata")[0].get("render_fps")
-    known = isinstance(rate, int | float) and np.isfinite(rate) and rate > 0
-    return float(rate) if known else USUAL_RATE
+    return float(rate) if is_number(rate) and rate > 0 else USUAL_RATE
 
 
 def steps(player: Player, env: VecEnv, episodes: int, points: list[float] | None = None) -> Iterator[Moment]:

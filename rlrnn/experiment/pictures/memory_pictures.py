@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rlrnn.common.settings import check_whole
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
@@ -87,8 +88,7 @@ def draw_activations(
 
     The format follows the suffix of ``path``; a game that draws no pictures is left out.
     """
-    if steps < 2:
-        raise UserError(f"steps is {steps}; a picture of activations needs at least 2.")
+    check_whole("steps", steps, 2)
     chosen = games.game(game)
     drawn = draws(agent, chosen, seed)
     return save(_panels(record_episode(agent, chosen, steps, deterministic, seed, drawn), chosen), path)

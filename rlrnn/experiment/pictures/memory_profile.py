@@ -31,10 +31,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlrnn.common.settings import check_whole
 from rlrnn.common.threads import one_thread
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
-from rlrnn.errors import FileFault, UserError
+from rlrnn.errors import FileFault
 from rlrnn.experiment.evaluation import EVALUATION_SEED, copies_for
 from rlrnn.experiment.pictures.activations import ActivationRecorder
 from rlrnn.network.network import RecurrentNetwork
@@ -126,9 +127,8 @@ def profile(
 
     From every episode at most 64 steps are measured, sampled from the first 1,000.
     """
-    for name, number, least in (("lags", lags, 0), ("episodes", episodes, 1)):
-        if number < least:
-            raise UserError(f"{name} is {number}; it must be at least {least}.")
+    check_whole("lags", lags, 0)
+    check_whole("episodes", episodes, 1)
     chosen = games.game(game)
     with one_thread(agent.device):
         played = play(agent, chosen, episodes, deterministic, seed)

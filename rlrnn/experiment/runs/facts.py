@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ def is_count(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether this is a number that can be counted with."""
-    return type(value) in (int, float) and abs(value) <= LARGEST and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def decides(recipe: Recipe, game: Game) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rlrnn.common.files import sentence
 from rlrnn.common.processes import Process, end, interruptible, report
 from rlrnn.common.progress import ProgressDisplay
+from rlrnn.common.settings import check_whole
 from rlrnn.errors import FileFault, UserError, sentences, show_traceback
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.imports import import_module
@@ -67,8 +68,7 @@ def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outc
 
     Those must be of the task's recipe. Ctrl-C stops all, each with its agent saved, before it is raised here.
     """
-    if jobs < 1:
-        raise UserError(f"jobs is {jobs}; it must be at least 1.")
+    check_whole("jobs", jobs, 1)
     outcome, waiting = Outcome(), []
     for task in tasks:
         run = None if task.overwrite else _run_in(task)

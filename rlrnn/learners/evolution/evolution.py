@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.cells.options import check_options
 from rlrnn.common.capacity import check_fits
-from rlrnn.common.settings import check_seed, check_whole, choices, plain, takes_plain
+from rlrnn.common.settings import check_choice, check_seed, check_whole, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_blas_thread
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.learners.base import Learner, check_learning
@@ -363,8 +363,7 @@ class Evolution(Learner):
             raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
         for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
             check_whole(name, getattr(self, name), least)
-        if self.keep not in KEEPS:
-            raise UserError(f"keep is {self.keep!r}: choose one of {choices(self.keep, KEEPS)}.")
+        check_choice("keep", self.keep, KEEPS)
         if torch.device(self.device).type != "cpu":
             raise UserError(f"populations play on the CPU, not on {self.device}: leave device out.")
         if self.env is not None and self.episodes > self.env.num_envs:

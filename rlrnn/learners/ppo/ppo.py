@@ -26,7 +26,7 @@ from torch import Tensor
 from rlrnn.cells.options import check_options
 from rlrnn.common.batches import map_arrays
 from rlrnn.common.capacity import check_fits
-from rlrnn.common.settings import check_seed, choices, plain, takes_plain
+from rlrnn.common.settings import check_choice, check_number, check_seed, check_whole, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.learners.base import Learner, check_learning
@@ -429,24 +429,18 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
                 f"seq_len is {self.seq_len}, but a row lies within one rollout: choose 1 to n_steps="
                 f"{self.n_steps}."
             )
-        if self.first_state not in FIRST_STATES:
-            allowed = choices(self.first_state, FIRST_STATES)
-            raise UserError(f"first_state is {self.first_state!r}: choose one of {allowed}.")
+        check_choice("first_state", self.first_state, FIRST_STATES)
         for name in ("n_steps", "n_epochs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+            check_whole(name, getattr(self, name), 1)
         for name in ("gamma", "gae_lambda"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"{name} is {getattr(self, name)}, but must lie between 0 and 1.")
+            check_number(name, getattr(self, name), 0, 1)
         for name in ("learning_rate", "clip_range", "vf_coef", "max_grad_norm"):
             value = getattr(self, name)
             for number in (value.start, value.end) if isinstance(value, LinearSchedule) else (value,):
-                if isinstance(number, float | int) and number < 0.0:
-                    raise UserError(f"{name} is {number}, but must be at least 0.")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UserError(
-                f"batch_size is {self.batch_size}, but must be at least 1 (or None for everything)."
-            )
+                if isinstance(number, float | int) and number != math.inf:
+                    check_number(name, number, 0)
+        if self.batch_size is not None:
+            check_whole("batch_size", self.batch_size, 1, remedy=" (or None for everything)")
         if isinstance(self.clip_range_vf, float | int) and self.clip_range_vf <= 0:
             raise OptionsError(
                 f"clip_range_vf is {self.clip_range_vf}, but must be positive; None switches it off."

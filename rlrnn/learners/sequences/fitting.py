@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.common.progress import ProgressDisplay, duration
+from rlrnn.common.settings import check_number, check_whole
 from rlrnn.errors import UserError
 
 Indices = npt.NDArray[np.int64]
@@ -119,9 +120,7 @@ def split(count: int, fraction: float, seed: int) -> tuple[Indices, Indices]:
 def check(**settings: float) -> None:
     """Refuse settings that are not positive numbers; all but the learning rate and the norm are counts."""
     for name, value in settings.items():
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if name in REAL:
-            whole = isinstance(value, int | float | np.number) and bool(np.isfinite(value))
-        if not whole or value <= 0:
-            kind = "positive number" if name in REAL else "whole number of at least 1"
-            raise UserError(f"{name} is {value!r}, but must be a {kind}.")
+            check_number(name, value, 0, ends="(]")
+        else:
+            check_whole(name, value, 1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells import cell_named
 from rlrnn.cells.options import check_options
-from rlrnn.common.settings import check_device, check_seed, choices, plain
+from rlrnn.common.settings import check_choice, check_device, check_seed, plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import FileFault, UserError
 from rlrnn.learners.policy import sizing
@@ -157,8 +157,7 @@ class SequenceLearner:
     def _check(self) -> None:
         """Refuse what could not be built or learned by."""
         settings = plain(self.get_params())
-        if settings["loss"] not in LOSSES:
-            raise UserError(f"loss is {self.loss!r}: choose one of {choices(self.loss, LOSSES)}.")
+        check_choice("loss", settings["loss"], LOSSES)
         check(**{name: settings[name] for name in (*REAL, "hidden_size", "n_layers")})
         check_seed(settings["seed"])
         cell_named(settings["cell"])

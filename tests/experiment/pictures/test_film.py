@@ -179,7 +179,7 @@ def test_a_missing_extra_is_named_and_the_old_film_stays(tmp_path, monkeypatch):
     ("game", "name", "episodes", "words"),
     [
         ("Painting", "a.avi", 1, r"a\.avi should end in \.gif or \.mp4"),
-        ("Painting", "a.gif", 0, "episodes is 0; it must be at least 1"),
+        ("Painting", "a.gif", 0, "episodes is 0, but must be a whole number of at least 1"),
         ("Invisible", "a.gif", 1, "draws no pictures"),
         ("Blind", "a.gif", 1, "Blind-v0 draws no pictures: its metadata name no render_mode rgb_array"),
     ],

@@ -125,7 +125,7 @@ def test_a_picture_is_written_whole_or_refused(tmp_path):
     agent = agent_for(RECALL)
     path = draw_activations(agent, RECALL, tmp_path / "new" / "a.svg", steps=10)
     assert [p.name for p in path.parent.iterdir()] == ["a.svg"]
-    with pytest.raises(UserError, match=r"steps is 1; .*at least 2"):
+    with pytest.raises(UserError, match=r"steps is 1, .*at least 2"):
         draw_activations(agent, RECALL, tmp_path / "a.png", steps=1)
     with pytest.raises(UserError, match=r"a\.xyz should end in"):
         draw_activations(agent, RECALL, tmp_path / "a.xyz", steps=5)

@@ -414,9 +414,9 @@ def test_what_is_no_profile_is_refused(data):
 
 def test_impossible_profiles_are_refused():
     agent = agent_for(recall(1), "none")
-    with pytest.raises(UserError, match="lags is -1; it must be at least 0"):
+    with pytest.raises(UserError, match="lags is -1, but must be a whole number of at least 0"):
         profile(agent, recall(1), lags=-1)
-    with pytest.raises(UserError, match="episodes is 0; it must be at least 1"):
+    with pytest.raises(UserError, match="episodes is 0, but must be a whole number of at least 1"):
         profile(agent, recall(1), episodes=0)
 
 

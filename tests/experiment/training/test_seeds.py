@@ -101,7 +101,7 @@ def test_a_seed_that_fails_takes_no_other_down_and_is_reported_at_the_end(
 
 
 def test_jobs_must_be_a_number():
-    with pytest.raises(UserError, match="jobs is 0; it must be at least 1"):
+    with pytest.raises(UserError, match="jobs is 0, but must be a whole number of at least 1"):
         train_seeds([], 0)
 
 

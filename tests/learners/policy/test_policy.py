@@ -565,7 +565,7 @@ def test_contradictory_options_are_assertion_errors_and_user_errors(options: dic
         ({"cell": "gruu"}, r"'gruu' is not known: choose one of"),
         ({"cell_options": {"taps": 3}}, r"lstm cell has no option 'taps'"),
         ({"net_arch": {"pi": [4], "qf": [4]}}, r"key 'qf': it knows pi \(actor\) and vf \(critic\)"),
-        ({"hidden_size": 0}, "hidden_size=0"),
+        ({"hidden_size": 0}, "hidden_size is 0"),
     ],
 )
 def test_unknown_options_are_refused_with_the_known_ones(options: dict[str, Any], sentence: str) -> None:

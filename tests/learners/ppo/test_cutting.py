@@ -228,11 +228,11 @@ def test_gamma_and_the_scaling_of_rewards_may_be_changed() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"batch_size": 0}, "batch_size is 0, but must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0, but must be a whole number of at least 1"),
         ({"seq_len": 0}, "seq_len is 0.*choose 1 to n_steps=16"),
         ({"seq_len": 17}, "seq_len is 17.*choose 1 to n_steps=16"),
         ({"first_state": "sorted"}, "first_state is 'sorted': choose one of"),
-        ({"n_epochs": 0}, "n_epochs is 0, but must be at least 1"),
+        ({"n_epochs": 0}, "n_epochs is 0, but must be a whole number of at least 1"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_whenever_it_comes(
@@ -276,7 +276,7 @@ class SetsWithin(BaseCallback):
     ("settings", "sentence"),
     [
         ({"gamma": "x"}, "gamma is 'x'; RecurrentPPO takes a finite number"),
-        ({"gamma": 2.0}, "gamma is 2.0, but must lie between 0 and 1"),
+        ({"gamma": 2.0}, "gamma is 2.0, but must be a number from 0 to 1"),
         ({"gae_lambda": None}, "gae_lambda is None; RecurrentPPO takes a finite number"),
         ({"vf_coef": "x"}, "vf_coef is 'x'"),
         ({"batch_size": 2.5}, "batch_size is 2.5"),

@@ -769,8 +769,8 @@ def test_our_own_policy_class_and_a_users_subclass_are_taken() -> None:
         ({"seq_len": 0}, r"seq_len is 0.*1 to n_steps=8"),
         ({"first_state": "random"}, r"'random': choose one of stored, zero, recomputed"),
         ({"batch_size": 0}, r"batch_size is 0.*at least 1.*None"),
-        ({"n_steps": 0}, "n_steps is 0, but must be at least 1"),
-        ({"n_epochs": 0}, "n_epochs is 0, but must be at least 1"),
+        ({"n_steps": 0}, "n_steps is 0, but must be a whole number of at least 1"),
+        ({"n_epochs": 0}, "n_epochs is 0, but must be a whole number of at least 1"),
         ({"clip_range_vf": -0.5}, r"clip_range_vf is -0\.5.*None switches it off"),
     ],
 )

@@ -193,11 +193,11 @@ def test_what_is_no_linear_cell_is_refused() -> None:
         ({"r_min": 0.9, "r_max": 0.5}, "r_min is 0.9 and r_max 0.5"),
         ({"r_max": 1.5}, r"r_max 1.5, but a ring has 0 <= r_min < r_max <= 1"),
         ({"max_phase": 7.0}, "max_phase is 7.0"),
-        ({"nonlinearity": "sin"}, "'sin' is not known to the lru cell: choose one of tanh, relu, softsign"),
+        ({"nonlinearity": "sin"}, "nonlinearity is 'sin': choose one of tanh, relu, softsign"),
     ):
         with pytest.raises(UserError, match=message):
             make_cell("lru", 1, 1, **options)
-    with pytest.raises(UserError, match=r"horizon is 0.5, but a mingru's is a number of steps, at least 1"):
+    with pytest.raises(UserError, match=r"horizon is 0.5, but must be a number of at least 1"):
         make_cell("mingru", 1, 1, horizon=0.5)
     with pytest.raises(UserError, match="candidate is 'relu': choose one of linear, positive, tanh"):
         make_cell("mingru", 1, 1, candidate="relu")

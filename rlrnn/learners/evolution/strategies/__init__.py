@@ -13,7 +13,7 @@ import dataclasses
 import inspect
 from typing import Any
 
-from rlrnn.common.settings import choices, takes_plain
+from rlrnn.common.settings import check_names, check_registered, takes_plain
 from rlrnn.errors import UserError
 from rlrnn.learners.evolution.strategies.cma import CmaEs, SepCmaEs
 from rlrnn.learners.evolution.strategies.genetic import Genetic
@@ -52,17 +52,9 @@ def register_strategy(name: str, strategy: type[Strategy]) -> None:
 @takes_plain
 def make_strategy(name: str, **settings: Any) -> Strategy:
     """Build a strategy by its registered name; unknown names and settings say which are known."""
-    if name not in STRATEGIES:
-        raise UserError(
-            f"strategy {name!r} is not known: choose one of {choices(name, STRATEGIES)}, or import the "
-            "module that registers it (in the shell: --import MODULE)."
-        )
+    check_registered("strategy", name, STRATEGIES)
     names = [field.name for field in dataclasses.fields(STRATEGIES[name])]
-    for setting in settings:
-        if setting not in names:
-            raise UserError(
-                f"the strategy {name} has no setting {setting!r}: it knows {choices(setting, names)}."
-            )
+    check_names(f"the strategy {name}", "setting", settings, names)
     return STRATEGIES[name](**settings)
 
 

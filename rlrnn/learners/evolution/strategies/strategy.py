@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator, Philox
 from numpy.typing import ArrayLike, NDArray
 
-from rlrnn.common.settings import plain
+from rlrnn.common.settings import check_number, check_whole, plain
 from rlrnn.errors import UserError
 
 Array = NDArray[np.float64]
@@ -98,20 +98,18 @@ class Strategy(ABC):
 
     def _whole(self, name: str, low: int, *, even: bool = False) -> None:
         """Refuse a setting that is no whole number of at least ``low``; None passes if it is the default."""
-        value = self._plain(name)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not self._left_out(name) and not (whole and value >= low and not (even and value % 2)):
-            kind = "an even number (genomes come as mirrored pairs)" if even else "a whole number"
-            self._refuse(name, f"{kind} of at least {low}")
+        value, whose = self._plain(name), f"{type(self).__name__}: {name}"
+        if self._left_out(name):
+            return
+        check_whole(whose, value, low)
+        if even and value % 2:
+            raise UserError(f"{whose} is {value}, but must be even, as genomes come in mirrored pairs.")
 
     def _number(self, name: str, low: float, below: float = math.inf, *, above: bool = True) -> None:
         """Refuse a setting that is no number above (or at) ``low`` and below ``below``; None as above."""
         value = self._plain(name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        inside = number and (low < value if above else low <= value) and value < below
-        if not self._left_out(name) and not inside:
-            most = f"below {below:g}" if below < math.inf else "finite"
-            self._refuse(name, f"a number {'above' if above else 'of at least'} {low:g} and {most}")
+        if not self._left_out(name):
+            check_number(f"{type(self).__name__}: {name}", value, low, below, "()" if above else "[)")
 
     def _plain(self, name: str) -> Any:
         """A setting, which is Python's own from now on, whatever a tuner gave."""
@@ -121,9 +119,6 @@ class Strategy(ABC):
 
     def _left_out(self, name: str) -> bool:
         return getattr(self, name) is None and getattr(type(self), name) is None
-
-    def _refuse(self, name: str, wanted: str) -> None:
-        raise UserError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}; it must be {wanted}.")
 
 
 def best_first(fitness: Array) -> NDArray[np.intp]:

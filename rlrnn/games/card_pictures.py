@@ -15,20 +15,13 @@ SPADE, DIAMOND, CLUB, HEART = range(4)  # black ones are even, red ones odd
 def draw_tape(cards: Sequence[int], step: int, k: int, said: int, right: int) -> Picture:
     """The newest cards, the one whose suit is due in blue, and the last answer beneath its card."""
     canvas = Canvas(560, 208, left=-0.7, right=COLUMNS - 0.3, bottom=-2.35)
-    ages: list[int | None] = list(range(COLUMNS - 1, -1, -1))
-    if k + 1 > COLUMNS:  # both ends of the tape
-        ages = [k, k - 1, k - 2, None, 3, 2, 1, 0]
-    for x, age in enumerate(ages):
-        if age is None:
-            for dot in (-0.25, 0.0, 0.25):
-                canvas.disc(x + dot, 0.0, 0.05, "rail")
-        elif age <= step:
-            _card(canvas, x, 0.0, 4, cards[step - age], "cool" if age == k - 1 else "ground")
-            if age == k - 1:
-                _blank(canvas, x, -1.15, 0.5)
-            elif age == k:
-                _suit(canvas, x, -1.15, 0.5, said)
-                canvas.mark(x + 0.34, -1.4, said == cards[step - age])
+    for x, age in canvas.tape(COLUMNS, k, step):
+        _card(canvas, x, 0.0, 4, cards[step - age], "cool" if age == k - 1 else "ground")
+        if age == k - 1:
+            _blank(canvas, x, -1.15, 0.5)
+        elif age == k:
+            _suit(canvas, x, -1.15, 0.5, said)
+            canvas.mark(x + 0.34, -1.4, said == cards[step - age])
     canvas.tally(COLUMNS, -2.05, len(cards) - k, max(0, step + 1 - k), right)
     return canvas.picture()
 

@@ -1,6 +1,6 @@
 """A canvas in a game's own units: drawn at twice the size and scaled down, so that edges are smooth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,18 @@ class Canvas:
         for part, colour in ((answers, "ground"), (answered, "warm"), (right, "cool")):
             if part:
                 self.box(left + width * part / answers / 2, y, width * part / answers, 0.16, colour)
+
+    def tape(self, columns: int, oldest: int, step: int) -> Iterator[tuple[int, int]]:
+        """(column, age) of what came by this step, the newest last; dots between the ends of a longer one."""
+        ages: list[int | None] = list(range(columns - 1, -1, -1))
+        if oldest >= columns:
+            ages = [oldest, oldest - 1, oldest - 2, None, *ages[4:]]
+        for x, age in enumerate(ages):
+            if age is None:
+                for dot in (-0.25, 0.0, 0.25):
+                    self.disc(x + dot, 0.0, 0.05, "rail")
+            elif age <= step:
+                yield x, age
 
     def picture(self) -> NDArray[np.uint8]:
         """The canvas as pixels [height, width, 3]."""

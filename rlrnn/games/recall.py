@@ -80,23 +80,16 @@ class Recall(ArrayGame):
         said, right = (int(value) for value in self.state[1:, copy])
         step, lag = int(self.steps[copy]), self.lag
         canvas = Canvas(560, 208, left=-0.7, right=COLUMNS - 0.3, bottom=-2.35)
-        ages: list[int | None] = list(range(COLUMNS - 1, -1, -1))
-        if lag + 2 > COLUMNS:  # both ends of the tape
-            ages = [lag + 1, lag, lag - 1, None, 3, 2, 1, 0]
-        for x, age in enumerate(ages):
-            if age is None:
-                for dot in (-0.25, 0.0, 0.25):
-                    canvas.disc(x + dot, 0.0, 0.05, "rail")
-            elif age <= step:
-                symbol = int(self.symbols(age, np.array([copy]), self.draws)[0])
-                colour = "dark" if age == 0 else "cool" if age == lag else "rail" if age < lag else "ground"
-                _tile(canvas, symbol, x, 0.0, colour)
-                if age == lag:  # its answer is due
-                    canvas.box(x, -1.05, 0.84, 0.84, "cool", round_by=0.12)
-                    canvas.box(x, -1.05, 0.74, 0.74, "paper", round_by=0.08)
-                elif age == lag + 1:  # its answer was given
-                    _tile(canvas, said, x, -1.05, "ground")
-                    canvas.mark(x + 0.36, -1.45, said == symbol)
+        for x, age in canvas.tape(COLUMNS, lag + 1, step):
+            symbol = int(self.symbols(age, np.array([copy]), self.draws)[0])
+            colour = "dark" if age == 0 else "cool" if age == lag else "rail" if age < lag else "ground"
+            _tile(canvas, symbol, x, 0.0, colour)
+            if age == lag:  # its answer is due
+                canvas.box(x, -1.05, 0.84, 0.84, "cool", round_by=0.12)
+                canvas.box(x, -1.05, 0.74, 0.74, "paper", round_by=0.08)
+            elif age == lag + 1:  # its answer was given
+                _tile(canvas, said, x, -1.05, "ground")
+                canvas.mark(x + 0.36, -1.45, said == symbol)
         answers = max(0, step - lag)
         canvas.tally(COLUMNS, -2.05, self.length - lag, answers, right)
         return canvas.picture()

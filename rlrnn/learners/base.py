@@ -26,7 +26,7 @@ from rlrnn.common.settings import check_device, check_whole, takes_plain
 from rlrnn.common.threads import one_thread
 from rlrnn.envs.games import make_vec
 from rlrnn.envs.vec import from_vector_env
-from rlrnn.errors import UserError, games_of
+from rlrnn.errors import OptionsError, UserError, games_of
 from rlrnn.learners.files import agent, surroundings
 from rlrnn.learners.player import Player
 from rlrnn.learners.policy import sizing
@@ -193,8 +193,10 @@ class UnwrittenLogger(Logger):
         return folder
 
 
-def check_learning(total_timesteps: Any, callback: Any, log_interval: Any) -> None:
+def check_learning(env: Any, total_timesteps: Any, callback: Any, log_interval: Any) -> None:
     """Refuse what ``learn`` would stumble over later, or never notice."""
+    if env is None:
+        raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
     number = isinstance(total_timesteps, Real) and not isinstance(total_timesteps, bool)
     if not number or math.isnan(total_timesteps):
         raise UserError(f"total_timesteps is {total_timesteps!r}, but must be a number of steps.")

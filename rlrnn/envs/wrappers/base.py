@@ -171,6 +171,13 @@ class View(VecEnvWrapper):
             self.chance.seeds[b], self.chance.drawn[b] = stream, 0
 
 
+class Still(View):
+    """A view that remembers nothing: of the present observation alone, whenever that is made."""
+
+    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
+        return self.begin(parts, self.everyone)
+
+
 def spaces_of(venv: VecEnv) -> dict[str, Space[Any]]:
     """The observation spaces by key."""
     return dict(parts_of(venv.observation_space))

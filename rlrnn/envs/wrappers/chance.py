@@ -9,12 +9,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.batches import copied
 from rlrnn.common.settings import check_number
-from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
+from rlrnn.envs.wrappers.base import Parts, Still, spaces_of
 from rlrnn.envs.wrappers.vectors import with_zero
 from rlrnn.errors import UserError
 
 
-class Flicker(View):
+class Flicker(Still):
     """Replaces the whole observation by zeros with a probability, at each step of each copy anew."""
 
     def __init__(self, venv: VecEnv, *, probability: float) -> None:
@@ -29,11 +29,8 @@ class Flicker(View):
             part[blank] = 0
         return view
 
-    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(parts, self.everyone)
 
-
-class Noise(View):
+class Noise(Still):
     """Adds Gaussian noise of mean 0 and standard deviation `std` to every number of every float Box."""
 
     def __init__(self, venv: VecEnv, *, std: float) -> None:
@@ -54,9 +51,6 @@ class Noise(View):
         for key in self._noisy:
             view[key] += (self._std * self._gauss(copies, view[key].shape)).astype(view[key].dtype)
         return view
-
-    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(parts, self.everyone)
 
     def _gauss(self, copies: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Numbers ~ N(0, 1), [N, ...], by Box & Muller (1958): two normal ones from two uniform ones."""

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.settings import check_whole
-from rlrnn.envs.wrappers.base import Array, Parts, View, spaces_of
+from rlrnn.envs.wrappers.base import Parts, Still, spaces_of
 from rlrnn.envs.wrappers.vectors import bounds, encode
 from rlrnn.errors import UserError
 
 
-class Hide(View):
+class Hide(Still):
     """Drops fields of a vector, or keys of a Dict; the rest keeps its order."""
 
     def __init__(
@@ -52,9 +52,6 @@ class Hide(View):
             return {"": parts[""][:, self._fields]}
         return {key: parts[key].copy() for key in self._fields}
 
-    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(parts, self.everyone)
-
     def _rest(self, space: Box | MultiDiscrete | MultiBinary) -> Space[Any]:
         if isinstance(space, Box):
             return Box(space.low[self._fields], space.high[self._fields], dtype=space.dtype.type)
@@ -63,7 +60,7 @@ class Hide(View):
         return MultiBinary(len(self._fields))
 
 
-class Flatten(View):
+class Flatten(Still):
     """Writes the whole observation as one float32 vector, whole numbers one-hot, in Gymnasium's order."""
 
     def __init__(self, venv: VecEnv) -> None:
@@ -76,11 +73,8 @@ class Flatten(View):
         columns = [encode(space, parts[key]) for key, space in self._spaces.items()]
         return {"": np.concatenate(columns, axis=1)}
 
-    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(parts, self.everyone)
 
-
-class OneHot(View):
+class OneHot(Still):
     """Writes each number of a vector or an image as zeros with a one at its place in `values`, as one vector.
 
     `key` takes one part of a Dict and `channel` one of an image; the rest is dropped. A number that is none
@@ -109,6 +103,3 @@ class OneHot(View):
     def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
         numbers = parts[self._key][..., self._channel].reshape(len(copies), -1, 1)
         return {"": (numbers == self._values).reshape(len(copies), -1).astype(np.float32)}
-
-    def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
-        return self.begin(parts, self.everyone)

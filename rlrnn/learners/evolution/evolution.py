@@ -217,9 +217,8 @@ class Evolution(Learner):
 
         ``target``: stop as soon as the agent wins so many points, in its generation and in fresh episodes.
         """
-        if self.env is None:
-            raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
-        check_learning(total_timesteps, callback, log_interval)
+        check_learning(self.env, total_timesteps, callback, log_interval)
+        assert self.env is not None
         keep_freed_memory()
         began = time.perf_counter()
         if reset_num_timesteps:

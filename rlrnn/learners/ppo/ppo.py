@@ -254,9 +254,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> RecurrentPPO:
-        if self.env is None:
-            raise OptionsError("the agent has no environment to learn in: give it one by set_env or load.")
-        check_learning(total_timesteps, callback, log_interval)
+        check_learning(self.env, total_timesteps, callback, log_interval)
         keep_freed_memory()
         with one_thread(self.device):
             return super().learn(

@@ -26,8 +26,6 @@ def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("--out", metavar="FILE", help="also write the scores as JSON")
     options.add_judged(parser)
-    options.add_imports(parser)
-    options.add_device(parser)
 
 
 def run(arguments: Namespace) -> None:

@@ -27,8 +27,6 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
     options.add_judged(parser)
-    options.add_imports(parser)
-    options.add_device(parser)
 
 
 def run(arguments: Namespace) -> None:

@@ -34,6 +34,8 @@ def add_judged(parser: ArgumentParser) -> None:
     actions.add_argument(
         "--sampled", dest="deterministic", action="store_false", help="sampled actions, as in training"
     )
+    add_imports(parser)
+    add_device(parser)
 
 
 def add_settings(parser: ArgumentParser) -> None:

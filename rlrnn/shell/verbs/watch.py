@@ -25,8 +25,6 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help=".gif or .mp4 (default: play.gif in the run's folder)")
     parser.add_argument("--activations", action="store_true", help="also show its hidden units")
     options.add_judged(parser)
-    options.add_imports(parser)
-    options.add_device(parser)
 
 
 def run(arguments: Namespace) -> None:

@@ -6,7 +6,6 @@ A folder of machine code that cannot be read or written, damaged or full, is no 
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import hashlib
 import importlib
@@ -79,9 +78,13 @@ def c_function(symbol: str, signature: Any) -> Callable[[Callable[..., Any]], An
 
         _add_digest(function)
         made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(OPTIONS))
-        with contextlib.suppress(RuntimeError):  # no folder to keep it in can be written
+        try:
             made.enable_caching()
+        except RuntimeError:  # no folder to keep it in can be written
+            _say_once(kept=False)
+        else:
             _tolerate(made._cache)
+            made._cache.load_overload = _told(made._cache.load_overload)
         made.compile()
         llvm.add_symbol(symbol, made.address)
         _symbols[symbol] = made
@@ -183,17 +186,33 @@ def _announce() -> None:
     from numba.core import event
 
     class Announcement(event.Listener):
-        made = False
-
         def on_start(self, event: Any) -> None:
             dispatcher = event.data["dispatcher"]
-            if self.made or dispatcher.py_func.__module__ not in _ours:
-                return
-            self.made = True
-            disk = dispatcher.stats.cache_path is not None
-            how = "once" if disk else "anew in each process (set NUMBA_CACHE_DIR to a folder that keeps them)"
-            print(f"rlrnn: compiling its kernels for this machine, {how}: some seconds ...", file=sys.stderr)
+            if dispatcher.py_func.__module__ in _ours:
+                _say_once(kept=dispatcher.stats.cache_path is not None)
 
         def on_end(self, event: Any) -> None: ...
 
     event.register("numba:compile", Announcement())
+
+
+def _told(load: Any) -> Any:
+    """The same, but it says so where there is nothing to load, so that numba compiles."""
+
+    def loaded(*arguments: Any) -> Any:
+        found = load(*arguments)
+        if found is None:
+            _say_once(kept=True)
+        return found
+
+    return loaded
+
+
+def _say_once(kept: bool) -> None:
+    if not _said:
+        _said.append(True)
+        how = "once" if kept else "anew in each process (set NUMBA_CACHE_DIR to a folder that keeps them)"
+        print(f"rlrnn: compiling its kernels for this machine, {how}: some seconds ...", file=sys.stderr)
+
+
+_said: list[bool] = []

@@ -28,6 +28,7 @@ from rlrnn.network.sensors import Observation, Sensors
 Array: TypeAlias = npt.NDArray[Any]
 # observation [B, ...], start [B], state [B, S] -> action [B, A], log-probability [B], value [B], next state
 Act: TypeAlias = Callable[[Observation, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
+Value: TypeAlias = Callable[[Observation, Tensor, Tensor], Tensor]  # the same three -> value [B]
 Plans: TypeAlias = tuple[Plan, Plan]  # the actor's, the critic's
 
 
@@ -64,9 +65,9 @@ def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
 
 def by_numpy(network: RecurrentNetwork, plans: Plans, generator: torch.Generator) -> Act:
     """The same numbers to rounding, drawn from the same noise."""
-    critic, first = network.critic, network.state_sizes[0]
+    first = network.state_sizes[0]
     remember, logits = _memory(plans[0].memory), _dense((*plans[0].head, plans[0].output))
-    remember_critic = None if critic.shared else _memory(plans[1].memory)
+    remember_critic = None if network.critic.shared else _memory(plans[1].memory)
     value = _dense((*plans[1].head, plans[1].output))
     draw = network.actuators.draw(generator)
 
@@ -87,6 +88,23 @@ def by_numpy(network: RecurrentNetwork, plans: Plans, generator: torch.Generator
         )
 
     return act
+
+
+def valuing(network: RecurrentNetwork) -> Value:
+    """``network.value_of``, in numpy where the network fits: of states that nothing is done in."""
+    plans = plans_of(network)
+    if plans is None:
+        return network.value_of
+    sensors, shared = network.critic_sensors or network.sensors, network.critic.shared
+    remember = _memory(plans[0 if shared else 1].memory)
+    value, column = _dense((*plans[1].head, plans[1].output)), 0 if shared else network.state_sizes[0]
+
+    def value_of(observation: Observation, start: Tensor, state: Tensor) -> Tensor:
+        before = state.contiguous().numpy()
+        y = remember(_features(sensors, observation), start.numpy(), before, np.empty_like(before), column)
+        return torch.from_numpy(value(y)[:, 0])
+
+    return value_of
 
 
 # features x [B, F], start [B], state [B, S] -> numbers of the output units [B, O], next state

@@ -16,7 +16,7 @@ from rlrnn.common import arrays
 from rlrnn.common.batches import join, put
 from rlrnn.errors import games_of
 from rlrnn.learners.ppo.rollout import Arrays, Rollout, to_tensors
-from rlrnn.network.acting import acting
+from rlrnn.network.acting import Value, acting, valuing
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.storage import encoding
 
@@ -89,7 +89,7 @@ def collect(
     last_obs = arrays.observed(last_obs, env.observation_space, env.num_envs, begin)
     rollout.reset()
     network.sample_exploration(env.num_envs, generator)
-    act = acting(network, generator)
+    act, value_of = acting(network, generator), valuing(network)
     for n_steps in range(len(rollout.rewards)):
         if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
             network.sample_exploration(env.num_envs, generator)
@@ -118,18 +118,18 @@ def collect(
         rollout.episode_starts[n_steps] = last_start
         rollout.values_and_last[n_steps] = values.cpu().numpy()
         rollout.log_probs[n_steps] = log_probs.cpu().numpy()
-        _note_endings(network, env, rollout, n_steps, dones, infos, state)
+        _note_endings(value_of, env, rollout, n_steps, dones, infos, state)
         rollout.pos = n_steps + 1
         last_obs, last_start = new_obs, position.start
 
     obs_tensor = to_tensors(last_obs, device)
     episode_starts = torch.as_tensor(last_start, device=device)
-    rollout.values_and_last[-1] = network.value_of(obs_tensor, episode_starts, position.state).cpu().numpy()
+    rollout.values_and_last[-1] = value_of(obs_tensor, episode_starts, position.state).cpu().numpy()
     return True
 
 
 def _note_endings(
-    network: RecurrentNetwork,
+    value_of: Value,
     env: VecEnv,
     rollout: Rollout,
     step: int,
@@ -155,5 +155,5 @@ def _note_endings(
     when = f"step {step} of a rollout"
     final = arrays.observed(join(finals, list), env.observation_space, len(cut), when, cut)
     no_starts = torch.zeros(len(cut), dtype=torch.bool, device=state.device)
-    values = network.value_of(to_tensors(final, state.device), no_starts, state[cut])
+    values = value_of(to_tensors(final, state.device), no_starts, state[cut])
     rollout.final_values[step, cut] = values.cpu().numpy()

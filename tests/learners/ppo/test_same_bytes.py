@@ -22,7 +22,7 @@ if not compiling.can_compile():
 
 
 class Echo(gym.Env[Any, Any]):
-    """Wins by repeating what it showed two steps before; in whole multiples of 1/8, so that nothing rounds."""
+    """Wins by repeating what it showed two steps before, in whole multiples of 1/8: nothing rounds."""
 
     def __init__(self, continuous: bool) -> None:
         self.observation_space = Box(-1.0, 1.0, (3,), np.float32)

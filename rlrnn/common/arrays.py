@@ -61,7 +61,7 @@ def stepped(
             raise _fault(int(wrong.argmax()), dones[wrong.argmax()], "done", when, "it must be true or false")
         dones = dones.astype(np.bool_)
     infos = list(answer[3]) if isinstance(answer[3], tuple | list) else []
-    if len(infos) != n or not all(isinstance(info, dict) for info in infos):
+    if len(infos) != n or not all(issubclass(kind, dict) for kind in set(map(type, infos))):
         raise EnvironmentFault(
             f"the environments returned {type(answer[3]).__name__} as infos at {when}: they must be a "
             f"list of {n} dicts, {_MEND}"

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import platform
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -44,6 +45,13 @@ def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
 @functools.cache
 def _pools() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+@functools.cache
+def workers(threads: int) -> ThreadPoolExecutor:
+    """So many threads, each with one of torch's: for work that leaves Python's lock to others."""
+    # torch would give a new thread as many of its own as there are cores.
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 @functools.cache

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rlrnn.cells.gated import kernels_of
+from rlrnn.common.threads import workers
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.layers import Affine
 from rlrnn.network.network import RecurrentNetwork
@@ -32,10 +33,13 @@ Value: TypeAlias = Callable[[Observation, Tensor, Tensor], Tensor]  # the same t
 Plans: TypeAlias = tuple[Plan, Plan]  # the actor's, the critic's
 
 
-def acting(network: RecurrentNetwork, generator: torch.Generator) -> Act:
+SHARE = 5e6  # multiplications of a step that are worth a thread
+
+
+def acting(network: RecurrentNetwork, generator: torch.Generator, threads: int = 1) -> Act:
     """How the network plays, drawing its actions, while its weights stay where they are."""
     plans = plans_of(network)
-    return by_torch(network, generator) if plans is None else by_numpy(network, plans, generator)
+    return by_torch(network, generator) if plans is None else by_numpy(network, plans, generator, threads)
 
 
 def plans_of(network: RecurrentNetwork) -> Plans | None:
@@ -63,27 +67,41 @@ def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
     return act
 
 
-def by_numpy(network: RecurrentNetwork, plans: Plans, generator: torch.Generator) -> Act:
-    """The same numbers to rounding, drawn from the same noise."""
+def by_numpy(network: RecurrentNetwork, plans: Plans, generator: torch.Generator, threads: int = 1) -> Act:
+    """The same numbers to rounding, drawn from the same noise; for any number of threads the same bytes."""
     first = network.state_sizes[0]
     remember, logits = _memory(plans[0].memory), _dense((*plans[0].head, plans[0].output))
     remember_critic = None if network.critic.shared else _memory(plans[1].memory)
     value = _dense((*plans[1].head, plans[1].output))
     draw = network.actuators.draw(generator)
+    work = sum(p.numel() for p in network.parameters())  # of a row, in multiplications
 
     def act(observation: Observation, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x, starts, before = _features(network.sensors, observation), start.numpy(), state.contiguous().numpy()
+        x = x_critic = _features(network.sensors, observation)
+        if network.critic_sensors is not None:
+            x_critic = _features(network.critic_sensors, observation)
+        starts, before = start.numpy(), state.contiguous().numpy()
         after = np.empty_like(before)
-        y = y_critic = remember(x, starts, before, after, 0)
-        if remember_critic is not None:
-            if network.critic_sensors is not None:
-                x = _features(network.critic_sensors, observation)
-            y_critic = remember_critic(x, starts, before, after, first)
-        action, log_prob = draw(logits(y))
+
+        def run(first_row: int, last_row: int) -> tuple[Array, Array]:
+            """Numbers of the output units and values of some rows, whose memory is left in ``after``."""
+            rows = slice(first_row, last_row)
+            y = y_critic = remember(x[rows], starts[rows], before[rows], after[rows], 0)
+            if remember_critic is not None:
+                y_critic = remember_critic(x_critic[rows], starts[rows], before[rows], after[rows], first)
+            return logits(y), value(y_critic)
+
+        if threads == 1 or len(x) * work < threads * SHARE:
+            numbers, values = run(0, len(x))
+        else:
+            ends = [len(x) * k // threads for k in range(threads + 1)]
+            parts = workers(threads).map(run, ends[:-1], ends[1:])
+            numbers, values = map(np.concatenate, zip(*parts, strict=True))
+        action, log_prob = draw(numbers)
         return (
             torch.from_numpy(action),
             torch.from_numpy(log_prob),
-            torch.from_numpy(value(y_critic)[:, 0]),
+            torch.from_numpy(values[:, 0]),
             torch.from_numpy(after),
         )
 

@@ -136,39 +136,50 @@ def normalise(x, gain, first, last, normed):
 
     Returns one over the deviation.
     """
-    count, whole = x.dtype.type(last - first), first + (last - first) // LANES * LANES
+    row, row_normed, row_gain = x[first:last], normed[first:last], gain[first:last]
+    count, whole = x.dtype.type(last - first), (last - first) // LANES * LANES
     totals, squares = np.zeros(LANES, x.dtype), np.zeros(LANES, x.dtype)
-    for i in range(first, whole, LANES):
+    for i in range(0, whole, LANES):
+        some = row[i : i + LANES]
         for j in range(LANES):
-            totals[j] += x[i + j]
-    for i in range(whole, last):
-        totals[i - whole] += x[i]
+            totals[j] += some[j]
+    for i in range(whole, len(row)):
+        totals[i - whole] += row[i]
     mean = sum_of(totals) / count
-    for i in range(first, whole, LANES):
+    for j in range(len(row)):
+        row_normed[j] = row[j] - mean
+    for i in range(0, whole, LANES):
+        some = row_normed[i : i + LANES]
         for j in range(LANES):
-            squares[j] += (x[i + j] - mean) * (x[i + j] - mean)
-    for i in range(whole, last):
-        squares[i - whole] += (x[i] - mean) * (x[i] - mean)
+            squares[j] += some[j] * some[j]
+    for i in range(whole, len(row)):
+        squares[i - whole] += row_normed[i] * row_normed[i]
     scale = ONE / np.sqrt(sum_of(squares) / count + x.dtype.type(NORM_EPSILON))
-    for j in range(first, last):
-        normed[j] = (x[j] - mean) * scale
-        x[j] = normed[j] * gain[j]
+    for j in range(len(row)):
+        row_normed[j] *= scale
+    for j in range(len(row)):
+        row[j] = row_normed[j] * row_gain[j]
     return scale
 
 
 @inlined
 def denormalise(d, gain, first, last, normed, scale, d_gain):
     """From the gradient by what ``normalise`` made: ``normed`` becomes that by its x, the gain's is added."""
-    count, whole = d.dtype.type(last - first), first + (last - first) // LANES * LANES
+    row, row_normed, row_gain = d[first:last], normed[first:last], gain[first:last]
+    row_d_gain, count = d_gain[first:last], d.dtype.type(last - first)
+    whole = (last - first) // LANES * LANES
     totals, products = np.zeros(LANES, d.dtype), np.zeros(LANES, d.dtype)
-    for i in range(first, whole, LANES):
+    for i in range(0, whole, LANES):
+        some, some_gain, some_normed = row[i : i + LANES], row_gain[i : i + LANES], row_normed[i : i + LANES]
         for j in range(LANES):
-            totals[j] += d[i + j] * gain[i + j]
-            products[j] += d[i + j] * gain[i + j] * normed[i + j]
-    for i in range(whole, last):
-        totals[i - whole] += d[i] * gain[i]
-        products[i - whole] += d[i] * gain[i] * normed[i]
+            totals[j] += some[j] * some_gain[j]
+        for j in range(LANES):
+            products[j] += some[j] * some_gain[j] * some_normed[j]
+    for i in range(whole, len(row)):
+        totals[i - whole] += row[i] * row_gain[i]
+        products[i - whole] += row[i] * row_gain[i] * row_normed[i]
     total, along = sum_of(totals) / count, sum_of(products) / count
-    for j in range(first, last):
-        d_gain[j] += d[j] * normed[j]
-        normed[j] = (d[j] * gain[j] - total - along * normed[j]) * scale
+    for j in range(len(row)):
+        row_d_gain[j] += row[j] * row_normed[j]
+    for j in range(len(row)):
+        row_normed[j] = (row[j] * row_gain[j] - total - along * row_normed[j]) * scale

@@ -21,14 +21,16 @@ from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part, sum_rows
 def gru_row(gate, hidden, h_old, h_new, hidden_n):
     """From a row's gates and recurrent inputs, [3H] each, and its old h [H] to its new h [H]."""
     size = len(h_old)
+    # Loops over slices, each of few arrays, become vector instructions.
+    r, z, n, candidate = gate[:size], gate[size : 2 * size], gate[2 * size :], hidden[2 * size :]
     for j in range(2 * size):
         gate[j] = sigmoid(gate[j] + hidden[j])
     for j in range(size):
-        candidate = hidden[2 * size + j]
-        hidden_n[j] = candidate
-        n = tanh(gate[2 * size + j] + gate[j] * candidate)
-        gate[2 * size + j] = n
-        h_new[j] = n + gate[size + j] * (h_old[j] - n)
+        hidden_n[j] = candidate[j]
+    for j in range(size):
+        n[j] = tanh(n[j] + r[j] * candidate[j])
+    for j in range(size):
+        h_new[j] = n[j] + z[j] * (h_old[j] - n[j])
 
 
 @kernel

@@ -22,16 +22,18 @@ from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part
 def lstm_row(gate, c_old, h_new, c_new):
     """A row's gates [4H] take their nonlinearities; from the old c [H] come the new h and the new c [H]."""
     size = len(c_old)
+    # Loops over slices, each of few arrays, become vector instructions.
+    i, f, g, o = gate[:size], gate[size : 2 * size], gate[2 * size : 3 * size], gate[3 * size :]
     for j in range(2 * size):
         gate[j] = sigmoid(gate[j])
-    for j in range(2 * size, 3 * size):
-        gate[j] = tanh(gate[j])
-    for j in range(3 * size, 4 * size):
-        gate[j] = sigmoid(gate[j])
     for j in range(size):
-        c = gate[size + j] * c_old[j] + gate[j] * gate[2 * size + j]
-        c_new[j] = c
-        h_new[j] = gate[3 * size + j] * tanh(c)
+        g[j] = tanh(g[j])
+    for j in range(size):
+        o[j] = sigmoid(o[j])
+    for j in range(size):
+        c_new[j] = f[j] * c_old[j] + i[j] * g[j]
+    for j in range(size):
+        h_new[j] = o[j] * tanh(c_new[j])
 
 
 @kernel

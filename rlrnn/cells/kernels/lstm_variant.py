@@ -41,22 +41,30 @@ def forward(
                 c_new, c_read, out = c[t, b], c_out[t, b], y[t, b]
                 if len(gain):
                     scale[t, b, 0] = normalise(hidden_row, gain, 0, width, norms[t, b])
+                for j in range(width):
+                    gate[j] += hidden_row[j]
+                f, g = gate[at : at + size], gate[at + size : at + 2 * size]
+                o = gate[at + 2 * size :]
                 for j in range(at + size):
-                    gate[j] = sigmoid(gate[j] + hidden_row[j])
-                for j in range(at + size, at + 2 * size):
-                    gate[j] = tanh(gate[j] + hidden_row[j])
-                for j in range(at + 2 * size, width):
-                    gate[j] = sigmoid(gate[j] + hidden_row[j])
+                    gate[j] = sigmoid(gate[j])
                 for j in range(size):
-                    f, g = gate[at + j], gate[at + size + j]
-                    c_new[j] = f * c_old[j] + (ONE - f if coupled else gate[j]) * g
+                    g[j] = tanh(g[j])
+                for j in range(size):
+                    o[j] = sigmoid(o[j])
+                if coupled:
+                    for j in range(size):
+                        c_new[j] = f[j] * c_old[j] + (ONE - f[j]) * g[j]
+                else:
+                    for j in range(size):
+                        c_new[j] = f[j] * c_old[j] + gate[j] * g[j]
+                for j in range(size):
                     c_read[j] = c_new[j]
                 if len(gain):
                     scale[t, b, 1] = normalise(c_read, gain_cell, 0, size, norms[t, b, width:])
                     for j in range(size):
                         c_read[j] += bias_cell[j]
                 for j in range(size):
-                    out[j] = gate[at + 2 * size + j] * tanh(c_read[j])
+                    out[j] = o[j] * tanh(c_read[j])
 
 
 @kernel

@@ -26,6 +26,7 @@ VECTORS = 2  # side by side in a panel
 WIDTH = VECTORS * LANES  # of a panel
 ROWS = 8 if LANES == 16 else 6  # of the largest tile: its sums fill most of the 32 or 16 registers
 HEIGHT = 96  # rows of x that a panel is used for at once
+MANY = 4 * ROWS  # rows that make it worth while to pack weights for one product
 DEPTH = 128  # rows of a transposed product that are packed at once
 
 
@@ -245,7 +246,10 @@ def accumulate(x, panels, out):
 
 @kernel
 def affine_once(x, weights, start, out):
-    """out [M, N] = start [N] + x [M, K] times weights [K, N] as they are, which nobody has packed."""
+    """out [M, N] = start [N] + x [M, K] times weights [K, N], which are packed where there are many rows."""
+    if len(x) >= MANY:
+        affine(x, packed(weights), start, out)
+        return
     depth, columns = weights.shape
     product(len(x), x.reshape(-1), 0, depth, 1, weights.reshape(-1), 0, WIDTH, columns,
             start, 0, 0, out.reshape(-1), 0, columns, depth, columns)  # fmt: skip
@@ -253,9 +257,12 @@ def affine_once(x, weights, start, out):
 
 @kernel
 def accumulate_once(x, column, weights, out):
-    """out [M, N] += K columns of x [M, S], from one on, times weights [K, N] as they are."""
+    """out [M, N] += K columns of x [M, S], from one on, times weights [K, N], packed as there."""
     (depth, columns), size, flat = weights.shape, x.shape[1], out.reshape(-1)
-    product(len(out), x.reshape(-1), column, size, 1, weights.reshape(-1), 0, WIDTH, columns,
+    w, w_panel, w_k = weights.reshape(-1), WIDTH, columns
+    if len(x) >= MANY:
+        w, w_panel, w_k = packed(weights).reshape(-1), depth * WIDTH, WIDTH
+    product(len(out), x.reshape(-1), column, size, 1, w, 0, w_panel, w_k,
             flat, 0, columns, flat, 0, columns, depth, columns)  # fmt: skip
 
 

@@ -76,6 +76,7 @@ def collect(
     sde_sample_freq: int,
     reward_scaler: RewardScaler | None,
     on_step: Callable[[dict[str, Any]], bool],
+    threads: int = 1,
 ) -> bool:
     """Fill the rollout from where the play stands; False if ``on_step`` asked to stop.
 
@@ -89,7 +90,7 @@ def collect(
     last_obs = arrays.observed(last_obs, env.observation_space, env.num_envs, begin)
     rollout.reset()
     network.sample_exploration(env.num_envs, generator)
-    act, value_of = acting(network, generator), valuing(network)
+    act, value_of = acting(network, generator, threads), valuing(network)
     for n_steps in range(len(rollout.rewards)):
         if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
             network.sample_exploration(env.num_envs, generator)

@@ -40,8 +40,9 @@ def norm(gradient):
     """The length of a vector [D]."""
     parts, whole = np.zeros(LANES), len(gradient) // LANES * LANES
     for first in range(0, whole, LANES):
+        some = gradient[first : first + LANES]
         for j in range(LANES):
-            parts[j] += np.float64(gradient[first + j]) * np.float64(gradient[first + j])
+            parts[j] += np.float64(some[j]) * np.float64(some[j])
     for i in range(whole, len(gradient)):
         parts[i - whole] += np.float64(gradient[i]) * np.float64(gradient[i])
     return math.sqrt(sum_of(parts))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -280,7 +281,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
             self.num_timesteps += env.num_envs
             if not listens:
                 callback.on_step()
-                self._update_info_buffer(local["infos"], local["dones"])
+                self._note_ends(local["infos"], local["dones"])
                 return True
             extra = {
                 "values": local["values"].unsqueeze(-1),  # [B, 1], as SB3's callbacks know them
@@ -292,23 +293,25 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
             callback.update_locals({**local, **extra, "self": self, "callback": callback})
             if not callback.on_step():
                 return False
-            self._update_info_buffer(local["infos"], local["dones"])
+            self._note_ends(local["infos"], local["dones"])
             return True
 
         position = Position(
             self._last_obs, np.asarray(self._last_episode_starts, dtype=np.bool_), self._last_state
         )
         try:
-            complete = collect(
-                self.policy.network,
-                env,
-                rollout_buffer,
-                position,
-                generator=self._noise,
-                sde_sample_freq=self.sde_sample_freq if self.use_sde else -1,
-                reward_scaler=self._scaler(),
-                on_step=on_step,
-            )
+            with one_thread(self.device) as threads:
+                complete = collect(
+                    self.policy.network,
+                    env,
+                    rollout_buffer,
+                    position,
+                    generator=self._noise,
+                    sde_sample_freq=self.sde_sample_freq if self.use_sde else -1,
+                    reward_scaler=self._scaler(),
+                    on_step=on_step,
+                    threads=threads,
+                )
         finally:
             self._set_position(position)
             self.policy.network.sample_exploration(0)  # none is left over: the next player draws its own
@@ -319,6 +322,12 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         callback.update_locals({"self": self, "rollout_buffer": rollout_buffer, "env": env})
         callback.on_rollout_end()
         return True
+
+    def _note_ends(self, infos: list[dict[str, Any]], dones: npt.NDArray[np.bool_]) -> None:
+        """As SB3 does, but for what of the episodes ends in this step alone."""
+        ended = np.flatnonzero(dones)
+        if len(ended):
+            self._update_info_buffer([infos[i] for i in ended], dones[ended])
 
     def _set_position(self, position: Position) -> None:
         """Note where the play stands; where that is unknown, SB3's ``learn`` resets the games."""

@@ -96,6 +96,34 @@ def test_weights_are_read_where_they_lie() -> None:
         torch.testing.assert_close(act(*given)[2], before + 1.0)
 
 
+@pytest.mark.parametrize("critic", ["own", "shared", "feedforward"])
+def test_any_number_of_threads_plays_the_same_bytes(critic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(cell="lstm", critic=critic)
+    given = torch.randn(50, 3), torch.rand(50) < 0.3, torch.randn(50, net.state_size)
+
+    def play(threads: int) -> tuple[torch.Tensor, ...]:
+        with torch.no_grad():
+            return acting.acting(net, torch.Generator().manual_seed(0), threads)(*given)
+
+    wanted = play(1)
+    monkeypatch.setattr(acting, "SHARE", 0.0)
+    for threads in (2, 3):
+        assert all(map(torch.equal, play(threads), wanted))
+
+
+@pytest.mark.parametrize("more", [{}, {"share_extractor": False, "normalize_observations": True}], ids=str)
+@pytest.mark.parametrize("critic", ["own", "shared", "detached", "feedforward"])
+def test_values_are_those_of_a_step(critic: str, more: dict[str, Any]) -> None:
+    net = network(cell="gru", critic=critic, **(more if critic in ("own", "feedforward") else {}))
+    if net.critic_sensors is not None:
+        net.critic_sensors.update(2.0 + 3.0 * torch.randn(50, 3))
+    given = inputs(net)
+    with torch.no_grad():
+        values = acting.valuing(net)(*given)
+        assert torch.equal(values, acting.acting(net, torch.Generator())(*given)[2])
+        torch.testing.assert_close(values, net.value_of(*given), rtol=1e-5, atol=3e-6)
+
+
 def test_a_state_is_never_written_into() -> None:
     net = network(cell="lstm")
     seen, start, state = inputs(net)

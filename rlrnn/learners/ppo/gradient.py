@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlrnn.common.threads import workers
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.compiled import Batch, Part
 from rlrnn.learners.ppo.loss import Objective, Sums, ppo_loss
@@ -63,9 +64,7 @@ class MinibatchGradient:
         self.gradients: list[Tensor] = []
         self.parts: list[list[Part]] = []
         self.threads = threads
-        # torch would give a new thread as many of its own as there are cores.
-        make_pool = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
-        self.pool = make_pool(threads) if threads > 1 else None
+        self.pool = workers(threads) if threads > 1 else None
 
     def __call__(self, batch: Rows, objective: Objective) -> Tensor:
         """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
@@ -183,11 +182,6 @@ class MinibatchGradient:
         from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
 
         return float(kernels.norm(self.gradient.numpy()))
-
-    def close(self) -> None:
-        """End the threads."""
-        if self.pool is not None:
-            self.pool.shutdown()
 
 
 def _gradients(outputs: list[tuple[Tensor, Tensor]], parameters: list[nn.Parameter]) -> dict[Tensor, Tensor]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -342,12 +341,8 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
     def train(self) -> None:
         """Improve the network on the rollout: epochs of minibatches of whole rows."""
         # A game may have switched gradients off, which torch does for all.
-        with (
-            torch.enable_grad(),
-            one_thread(self.device) as threads,
-            closing(MinibatchGradient(self.policy.network, threads)) as gradient,
-        ):
-            self._improve(gradient)
+        with torch.enable_grad(), one_thread(self.device) as threads:
+            self._improve(MinibatchGradient(self.policy.network, threads))
 
     def _improve(self, gradient: MinibatchGradient) -> None:
         self.policy.set_training_mode(True)

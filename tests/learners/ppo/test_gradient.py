@@ -152,7 +152,6 @@ def test_any_number_of_threads_gives_the_same_bytes(
         for _ in range(3):
             figures.append(worker(rows, OBJECTIVE))
             gradients.append(worker.gradient.clone())
-        worker.close()
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
     assert all(torch.equal(figure, figures[0]) for figure in figures)
     assert gradients[0].abs().sum() > 0

@@ -34,6 +34,10 @@ def can_compile() -> bool:
         return _without(f"numba cannot start: {' '.join(str(error).split())}")
     if vars(numba.config)["DISABLE_JIT"]:
         return _without("NUMBA_DISABLE_JIT is set")
+    import llvmlite.binding as llvm
+
+    if vars(numba.config)["CPU_NAME"] is None and not llvm.get_host_cpu_features().get("fma", True):
+        return _without("this processor has no fused multiply-add, which they would emulate slowly")
     return True
 
 
@@ -150,7 +154,7 @@ def vector_bytes() -> int:
 
 
 def _without(reason: str) -> bool:
-    print(f"rlrnn: doing without its compiled kernels, as {reason}", file=sys.stderr)
+    print(f"rlrnn: torch runs instead of its compiled kernels, as {reason}", file=sys.stderr)
     return False
 
 

@@ -111,7 +111,7 @@ def test_a_numba_that_cannot_start_is_named_and_done_without(
     monkeypatch.setattr("builtins.__import__", refusing)
     assert not compiling.can_compile.__wrapped__()
     assert capsys.readouterr().err == (
-        "rlrnn: doing without its compiled kernels, as numba cannot start: Numba needs NumPy 2.4 or less.\n"
+        "rlrnn: torch runs instead of its compiled kernels, as numba cannot start: Numba needs NumPy 2.4 or less.\n"
     )
 
 
@@ -122,10 +122,34 @@ def test_a_numba_that_may_not_compile_is_done_without(
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     assert not compiling.can_compile.__wrapped__()
     assert capsys.readouterr().err == (
-        "rlrnn: doing without its compiled kernels, as NUMBA_DISABLE_JIT is set\n"
+        "rlrnn: torch runs instead of its compiled kernels, as NUMBA_DISABLE_JIT is set\n"
     )
     monkeypatch.setattr(compiling, "can_compile", lambda: False)
     assert compiling.load.__wrapped__("rlrnn.games.kernels.pong") is None
+
+
+def test_a_processor_without_fused_multiply_add_does_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("numba.config.CPU_NAME", None)
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {"fma": False})
+    assert not compiling.can_compile.__wrapped__()
+    assert capsys.readouterr().err == (
+        "rlrnn: torch runs instead of its compiled kernels, as this processor has no fused multiply-add, which they "
+        "would emulate slowly\n"
+    )
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {})  # as other architectures have
+    assert compiling.can_compile.__wrapped__()
+
+
+def test_without_numba_one_sentence_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not compiling.can_compile.__wrapped__()
+    assert capsys.readouterr().err == (
+        "rlrnn: torch runs instead of its compiled kernels, as numba is not installed\n"
+    )
 
 
 @pytest.mark.parametrize("failing", ["save", "_load_index", "damaged"])

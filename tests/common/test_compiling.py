@@ -111,7 +111,8 @@ def test_a_numba_that_cannot_start_is_named_and_done_without(
     monkeypatch.setattr("builtins.__import__", refusing)
     assert not compiling.can_compile.__wrapped__()
     assert capsys.readouterr().err == (
-        "rlrnn: torch runs instead of its compiled kernels, as numba cannot start: Numba needs NumPy 2.4 or less.\n"
+        "rlrnn: torch runs instead of its compiled kernels, as numba cannot start: Numba needs NumPy 2.4 or "
+        "less.\n"
     )
 
 
@@ -135,8 +136,8 @@ def test_a_processor_without_fused_multiply_add_does_without(
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {"fma": False})
     assert not compiling.can_compile.__wrapped__()
     assert capsys.readouterr().err == (
-        "rlrnn: torch runs instead of its compiled kernels, as this processor has no fused multiply-add, which they "
-        "would emulate slowly\n"
+        "rlrnn: torch runs instead of its compiled kernels, as this processor has no fused multiply-add, "
+        "which they would emulate slowly\n"
     )
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {})  # as other architectures have
     assert compiling.can_compile.__wrapped__()

@@ -190,7 +190,7 @@ def resuming(part: StrategyPart) -> None:
     state = part.searched(strategy)[0]
     _check_arrays(part, state)
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **typing.cast(Any, state))
+    np.savez(file, **typing.cast(Any, state))
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
         read = dict(archive)

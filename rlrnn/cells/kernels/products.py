@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from rlrnn.cells.kernels.arithmetic import fma, inlined, kernel
 from rlrnn.common.compiling import c_function, vector_bytes
@@ -196,8 +196,7 @@ def _product(rows, x, x_row, x_k, w, w_panel, w_k, start, s_row, out, out_row, d
             s_top, out_top = s_top + 4 * panels * WIDTH, out_top + 4 * panels * WIDTH
 
 
-@kernel
-def _plain_product(
+def _in_double(
     rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, out_at, out_row, depth, columns
 ):
     """``product`` in float64, for which no tiles are made."""
@@ -209,7 +208,6 @@ def _plain_product(
             out[out_at + r * out_row + j] = total
 
 
-@kernel
 def product(
     rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, out_at, out_row, depth, columns
 ):
@@ -218,14 +216,23 @@ def product(
     All arrays are flat: each begins at an offset, its rows lie a stride apart, and so do the k of x and w.
     Panels of w are ``w_panel`` apart: packed ones, or, where that is W, columns of weights as they are.
     """
-    if x.itemsize == 4:
-        x_data, w_data = x.ctypes.data + 4 * x_at, w.ctypes.data + 4 * w_at
-        start_data, out_data = start.ctypes.data + 4 * s_at, out.ctypes.data + 4 * out_at
-        _product(rows, x_data, x_row, x_k, w_data, w_panel, w_k,
-                 start_data, s_row, out_data, out_row, depth, columns)  # fmt: skip
-    else:
-        _plain_product(rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k,
-                       start, s_at, s_row, out, out_at, out_row, depth, columns)  # fmt: skip
+    raise NotImplementedError("compiled code only")
+
+
+def _by_tiles(
+    rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, out_at, out_row, depth, columns
+):
+    x_data, w_data = x.ctypes.data + 4 * x_at, w.ctypes.data + 4 * w_at
+    start_data, out_data = start.ctypes.data + 4 * s_at, out.ctypes.data + 4 * out_at
+    _product(rows, x_data, x_row, x_k, w_data, w_panel, w_k,
+             start_data, s_row, out_data, out_row, depth, columns)  # fmt: skip
+
+
+@overload(product)
+def _choose_product(
+    rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, out_at, out_row, depth, columns
+):
+    return _by_tiles if x.dtype == types.float32 else _in_double
 
 
 @kernel

@@ -81,13 +81,20 @@ def test_the_gradients_of_a_product(rows: int) -> None:
         assert found.tobytes() == wanted.tobytes()
 
 
+@numba.njit
+def run(rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, at, row, depth, columns):
+    products.product(
+        rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, at, row, depth, columns
+    )
+
+
 def test_nothing_beside_the_result_is_touched() -> None:
     """Rows and columns around it keep their numbers, in what is read and in what is written."""
     x, weights, start, _ = made(ROWS + 1, 5, WIDTH + 3)
     around = np.full((ROWS + 3, WIDTH + 9), 7.0, np.float32)
     flat, columns = around.reshape(-1), WIDTH + 3
     packed = products.packed(weights)
-    products.product(
+    run(
         len(x), x.reshape(-1), 0, 5, 1, packed.reshape(-1), 0, 5 * WIDTH, WIDTH,
         start, 0, 0, flat, around.shape[1] + 2, around.shape[1], 5, columns,
     )  # fmt: skip

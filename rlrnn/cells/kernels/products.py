@@ -90,12 +90,11 @@ def _generate(rows, panels, b, x, x_row, x_k, w, w_panel, w_k, start, s_row, out
     b.cbranch(b.icmp_signed("<", k_next, depth), loop, done)
 
     b.position_at_end(done)
-    for (r, c), none, all_added in zip(places, begin, added, strict=True):
-        result = b.phi(vector)
-        result.add_incoming(none, before)
-        result.add_incoming(all_added, loop)
-        begin[places.index((r, c))] = result
-    for (r, c), result in zip(places, begin, strict=True):
+    results = [b.phi(vector) for _ in places]
+    for result, first, last in zip(results, begin, added, strict=True):
+        result.add_incoming(first, before)
+        result.add_incoming(last, loop)
+    for (r, c), result in zip(places, results, strict=True):
         stored = b.store(result, b.bitcast(place(out, r, out_row, c), vector.as_pointer()))
         stored.align = 4
 

@@ -14,6 +14,7 @@ _HOMES = {
     "CnnGruPolicy": "learners.policy.policy",
     "CnnLstmPolicy": "learners.policy.policy",
     "Episode": "learners.sequences.episodes",
+    "EvaluationCallback": "experiment.training.evaluating",
     "Evolution": "learners.evolution.evolution",
     "LinearCell": "cells",
     "MlpElmanPolicy": "learners.policy.policy",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from rlrnn.experiment.pictures.plotting import plot as plot
     from rlrnn.experiment.recording import record as record
     from rlrnn.experiment.runs.loading import load as load
+    from rlrnn.experiment.training.evaluating import EvaluationCallback as EvaluationCallback
     from rlrnn.experiment.training.training import train as train
     from rlrnn.learners.evolution.evolution import Evolution as Evolution
     from rlrnn.learners.evolution.strategies import Strategy as Strategy

@@ -105,10 +105,12 @@ class EvolutionRecipe:
 
 @dataclass(frozen=True)
 class EvaluationRecipe:
-    """How the trained agent is evaluated."""
+    """How the agent is evaluated, when it is trained and, with ``every``, while it trains."""
 
     episodes: Count | None = None  # episodes to play; the game's own number if not given
     deterministic: bool = True  # the most likely action; false: sampled ones
+    every: Count | None = None  # steps of the training between two evaluations; not given: at its end alone
+    episodes_each: Count = 20  # episodes of each evaluation while it trains, on seeds of their own
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,7 @@ def draw(curves: list[Curve]) -> Figure:
                 marked = marks and marks | {"markevery": marked_steps(number, steps)}
                 axes.plot(steps, points, label=key(name) if seed == 0 else None, **style, **marked, **lone)
             ways += [f"{dots}lines: running means"] * any(not curve.smooth for curve in seeds)
+        ways += _draw_evaluations(axes, seeds, style["color"], wiped=len(agents) == 1)
     played = {
         (curve.game.name, repr(curve.game.kwargs)): curve.game for curve in curves if curve.game is not None
     }
@@ -162,6 +163,23 @@ def _draw_dots(axes: Axes, curve: Curve, colour: str) -> None:
         dots: dict[str, Any] = {"marker": ".", "markersize": 4, "markeredgewidth": 0, "linestyle": "none"}
         dots |= {"color": colour, "alpha": 0.25, "zorder": 1}
         axes.plot(curve.steps, curve.points, rasterized=True, **dots)  # one image in an SVG or PDF
+
+
+def _draw_evaluations(axes: Axes, seeds: Sequence[Curve], colour: str, wiped: bool) -> list[str]:
+    """The evaluations while it trained, over the seeds that have the same ones; in words, what was drawn."""
+    every = [curve.evaluations for curve in seeds if curve.evaluations is not None]
+    alike = [one for one in every if np.array_equal(one.steps, every[0].steps)]
+    if not alike:
+        return []
+    style: dict[str, Any] = {"color": colour, "linewidth": 1, "markersize": 4.5, "zorder": 4}
+    mean = np.mean([one.points.mean(axis=1) for one in alike], axis=0)
+    axes.plot(alike[0].steps, mean, marker="D", markeredgecolor="white", markeredgewidth=0.5, **style)
+    tables = [one.wiped for one in alike if one.wiped is not None]
+    if not wiped or len(tables) < len(alike):
+        return ["diamonds: evaluations"]
+    mean = np.mean([table.mean(axis=1) for table in tables], axis=0)
+    axes.plot(alike[0].steps, mean, marker="D", markerfacecolor="white", linestyle=":", **style)
+    return ["diamonds: evaluations (hollow: memory wiped)"]
 
 
 def _draw_references(axes: Axes, game: Game) -> None:

@@ -18,6 +18,7 @@ from rlrnn.common.files import read_text
 from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault
 from rlrnn.experiment.runs import contents, runs
+from rlrnn.experiment.runs.evaluations import Evaluations, read_evaluations
 from rlrnn.experiment.runs.facts import decides
 from rlrnn.experiment.runs.logs import read_episodes
 from rlrnn.experiment.runs.runs import Run
@@ -37,6 +38,7 @@ class Curve:
     points: Array  # [N] per episode
     smooth: bool = False  # the points are means already
     game: Game | None = None  # if it is known
+    evaluations: Evaluations | None = None  # while it trained, if there were any
 
     @property
     def window(self) -> int:
@@ -149,7 +151,9 @@ def _home(run: Run) -> Path:
 
 def _read_run(run: Run, name: str) -> Curve:
     episodes = read_episodes(run.folder / contents.EPISODES)
-    return Curve(name, episodes[:, 0], episodes[:, 1], game=run.game)
+    path = run.folder / contents.EVALUATIONS
+    evaluated = read_evaluations(path) if path.exists() else None
+    return Curve(name, episodes[:, 0], episodes[:, 1], game=run.game, evaluations=evaluated)
 
 
 def _read_files(paths: Sequence[Path]) -> Curve:

@@ -82,6 +82,8 @@ def decides(recipe: Recipe, game: Game) -> dict[str, Any]:
     table, played = to_mapping(recipe), to_mapping(game)
     for name in ("name", "description", "verified", "game", "kwargs", "wrappers"):
         table.pop(name, None)
+    for name in ("every", "episodes_each"):  # which only look on
+        table["evaluation"].pop(name, None)
     if recipe.evolution is not None:
         table.pop("ppo")
     own = {name: played[name] for name in ("id", "kwargs", "wrappers", "episodes")}

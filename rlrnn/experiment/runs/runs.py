@@ -7,6 +7,7 @@ runs/<agent>/seed<k>/
     episodes.csv   step, points and length of every finished training episode
     agent.zip      the agent
     score.json     the evaluation
+    evaluations.npz  those made while it trained, where [evaluation] has `every`
     curve.png      the learning curve
     checkpoints/   while it trains: what it needs to resume after being killed
 """

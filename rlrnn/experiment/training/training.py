@@ -29,6 +29,7 @@ from rlrnn.experiment.runs.curves import WINDOW, read_curves, running_mean
 from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
 from rlrnn.experiment.runs.logs import EpisodeLog, ProgressLog, check_log, read_episodes
 from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.training.evaluating import EvaluationCallback
 from rlrnn.experiment.training.progress import TrainingProgress
 from rlrnn.experiment.training.stopping import undisturbed
 
@@ -224,6 +225,8 @@ def learn(
     display = ProgressDisplay(quiet=not progress)
     saved = Checkpoints(run.folder, logs, began, pause)
     watchers: list[BaseCallback] = [episodes, Clock(spent), saved]
+    if run.recipe.evaluation.every is not None:  # after the checkpoint, from which it is made again
+        watchers.append(evaluations(run))
     watchers += [TrainingProgress(steps, display)] * progress + ([] if callback is None else [callback])
     try:
         with display:
@@ -252,6 +255,14 @@ def learn(
     except FileFault as reason:
         reason.add_note(f"To resume from the last checkpoint: rlrnn train --resume {run.folder}.")
         raise
+
+
+def evaluations(run: Run) -> EvaluationCallback:
+    """The evaluations while it trains that a run's recipe asks for."""
+    how = run.recipe.evaluation
+    assert how.every is not None
+    path, options = run.folder / contents.EVALUATIONS, {"deterministic": how.deterministic}
+    return EvaluationCallback(run.game, how.every, how.episodes_each, path=path, **options)
 
 
 def keep(agent: Agent, run: Run, status: str, began: float) -> Run:

@@ -16,6 +16,7 @@ from rlrnn.experiment.pictures.plotting import COLOURS, MARKERS, draw, plot
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe
 from rlrnn.experiment.runs import runs
 from rlrnn.experiment.runs.curves import GRID, Curve, agent_names, on_common_steps, read_curves, running_mean
+from rlrnn.experiment.runs.evaluations import Evaluations
 
 GAME = Game(
     "g",
@@ -330,3 +331,23 @@ def test_the_same_curves_give_the_same_bytes(tmp_path, suffix, monkeypatch):
 def test_what_cannot_be_plotted_is_refused(tmp_path, sources, name, words):
     with pytest.raises(UserError, match=words):
         plot(sources, tmp_path / name)
+
+
+def test_evaluations_while_it_trained_are_drawn_as_diamonds():
+    def curve(seed, wiped=True):
+        points = np.array([[1.0, 3.0], [5.0, 7.0]]) + seed
+        evaluated = Evaluations(
+            np.array([0, 100]), points, np.ones((2, 2), int), points / 2 if wiped else None
+        )
+        return Curve("a", np.array([10.0, 90.0]), np.array([1.0, 2.0]), evaluations=evaluated)
+
+    figure = draw([curve(0), curve(1)])
+    diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    assert [line.get_xdata().tolist() for line in diamonds] == [[0, 100], [0, 100]]
+    assert [line.get_ydata().tolist() for line in diamonds] == [
+        [2.5, 6.5],
+        [1.25, 3.25],
+    ]  # means of two seeds
+    assert "diamonds: evaluations (hollow: memory wiped)" in figure.axes[0].get_title(loc="right")
+    without = draw([curve(0, wiped=False)]).axes[0]
+    assert len([line for line in without.lines if line.get_marker() == "D"]) == 1

@@ -76,11 +76,14 @@ def game(name: str | Path | Game) -> Game:
     files, text = toml_files("envs"), str(name)
     if text.endswith(".toml") or text in files:
         return _read_game(files.get(text, Path(text)))
-    if not re.search(r"-v\d+$", text) and "/" not in text:
-        sentence = unknown("game", text, files).removesuffix(".")
-        raise UserError(f"{sentence}; or give the path of a game's TOML file, or a registered Gymnasium id.")
-    from rlrnn.envs.engines.ids import find_spec
+    from rlrnn.envs.engines.ids import closest, find_spec, is_registered
 
+    if not re.search(r"-v\d+$", text) and "/" not in text and not is_registered(text):
+        sentence = unknown("game", text, files).removesuffix(".")
+        raise UserError(
+            f"{sentence}; or give the path of a game's TOML file, or a registered Gymnasium id"
+            f"{closest(text)}; one of your own is registered by the module that --import names."
+        )
     return Game(name=text, id=find_spec(text).id, title=text)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlrnn.common.package_data import toml_files
 from rlrnn.common.settings import unknown
+from rlrnn.envs.engines.ids import is_registered
 from rlrnn.envs.games import Game, References, game
 from rlrnn.errors import UserError
 from rlrnn.experiment import recipes
@@ -22,6 +23,11 @@ def agent(name: str | Path) -> Recipe:
     """A recipe by its name in the catalogue or the path of its TOML file."""
     files, text = toml_files("agents"), str(name)
     if not text.endswith(".toml") and text not in files:
+        if text in toml_files("envs") or is_registered(text):
+            raise UserError(
+                f"{text} is a game and no agent: rlrnn train --game {text} learns it by a recipe that its "
+                "spaces choose."
+            )
         sentence = unknown("agent", text, files)
         raise UserError(f"{sentence.removesuffix('.')}; or give the path of a recipe's TOML file.")
     return recipes.read_recipe(files.get(text, Path(text)))

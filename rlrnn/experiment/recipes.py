@@ -203,7 +203,7 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
                 raise UserError(f"--set {setting}: {parent!r} is not a table but {inner!r}.")
-        inner[last] = _value(text.strip()) if text.strip() else None
+        inner[last] = read_value(text.strip()) if text.strip() else None
         table.pop("verified", None)
         recipe = build(Recipe, table, f"--set {setting}")
     return recipe
@@ -229,12 +229,13 @@ def control(recipe: Recipe, kind: str) -> Recipe:
     )
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """A value as TOML writes it; bare words are strings."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         if re.match(r"[\[{\"']", text):
             raise UserError(
-                f"--set: {text} is not a value that TOML can read; is a bracket or quote open?"
+                f"{text} is not a value that TOML can read; is a bracket or quote open?"
             ) from None
         return text

@@ -292,6 +292,16 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
         ("trian tiny.toml", ["unknown command 'trian'; did you mean 'train'?", "known commands: compare,"]),
         ("list nothing-so-called", ["no row of the list has 'nothing-so-called' in it"]),
         ("show pong-gur", ["unknown game or agent 'pong-gur'; did you mean 'pong-gru'?"]),
+        ("train", ["train takes an agent of the catalogue", "neither is given"]),
+        ("train tiny.toml --game pong", ["--game GAME; tiny.toml and --game are given"]),
+        ("train CartPole-v1", ["CartPole-v1 is a game and no agent: rlrnn train --game CartPole-v1"]),
+        ("train --game CartPoel-v1", ["'CartPoel-v1'; did you mean 'CartPole-v1'", "--import MODULE"]),
+        ("train --game CartPole", ["unknown game 'CartPole'", "(did you mean 'CartPole-v1' or", "--import"]),
+        ("train --game pong --kwargs limit", ["--kwargs takes KEY=VALUE", "not 'limit'"]),
+        ("train --game pong --wrapper hide,drop", ["--wrapper takes a name", "not 'hide,drop'"]),
+        ("train --game pong --wrapper hid", ["The wrapper 'hid' is unknown", "did you mean 'hide'?"]),
+        ("train --resume --game pong", ["--resume takes the folder of a run"]),
+        ("train --resume runs/tiny/seed2 --kwargs a=1", ["leave out --kwargs"]),
         ("train tinny", ["unknown agent 'tinny'", "TOML file"]),
         ("train none.toml", ["there is no file none.toml"]),
         ("train tiny.toml --out x --set ppo.gama=1", ["unknown key 'gama'", "did you mean 'gamma'?"]),
@@ -331,7 +341,6 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("train", "the following arguments are required: AGENT"),
         ("train tiny.toml --seed -1", "argument --seed: '-1' is not a whole number of at least 0"),
         ("train tiny.toml --device gpu", "unknown device 'gpu'; did you mean 'cpu'? known devices: auto, "),
         ("train tiny.toml --control stack", "unknown control 'stack'; did you mean 'stacked'?"),
@@ -339,6 +348,7 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsy
         ("train tiny.toml --stpes 100", "unknown option '--stpes'; did you mean '--steps'? known options: "),
         ("train --stpes=100", "unknown option '--stpes'; did you mean '--steps'?"),  # before what is missing
         ("train tiny.toml --steps", "argument --steps: expected one argument"),
+        ("train tiny.toml --kwargs", "argument --kwargs: expected at least one argument"),
         ("train tiny.toml --se 1", "ambiguous option: --se could match --seed, --seeds, --set"),
         ("train tiny.toml pong-gru", "unrecognized arguments: pong-gru"),
         ("train tiny.toml -s", "unrecognized arguments: -s"),
@@ -368,6 +378,24 @@ def test_a_spoiled_agent_file(trained, capsys):
     spoiled.write_bytes((trained / "runs/tiny/seed2/agent.zip").read_bytes()[:1000])
     status, sentence = fails(capsys, "evaluate", "spoiled.zip", "--game", "my-game.toml")
     assert status == 2 and "spoiled.zip" in sentence
+
+
+def test_any_game_is_trained_without_a_recipe(trained, capsys):
+    wrapper, small = "hide, drop = [1, 3]", ["--set", "ppo.n_steps=8", "--set", "ppo.batch_size=128"]
+    what = ["train", "--game", "CartPole-v1", "--kwargs", "sutton_barto_reward=true", "--wrapper", wrapper]
+    assert main([*what, "--steps", "256", "--seed", "1", *small]) == 0
+    said = capsys.readouterr().out
+    assert "CartPole-v1: a recipe by its spaces alone" in said and "2 numbers" in said and "one of 2" in said
+    assert "gru of 64 units, 16 copies, 256 steps" in said and "entropy bonus" in said
+    run = runs.read_run("runs/CartPole-v1/seed1")
+    assert run.recipe.kwargs == {"sutton_barto_reward": True} and run.scores()
+    assert run.recipe.wrappers == ({"name": "hide", "drop": [1, 3]},)
+    assert main(["evaluate", "runs/CartPole-v1/seed1", "--episodes", "1"]) == 0
+    # Further changes of a recipe's game, too.
+    assert (
+        main(["train", "tiny.toml", "--wrapper", "{ name = 'stack', frames = 2 }", "--out", "runs/two"]) == 0
+    )
+    assert runs.read_run("runs/two").recipe.wrappers == ({"name": "stack", "frames": 2},)
 
 
 def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monkeypatch):

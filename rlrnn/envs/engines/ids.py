@@ -34,14 +34,22 @@ def find_spec(id: str) -> EnvSpec:  # noqa: A002  (Gymnasium's own word)
             except ImportError as error:
                 raise MissingExtraError(_missing(id, error, extra)) from error
     if id not in gym.registry:
-        close = difflib.get_close_matches(id, gym.registry, n=3)
         raise UserError(
-            f"No environment is registered as {id!r}"
-            + (f"; did you mean {' or '.join(map(repr, close))}?" if close else ".")
-            + " If it is your own, import the module that registers it first (--import MODULE on the"
-            " command line)."
+            f"No environment is registered as {id!r}{closest(id, '; {}?') or '.'} If it is your own, import "
+            "the module that registers it first (--import MODULE on the command line)."
         )
     return gym.registry[id]
+
+
+def is_registered(id: str) -> bool:  # noqa: A002
+    """Whether Gymnasium knows the id by now."""
+    return id in gym.registry
+
+
+def closest(id: str, words: str = " ({}?)") -> str:  # noqa: A002
+    """The question for the ids that are nearest to one that is not registered; "" where none is near."""
+    close = difflib.get_close_matches(id, gym.registry, n=3)
+    return words.format(f"did you mean {' or '.join(map(repr, close))}") if close else ""
 
 
 def make_single(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlrnn.common.settings import unknown
 from rlrnn.errors import UserError
@@ -48,6 +49,60 @@ def add_settings(parser: ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override one setting of the recipe; may be repeated; KEY= alone restores the default",
     )
+
+
+def add_game(parser: ArgumentParser) -> None:
+    """A game, and what is changed of it: see ``made_otherwise``."""
+    parser.add_argument(
+        "--game",
+        metavar="GAME",
+        help="a game of the catalogue, its TOML file, or any registered Gymnasium id",
+    )
+    add_changes(parser)
+
+
+def add_changes(parser: ArgumentParser) -> None:
+    """Keyword arguments and wrappers of a game."""
+    parser.add_argument(
+        "--kwargs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="keyword arguments with which the game is made",
+    )
+    parser.add_argument(
+        "--wrapper",
+        dest="wrappers",
+        action="append",
+        default=[],
+        metavar="NAME[, KEY = VALUE]",
+        help="one of our wrappers, such as 'hide, drop = [1, 3]'; may be repeated, innermost first",
+    )
+
+
+def changes(arguments: Namespace) -> dict[str, Any]:
+    """``kwargs`` and ``wrappers`` as those options name them."""
+    from rlrnn.experiment.recipes import read_value
+
+    pairs = [text.partition("=") for text in arguments.kwargs]
+    for text, (key, equals, _) in zip(arguments.kwargs, pairs, strict=True):
+        if not (key.strip() and equals):
+            raise UserError(f"--kwargs takes KEY=VALUE, such as length=8, not {text!r}.")
+    kwargs = {key.strip(): read_value(value.strip()) for key, _, value in pairs}
+    return {"kwargs": kwargs, "wrappers": [_wrapper(text) for text in arguments.wrappers]}
+
+
+def _wrapper(text: str) -> dict[str, Any]:
+    """A wrapper as game files say it, or its name first: "hide, drop = [1, 3]"."""
+    name, comma, rest = text.partition(",")
+    table = text if text.startswith("{") else f"{{ name = '{name.strip()}'{comma}{rest} }}"
+    try:
+        return {"name": "", **tomllib.loads(f"wrapper = {table}")["wrapper"]}
+    except tomllib.TOMLDecodeError:
+        raise UserError(
+            f"--wrapper takes a name and what that wrapper takes, as 'hide, drop = [1, 3]', not {text!r}."
+        ) from None
 
 
 def add_jobs(parser: ArgumentParser) -> None:

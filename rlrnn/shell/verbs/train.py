@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
     from rlrnn.experiment.runs.runs import Run
 
 
-SHORT = "train an agent by its recipe"
+SHORT = "train an agent by its recipe, or on any game"
 TEXT = """
 Trains an agent by its recipe, evaluates it and draws its learning curve, all in runs/<agent>/seed<k>/.
+With --game, any registered Gymnasium game is learned without a recipe: one is chosen by its spaces, and said.
 Ctrl-C saves the agent as it is.
 
 examples:
+  rlrnn train --game Acrobot-v1                            any game, by a recipe that its spaces choose
+  rlrnn train --game Acrobot-v1 --wrapper 'hide, drop = [4, 5]' --steps 500_000
+  rlrnn train --game mine/Maze-v0 --import my_games.py --kwargs size=7 fog=true
   rlrnn train pong-gru                                     an agent of the catalogue (see: rlrnn list)
   rlrnn train my-agent.toml --seed 3                       a recipe of your own
   rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two in parallel
@@ -37,7 +42,10 @@ examples:
 
 def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("agent", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe")
+    parser.add_argument(
+        "agent", nargs="?", metavar="AGENT", help="an agent of the catalogue, or the path of a recipe"
+    )
+    options.add_game(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue a run that was killed: AGENT is its folder"
     )
@@ -77,14 +85,32 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run the verb."""
-    from rlrnn.experiment import catalogue, recipes
+    from rlrnn.experiment import recipes
     from rlrnn.experiment.runs import runs
     from rlrnn.experiment.training.training import resume, train
 
+    if (arguments.agent is None) == (arguments.game is None):
+        which = "neither is given" if arguments.agent is None else f"{arguments.agent} and --game are given"
+        raise UserError(
+            f"train takes an agent of the catalogue (see: rlrnn list), a recipe, or --game GAME; {which}."
+        )
     if arguments.resume:
-        for name in ("settings", "steps", "seed", "seeds", "jobs", "out", "overwrite"):
+        if arguments.agent is None:
+            raise UserError("--resume takes the folder of a run, such as runs/pong-gru/seed0, and no --game.")
+        options_of_new = (
+            "settings",
+            "steps",
+            "seed",
+            "seeds",
+            "jobs",
+            "out",
+            "overwrite",
+            "kwargs",
+            "wrappers",
+        )
+        for name in options_of_new:
             if getattr(arguments, name):
-                option = "--set" if name == "settings" else f"--{name}"
+                option = {"settings": "--set", "wrappers": "--wrapper"}.get(name, f"--{name}")
                 raise UserError(
                     f"--resume continues a run as it is: leave out {option}, or --resume for another run."
                 )
@@ -97,8 +123,7 @@ def run(arguments: Namespace) -> None:
         more = {"workers": arguments.workers, "imports": arguments.imports}
         _report(resume(arguments.agent, device=arguments.device, **more))
         return
-    settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
-    recipe = recipes.override(catalogue.agent(arguments.agent), settings)
+    recipe = _recipe(arguments)
     if arguments.control:
         recipe = recipes.control(recipe, arguments.control)
     if arguments.seeds is not None:
@@ -117,6 +142,25 @@ def run(arguments: Namespace) -> None:
         imports=arguments.imports,
     )
     _report(run)
+
+
+def _recipe(arguments: Namespace) -> Recipe:
+    """That of the agent, or one that the game's spaces choose, which is said; as the options change it."""
+    from rlrnn.experiment import catalogue, recipes
+    from rlrnn.experiment.default_recipe import choose
+
+    settings = [*arguments.settings, *([f"steps={arguments.steps}"] if arguments.steps else [])]
+    more = options.changes(arguments)
+    if arguments.game is not None:
+        choice = choose(arguments.game, **more)
+        recipe = recipes.override(choice.recipe, settings)
+        terminal().print(dataclasses.replace(choice, recipe=recipe).table())
+        return recipe
+    recipe = recipes.override(catalogue.agent(arguments.agent), settings)
+    if not any(more.values()):
+        return recipe
+    kwargs, wrappers = {**recipe.kwargs, **more["kwargs"]}, (*recipe.wrappers, *more["wrappers"])
+    return dataclasses.replace(recipe, kwargs=kwargs, wrappers=wrappers, verified=None)
 
 
 def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:

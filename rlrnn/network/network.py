@@ -140,10 +140,11 @@ class RecurrentNetwork(nn.Module):
     def unroll(self, observation: Observation, start: Tensor, state: Tensor) -> tuple[Distribution, Tensor]:
         """All steps of rows: observation [T, B, ...], start [T, B], state [B, S] -> actions, value [T, B]."""
         actor = self.actor
-        critic = self._critic_beside(actor)
-        y = y_critic = actor.outputs(actor.features(observation), start, state)
+        x, critic = actor.features(observation), self._critic_beside(actor)
+        y = y_critic = actor.outputs(x, start, state)
         if not critic.shared:
-            y_critic = critic.outputs(critic.features(observation), start, state)
+            x = x if critic.sensors is actor.sensors else critic.features(observation)
+            y_critic = critic.outputs(x, start, state)
         return self._act(y), critic.read(y_critic).squeeze(-1)
 
     def unroll_actor(self, observation: Observation, start: Tensor, state: Tensor) -> Distribution:

@@ -93,6 +93,8 @@ class Sensors(nn.Module):
         parts: Mapping[Any, spaces.Space[Any]] = parts_of(space)
         # SB3's extractors make a module of each key and want an axis; a user's own get the space as it is.
         self.adapts = extractor_class in (FlattenExtractor, CombinedExtractor)
+        # A user's own may ask for views of pixels that this order in memory does not allow.
+        self.channels_last = extractor_class in (NatureCNN, CombinedExtractor)
         self.names = module_names({key: key for key in parts})
         if self.adapts:
             subspaces = {self.names[key]: _with_axis(part) for key, part in parts.items()}
@@ -119,6 +121,8 @@ class Sensors(nn.Module):
             parts = {key: self._normalize(key, value) for key, value in parts.items()}
         if self.adapts:
             parts = {self.names[key]: _axis(value) for key, value in parts.items()}
+        if self.channels_last:
+            parts = {key: _channels_last(value) for key, value in parts.items()}
         features: Tensor = self.extractor(parts if isinstance(values, dict) else any_array(parts))
         return features
 
@@ -151,6 +155,13 @@ def _with_axis(space: spaces.Space[Any]) -> spaces.Space[Any]:
 def _axis(value: Tensor) -> Tensor:
     """[N] -> [N, 1]; what has features stays as it is."""
     return value.unsqueeze(-1) if value.dim() == 1 else value
+
+
+def _channels_last(value: Tensor) -> Tensor:
+    """Images [N, C, H, W] with a pixel's channels side by side in memory, as convolutions run faster."""
+    if value.dim() != 4:
+        return value
+    return value.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def module_names(wanted: Mapping[Any, Any]) -> dict[Any, str]:

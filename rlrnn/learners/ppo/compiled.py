@@ -1,15 +1,15 @@
 """Backpropagation through time written out over compiled kernels: how an update runs on a CPU.
 
 Small networks pay less for arithmetic than for calls: autograd makes hundreds per minibatch, this makes some
-thirty. What fits: networks with a plan, no dropout, sensors that do not learn, and actuators that choose or
-draw from a normal distribution. Equal to autograd through ``loss.ppo_loss``.
+thirty. What fits: networks with a plan, no dropout, and actuators that choose or draw from a normal
+distribution. Sensors are torch's (``features``). Equal to autograd through ``loss.ppo_loss``.
 
 Letters: T time, R rows, N = T * R steps; I inputs and O outputs of a layer; S state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from rlrnn.cells.gated import kernels_of
 from rlrnn.cells.kernels.recurrence import Array, array
-from rlrnn.common.batches import map_arrays
 from rlrnn.common.compiling import can_compile
+from rlrnn.learners.ppo.features import divisible, learns
 from rlrnn.learners.ppo.loss import Objective, Sums
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network import plan
@@ -39,9 +39,8 @@ Totals: TypeAlias = npt.NDArray[np.float64]  # ``loss.Sums`` in an array
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows in arrays, and the loss of what the network makes of them."""
+    """Some rows in arrays but for their observations, and the loss of what the network makes of them."""
 
-    features: Mapping[Sensors, Array]  # [N, F] that these make of the observations
     start: Array  # [T, R]
     state: Array  # [R, S]
     action: Array  # [N, A]; what follows is [N], as in ``Rows``
@@ -54,11 +53,9 @@ class Batch:
     objective: Objective
 
     @classmethod
-    def of(cls, rows: Rows, sensors: Iterable[Sensors], total: float, objective: Objective) -> Batch:
+    def of(cls, rows: Rows, total: float, objective: Objective) -> Batch:
         """Of these rows; made before threads share the work, as they would wait for each other."""
-        observation = map_arrays(_flat, rows.observation)
         return cls(
-            features={sensor: array(sensor(observation)) for sensor in sensors},
             start=array(rows.start),
             state=array(rows.state),
             action=array(_flat(rows.action)),
@@ -219,17 +216,21 @@ class Head:
 
 @dataclass(frozen=True)
 class Part:
-    """Sensors, a memory and the heads that read it: what can be computed apart from the rest."""
+    """A memory and the heads that read it: what can be computed apart from the rest."""
 
-    sensors: Sensors
+    sensors: Sensors  # whose features it reads
     memory: Sequence[Layer]
     columns: slice  # of the state
     heads: Sequence[Head]
+    sensors_learn: bool
 
-    def backward(self, batch: Batch) -> Totals:
-        """Leave the gradients of all its parameters in place; returns what the rows add to the figures."""
+    def backward(self, batch: Batch, x: Array) -> tuple[Totals, Array | None]:
+        """Leave the gradients of all its parameters in place, given the features x [N, F].
+
+        Returns what the rows add to the figures, and the gradient by the features where sensors learn.
+        """
         sums, start, state = np.zeros(len(Sums._fields)), batch.start, batch.state[:, self.columns]
-        y = _forward(self.memory, batch.features[self.sensors], start, state)
+        y = _forward(self.memory, x, start, state)
         dy: Array | None = None
         for head in self.heads:
             outputs = _forward(head.layers, y, start, state)
@@ -238,8 +239,7 @@ class Part:
             if d is not None:
                 dy = d if dy is None else np.add(dy, d, out=dy)
         assert dy is not None
-        _backward(self.memory, dy, needs_dx=False)
-        return sums
+        return sums, _backward(self.memory, dy, self.sensors_learn)
 
 
 def _forward(layers: Sequence[Layer], x: Array, start: Array, state: Array) -> Array:
@@ -261,13 +261,15 @@ def plans_of(network: RecurrentNetwork) -> tuple[Plan, Plan] | None:
     """The actor's and the critic's plan, if this module can run all that the network is made of."""
     memories = [m for m in (network.memory, network.critic_memory) if isinstance(m, Memory)]
     sensors = [s for s in (network.sensors, network.critic_sensors) if s is not None]
+    of_sensors = {parameter for each in sensors for parameter in each.parameters()}
+    own = [parameter for parameter in network.parameters() if parameter not in of_sensors]
     weight = network.value.weight
     if (
         not can_compile()
         or weight.device.type != "cpu"
         or any(memory.dropout > 0.0 for memory in memories)
-        or any(True for s in sensors for _ in s.parameters())
-        or not all(p.requires_grad and p.is_contiguous() for p in network.parameters())
+        or (of_sensors and not all(map(divisible, sensors)))
+        or not all(p.requires_grad and p.is_contiguous() for p in own)
         or not network.actuators.simple
         or not isinstance(network.actuators.output.weight, nn.Parameter)
     ):
@@ -295,9 +297,17 @@ def parts_of(
     actions = head(plans[0], _loss_of(network.actuators, places), actor)
     value = head(plans[1], _value_loss, critic)
     if critic.shared:
-        return [Part(actor.sensors, layers(plans[0].memory), actor.columns, [actions, value])]
+        return [
+            Part(
+                actor.sensors,
+                layers(plans[0].memory),
+                actor.columns,
+                [actions, value],
+                learns(actor.sensors),
+            )
+        ]
     return [
-        Part(stream.sensors, layers(plan.memory), stream.columns, [own])
+        Part(stream.sensors, layers(plan.memory), stream.columns, [own], learns(stream.sensors))
         for stream, plan, own in zip((actor, critic), plans, (actions, value), strict=True)
     ]
 

@@ -5,14 +5,16 @@ blocks of rows, and each block, or a small minibatch, in two halves, actor and c
 nothing in common. How it is parted depends on the network and on sizes alone, and sums are taken in order:
 any number of threads gives the same bytes.
 
-Where compiled kernels can run the whole network they do everything (``compiled``), else autograd does.
+Where compiled kernels know the network they do everything (``compiled``) but what sensors do (``features``),
+else autograd does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
@@ -21,20 +23,33 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlrnn.common.batches import map_arrays
 from rlrnn.common.threads import workers
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.compiled import Batch, Part
+from rlrnn.learners.ppo.features import Features, divisible, learns
 from rlrnn.learners.ppo.loss import Objective, Sums, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.plan import Plan
+from rlrnn.network.sensors import Sensors
 
 T = TypeVar("T")
 
 BLOCKS = 4  # at most
 BLOCK_WORK = 5e8  # floating-point operations that make a block worth its overhead
 HALF_WORK = 1e8  # and a minibatch worth a second thread
+SLICE = 2**16  # numbers of all blocks' gradients that are added at once, within a core's cache
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The gradient of a block, and, where kernels run the network, what writes into it."""
+
+    gradient: Tensor  # [D]
+    places: dict[nn.Parameter, Tensor]  # of each parameter, within that
+    features: dict[Sensors, Features]
+    parts: list[Part]
 
 
 class MinibatchGradient:
@@ -47,22 +62,17 @@ class MinibatchGradient:
         self.gradient = network.value.weight.new_zeros(sum(p.numel() for p in self.parameters))
         for parameter, part in self._places(self.gradient).items():
             parameter.grad = part
-        modules = list(network.modules())
-        # Dropout draws from one stream of numbers, and batch statistics are those of the whole.
-        indivisible = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-        dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in modules)
+        dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in network.modules())
         on_cpu = network.value.weight.device.type == "cpu"
-        self.divisible = on_cpu and not dropout and not any(isinstance(m, indivisible) for m in modules)
+        self.divisible = on_cpu and not dropout and divisible(network)
         owned = (network.critic_sensors, network.critic_memory, network.critic_head, network.value)
         critic = {p for module in owned if module is not None for p in module.parameters()}
         self.actor = [p for p in self.parameters if p not in critic]
         self.critic = [p for p in self.parameters if p in critic]
-        common = network.critic_sensors is None and any(True for _ in network.sensors.parameters())
+        common = network.critic_sensors is None and learns(network.sensors)
         self.halves = self.divisible and network.critic_memory is not None and not common
-        # By kernels: a gradient for each block, and parts that write into it; made as they are needed.
         self.plans = compiled.plans_of(network)
-        self.gradients: list[Tensor] = []
-        self.parts: list[list[Part]] = []
+        self.workspaces: list[Workspace] = []  # of as many blocks as there have been
         self.threads = threads
         self.pool = workers(threads) if threads > 1 else None
 
@@ -70,69 +80,113 @@ class MinibatchGradient:
         """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
         blocks = self._blocks(batch)
         total = batch.weight.sum()
+        while len(self.workspaces) < len(blocks):
+            self.workspaces.append(self._workspace())
+        used = self.workspaces[: len(blocks)]
+        way = self._by_autograd if self.plans is None else self._by_kernels
+        figures = way(used, blocks, total, objective)
+        self._add([each.gradient for each in used[1:]])
+        return figures
+
+    def _workspace(self) -> Workspace:
+        gradient = torch.empty_like(self.gradient) if self.workspaces else self.gradient
+        places = self._places(gradient)
         if self.plans is None:
-            return self._by_autograd(blocks, total, objective)
-        return self._by_kernels(self.plans, blocks, total, objective)
+            return Workspace(gradient, places, {}, [])
+        parts = compiled.parts_of(self.network, self.plans, places)
+        sensors = dict.fromkeys(part.sensors for part in parts)
+        return Workspace(gradient, places, {each: Features(each, places) for each in sensors}, parts)
 
     def _by_kernels(
-        self, plans: tuple[Plan, Plan], blocks: list[Rows], total: Tensor, objective: Objective
+        self, used: list[Workspace], blocks: list[Rows], total: Tensor, objective: Objective
     ) -> Tensor:
-        for _ in range(len(self.parts), len(blocks)):
-            self.gradients.append(torch.empty_like(self.gradient) if self.parts else self.gradient)
-            places = self._places(self.gradients[-1])
-            self.parts.append(compiled.parts_of(self.network, plans, places))
-        sensors = {part.sensors for part in self.parts[0]}
         with torch.no_grad():
-            batches = [Batch.of(rows, sensors, float(total), objective) for rows in blocks]
-        sums = np.zeros((len(blocks), len(self.parts[0]), len(Sums._fields)))
-
-        def backward(block: int, part: int) -> None:
-            sums[block, part] = self.parts[block][part].backward(batches[block])
-
-        self._share([partial(backward, *index) for index in np.ndindex(sums.shape[:2])])
-        for of_block in self.gradients[1 : len(blocks)]:
-            self.gradient += of_block
+            batches = [Batch.of(rows, float(total), objective) for rows in blocks]
+            observations = [map_arrays(lambda each: each.flatten(0, 1), rows.observation) for rows in blocks]
+        forward = [
+            partial(features.forward, observation)
+            for workspace, observation in zip(used, observations, strict=True)
+            for features in workspace.features.values()
+        ]
+        if any(features.learn for features in used[0].features.values()):
+            self._share(forward)
+        else:  # calls of a few microseconds, which threads would wait for
+            for task in forward:
+                task()
+        results = self._share([
+            partial(part.backward, batch, workspace.features[part.sensors].x)
+            for workspace, batch in zip(used, batches, strict=True)
+            for part in workspace.parts
+        ])  # fmt: skip
+        sums = np.array([added for added, _ in results]).reshape(len(used), len(used[0].parts), -1)
+        gradients = iter(dx for _, dx in results)
+        backward = []
+        for workspace in used:
+            by_features: dict[Sensors, list[Any]] = {each: [] for each in workspace.features}
+            for part in workspace.parts:
+                by_features[part.sensors].append(next(gradients))
+            backward += [
+                partial(features.backward, by_features[sensors])
+                for sensors, features in workspace.features.items()
+                if features.learn
+            ]
+        self._share(backward)
         return torch.tensor(Sums(*sums.sum((0, 1)).tolist()).figures(objective))
 
-    def _share(self, tasks: list[Callable[[], None]]) -> None:
-        """Carry out all tasks, here and in other threads, each of which takes the next when it is free."""
-        queue = iter(tasks)
-        lock = Lock()
+    def _share(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
+        """The results of all tasks, done here and in other threads: who is free takes the next."""
+        queue, lock = iter(enumerate(tasks)), Lock()
+        results: dict[int, T] = {}
 
         def work() -> None:
             with torch.no_grad():
                 while True:
                     with lock:
-                        task = next(queue, None)
+                        number, task = next(queue, (0, None))
                     if task is None:
                         return
-                    task()
+                    results[number] = task()
 
         helpers = min(self.threads, len(tasks)) - 1
         others = [self.pool.submit(work) for _ in range(helpers)] if self.pool is not None else []
         work()
         for other in others:
             other.result()
+        return [results[number] for number in range(len(tasks))]
 
-    def _by_autograd(self, blocks: list[Rows], total: Tensor, objective: Objective) -> Tensor:
+    def _add(self, others: list[Tensor]) -> None:
+        """Other blocks' gradients to that of the first, in order."""
+
+        def add(first: int) -> None:
+            part = slice(first, first + SLICE)
+            total = self.gradient[part]
+            for other in others:
+                total += other[part]
+
+        if others:
+            self._share([partial(add, first) for first in range(0, len(self.gradient), SLICE)])
+
+    def _by_autograd(
+        self, used: list[Workspace], blocks: list[Rows], total: Tensor, objective: Objective
+    ) -> Tensor:
         if len(blocks) == 1:
             pool = self.pool if blocks[0].start.numel() * self.work >= HALF_WORK else None
-            gradient, figures = self._gradient(blocks[0], total, objective, pool)
-        else:
-            work = partial(self._gradient, total=total, objective=objective)
-            (gradient, figures), *others = (
-                map(work, blocks) if self.pool is None else self.pool.map(work, blocks)
-            )
-            for of_block, figures_of_block in others:
-                gradient += of_block
-                figures += figures_of_block
-        self.gradient.copy_(gradient)
+            return self._differentiate(used[0], blocks[0], total, objective, pool)
+        work = partial(self._differentiate, total=total, objective=objective)
+        figures, *others = (map if self.pool is None else self.pool.map)(work, used, blocks)
+        for of_block in others:
+            figures += of_block
         return figures
 
-    def _gradient(
-        self, rows: Rows, total: Tensor, objective: Objective, pool: ThreadPoolExecutor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The gradient of all weights in one row, and the figures."""
+    def _differentiate(
+        self,
+        workspace: Workspace,
+        rows: Rows,
+        total: Tensor,
+        objective: Objective,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> Tensor:
+        """The figures of some rows, whose gradient is left in the workspace."""
         network, inputs = self.network, (rows.observation, rows.start, rows.state)
         if self.halves:
             values_result = _begin(pool, network.unroll_critic, *inputs)
@@ -149,7 +203,11 @@ class MinibatchGradient:
             gradients = _gradients(by_actor, self.actor) | critic_result()
         else:
             gradients = _gradients(by_actor + by_critic, self.parameters)
-        return torch.cat([gradients[parameter].reshape(-1) for parameter in self.parameters]), figures
+        with torch.no_grad():
+            torch._foreach_copy_(
+                list(workspace.places.values()), [gradients[parameter] for parameter in workspace.places]
+            )
+        return figures
 
     def _places(self, gradient: Tensor) -> dict[nn.Parameter, Tensor]:
         """The gradient of each parameter, within that of all."""

@@ -74,6 +74,24 @@ def formula(net: RecurrentNetwork, rows: Rows, objective: Objective) -> tuple[Te
     return loss, torch.stack((policy_loss, value_loss, entropy_loss, kl, clipped, loss)).detach()
 
 
+class Learning(FlattenExtractor):
+    """Sensors with weights."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__(space)
+        self.weight = nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x @ self.weight)
+
+
+class Stopping(Learning):
+    """Sensors whose weights the loss does not reach."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach()
+
+
 NETWORKS: dict[str, dict[str, Any]] = {
     "own": {"cell": "lstm"},
     "shared": {"cell": "gru", "critic": "shared"},
@@ -94,6 +112,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "one tap": {"cell": "fir", "cell_options": {"taps": 1, "bias": False}},
     "choices": {"cell": "gru", "action_space": spaces.MultiDiscrete([2, 3])},
     "bits": {"cell": "fir", "action_space": spaces.MultiBinary(2)},
+    "sensors learn": {"cell": "lstm", "extractor_class": Learning},
+    "sensors learn from both": {"cell": "gru", "critic": "detached", "extractor_class": Learning},
+    "sensors learn apart": {"cell": "elman", "share_extractor": False, "extractor_class": Learning},
+    "sensors do not": {"cell": "gru", "extractor_class": Stopping},
     "gSDE": {"cell": "lstm", "actuator_options": {"use_sde": True}},
     "gSDE squashed": {"cell": "lstm", "actuator_options": {"use_sde": True, "squash_output": True}},
     "elu": {"cell": "gru", "activation": nn.ELU},
@@ -138,7 +160,7 @@ def test_the_gradient_is_that_of_the_printed_formula(
 
 
 @pytest.mark.parametrize("block_work", [1e12, 1.0], ids=["halves", "blocks"])
-@pytest.mark.parametrize("name", ["own", "shared", "choices", "no memory"])
+@pytest.mark.parametrize("name", ["own", "shared", "choices", "no memory", "sensors learn"])
 def test_any_number_of_threads_gives_the_same_bytes(
     name: str, block_work: float, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,16 +232,12 @@ def test_kernels_are_for_networks_that_they_know() -> None:
     assert compiled.plans_of(net)  # one column lies in order either way
     net.actor_head.layers[0].weight = nn.Parameter(torch.randn(64, 8).t())
     assert not compiled.plans_of(net)
-    learns = network(extractor_class=Learning)
-    assert not compiled.plans_of(learns)
-
-
-class Learning(FlattenExtractor):
-    """Sensors with a weight."""
-
-    def __init__(self, space: spaces.Box) -> None:
-        super().__init__(space)
-        self.weight = nn.Parameter(torch.ones(3))
+    net = network(extractor_class=Learning)
+    assert compiled.plans_of(net)
+    net.sensors.requires_grad_(False)  # frozen sensors are sensors still
+    assert compiled.plans_of(net)
+    net.sensors.extractor.add_module("dropout", nn.Dropout())
+    assert not compiled.plans_of(net)
 
 
 @pytest.mark.parametrize("name", ["own", "shared", "choices", "layers"])

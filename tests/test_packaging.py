@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -25,7 +26,19 @@ def test_the_wheel_holds_rlrnn_and_its_data_alone(tmp_path: Path) -> None:
     for folder in ("envs", "agents"):
         expected = {f"rlrnn/data/{folder}/{file.name}" for file in (ROOT / folder).glob("*.toml")}
         assert expected == {name for name in names if name.startswith(f"rlrnn/data/{folder}/")}
-    assert "rlrnn/py.typed" in names
+    weights = {f"rlrnn/data/verified/{file.name}" for file in (ROOT / "runs" / "verified").glob("*.zip")}
+    assert weights == {name for name in names if name.startswith("rlrnn/data/verified/")} and weights
+    assert {"rlrnn/py.typed", "rlrnn/experiment/default_recipe.toml"} <= set(names)
+
+
+def test_a_wheel_can_be_built_from_the_source_distribution(tmp_path: Path) -> None:
+    sdist_builder = pytest.importorskip("hatchling.builders.sdist")
+    (path,) = sdist_builder.SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    forced = CONFIGURED["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert all(any(name.startswith(source) for name in names) for source in forced)
+    assert not any(name.endswith(".json") for name in names if name.startswith("runs/"))
 
 
 def test_every_extra_that_an_error_names_exists() -> None:

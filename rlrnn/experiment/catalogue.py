@@ -19,6 +19,11 @@ def agents() -> dict[str, Recipe]:
     return {name: recipes.read_recipe(path) for name, path in toml_files("agents").items()}
 
 
+def is_agent(name: str) -> bool:
+    """Whether the catalogue has a recipe of that name."""
+    return name in toml_files("agents")
+
+
 def agent(name: str | Path) -> Recipe:
     """A recipe by its name in the catalogue or the path of its TOML file."""
     files, text = toml_files("agents"), str(name)

@@ -398,6 +398,16 @@ def test_any_game_is_trained_without_a_recipe(trained, capsys):
     assert runs.read_run("runs/two").recipe.wrappers == ({"name": "stack", "frames": 2},)
 
 
+def test_a_verified_agent_plays_by_its_name(capsys):
+    assert main(["evaluate", "t-maze-20-evolved", "--episodes", "2"]) == 0
+    assert "4.00" in capsys.readouterr().out
+    assert main(["watch", "t-maze-20-evolved", "--out", "maze.gif"]) == 0
+    assert Path("maze.gif").stat().st_size > 1000
+    capsys.readouterr()
+    status, sentence = fails(capsys, "watch", "pendulum-gru")
+    assert status == 2 and "pendulum-gru comes without its weights: rlrnn train pendulum-gru" in sentence
+
+
 def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monkeypatch):
     (trained / "file").write_text("")
     status, sentence = fails(capsys, "train", "tiny.toml", "--out", "file/run")

@@ -6,20 +6,23 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rlrnn.experiment import agents
+from rlrnn.experiment import agents, catalogue, weights
 from rlrnn.experiment.runs import contents, runs
 from rlrnn.learners.sequences.supervised import SequenceLearner
 from rlrnn.storage import archive
 
 
 def load(path: archive.File, device: str = "auto") -> Any:
-    """A saved learner of whichever kind: its ``.zip``, or the folder of a run that the shell trained.
+    """A saved learner of whichever kind: its ``.zip``, the folder of a run, or a verified agent's name.
 
         agent = rlrnn.load("runs/cartpole-gru/seed1")
 
     A RecurrentPPO (also sb3-contrib's), an Evolution or a SequenceLearner, as the file says; no code in the
-    file is run.
+    file is run. ``rlrnn.load("pong-gru")`` is the verified agent of that name, if its weights come along with
+    the package.
     """
+    if isinstance(path, str) and catalogue.is_agent(path) and not Path(path).exists():
+        return weights.trained(path, device)[0]
     if isinstance(path, str | os.PathLike) and (Path(path) / contents.VERSIONS).exists():
         return runs.read_run(Path(path)).agent(device)
     if archive.kind_of(path) == SequenceLearner.__name__:

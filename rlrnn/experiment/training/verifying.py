@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlrnn.common import package_data, processor
+from rlrnn.common import processor
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue, statistics
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score, judge
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.recipes import Recipe, Verified
 from rlrnn.experiment.training.seeds import Task, train_seeds
+from rlrnn.experiment.weights import attached
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -171,18 +172,6 @@ def verify(
     outcome.check()
     found = tuple(run.scores() for run in outcome.finished)
     return Verdict(recipe.name, game.points.unit, claim, seeds, found, True, processor.kind(), memory)
-
-
-def attached(recipe: Recipe) -> dict[int, Path]:
-    """Seed -> saved agent, of an agent of the catalogue: in the wheel's data, else in the checkout's runs."""
-    if catalogue.agents().get(recipe.name) != recipe:
-        return {}
-    for place in package_data.folders("verified", "runs/verified"):
-        files = place.glob(f"{recipe.name}-seed*.zip")
-        found = {int(file.stem.removeprefix(f"{recipe.name}-seed")): file for file in files}
-        if found:
-            return found
-    return {}
 
 
 def _judged(path: Path, recipe: Recipe, device: str, progress: Judging) -> dict[str, Score]:

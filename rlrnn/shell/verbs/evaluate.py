@@ -16,6 +16,7 @@ is. An agent of rlrnn trained behind VecNormalize is evaluated with the statisti
 sb3-contrib have none.
 
 examples:
+  rlrnn evaluate pong-gru                        a verified agent, whose weights come along
   rlrnn evaluate runs/pong-gru/seed0
   rlrnn evaluate runs/pong-gru/seed0 --episodes 1000 --sampled
   rlrnn evaluate logs/best_model.zip --game pong --out score.json

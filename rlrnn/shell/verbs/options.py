@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rlrnn.experiment.recipes import EvaluationRecipe
 
 DEVICES = ("cpu", "cuda", "cuda:<number>", "mps", "auto")
-RUN_HELP = "a run's folder, or a saved agent (.zip) with --game"
+RUN_HELP = "a run's folder, a verified agent whose weights come along, or a saved agent (.zip) with --game"
 
 
 def add_judged(parser: ArgumentParser) -> None:
@@ -133,12 +133,17 @@ def add_device(parser: ArgumentParser) -> None:
 
 
 def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
-    """The agent, its game and its evaluation settings, from a run's folder or an agent's file."""
+    """The agent, its game and its evaluation settings: of a run, a verified agent, or an agent's file."""
     from rlrnn.envs import games
+    from rlrnn.experiment import catalogue, weights
     from rlrnn.experiment.recipes import EvaluationRecipe
     from rlrnn.experiment.runs import runs
 
     path = Path(arguments.run)
+    if not path.exists() and catalogue.is_agent(arguments.run):
+        agent, recipe = weights.trained(arguments.run, arguments.device)
+        game = games.game(arguments.game) if arguments.game else catalogue.game_of(recipe)
+        return agent, game, recipe.evaluation
     if path.is_dir() or (not path.exists() and path.suffix != ".zip" and not arguments.game):
         run = runs.read_run(path)
         game = games.game(arguments.game) if arguments.game else run.game

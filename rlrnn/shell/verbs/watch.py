@@ -13,6 +13,7 @@ TEXT = """
 Records episodes: a GIF, or an MP4 with pip install "rlrnn[video]".
 
 examples:
+  rlrnn watch pong-gru                               a verified agent, whose weights come along
   rlrnn watch runs/pong-gru/seed0
   rlrnn watch runs/pong-gru/seed0 --episodes 3 --out pong.mp4
   rlrnn watch runs/pong-gru/seed0 --activations      with its hidden units next to the game

@@ -109,3 +109,14 @@ def test_a_file_of_the_folders_name_comes_first(tmp_path: Path) -> None:
     assert archive.read_agent(tmp_path / "agent").data == {"a": 1}
     archive.write_agent(tmp_path / "agent.zip", {"a": 2}, {}, kind="Test")
     assert archive.read_agent(tmp_path / "agent").data == {"a": 2}
+
+
+def test_a_verified_agent_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rlrnn.load("t-maze-20-evolved").policy.network is not None
+    with pytest.raises(
+        rlrnn.UserError, match=r"without its weights: rlrnn train pendulum-gru .* come cartpole-gru, "
+    ):
+        rlrnn.load("pendulum-gru")
+    agent().save(tmp_path / "pong-gru")  # a file of the user's comes first
+    assert rlrnn.load("pong-gru.zip").policy.network.memory.output_size == 3

@@ -14,7 +14,8 @@ from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score
 from rlrnn.experiment.recipes import EvaluationRecipe, NetworkRecipe, PpoRecipe, Recipe, Verified
 from rlrnn.experiment.training import training, verifying
 from rlrnn.experiment.training.seeds import Outcome
-from rlrnn.experiment.training.verifying import Verdict, attached, interval, table, verify
+from rlrnn.experiment.training.verifying import Verdict, interval, table, verify
+from rlrnn.experiment.weights import attached
 
 TINY = Recipe(
     name="tiny",

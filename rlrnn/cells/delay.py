@@ -22,7 +22,12 @@ class Delay(Cell):
     parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, bias: bool = False, taps: int | None = None
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = False,  # learned constants beside the weights
+        taps: int | None = None,  # inputs that are kept, the present one among them; not given: near 8
     ) -> None:
         self.taps = divisor(hidden_size, near=8) if taps is None else taps
         self.channels = share(hidden_size, "taps", self.taps, "a delay")

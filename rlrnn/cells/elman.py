@@ -28,9 +28,9 @@ class Elman(GatedCell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        init: str = "orthogonal",
+        bias: bool = True,  # learned constants beside the weights
+        nonlinearity: str = "tanh",  # f: tanh, relu or softsign
+        init: str = "orthogonal",  # first weights: "orthogonal", or "torch" as torch draws them
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)

@@ -22,7 +22,13 @@ class Fir(Cell):
     parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, bias: bool = True, taps: int = 8, dilation: int = 1
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,  # learned constants beside the weights
+        taps: int = 8,  # inputs that it sees, the present one among them
+        dilation: int = 1,  # steps from one tap to the next
     ) -> None:
         check_whole("taps", taps, 1)
         check_whole("dilation", dilation, 1)

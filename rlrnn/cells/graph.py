@@ -58,14 +58,16 @@ class Graph(Cell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        edges: Sequence[Sequence[Any]] | None = None,
-        adjacency: Sequence[Sequence[float | bool]] | None = None,
-        density: float | None = None,
-        delays: Sequence[int] = (1,),
-        seed: int = 0,
-        outputs: Sequence[str] | None = None,
-        nonlinearity: str = "tanh",
+        bias: bool = True,  # learned constants beside the weights
+        edges: Sequence[Sequence[Any]]
+        | None = None,  # connections: [source, target, delay], as ["x", "h0-3", 0]
+        adjacency: Sequence[Sequence[float | bool]]
+        | None = None,  # instead of edges: a matrix of weights between inputs and units
+        density: float | None = None,  # instead of edges: the probability of each connection, drawn at random
+        delays: Sequence[int] = (1,),  # of drawn connections between units, steps: one of them each
+        seed: int = 0,  # of drawn connections
+        outputs: Sequence[str] | None = None,  # units that the next layer sees, as ["h0-3"]; not given: all
+        nonlinearity: str = "tanh",  # f, of every unit: tanh, relu or softsign
     ) -> None:
         if sum(option is not None for option in (edges, adjacency, density)) > 1:
             raise UserError("a graph takes edges, an adjacency or a density: give one of them.")

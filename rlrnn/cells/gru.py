@@ -36,9 +36,9 @@ class Gru(GatedCell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        init: str = "orthogonal",
-        layer_norm: bool = False,
+        bias: bool = True,  # learned constants beside the weights
+        init: str = "orthogonal",  # first weights: "orthogonal", or "torch" as torch draws them
+        layer_norm: bool = False,  # inputs of the gates are normalised, which steadies them
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
         self.layer_norm = layer_norm

@@ -28,9 +28,9 @@ class Legendre(Cell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = False,
-        order: int | None = None,
-        theta: float = 24.0,
+        bias: bool = False,  # learned constants beside the weights
+        order: int | None = None,  # numbers that each channel is remembered by; not given: near 8
+        theta: float = 24.0,  # window, steps
     ) -> None:
         self.order = divisor(hidden_size, near=8) if order is None else order
         self.channels = share(hidden_size, "order", self.order, "a legendre cell")

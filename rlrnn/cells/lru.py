@@ -35,12 +35,12 @@ class Lru(LinearCell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        state_units: int | None = None,
-        r_min: float = 0.0,
-        r_max: float = 1.0,
-        max_phase: float = 2.0 * math.pi,
-        nonlinearity: str = "tanh",
+        bias: bool = True,  # learned constants beside the weights
+        state_units: int | None = None,  # complex numbers of its state; not given: hidden_size
+        r_min: float = 0.0,  # smallest radius of an eigenvalue at first: near 1 remembers long
+        r_max: float = 1.0,  # largest radius of an eigenvalue at first
+        max_phase: float = 2.0 * math.pi,  # largest phase of an eigenvalue at first, radians per step
+        nonlinearity: str = "tanh",  # f, of the output: tanh, relu or softsign
     ) -> None:
         units = hidden_size if state_units is None else state_units
         check_whole("state_units", units, 1)

@@ -43,11 +43,12 @@ class Lstm(GatedCell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        init: str = "torch",
-        layer_norm: bool = False,
-        coupled: bool = False,
-        forget_bias: float | None = None,
+        bias: bool = True,  # learned constants beside the weights
+        init: str = "torch",  # first weights: "orthogonal", or "torch" as torch draws them
+        layer_norm: bool = False,  # inputs of the gates are normalised, which steadies them
+        coupled: bool = False,  # the input gate is 1 minus the forget gate: a quarter fewer weights
+        forget_bias: float
+        | None = None,  # of the forget gate at first: larger ones remember longer; not given: as drawn
     ) -> None:
         super().__init__(input_size, hidden_size, 2 * hidden_size)
         if forget_bias is not None and not bias:

@@ -36,7 +36,14 @@ class Matrix(Cell):
     parts: ClassVar[tuple[str, ...]] = ()
     home: Tensor  # [slots] the weights of a head at slot 0
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, slots: int = 8) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,  # learned constants beside the weights
+        slots: int = 8,  # rows of the memory
+    ) -> None:
         check_whole("slots", slots, 1)
         super().__init__(input_size, hidden_size, slots * (hidden_size + HEADS))
         self.slots = slots

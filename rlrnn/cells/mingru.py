@@ -31,9 +31,9 @@ class MinGru(LinearCell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        candidate: str = "linear",
-        horizon: float = 100.0,
+        bias: bool = True,  # learned constants beside the weights
+        candidate: str = "linear",  # what is stored of the input: "linear", "positive" or "tanh"
+        horizon: float = 100.0,  # steps that the slowest unit remembers at first
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
         check_choice("candidate", candidate, CANDIDATES)

@@ -15,7 +15,13 @@ class FeedForward(Cell):
 
     parts: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,  # learned constants beside the weights
+    ) -> None:
         super().__init__(input_size, hidden_size, 0)
         bound = inverse_root(input_size)
         self.weight_input = uniform(bound, input_size, hidden_size)

@@ -27,11 +27,11 @@ class Reservoir(Cell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        radius: float = 0.95,
-        leak: float = 1.0,
-        fan_in: int = 10,
-        input_scale: float = 0.5,
+        bias: bool = True,  # learned constants beside the weights
+        radius: float = 0.95,  # spectral radius: near 1 an input is remembered long
+        leak: float = 1.0,  # share of a unit that is replaced in a step
+        fan_in: int = 10,  # units that each unit receives
+        input_scale: float = 0.5,  # deviation of the input weights: small ones remember more and compute less
     ) -> None:
         check_number("radius", radius, 0, ends="(]")
         check_number("leak", leak, 0, 1, "(]")

@@ -37,12 +37,12 @@ class Storage(Cell):
         input_size: int,
         hidden_size: int,
         *,
-        bias: bool = True,
-        store: str = STORE,
-        width: int | None = None,
-        store_size: int | None = None,
-        store_options: Mapping[str, Any] | None = None,
-        feedback: bool = True,
+        bias: bool = True,  # learned constants beside the weights
+        store: str = STORE,  # what stores: the name of another cell
+        width: int | None = None,  # numbers that are written in a step; not given: hidden_size
+        store_size: int | None = None,  # numbers that are read in a step; not given: hidden_size
+        store_options: Mapping[str, Any] | None = None,  # options of the store
+        feedback: bool = True,  # what was read decides what is written and read next
     ) -> None:
         width = hidden_size if width is None else width
         store_size = hidden_size if store_size is None else store_size

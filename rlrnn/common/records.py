@@ -5,6 +5,7 @@ Names and types are checked on the way; an error names the key and what it takes
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import tomllib
 import types
@@ -58,7 +59,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -
     for name, field in fields.items():
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and table.get(name) is None:
-            raise UserError(f"{where}: the key {path + name!r} is missing; it takes {_words(hints[name])}.")
+            raise UserError(f"{where}: the key {path + name!r} is missing; it takes {takes(hints[name])}.")
     values = {key: value for key, value in table.items() if value is not None}
     return kind(**{key: _convert(hints[key], value, where, path + key) for key, value in values.items()})
 
@@ -66,7 +67,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str, path: str = "") -
 def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     near = f" ({meant(value, arguments)})" if origin is Literal and meant(value, arguments) else ""
-    fault = UserError(f"{where}: {path} is {value!r}; it takes {_words(hint)}{near}.")
+    fault = UserError(f"{where}: {path} is {value!r}; it takes {takes(hint)}{near}.")
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
@@ -110,16 +111,19 @@ def _is_whole(value: Any) -> bool:
     return is_number(value) and bool(value == int(value))
 
 
-def _words(hint: Any) -> str:
+def takes(hint: Any) -> str:
+    """What a key takes, in words, by its annotation."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(_words(member) for member in arguments if member is not type(None))
+        return " or ".join(takes(member) for member in arguments if member is not type(None))
     if origin is Annotated:
         return f"a whole number of at least {arguments[1]}"
     if origin is Literal:
         return "one of " + ", ".join(map(repr, arguments))
     if origin is tuple:
-        return f"a list, each {_words(arguments[0])}"
+        return f"a list, each {takes(arguments[0])}"
+    if origin is collections.abc.Sequence:
+        return "a list" if arguments[0] is Any else f"a list, each {takes(arguments[0])}"
     if dataclasses.is_dataclass(hint):
         return "a table of " + ", ".join(f.name for f in dataclasses.fields(hint))
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a string in quotes"}

@@ -17,7 +17,12 @@ from rlrnn.errors import UserError
 class Flicker(Still):
     """Replaces the whole observation by zeros with a probability, at each step of each copy anew."""
 
-    def __init__(self, venv: VecEnv, *, probability: float) -> None:
+    def __init__(
+        self,
+        venv: VecEnv,
+        *,
+        probability: float,  # of a step in which nothing is seen
+    ) -> None:
         check_number("flicker: probability", probability, 0, 1)
         self._probability = probability
         super().__init__(venv, {key: with_zero("flicker", space) for key, space in spaces_of(venv).items()})
@@ -33,7 +38,12 @@ class Flicker(Still):
 class Noise(Still):
     """Adds Gaussian noise of mean 0 and standard deviation `std` to every number of every float Box."""
 
-    def __init__(self, venv: VecEnv, *, std: float) -> None:
+    def __init__(
+        self,
+        venv: VecEnv,
+        *,
+        std: float,  # standard deviation, in the unit of the observations
+    ) -> None:
         check_number("noise: std", std, 0)
         self._std = std
         spaces = spaces_of(venv)

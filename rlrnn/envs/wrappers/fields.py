@@ -21,8 +21,8 @@ class Hide(Still):
         self,
         venv: VecEnv,
         *,
-        drop: Sequence[int | str] | None = None,
-        keep: Sequence[int | str] | None = None,
+        drop: Sequence[int | str] | None = None,  # fields of a vector, from 0 on, or keys of a Dict
+        keep: Sequence[int | str] | None = None,  # instead of drop: those that are left
     ) -> None:
         space = venv.observation_space
         if isinstance(space, Dict):
@@ -82,7 +82,12 @@ class OneHot(Still):
     """
 
     def __init__(
-        self, venv: VecEnv, *, values: Sequence[int], key: str | None = None, channel: int | None = None
+        self,
+        venv: VecEnv,
+        *,
+        values: Sequence[int],  # whole numbers that get a place each
+        key: str | None = None,  # part of a Dict that is shown; needed there
+        channel: int | None = None,  # of an image that alone is shown; not given: all
     ) -> None:
         self._key, self._channel = key or "", slice(None) if channel is None else channel
         space = spaces_of(venv).get(self._key)

@@ -19,7 +19,12 @@ from rlrnn.errors import UserError
 class Delay(View):
     """Shows the observation of `steps` steps ago; until then the first observation of the episode."""
 
-    def __init__(self, venv: VecEnv, *, steps: int) -> None:
+    def __init__(
+        self,
+        venv: VecEnv,
+        *,
+        steps: int,  # how old what is shown is
+    ) -> None:
         check_whole("delay: steps", steps, 0)
         spaces = spaces_of(venv)
         check_room("delay", venv, steps + 1, "its steps, or n_envs")
@@ -52,7 +57,12 @@ class Stack(View):
     Vectors are joined along the last axis and images along their channels, as by SB3's VecFrameStack.
     """
 
-    def __init__(self, venv: VecEnv, *, frames: int) -> None:
+    def __init__(
+        self,
+        venv: VecEnv,
+        *,
+        frames: int,  # how many observations are shown at once
+    ) -> None:
         check_whole("stack: frames", frames, 1)
         check_room("stack", venv, frames, "its frames, or n_envs")
         self._memory: Parts = {}
@@ -97,7 +107,13 @@ class Previous(View):
     MultiDiscrete is written one-hot, anything else as it is.
     """
 
-    def __init__(self, venv: VecEnv, *, action: bool = True, reward: bool = True) -> None:
+    def __init__(
+        self,
+        venv: VecEnv,
+        *,
+        action: bool = True,  # adds the action before
+        reward: bool = True,  # adds the reward before
+    ) -> None:
         if not (isinstance(action, bool) and isinstance(reward, bool) and (action or reward)):
             raise UserError(
                 f"previous has action={action!r} and reward={reward!r}; one of them must be true."

@@ -88,7 +88,7 @@ def watch(
             )
         else:
             played = steps(player, env, episodes, points)
-        rate = _rate(env)
+        rate = rate_of(env)
         if path.suffix == ".gif":
             played = islice(played, int(GIF_SECONDS * rate))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def draws(agent: Agent, game: Game, seed: int) -> bool:
         return "rgb_array" in ((env.get_attr("metadata")[0] or {}).get("render_modes") or ())
 
 
-def _rate(env: VecEnv) -> float:
+def rate_of(env: VecEnv) -> float:
     """Steps per second, as the game says."""
     rate = env.get_attr("metadata")[0].get("render_fps")
     return float(rate) if is_number(rate) and rate > 0 else USUAL_RATE

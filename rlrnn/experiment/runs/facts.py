@@ -36,6 +36,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         "status": (lambda status: status in STATUSES, f"one of {', '.join(STATUSES)}"),
         "command": (lambda text: text is None or isinstance(text, str), "text"),
         "replaces": (lambda text: text is None or is_name(text), "a folder's name"),
+        "snapshots": (lambda count: count is None or is_count(count), "a whole number"),
         "lost": (lambda names: names is None or isinstance(names, list), "a list"),
     }
     if facts["status"] != TRAINING:

@@ -9,6 +9,7 @@ runs/<agent>/seed<k>/
     score.json     the evaluation
     evaluations.npz  those made while it trained, where [evaluation] has `every`
     curve.png      the learning curve
+    snapshots/     agents kept along the way, where it was asked for
     checkpoints/   while it trains: what it needs to resume after being killed
 """
 
@@ -125,11 +126,12 @@ def open_run(
     overwrite: bool,
     device: str = "cpu",
     imports: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> Run:
     """A new run folder; an older run there is refused, or moved aside until the new one is finished."""
     folder = place(folder)
     _clear_beside(folder)
-    facts = {"format": FORMAT, "command": command, **versions(recipe.network, device)}
+    facts = {"format": FORMAT, "command": command, **versions(recipe.network, device), **(more or {})}
     if imports:
         facts["imports"] = list(imports)  # the user's modules, to be named where they are missing
     aside = None

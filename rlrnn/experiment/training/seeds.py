@@ -47,6 +47,7 @@ class Task:
     command: str | None = None
     imports: tuple[str, ...] = ()  # modules that register the user's games and cells
     threads: int = 1
+    snapshots: int = 0  # agents kept along the way
 
 
 @dataclass
@@ -186,7 +187,8 @@ def _train(task: Task) -> None:
     how: dict[str, Any] = {"device": task.device, "progress": False, "callback": Messenger(task.recipe.steps)}
     if task.overwrite or not (task.folder / contents.VERSIONS).exists():
         start = partial(training.train, task.recipe, task.seed, task.folder)
-        start(overwrite=task.overwrite, command=task.command, imports=task.imports, **how)
+        how |= {"imports": task.imports, "snapshots": task.snapshots}
+        start(overwrite=task.overwrite, command=task.command, **how)
     else:
         training.resume(task.folder, **how)
 

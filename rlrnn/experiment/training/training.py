@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import Logger
 
 from rlrnn.common.files import sentence
 from rlrnn.common.progress import ProgressDisplay
-from rlrnn.common.settings import check_seed, takes_plain
+from rlrnn.common.settings import check_seed, check_whole, takes_plain
 from rlrnn.common.texts import terminal
 from rlrnn.errors import FileFault, UserError, sentences
 from rlrnn.experiment import agents, catalogue
@@ -29,6 +29,7 @@ from rlrnn.experiment.runs.curves import WINDOW, read_curves, running_mean
 from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
 from rlrnn.experiment.runs.logs import EpisodeLog, ProgressLog, check_log, read_episodes
 from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.runs.snapshots import Snapshots
 from rlrnn.experiment.training.evaluating import EvaluationCallback
 from rlrnn.experiment.training.progress import TrainingProgress
 from rlrnn.experiment.training.stopping import undisturbed
@@ -48,6 +49,7 @@ def train(
     callback: BaseCallback | None = None,
     workers: int = 0,
     imports: Sequence[str] = (),
+    snapshots: int = 0,
 ) -> Run:
     """Train an agent by its recipe, evaluate it and draw its learning curve, all in the run's folder.
 
@@ -66,7 +68,9 @@ def train(
     :param callback: of SB3's, called after our own
     :param workers: processes that evaluate the population of an evolution; 0: this one
     :param imports: modules, by name or file, that such workers import first
+    :param snapshots: agents that are kept along the way, in the run's folder ``snapshots``
     """
+    check_whole("snapshots", snapshots, 0)
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
     check_seed(seed)
@@ -75,7 +79,8 @@ def train(
     with closing(agents.copies(recipe, game, seed)) as env:
         agent = agents.learner(recipe, env, seed, device)
         agents.share(agent, game, workers, imports)
-        run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports)
+        kept = {"snapshots": snapshots} if snapshots else {}
+        run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports, kept)
         with runs.held(folder):
             if progress and "replaces" in run.facts:
                 older = folder.with_name(run.facts["replaces"])
@@ -227,6 +232,8 @@ def learn(
     watchers: list[BaseCallback] = [episodes, Clock(spent), saved]
     if run.recipe.evaluation.every is not None:  # after the checkpoint, from which it is made again
         watchers.append(evaluations(run))
+    if run.facts.get("snapshots"):
+        watchers.append(Snapshots(run.folder, steps, run.facts["snapshots"]))
     watchers += [TrainingProgress(steps, display)] * progress + ([] if callback is None else [callback])
     try:
         with display:

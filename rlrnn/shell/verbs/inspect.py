@@ -17,6 +17,7 @@ with the hidden units over the first steps of an episode, into the run's folder.
 examples:
   rlrnn inspect runs/pong-gru/seed0
   rlrnn inspect runs/pong-gru/seed0 --lags 100 --out pong-memory
+  rlrnn inspect runs/pong-gru/seed0 --snapshots      over its training: when did it learn to remember?
 """
 
 
@@ -24,6 +25,11 @@ def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument(
         "--lags", type=options.whole, default=64, help="the largest k, in steps (default: 64)"
+    )
+    parser.add_argument(
+        "--snapshots",
+        action="store_true",
+        help="measure the agents that train --snapshots N kept: writes learning.png and learning.json",
     )
     parser.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
     options.add_judged(parser)
@@ -36,6 +42,9 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment.pictures.memory_profile import profile
     from rlrnn.network.impulse import impulse_response
 
+    if arguments.snapshots:
+        _learning(arguments)
+        return
     agent, game, how = options.opened(arguments)
     given, deterministic = Path(arguments.run), options.deterministic(arguments, how)
     folder = Path(arguments.out) if arguments.out else given if given.is_dir() else Path()
@@ -47,3 +56,21 @@ def run(arguments: Namespace) -> None:
     name = " ".join(given.resolve().parts[-2:]) if given.is_dir() else given.stem
     tell(draw_profile({name: memory}, folder / "memory.png"))
     tell(draw_activations(agent, game, folder / "activations.png", deterministic=deterministic))
+
+
+def _learning(arguments: Namespace) -> None:
+    from rlrnn.common.files import write_json
+    from rlrnn.experiment.pictures.learning import draw_learning
+    from rlrnn.experiment.pictures.memory_profile import profile
+    from rlrnn.experiment.runs import snapshots
+
+    run, game = options.run_of(arguments)
+    deterministic = options.deterministic(arguments, run.recipe.evaluation)
+    folder = Path(arguments.out) if arguments.out else run.folder
+    profiles = {}
+    for steps, agent in snapshots.read(run, arguments.device):
+        profiles[steps] = profile(agent, game, arguments.lags, arguments.episodes or 16, deterministic)
+        tell(f"after {steps:,} steps: {profiles[steps].summary()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "learning.json", {str(steps): one.to_json() for steps, one in profiles.items()})
+    tell(draw_learning(profiles, folder / "learning.png"))

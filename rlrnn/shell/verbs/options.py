@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rlrnn.envs.games import Game
     from rlrnn.experiment.agents import Agent
     from rlrnn.experiment.recipes import EvaluationRecipe
+    from rlrnn.experiment.runs.runs import Run
 
 DEVICES = ("cpu", "cuda", "cuda:<number>", "mps", "auto")
 RUN_HELP = "a run's folder, a verified agent whose weights come along, or a saved agent (.zip) with --game"
@@ -154,6 +155,15 @@ def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
 
     game = games.game(arguments.game)
     return agents.load(path, arguments.device), game, EvaluationRecipe()
+
+
+def run_of(arguments: Namespace) -> tuple[Run, Game]:
+    """The run in a folder, where the agent of a file will not do, and the game that it is to play."""
+    from rlrnn.envs import games
+    from rlrnn.experiment.runs import runs
+
+    run = runs.read_run(arguments.run)
+    return run, games.game(arguments.game) if arguments.game else run.game
 
 
 def deterministic(arguments: Namespace, how: EvaluationRecipe) -> bool:

@@ -77,6 +77,13 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an older run once the new one is finished"
     )
+    parser.add_argument(
+        "--snapshots",
+        type=options.count,
+        metavar="N",
+        default=0,
+        help="keep N agents along the way: for watch --snapshots and inspect --snapshots",
+    )
     options.add_settings(parser)
     options.add_jobs(parser)
     options.add_imports(parser)
@@ -105,6 +112,7 @@ def run(arguments: Namespace) -> None:
             "jobs",
             "out",
             "overwrite",
+            "snapshots",
             "kwargs",
             "wrappers",
         )
@@ -140,6 +148,7 @@ def run(arguments: Namespace) -> None:
         command=arguments.line,
         workers=arguments.workers,
         imports=arguments.imports,
+        snapshots=arguments.snapshots,
     )
     _report(run)
 
@@ -172,6 +181,7 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     numbers = range(arguments.seed, arguments.seed + arguments.seeds)
     check_seed(numbers[-1])
     what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
+    what["snapshots"] = arguments.snapshots
     tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
     outcome = train_seeds(tasks, arguments.jobs or cores())
     if outcome.finished:

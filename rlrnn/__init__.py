@@ -28,6 +28,7 @@ _HOMES = {
     "RecurrentPPO": "learners.ppo.ppo",
     "RecurrentPolicy": "learners.policy.policy",
     "SequenceLearner": "learners.sequences.supervised",
+    "SmallCNN": "network.convolutions",
     "Strategy": "learners.evolution.strategies",
     "UserError": "errors",
     "default_recipe": "experiment.default_recipe",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from rlrnn.learners.sequences.episodes import save_episodes as save_episodes
     from rlrnn.learners.sequences.imitation import imitate as imitate
     from rlrnn.learners.sequences.supervised import SequenceLearner as SequenceLearner
+    from rlrnn.network.convolutions import SmallCNN as SmallCNN
     from rlrnn.network.impulse import impulse_response as impulse_response
     from rlrnn.network.impulse import unroll_feedforward as unroll_feedforward
     from rlrnn.network.network import RecurrentNetwork as RecurrentNetwork

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -26,6 +27,7 @@ from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.learners.files import agent as agent_file
 from rlrnn.learners.files import contrib
 from rlrnn.learners.ppo.ppo import RecurrentPPO
+from rlrnn.network.convolutions import SmallCNN, smallest
 from rlrnn.network.sensors import is_convolvable
 from rlrnn.storage import archive
 
@@ -42,6 +44,7 @@ ACTIVATIONS = {
     "gelu": torch.nn.GELU,
     "silu": torch.nn.SiLU,
 }
+EXTRACTORS: dict[str, type[BaseFeaturesExtractor]] = {"nature": NatureCNN, "small": SmallCNN}
 FIRST_SEED = (
     10_000_000  # of the games of run 0; those of run k begin k times as far on, apart from evaluation seeds
 )
@@ -56,11 +59,19 @@ def copies(recipe: Recipe, game: Game, seed: int) -> VecEnv:
 
 def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agent:
     """The untrained agent of a recipe."""
+    sees = EXTRACTORS[recipe.network.images]
     network = {
-        **to_mapping(recipe.network),
+        **{name: value for name, value in to_mapping(recipe.network).items() if name != "images"},
         "activation_fn": ACTIVATIONS[recipe.network.activation_fn],
         "normalize_observations": recipe.normalize.observations,
     }
+    if sees is not NatureCNN:  # which is CnnPolicy's own
+        if _policy(recipe, env) != "CnnPolicy":
+            raise UserError(
+                f"network.images is {recipe.network.images!r}, but {recipe.game} shows "
+                f"{env.observation_space}, no image of {smallest(sees)} pixels or more: leave it out."
+            )
+        network["features_extractor_class"] = sees
     return MAKERS[recipe.table](recipe, env, network, seed=seed, device=device)
 
 
@@ -72,7 +83,7 @@ def _ppo(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, dev
             f"{env.action_space}: set it to false."
         )
     agent = RecurrentPPO(
-        policy_name(env.observation_space),
+        _policy(recipe, env),
         env,
         policy_kwargs=network,
         normalize_rewards=recipe.normalize.rewards,
@@ -88,7 +99,7 @@ def _ppo(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, dev
 def _evolution(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, device: str) -> Evolution:
     how = {name: value for name, value in vars(recipe.evolution).items() if name not in OF_RUNS}
     return Evolution(
-        policy_name(env.observation_space),
+        _policy(recipe, env),
         env,
         strategy_kwargs=how.pop("settings"),
         policy_kwargs=network | {"critic": "shared"},  # which nothing reads
@@ -153,11 +164,15 @@ def spoiled(agent: BaseAlgorithm) -> str | None:
     return next((name for name, values in policy.named_buffers() if torch.isnan(values).any()), None)
 
 
-def policy_name(observations: spaces.Space[Any]) -> str:
+def _policy(recipe: Recipe, env: VecEnv) -> str:
+    return policy_name(env.observation_space, EXTRACTORS[recipe.network.images])
+
+
+def policy_name(observations: spaces.Space[Any], sees: type[BaseFeaturesExtractor] = NatureCNN) -> str:
     """The policy that fits an observation space; ``cell`` says what memory it has."""
     if isinstance(observations, spaces.Dict):
         return "MultiInputPolicy"
-    return "CnnPolicy" if is_convolvable(observations) else "MlpPolicy"
+    return "CnnPolicy" if is_convolvable(observations, sees) else "MlpPolicy"
 
 
 def _how_many(recipe: Recipe, game: Game) -> int:

@@ -49,6 +49,8 @@ class NetworkRecipe:
     output_layer: bool = True  # false: the first units of the last layer act themselves
     ortho_init: bool = True  # orthogonal initial weights
     log_std_init: float = 0.0  # log of the first standard deviation of continuous actions
+    images: Literal["nature", "small"] = "nature"  # convolutions that see them: SB3's, or rlrnn.SmallCNN
+    precision: Literal["float32", "bfloat16"] = "float32"  # of those, where the processor has it
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,14 @@ from rlrnn.common.settings import check_device, check_whole, takes_plain
 from rlrnn.common.threads import one_thread
 from rlrnn.envs.games import make_vec
 from rlrnn.envs.vec import from_vector_env
-from rlrnn.errors import OptionsError, UserError, games_of
+from rlrnn.errors import OptionsError, UserError, games_of, warn
 from rlrnn.learners.files import agent, surroundings
 from rlrnn.learners.player import Player
 from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.options import check_policy_kwargs
 from rlrnn.learners.policy.policy import RecurrentPolicy, policy_named
 from rlrnn.network import actuators, sensors
+from rlrnn.network.convolutions import computes
 from rlrnn.storage import archive
 
 Self = TypeVar("Self", bound="Learner")
@@ -108,6 +109,12 @@ class Learner(BaseAlgorithm):
         with one_thread(self.device):  # orthogonal weights depend on how many threads compute them
             policy: Any = policy_class(*spaces, self.lr_schedule, **options, **kwargs)
             result: RecurrentPolicy = policy.to(self.device)
+        precision = result.description.precision
+        if not computes(precision, self.device.type):
+            warn(
+                f"precision is {precision!r}, for which this {self.device.type} has no instructions: it is "
+                "float32 here."
+            )
         return result
 
     def random_state(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rlrnn.common.settings import check_choice
 from rlrnn.errors import OptionsError
 from rlrnn.network.actuators import ContinuousActuators, make_actuators
+from rlrnn.network.convolutions import PRECISIONS
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.layers import Affine, Mlp
 from rlrnn.network.memory import Memory
@@ -51,11 +52,13 @@ class NetworkDescription:
     extractor_options: Mapping[str, Any] = field(default_factory=dict)
     share_extractor: bool = True  # one set of sensors for actor and critic
     normalize_images: bool = True  # pixels 0..255 to 0..1
+    precision: str = "float32"  # of what sensors compute: one of PRECISIONS
     normalize_observations: bool = False  # Box vectors to mean 0, std 1, by running statistics
     actuator_options: Mapping[str, Any] = field(default_factory=dict)  # of ContinuousActuators
 
     def __post_init__(self) -> None:
         check_choice("critic", self.critic, CRITICS)
+        check_choice("precision", self.precision, PRECISIONS)
         if self.critic in ("shared", "detached") and not self.share_extractor:
             raise OptionsError(
                 "a critic that uses the actor's memory uses its sensors too: set share_features_extractor="
@@ -186,6 +189,7 @@ class RecurrentNetwork(nn.Module):
             d.extractor_options,
             normalize_images=d.normalize_images,
             normalize_observations=d.normalize_observations,
+            precision=d.precision,
         )
 
     def _critic_beside(self, actor: Stream) -> Stream:

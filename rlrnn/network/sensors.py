@@ -26,10 +26,9 @@ from torch import Tensor, nn
 
 from rlrnn.common.batches import any_array, map_arrays, parts_of
 from rlrnn.errors import OptionsError, UserError
+from rlrnn.network.convolutions import SmallCNN, computes, convolves, smallest
 
 Observation: TypeAlias = Tensor | dict[str, Tensor]
-
-SMALLEST_IMAGE = 36  # pixels of a side that NatureCNN's three layers need
 
 
 class RunningNormalizer(nn.Module):
@@ -85,16 +84,18 @@ class Sensors(nn.Module):
         *,
         normalize_images: bool = True,
         normalize_observations: bool = False,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         check_supported(space)
         self.space = space
         self.normalize_images = normalize_images
+        self.precision = precision
         parts: Mapping[Any, spaces.Space[Any]] = parts_of(space)
         # SB3's extractors make a module of each key and want an axis; a user's own get the space as it is.
         self.adapts = extractor_class in (FlattenExtractor, CombinedExtractor)
         # A user's own may ask for views of pixels that this order in memory does not allow.
-        self.channels_last = extractor_class in (NatureCNN, CombinedExtractor)
+        self.channels_last = extractor_class in (NatureCNN, SmallCNN, CombinedExtractor)
         self.names = module_names({key: key for key in parts})
         if self.adapts:
             subspaces = {self.names[key]: _with_axis(part) for key, part in parts.items()}
@@ -123,8 +124,14 @@ class Sensors(nn.Module):
             parts = {self.names[key]: _axis(value) for key, value in parts.items()}
         if self.channels_last:
             parts = {key: _channels_last(value) for key, value in parts.items()}
-        features: Tensor = self.extractor(parts if isinstance(values, dict) else any_array(parts))
-        return features
+        values = parts if isinstance(values, dict) else any_array(parts)
+        device = any_array(parts).device.type
+        if self.precision == "float32" or not computes(self.precision, device):
+            features: Tensor = self.extractor(values)
+            return features
+        with torch.autocast(device, dtype=getattr(torch, self.precision)):
+            features = self.extractor(values)
+        return features.float()
 
     def update(self, observation: Observation) -> None:
         """Fold observations [N, ...] into the statistics: never within an update, whose ratios start at 1."""
@@ -184,9 +191,11 @@ def _names_a_module(name: Any) -> bool:
 _NO_MODULES = nn.ModuleDict()
 
 
-def is_convolvable(space: spaces.Space[Any]) -> bool:
-    """Whether SB3's convolutions fit: images [C, H, W] or [H, W, C] that are large enough."""
-    return is_image_space(space) and min(_sides(space)) >= SMALLEST_IMAGE
+def is_convolvable(
+    space: spaces.Space[Any], extractor_class: type[BaseFeaturesExtractor] = NatureCNN
+) -> bool:
+    """Whether its convolutions fit: images [C, H, W] or [H, W, C] that are large enough."""
+    return is_image_space(space) and min(_sides(space)) >= smallest(extractor_class)
 
 
 def _sides(space: spaces.Space[Any]) -> tuple[int, ...]:
@@ -200,10 +209,11 @@ def _check_images(
     extractor_class: type[BaseFeaturesExtractor],
     normalize_images: bool,
 ) -> None:
-    """Refuse what SB3's convolutions do not fit: no image, or one that is too small."""
-    if not issubclass(extractor_class, NatureCNN | CombinedExtractor):
+    """Refuse what convolutions do not fit: no image, or one that is too small."""
+    one = convolves(extractor_class)
+    if not one and not issubclass(extractor_class, CombinedExtractor):
         return
-    if issubclass(extractor_class, NatureCNN):
+    if one:
         for part in parts.values():
             if not is_image_space(part, check_channels=False, normalized_image=not normalize_images):
                 kind = "uint8 from 0 to 255" if normalize_images else "any numbers"
@@ -212,13 +222,13 @@ def _check_images(
                     f"take an Mlp policy, or show a Box of {kind} with height, width and channels"
                     + (", or set normalize_images=False." if normalize_images else ".")
                 )
+    needed = smallest(extractor_class)
     for key, part in parts.items():
-        if is_image_space(part, normalized_image=not normalize_images) and min(_sides(part)) < SMALLEST_IMAGE:
-            one = issubclass(extractor_class, NatureCNN)
+        if is_image_space(part, normalized_image=not normalize_images) and min(_sides(part)) < needed:
             height, width = _sides(part)
             raise UserError(
                 f"the images{'' if one else f' {key!r}'} are {width} x {height} pixels, but "
-                f"{extractor_class.__name__} needs at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE}: "
+                f"{extractor_class.__name__} needs at least {needed} x {needed}: "
                 "enlarge them (gymnasium.wrappers.ResizeObservation), "
                 "give a features_extractor_class of your own, or "
                 + ("take an Mlp policy" if one else "the wrapper flatten")

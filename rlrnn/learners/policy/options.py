@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from rlrnn.cells.options import check_options
 from rlrnn.common.settings import check_known
 from rlrnn.errors import OptionsError, UserError, warn
+from rlrnn.network.convolutions import convolves
 
 Widths: TypeAlias = tuple[int, ...]
 
@@ -60,7 +61,7 @@ def critic_of(critic: str | None, shared_lstm: bool | None, enable_critic_lstm: 
 def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Widths, Widths]:
     """Units of the actor's and critic's layers. SB3's net_arch: a list for both, or a dict of pi and vf."""
     if net_arch is None:
-        net_arch = [] if issubclass(extractor, NatureCNN) else [64, 64]
+        net_arch = [] if convolves(extractor) else [64, 64]
     if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
         warn(
             "net_arch is a list with a dict inside, the form of Stable-Baselines3 before 1.8, which is "

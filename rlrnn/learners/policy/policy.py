@@ -35,6 +35,7 @@ from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.options import cell_options_of, critic_of, one_of, widths_of
 from rlrnn.learners.policy.states import StateParts
 from rlrnn.network import acting
+from rlrnn.network.convolutions import convolves
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 from rlrnn.storage import archive
@@ -53,6 +54,9 @@ class RecurrentPolicy(BasePolicy):
         alone: contrib's ``shared_lstm=True``), or "feedforward" (contrib's ``enable_critic_lstm=False``)
     :param normalize_observations: Box vectors to mean 0, std 1 by running statistics kept in the network
     :param output_layer: False lets the first units of the last layer act themselves
+    :param precision: "bfloat16" lets the features' extractor compute with numbers of half the size, which
+        is for convolutions on processors that have instructions for them (AVX512-BF16, AMX, a GPU);
+        elsewhere it is float32, and a sentence says so. Weights, memory and gradients' sums stay float32.
 
     The other arguments are SB3's, with SB3's defaults.
     """
@@ -93,13 +97,14 @@ class RecurrentPolicy(BasePolicy):
         critic: str | None = None,
         normalize_observations: bool = False,
         output_layer: bool = True,
+        precision: str = "float32",
     ) -> None:
         arguments = dict(locals())
         for name in ("self", "__class__", "lr_schedule"):
             arguments.pop(name, None)
         extractor = features_extractor_class or self.default_extractor
         extractor_options = dict(features_extractor_kwargs or {})
-        if not normalize_images and issubclass(extractor, NatureCNN | CombinedExtractor):
+        if not normalize_images and (convolves(extractor) or issubclass(extractor, CombinedExtractor)):
             extractor_options.setdefault("normalized_image", True)
         reads_one_array = features_extractor_class is None and not issubclass(extractor, CombinedExtractor)
         if isinstance(observation_space, spaces.Dict) and reads_one_array:
@@ -154,6 +159,7 @@ class RecurrentPolicy(BasePolicy):
             normalize_images=normalize_images,
             normalize_observations=normalize_observations,
             output_layer=output_layer,
+            precision=precision,
             actuator_options=continuous if isinstance(action_space, spaces.Box) else {},
         )
         self.network = RecurrentNetwork(self.description, observation_space, action_space)

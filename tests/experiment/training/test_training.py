@@ -5,16 +5,20 @@ import json
 import re
 import shutil
 import signal
+from contextlib import closing
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.envs import FakeImageEnv
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from tiny_runs import TINY
 
 from rlrnn.common import files
 from rlrnn.envs import games
+from rlrnn.envs.vec import from_envs
 from rlrnn.errors import EnvironmentFault, FileFault, UserError
 from rlrnn.experiment.agents import learner, policy_name
 from rlrnn.experiment.evaluation import evaluate, judge
@@ -33,6 +37,7 @@ from rlrnn.experiment.runs import runs
 from rlrnn.experiment.runs.logs import EpisodeLog, read_episodes
 from rlrnn.experiment.training import training
 from rlrnn.experiment.training.training import train
+from rlrnn.network.convolutions import SmallCNN
 
 
 class Broken(gym.Env):
@@ -185,6 +190,23 @@ def test_a_number_is_passed_as_it_is():
 )
 def test_the_policy_follows_the_observations(space, name):
     assert policy_name(space) == name
+
+
+def test_a_recipe_chooses_what_sees_images():
+    class Frames(FakeImageEnv):
+        def __init__(self):
+            super().__init__(screen_height=20, screen_width=24, n_channels=1, channel_first=False)
+
+    seeing = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, images="small"))
+    with closing(from_envs([Frames])) as env:
+        network = learner(seeing, env, seed=0).policy.network
+        assert type(network.sensors.extractor) is SmallCNN
+        assert type(learner(TINY, env, seed=0).policy.network.sensors.extractor) is FlattenExtractor
+    with (
+        closing(games.make_vec(TINY.game, 4)) as env,
+        pytest.raises(UserError, match=r"images is 'small', but .* no image of 20 pixels"),
+    ):
+        learner(seeing, env, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ A recipe is a tree of frozen dataclasses: see ``common.records``.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -140,6 +141,7 @@ class Recipe:
     description: str = ""  # one sentence
     kwargs: dict[str, Any] = field(default_factory=dict)  # further keyword arguments of the game
     wrappers: tuple[dict[str, Any], ...] = ()  # ours by name, around the game's, innermost first
+    init: str = ""  # the trained agent to begin from: a run's folder, a .zip, or a verified agent's name
     network: NetworkRecipe = NetworkRecipe()
     normalize: NormalizeRecipe = NormalizeRecipe()
     ppo: PpoRecipe = PpoRecipe()
@@ -177,6 +179,9 @@ def read_recipe(path: str | Path) -> Recipe:
     game = table.get("game")
     if isinstance(game, str) and game.endswith(".toml"):
         table["game"] = str(path.parent / game)
+    init = table.get("init")
+    if isinstance(init, str) and (path.parent / init).exists() and init:
+        table["init"] = os.path.normpath(path.parent / init)
     return build(Recipe, table, str(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def decides(recipe: Recipe, game: Game) -> dict[str, Any]:
     table, played = to_mapping(recipe), to_mapping(game)
     for name in ("name", "description", "verified", "game", "kwargs", "wrappers"):
         table.pop(name, None)
+    init = table.pop("init", "")
+    table |= {"init": os.path.realpath(init) if os.path.exists(init) else init} if init else {}
     for name in ("every", "episodes_each"):  # which only look on
         table["evaluation"].pop(name, None)
     if recipe.evolution is not None:

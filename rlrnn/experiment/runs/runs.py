@@ -176,6 +176,8 @@ def _make(run: Run, aside: Path | None) -> None:
             if recipe.game.endswith(".toml"):  # the game travels along, and the recipe names it there
                 (part / GAME).write_text(to_toml(games.game(recipe.game)), encoding="utf-8")
                 recipe = replace(recipe, game=GAME)
+            if recipe.init and Path(recipe.init).exists():
+                recipe = replace(recipe, init=os.path.relpath(recipe.init, folder))
             (part / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
             replace(run, folder=part).end(TRAINING)
             if aside is not None:

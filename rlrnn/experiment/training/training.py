@@ -30,6 +30,7 @@ from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
 from rlrnn.experiment.runs.logs import EpisodeLog, ProgressLog, check_log, read_episodes
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.runs.snapshots import Snapshots
+from rlrnn.experiment.training.beginning import begin_from
 from rlrnn.experiment.training.evaluating import EvaluationCallback
 from rlrnn.experiment.training.progress import TrainingProgress
 from rlrnn.experiment.training.stopping import undisturbed
@@ -78,6 +79,7 @@ def train(
     game = catalogue.game_of(recipe)
     with closing(agents.copies(recipe, game, seed)) as env:
         agent = agents.learner(recipe, env, seed, device)
+        begin_from(agent, recipe)
         agents.share(agent, game, workers, imports)
         kept = {"snapshots": snapshots} if snapshots else {}
         run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports, kept)
@@ -125,6 +127,7 @@ def resume(
         with closing(agents.copies(run.recipe, run.game, run.seed)) as env:
             if checkpoint is None:
                 agent = agents.learner(run.recipe, env, run.seed, device)
+                begin_from(agent, run.recipe)
                 _say(f"{run.folder} holds no checkpoint: its training starts again.")
             else:
                 agent = checkpoints.restore(checkpoint, env, device)

@@ -6,7 +6,9 @@ again from it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -16,8 +18,8 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import FloatSchedule, check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn.errors import FileFault, UserError
-from rlrnn.learners.files import contrib, surroundings
+from rlrnn.errors import FileFault, UserError, warn
+from rlrnn.learners.files import contrib, contrib_normalize, surroundings
 from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.policy import policy_named
 from rlrnn.storage import archive
@@ -70,8 +72,19 @@ def read(
 ) -> archive.Agent:
     """The content of a file of ours, or of one that sb3-contrib saved."""
     if contrib.is_contrib_zip(file):
-        return contrib.read_contrib(file, device=device, custom_objects=custom_objects)
+        agent = contrib.read_contrib(file, device=device, custom_objects=custom_objects)
+        _take_statistics(agent, file)
+        return agent
     return archive.read_agent(file, device=device, custom_objects=custom_objects)
+
+
+def _take_statistics(agent: archive.Agent, file: archive.File) -> None:
+    """contrib's file has none of VecNormalize's: they come from the one beside it, which is said."""
+    path = contrib_normalize.beside(Path(file)) if isinstance(file, str | os.PathLike) else None
+    numbers = None if path is None else contrib_normalize.read_normalization(path)
+    if numbers is not None:
+        agent.data["surroundings"] = {"wrappers": [surroundings.NORMALIZED], "normalization": numbers}
+        warn(f"the observations of {file} are normalised by the statistics beside it, {path}.")
 
 
 def load(

@@ -35,6 +35,7 @@ examples:
   rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
   rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
   rlrnn train my-agent.toml --import my_games.py           a game or a cell that your module registers
+  rlrnn train pong-gru --from runs/pong-gru/seed0 --out runs/longer     begins at what that agent has learned
   rlrnn train pong-gru --control feedforward --seeds 3     its feed-forward baseline, without memory
   rlrnn train pong-gru --control stacked --seeds 3         its baseline with 4 stacked observations
 """
@@ -72,6 +73,12 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="W",
         default=0,
         help="processes that evaluate the population of an evolution; the result is the same (default: none)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="init",
+        metavar="RUN",
+        help="begin at what an agent has learned: a run's folder, a .zip, or a verified agent's name",
     )
     parser.add_argument("--out", metavar="FOLDER", help="the run's folder (default: runs/<agent>/seed<k>)")
     parser.add_argument(
@@ -113,12 +120,15 @@ def run(arguments: Namespace) -> None:
             "out",
             "overwrite",
             "snapshots",
+            "init",
             "kwargs",
             "wrappers",
         )
         for name in options_of_new:
             if getattr(arguments, name):
-                option = {"settings": "--set", "wrappers": "--wrapper"}.get(name, f"--{name}")
+                option = {"settings": "--set", "wrappers": "--wrapper", "init": "--from"}.get(
+                    name, f"--{name}"
+                )
                 raise UserError(
                     f"--resume continues a run as it is: leave out {option}, or --resume for another run."
                 )
@@ -134,6 +144,8 @@ def run(arguments: Namespace) -> None:
     recipe = _recipe(arguments)
     if arguments.control:
         recipe = recipes.control(recipe, arguments.control)
+    if arguments.init:
+        recipe = dataclasses.replace(recipe, init=arguments.init, verified=None)
     if arguments.seeds is not None:
         if arguments.workers:
             raise UserError("--seeds trains one seed per core already: leave out --workers, or --seeds.")

@@ -44,6 +44,26 @@ class Positions(CartPoleEnv):
         return observation[[0, 2]], *rest
 
 
+class Frames(gym.Env[Any, Any]):
+    """Grey images of so many pixels a side, drawn once; wins by naming the one that is shown."""
+
+    action_space = gym.spaces.Discrete(6)
+
+    def __init__(self, size: int) -> None:
+        self.observation_space = gym.spaces.Box(0, 255, (size, size, 1), np.uint8)
+        self.images = np.random.default_rng(0).integers(0, 256, (6, size, size, 1), np.uint8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps, self.shown = 0, 0
+        return self.images[0], {}
+
+    def step(self, action: Any) -> Any:
+        reward, self.steps = float(action == self.shown), self.steps + 1
+        self.shown = int(self.np_random.integers(6))
+        return self.images[self.shown], reward, False, self.steps == 100, {}
+
+
 class Embedding(BaseFeaturesExtractor):
     """One layer with ReLU between a vector and the memory."""
 
@@ -77,6 +97,8 @@ def make_env(work: Work, n_envs: int, normalize: bool, training: bool = True) ->
         env: VecEnv = importlib.import_module("rlrnn").make_vec("cartpole-no-velocity", n_envs)
     elif work.env == "python":
         env = make_vec_env(lambda: TimeLimit(Positions(), 500), n_envs)
+    elif work.env.startswith("frames-"):
+        env = make_vec_env(lambda: Frames(int(work.env.removeprefix("frames-"))), n_envs)
     else:
         env = make_vec_env(work.env, n_envs)
     return VecNormalize(env, training=training, norm_reward=training) if normalize else env
@@ -87,6 +109,8 @@ def make_model(library: str, work: Work) -> Any:
     if work.embedding:
         network["features_extractor_class"] = Embedding
         network["features_extractor_kwargs"] = {"features_dim": work.embedding}
+    if network.get("features_extractor_class") == "SmallCNN":
+        network["features_extractor_class"] = importlib.import_module("rlrnn").SmallCNN
     return importlib.import_module(library).RecurrentPPO(
         work.policy,
         make_env(work, work.n_envs, work.normalize),
@@ -108,15 +132,16 @@ def learn(library: str, work: Work) -> dict[str, Any]:
         callback = EvalCallback(
             judge, n_eval_episodes=20, eval_freq=work.evaluate_every // work.n_envs, verbose=0
         )
-    began = time.perf_counter()
+    began, began_processor = time.perf_counter(), time.process_time()
     model.learn(work.steps, callback)
     return {
         "seconds": time.perf_counter() - began,
+        "processor": time.process_time() - began_processor,  # seconds of all cores together
         "steps": model.num_timesteps,
         "evaluation_steps": 4 * evaluating.calls if evaluating else 0,
         "collecting": collecting.seconds,  # evaluations included
         "updating": updating.seconds,
-        "updating_processor": updating.processor,  # seconds of all cores together
+        "updating_processor": updating.processor,
         "forward_flop": products(model),
     }
 
@@ -171,6 +196,10 @@ def answer(do: str, *, library: str = "rlrnn", threads: int | None = None, **res
         return multiply(**rest)
     if do == "can_compile":
         return {"fast": importlib.import_module("rlrnn.common.compiling").can_compile()}
+    if do == "computes":
+        return {
+            "can": importlib.import_module("rlrnn.network.convolutions").computes(rest["precision"], "cpu")
+        }
     if do == "kind":
         return {"kind": importlib.import_module("rlrnn.common.processor").kind()}
     gc.collect()  # what is left of the last model

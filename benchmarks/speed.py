@@ -5,8 +5,9 @@
     python benchmarks/speed.py contrib-test-evaluated --steps 50000 --rounds 1
     python benchmarks/speed.py grid --full                                # about an hour
 
-Rows: contrib-test, contrib-test-evaluated, lstm-8, lstm-64, beginner (against contrib, at the better of one
-and two torch threads), gru-512 and update (against the limit), grid (what each part costs at other sizes).
+Rows: contrib-test, contrib-test-evaluated, lstm-8, lstm-64, beginner, images, images-small, images-same,
+images-bfloat16 (against contrib, at the better of one and two torch threads), gru-512 and update (against the
+limit), grid (what each part costs at other sizes).
 Raw figures are kept in results/speed/, a file for each kind of processor, which report.py makes tables of.
 A side is the median of its rounds; a ratio is taken within a round, then the median (least to most) of all.
 With RLRNN_FAST=0 in the environment ours is run by torch.
@@ -30,7 +31,7 @@ from machine import Limit
 from report import FOLDER
 from sides import Side, contenders, cores
 from tables import ratio, table
-from works import AGAINST_CONTRIB, GRU_512, UPDATES, Work
+from works import AGAINST_CONTRIB, GRU_512, OURS, UPDATES, Work
 
 Results = list[dict[str, Any]]  # of one side or work, a round each
 
@@ -76,9 +77,13 @@ def take_turns(
 def against_contrib(bench: Bench, row: str) -> None:
     title, work = AGAINST_CONTRIB[row]
     work = work if bench.steps is None else replace(work, steps=bench.steps)
+    mine = replace(OURS.get(row, work), steps=work.steps)
     trial = work.lasting(work.rollout)
+    if not computes(mine.network.get("precision", "float32")):
+        print(f"{title}: this processor has no instructions for it")
+        return
     with Side("rlrnn") as ours, contenders("sb3-contrib", "sb3_contrib", trial) as (rivals, tried):
-        entries = {side.label: (side, work) for side in (*rivals, ours)}
+        entries = {**{side.label: (side, work) for side in rivals}, ours.label: (ours, mine)}
         if row.startswith("lstm"):  # Gymnasium's games step one by one; ours as arrays
             array = replace(work, env="array")
             entries["rlrnn, array CartPole"] = (ours, array)
@@ -96,15 +101,23 @@ def against_contrib(bench: Bench, row: str) -> None:
             f"{median(r['seconds'] for r in ran):.2f}",
             f"{median(r['steps'] / r['seconds'] for r in ran):,.0f}",
             f"{median(played):.0%}",
+            f"{median(1e3 * r['processor'] / r['steps'] for r in ran):.2f}",
             ratio(times) if ran is not theirs else "",
         ])  # fmt: skip
     print(title)
     steps_head = "steps + evaluation" if work.evaluate_every else "steps"
-    head = ["", steps_head, "seconds", "steps/s", "environments", "times as fast"]
+    head = ["", steps_head, "seconds", "steps/s", "environments", "processor ms", "times as fast"]
     print(table(head, lines))
     if len(rivals) < len(tried):
         seconds = (f"{n} in {'far too many' if s is None else f'{s:.2f}'} s" for n, s in tried.items())
         print(f"sb3-contrib, {trial.steps} steps with so many torch threads: {', '.join(seconds)}")
+
+
+def computes(precision: str) -> bool:
+    """Whether this processor has instructions for it."""
+    with Side("rlrnn") as side:
+        side.send("computes", precision=precision)
+        return bool(side.receive()["can"])
 
 
 def gru_512(bench: Bench, row: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 class Work:
     """One training. Networks of contrib's rows are in words that both libraries know, the others in ours."""
 
-    env: str  # "python": single CartPoles in SB3's DummyVecEnv; "array": the catalogue's; else a Gymnasium id
+    env: str  # "python": single CartPoles in SB3's DummyVecEnv; "array": the catalogue's; "frames-84": grey
+    # images of 84 x 84; else a Gymnasium id
     n_envs: int
     steps: int  # environment steps of one measurement
     policy: str = "MlpLstmPolicy"
@@ -67,6 +68,10 @@ def lstm(n_envs: int, steps: int) -> Work:
     return Work("python", n_envs, steps, network={"lstm_hidden_size": 64}, learner=learner)
 
 
+_SETTINGS = {"n_steps": 32, "batch_size": 128, "n_epochs": 4}
+IMAGES = Work("frames-84", 8, 1024, "CnnLstmPolicy", learner=_SETTINGS)
+SMALL_IMAGES = replace(IMAGES, env="frames-64", network={"features_extractor_class": "SmallCNN"})
+
 # The row's title and the work; the rival runs each of them too.
 AGAINST_CONTRIB = {
     "contrib-test": ("contrib's performance test, without its evaluation callback", CONTRIB_TEST),
@@ -77,6 +82,14 @@ AGAINST_CONTRIB = {
     "lstm-8": ("two LSTM-64, 4 epochs, 8 CartPoles without velocities", lstm(8, 8192)),
     "lstm-64": ("two LSTM-64, 4 epochs, 64 CartPoles without velocities", lstm(64, 32768)),
     "beginner": ("contrib's defaults (two LSTM-256, 10 epochs), one CartPole", Work("CartPole-v1", 1, 640)),
+    "images": ("default CnnLstmPolicy, 8 copies of 84 x 84 grey frames", IMAGES),
+    "images-small": ("SmallCNN on 64 x 64 frames, contrib's default on 84 x 84", IMAGES),
+    "images-same": ("both by SmallCNN on 64 x 64 frames", SMALL_IMAGES),
+    "images-bfloat16": ("default CnnLstmPolicy on 84 x 84, ours in bfloat16", IMAGES),
+}
+OURS = {  # where it is not the rival's work
+    "images-small": SMALL_IMAGES,
+    "images-bfloat16": replace(IMAGES, network={"precision": "bfloat16"}),
 }
 
 

@@ -63,6 +63,8 @@ def inline(value: Any) -> str:
         return f"[{', '.join(map(inline, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:_}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 

@@ -348,6 +348,7 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsy
         ("train tiny.toml --stpes 100", "unknown option '--stpes'; did you mean '--steps'? known options: "),
         ("train --stpes=100", "unknown option '--stpes'; did you mean '--steps'?"),  # before what is missing
         ("train tiny.toml --steps", "argument --steps: expected one argument"),
+        ("new mine", "the following arguments are required: --game"),
         ("train tiny.toml --kwargs", "argument --kwargs: expected at least one argument"),
         ("train tiny.toml --se 1", "ambiguous option: --se could match --seed, --seeds, --set"),
         ("train tiny.toml pong-gru", "unrecognized arguments: pong-gru"),
@@ -406,6 +407,16 @@ def test_a_verified_agent_plays_by_its_name(capsys):
     capsys.readouterr()
     status, sentence = fails(capsys, "watch", "pendulum-gru")
     assert status == 2 and "pendulum-gru comes without its weights: rlrnn train pendulum-gru" in sentence
+
+
+def test_files_to_be_edited_are_written_and_run_as_they_are(trained, capsys):
+    assert main(["new", "mine", "--game", "my-game.toml", "--from", "tiny.toml"]) == 0
+    assert "to train it as it is: rlrnn train agents/mine.toml\n" in capsys.readouterr().out
+    assert main(["train", "agents/mine.toml"]) == 0
+    assert runs.read_run("runs/mine/seed0").game.wrappers == ({"name": "hide", "drop": [1, 3]},)
+    capsys.readouterr()
+    status, sentence = fails(capsys, "new", "mine", "--game", "my-game.toml")
+    assert status == 2 and "agents/mine.toml is there already: give another name" in sentence
 
 
 def test_an_unwritable_folder_is_one_sentence_and_status_1(trained, capsys, monkeypatch):

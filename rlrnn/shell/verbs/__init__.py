@@ -11,6 +11,7 @@ from rlrnn.shell.verbs import (
     evaluate,
     inspect,
     list,  # noqa: A004  (a module of that name)
+    new,
     plot,
     report,
     show,
@@ -36,6 +37,7 @@ class Verb(Protocol):
 VERBS: dict[str, Verb] = {  # as --help lists them
     "list": list,
     "show": show,
+    "new": new,
     "train": train,
     "verify": verify,
     "evaluate": evaluate,

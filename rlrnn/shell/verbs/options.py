@@ -52,10 +52,11 @@ def add_settings(parser: ArgumentParser) -> None:
     )
 
 
-def add_game(parser: ArgumentParser) -> None:
-    """A game, and what is changed of it: see ``made_otherwise``."""
+def add_game(parser: ArgumentParser, required: bool = False) -> None:
+    """A game, and what is changed of it: see ``changes``."""
     parser.add_argument(
         "--game",
+        required=required,
         metavar="GAME",
         help="a game of the catalogue, its TOML file, or any registered Gymnasium id",
     )

@@ -69,35 +69,8 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return made
 
 
-def c_function(symbol: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Machine code under a symbol, which functions made by ``jit`` call without containing it.
-
-    What many of them call is so compiled once, and not again with each.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        import llvmlite.binding as llvm
-        from numba import types
-        from numba.core.ccallback import CFunc
-
-        _add_digest(function)
-        made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(OPTIONS))
-        try:
-            made.enable_caching()
-        except RuntimeError:  # no folder to keep it in can be written
-            _say_once(kept=False)
-        else:
-            _tolerate(made._cache)
-            made._cache.load_overload = _told(made._cache.load_overload)
-        made.compile()
-        llvm.add_symbol(symbol, made.address)
-        _symbols[symbol] = made
-        return types.ExternalFunction(symbol, signature)
-
-    return decorate
-
-
-_symbols: dict[str, Any] = {}  # machine code lives as long as what holds it
+# Symbols of functions that compiled code calls without containing them, and what brings them back.
+symbols: dict[str, Callable[[], None]] = {}
 
 
 def _add_digest(function: Callable[..., Any]) -> None:
@@ -110,7 +83,18 @@ def _add_digest(function: Callable[..., Any]) -> None:
 def _tolerate(cache: Any) -> None:
     """Let it be nothing worse than slow where the folder fails."""
     cache.load_overload = _tolerant(cache.load_overload, cache.cache_path)
-    cache.save_overload = _tolerant(cache.save_overload, cache.cache_path)
+    cache.save_overload = _tolerant(_with_symbols(cache.save_overload), cache.cache_path)
+
+
+def _with_symbols(save: Any) -> Any:
+    """The same, but with what is called by symbol, which numba brings back before it loads what calls it."""
+
+    def saved(signature: Any, made: Any) -> Any:
+        functions = made.library._final_module.functions
+        called = [symbols[f.name] for f in functions if f.is_declaration and f.name in symbols]
+        return save(signature, made._replace(reload_init=[*made.reload_init, *called]))
+
+    return saved
 
 
 @functools.cache
@@ -198,18 +182,6 @@ def _announce() -> None:
         def on_end(self, event: Any) -> None: ...
 
     event.register("numba:compile", Announcement())
-
-
-def _told(load: Any) -> Any:
-    """The same, but it says so where there is nothing to load, so that numba compiles."""
-
-    def loaded(*arguments: Any) -> Any:
-        found = load(*arguments)
-        if found is None:
-            _say_once(kept=True)
-        return found
-
-    return loaded
 
 
 def _say_once(kept: bool) -> None:

@@ -69,23 +69,6 @@ def test_compiling_is_announced_once_and_kept_for_the_next_process(tmp_path: Pat
     assert child(COMPILE_ONE, **kept) == (ONE_CLEARED, "")
 
 
-PRODUCT = """
-from rlrnn.cells.kernels import products
-print(products.ROWS in (6, 8))
-"""
-
-
-def test_code_under_a_symbol_is_announced_and_kept_too(tmp_path: Path) -> None:
-    kept = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    said = "rlrnn: compiling its kernels for this machine, once: some seconds ..."
-    assert child(PRODUCT, **kept) == ("True", said)
-    assert child(PRODUCT, **kept) == ("True", "")
-    for path in tmp_path.rglob("*.nb?"):
-        path.write_bytes(b"not what numba wrote")
-    printed, complaint = child(PRODUCT, **kept)
-    assert printed == "True" and "cannot be kept in" in complaint and said in complaint
-
-
 def test_where_nothing_can_be_kept_each_process_compiles(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "rlrnn", ignore=shutil.ignore_patterns("__pycache__"))
     blocked = tmp_path / "rlrnn" / "cells" / "kernels" / "__pycache__"

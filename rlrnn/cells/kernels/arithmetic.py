@@ -13,11 +13,12 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from rlrnn.common.compiling import OPTIONS, jit
+from rlrnn.common.compiling import OPTIONS
+from rlrnn.common.linking import kernel as kernel
 
 # Nothing is reordered or fused that does not say so: the same bytes on every processor, and NaN stays NaN.
-kernel = jit
-# Written into its callers: a call per row would cost a fifth.
+# What is called for each number, or each row, is no ``kernel``, but becomes a part of its callers.
+contained = numba.njit(**OPTIONS)
 inlined = numba.njit(inline="always", **OPTIONS)
 
 
@@ -109,7 +110,7 @@ def log(x):
     return x * np.float32(np.nan) if not x >= ZERO else result
 
 
-@kernel
+@contained
 def sigmoid(x):
     """1 / (1 + exp(-x)), small values to full relative precision too, for the sake of their gradients."""
     return ONE / (ONE + exp(-x))
@@ -130,7 +131,7 @@ def sum_of(parts):
     return total
 
 
-@inlined
+@kernel
 def normalise(x, gain, first, last, normed):
     """Numbers first to last of a row get mean 0 and deviation 1, kept in ``normed``, then a gain.
 
@@ -162,7 +163,7 @@ def normalise(x, gain, first, last, normed):
     return scale
 
 
-@inlined
+@kernel
 def denormalise(d, gain, first, last, normed, scale, d_gain):
     """From the gradient by what ``normalise`` made: ``normed`` becomes that by its x, the gain's is added."""
     row, row_normed, row_gain = d[first:last], normed[first:last], gain[first:last]

@@ -33,6 +33,13 @@ def elman_row(a, h_new, nonlinearity):
 
 
 @kernel
+def elman_rows(a, h_new, nonlinearity):
+    """``elman_row`` of rows."""
+    for b in range(len(a)):
+        elman_row(a[b], h_new[b], nonlinearity)
+
+
+@kernel
 def forward(a, weights, start, h0, before, y, nonlinearity):
     """``a`` [T, B, H], the projected input, becomes what goes into the units -> y [T, B, H].
 
@@ -43,10 +50,27 @@ def forward(a, weights, start, h0, before, y, nonlinearity):
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         for t in range(steps):
-            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
-            accumulate(before[t][first:last], panels, a[t][first:last])
-            for b in range(first, last):
-                elman_row(a[t, b], y[t, b], nonlinearity)
+            h_old = before[t, first:last]
+            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], h_old)
+            accumulate(h_old, panels, a[t, first:last])
+            elman_rows(a[t, first:last], y[t, first:last], nonlinearity)
+
+
+@kernel
+def elman_rows_back(y, d_y, d_h, nonlinearity):
+    """Of rows: d_y [B, H], the outputs' gradient, becomes that by what went into the units."""
+    for b in range(len(y)):
+        out, d, d_recurrent = y[b], d_y[b], d_h[b]
+        if nonlinearity == 0:
+            for j in range(len(d)):
+                d[j] = (d[j] + d_recurrent[j]) * (ONE - out[j] * out[j])
+        elif nonlinearity == 1:
+            for j in range(len(d)):
+                d[j] = ZERO if out[j] <= ZERO else d[j] + d_recurrent[j]
+        else:
+            for j in range(len(d)):
+                slope = ONE - abs(out[j])
+                d[j] = (d[j] + d_recurrent[j]) * slope * slope
 
 
 @kernel
@@ -60,21 +84,11 @@ def backward(y, weights, start, dy, dh, nonlinearity):
     panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
+        d_h = dh[first:last]
         for t in range(steps - 1, -1, -1):
-            for b in range(first, last):
-                out, d, d_h = y[t, b], dy[t, b], dh[b]
-                if nonlinearity == 0:
-                    for j in range(size):
-                        d[j] = (d[j] + d_h[j]) * (ONE - out[j] * out[j])
-                elif nonlinearity == 1:
-                    for j in range(size):
-                        d[j] = ZERO if out[j] <= ZERO else d[j] + d_h[j]
-                else:
-                    for j in range(size):
-                        slope = ONE - abs(out[j])
-                        d[j] = (d[j] + d_h[j]) * slope * slope
-            affine(dy[t][first:last], panels, zeros, dh[first:last])
-            leave(start[t, first:last], dh[first:last])
+            elman_rows_back(y[t, first:last], dy[t, first:last], d_h, nonlinearity)
+            affine(dy[t, first:last], panels, zeros, d_h)
+            leave(start[t, first:last], d_h)
 
 
 @kernel

@@ -14,7 +14,7 @@ from rlrnn.cells.kernels.products import (
     packed_transposed,
 )
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array, flat
-from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part, sum_rows
+from rlrnn.cells.kernels.rows import BLOCK, add_to_rows, enter, leave, reset_part, sum_rows
 
 
 @inlined
@@ -34,11 +34,19 @@ def gru_row(gate, hidden, h_old, h_new, hidden_n):
 
 
 @kernel
+def gru_rows(gates, hidden, h_old, h_new, hidden_n):
+    """``gru_row`` of rows."""
+    for b in range(len(gates)):
+        gru_row(gates[b], hidden[b], h_old[b], h_new[b], hidden_n[b])
+
+
+@kernel
 def forward(gates, weights, bias, start, h0, before, y, hidden_n, gain, normed, scale):
     """``gates`` [T, B, 3H], the projected input, becomes r, z, n; before, y, hidden_n [T, B, H] are results.
 
-    ``hidden_n`` is what the old h contributes to the candidate, before the reset gate. With a gain [3H] its
-    contributions are normalised, r and z together, n by itself: kept in normed [T, B, 3H], scale [T, B, 2].
+    ``hidden_n`` is what the old h contributes to the candidate, before the reset gate. With a gain [3H], not
+    None, its contributions are normalised, r and z together, n by itself: kept in normed [T, B, 3H], scale
+    [T, B, 2].
     """
     steps, rows, width = gates.shape
     both = 2 * (width // 3)
@@ -46,17 +54,36 @@ def forward(gates, weights, bias, start, h0, before, y, hidden_n, gain, normed, 
     panels = packed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
+        hidden = product[: last - first]
         for t in range(steps):
-            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
-            hidden = product[: last - first]
-            affine(before[t][first:last], panels, zeros if len(gain) else bias, hidden)
-            for b in range(first, last):
-                if len(gain):
+            h_old = before[t, first:last]
+            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], h_old)
+            if gain is None:
+                affine(h_old, panels, bias, hidden)
+            else:
+                affine(h_old, panels, zeros, hidden)
+                for b in range(first, last):
                     scale[t, b, 0] = normalise(hidden[b - first], gain, 0, both, normed[t, b])
                     scale[t, b, 1] = normalise(hidden[b - first], gain, both, width, normed[t, b])
-                    for j in range(width):
-                        hidden[b - first, j] += bias[j]
-                gru_row(gates[t, b], hidden[b - first], before[t, b], y[t, b], hidden_n[t, b])
+                add_to_rows(bias, hidden)
+            gru_rows(gates[t, first:last], hidden, h_old, y[t, first:last], hidden_n[t, first:last])
+
+
+@kernel
+def gru_rows_back(gates, hidden_n, h_old, d_y, d_h):
+    """Of rows, as ``backward`` has it; d_h [B, H] becomes what of the gradient passes the gates by."""
+    size = h_old.shape[1]
+    for b in range(len(gates)):
+        gate, h_n, old, d_out, direct = gates[b], hidden_n[b], h_old[b], d_y[b], d_h[b]
+        r_gate, z_gate, n_gate = gate[:size], gate[size : 2 * size], gate[2 * size :]
+        for j in range(size):
+            r, z, n, d = r_gate[j], z_gate[j], n_gate[j], d_out[j] + direct[j]
+            d_n = d * (ONE - z) * (ONE - n * n)
+            r_gate[j] = d_n * h_n[j] * r * (ONE - r)
+            z_gate[j] = d * (old[j] - n) * z * (ONE - z)
+            n_gate[j] = d_n * r
+            h_n[j] = d_n
+            direct[j] = d * z
 
 
 @kernel
@@ -67,29 +94,21 @@ def backward(gates, weights, start, before, hidden_n, dy, dh, gain, normed, scal
     With a gain ``normed`` becomes the gradient by what was normalised.
     """
     steps, rows, width = gates.shape
-    size = width // 3
-    direct = np.empty((BLOCK, size), gates.dtype)
+    both = 2 * (width // 3)
     panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
+        d_h = dh[first:last]
         for t in range(steps - 1, -1, -1):
-            for b in range(first, last):
-                gate, h_n, h_old, d_out = gates[t, b], hidden_n[t, b], before[t, b], dy[t, b]
-                d_h, d_direct = dh[b], direct[b - first]
-                for j in range(size):
-                    r, z, n, d = gate[j], gate[size + j], gate[2 * size + j], d_out[j] + d_h[j]
-                    d_n = d * (ONE - z) * (ONE - n * n)
-                    gate[j] = d_n * h_n[j] * r * (ONE - r)
-                    gate[size + j] = d * (h_old[j] - n) * z * (ONE - z)
-                    gate[2 * size + j] = d_n * r
-                    h_n[j] = d_n
-                    d_direct[j] = d * z
-                if len(gain):
-                    denormalise(gate, gain, 0, 2 * size, normed[t, b], scale[t, b, 0], d_gain)
-                    denormalise(gate, gain, 2 * size, width, normed[t, b], scale[t, b, 1], d_gain)
-            dh[first:last] = direct[: last - first]
-            accumulate((normed if len(gain) else gates)[t][first:last], panels, dh[first:last])
-            leave(start[t, first:last], dh[first:last])
+            d_hidden = gates[t, first:last]
+            gru_rows_back(d_hidden, hidden_n[t, first:last], before[t, first:last], dy[t, first:last], d_h)
+            if gain is not None:
+                for b in range(first, last):
+                    denormalise(gates[t, b], gain, 0, both, normed[t, b], scale[t, b, 0], d_gain)
+                    denormalise(gates[t, b], gain, both, width, normed[t, b], scale[t, b, 1], d_gain)
+                d_hidden = normed[t, first:last]
+            accumulate(d_hidden, panels, d_h)
+            leave(start[t, first:last], d_h)
 
 
 @kernel
@@ -132,14 +151,15 @@ class GruRecurrence(Recurrence):
         super().__init__(cell.weight_hidden)
         bias, dtype = cell.bias_hidden, self.weights.dtype
         self.bias = np.zeros(self.weights.shape[1], dtype) if bias is None else array(bias)
-        self.gain = array(cell.gain_hidden) if cell.layer_norm else np.empty(0, dtype)
+        self.gain = array(cell.gain_hidden) if cell.layer_norm else None
 
     def forward(self, projected: Array, start: Array, state: Array) -> Pair:
         self.gates, self.start = projected, start
         y, self.before, self.hidden_n = (
             np.empty((*start.shape, len(self.weights)), projected.dtype) for _ in range(3)
         )
-        self.normed, self.scale = (np.empty((*start.shape, n), y.dtype) for n in (len(self.gain), 2))
+        width = 0 if self.gain is None else len(self.gain)
+        self.normed, self.scale = (np.empty((*start.shape, n), y.dtype) for n in (width, 2))
         arguments = start, np.ascontiguousarray(state)
         norms = self.gain, self.normed, self.scale
         forward(self.gates, self.weights, self.bias, *arguments, self.before, y, self.hidden_n, *norms)
@@ -148,9 +168,11 @@ class GruRecurrence(Recurrence):
     def backward(self, dy: Array, d_last: Array, d_weights: Array, d_own: Places = ()) -> Pair:
         d_bias, d_gain = (*d_own, None, None)[:2]
         dh = d_last.copy()
-        norms = self.gain, self.normed, self.scale, np.zeros_like(self.gain) if d_gain is None else d_gain
+        if self.gain is not None and d_gain is None:  # not asked for
+            d_gain = np.zeros_like(self.gain)
+        norms = self.gain, self.normed, self.scale, d_gain
         backward(self.gates, self.weights, self.start, self.before, self.hidden_n, dy, dh, *norms)
-        self.weights_gradient(self.normed if len(self.gain) else self.gates, d_weights)
+        self.weights_gradient(self.gates if self.gain is None else self.normed, d_weights)
         if d_bias is not None:
             sum_rows(flat(self.gates), d_bias)
         self.gates[..., -dh.shape[1] :] = self.hidden_n  # by the candidate's input

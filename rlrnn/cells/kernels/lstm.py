@@ -37,23 +37,49 @@ def lstm_row(gate, c_old, h_new, c_new):
 
 
 @kernel
+def lstm_rows(gates, c_old, h_new, c_new):
+    """``lstm_row`` of rows."""
+    for b in range(len(gates)):
+        lstm_row(gates[b], c_old[b], h_new[b], c_new[b])
+
+
+@kernel
 def forward(gates, weights, start, h0, c0, before, y, c):
     """``gates`` [T, B, 4H] is the projected input and becomes i, f, g, o; before, y, c [T, B, H] are results.
 
     ``before`` is the h that each step began with.
     """
     steps, rows, width = gates.shape
-    size = width // 4
-    c_before = np.empty((BLOCK, size), gates.dtype)
+    cells = np.empty((BLOCK, width // 4), gates.dtype)
     panels = packed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
+        c_old = cells[: last - first]
         for t in range(steps):
-            enter(start[t, first:last], (h0 if t == 0 else y[t - 1])[first:last], before[t][first:last])
-            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
-            accumulate(before[t][first:last], panels, gates[t][first:last])
-            for b in range(first, last):
-                lstm_row(gates[t, b], c_before[b - first], y[t, b], c[t, b])
+            h_old, begins = before[t, first:last], start[t, first:last]
+            enter(begins, (h0 if t == 0 else y[t - 1])[first:last], h_old)
+            enter(begins, (c0 if t == 0 else c[t - 1])[first:last], c_old)
+            accumulate(h_old, panels, gates[t, first:last])
+            lstm_rows(gates[t, first:last], c_old, y[t, first:last], c[t, first:last])
+
+
+@kernel
+def lstm_rows_back(gates, c_old, c_new, d_y, d_h, d_c):
+    """Of rows: as ``backward`` has it; d_c [B, H] becomes the gradient by the old c."""
+    size = c_old.shape[1]
+    for b in range(len(gates)):
+        gate, old, new, d_out, d_recurrent, d_old = gates[b], c_old[b], c_new[b], d_y[b], d_h[b], d_c[b]
+        i_gate, f_gate = gate[:size], gate[size : 2 * size]
+        g_gate, o_gate = gate[2 * size : 3 * size], gate[3 * size :]
+        for j in range(size):
+            i, f, g, o = i_gate[j], f_gate[j], g_gate[j], o_gate[j]
+            tanh_c, d = tanh(new[j]), d_out[j] + d_recurrent[j]
+            d_cell = d_old[j] + d * o * (ONE - tanh_c * tanh_c)
+            i_gate[j] = d_cell * g * i * (ONE - i)
+            f_gate[j] = d_cell * old[j] * f * (ONE - f)
+            g_gate[j] = d_cell * i * (ONE - g * g)
+            o_gate[j] = d * tanh_c * o * (ONE - o)
+            d_old[j] = d_cell * f
 
 
 @kernel
@@ -64,27 +90,18 @@ def backward(gates, weights, start, c0, c, dy, dh, dc):
     """
     steps, rows, width = gates.shape
     size = width // 4
-    c_before, zeros = np.empty((BLOCK, size), gates.dtype), np.zeros(size, gates.dtype)
+    cells, zeros = np.empty((BLOCK, size), gates.dtype), np.zeros(size, gates.dtype)
     panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
+        c_old, d_h, d_c = cells[: last - first], dh[first:last], dc[first:last]
         for t in range(steps - 1, -1, -1):
-            enter(start[t, first:last], (c0 if t == 0 else c[t - 1])[first:last], c_before[: last - first])
-            for b in range(first, last):
-                gate, c_new, c_old, d_out = gates[t, b], c[t, b], c_before[b - first], dy[t, b]
-                d_h, d_c = dh[b], dc[b]
-                for j in range(size):
-                    i, f, g, o = gate[j], gate[size + j], gate[2 * size + j], gate[3 * size + j]
-                    tanh_c, d = tanh(c_new[j]), d_out[j] + d_h[j]
-                    d_cell = d_c[j] + d * o * (ONE - tanh_c * tanh_c)
-                    gate[j] = d_cell * g * i * (ONE - i)
-                    gate[size + j] = d_cell * c_old[j] * f * (ONE - f)
-                    gate[2 * size + j] = d_cell * i * (ONE - g * g)
-                    gate[3 * size + j] = d * tanh_c * o * (ONE - o)
-                    d_c[j] = d_cell * f
-            affine(gates[t][first:last], panels, zeros, dh[first:last])
-            leave(start[t, first:last], dh[first:last])
-            leave(start[t, first:last], dc[first:last])
+            begins = start[t, first:last]
+            enter(begins, (c0 if t == 0 else c[t - 1])[first:last], c_old)
+            lstm_rows_back(gates[t, first:last], c_old, c[t, first:last], dy[t, first:last], d_h, d_c)
+            affine(gates[t, first:last], panels, zeros, d_h)
+            leave(begins, d_h)
+            leave(begins, d_c)
 
 
 @kernel

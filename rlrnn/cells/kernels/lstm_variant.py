@@ -20,8 +20,9 @@ def forward(
     """As ``lstm.forward``.
 
     ``coupled`` gates [T, B, 3H] are f, g, o, and i = 1 - f.
-    With a gain [G] what h contributes is normalised, and with gain_cell and bias_cell [H] c_out [T, B, H],
-    the c that the output gate reads: kept in norms [T, B, G + H] and scale [T, B, 2]. Without, c_out is c.
+    With a gain [G], not None, what h contributes is normalised, and with gain_cell and bias_cell [H] c_out
+    [T, B, H], the c that the output gate reads: kept in norms [T, B, G + H] and scale [T, B, 2]. Without,
+    c_out is c.
     """
     steps, rows, width = gates.shape
     size = c.shape[2]
@@ -39,7 +40,7 @@ def forward(
             for b in range(first, last):
                 gate, hidden_row, c_old = gates[t, b], hidden[b - first], c_before[b - first]
                 c_new, c_read, out = c[t, b], c_out[t, b], y[t, b]
-                if len(gain):
+                if gain is not None:
                     scale[t, b, 0] = normalise(hidden_row, gain, 0, width, norms[t, b])
                 for j in range(width):
                     gate[j] += hidden_row[j]
@@ -59,7 +60,7 @@ def forward(
                         c_new[j] = f[j] * c_old[j] + gate[j] * g[j]
                 for j in range(size):
                     c_read[j] = c_new[j]
-                if len(gain):
+                if gain is not None:
                     scale[t, b, 1] = normalise(c_read, gain_cell, 0, size, norms[t, b, width:])
                     for j in range(size):
                         c_read[j] += bias_cell[j]
@@ -105,7 +106,7 @@ def backward(
                     o, tanh_c, d = gate[at + 2 * size + j], tanh(c_read[j]), d_out[j] + d_h[j]
                     d_c_out[j] = d * o * (ONE - tanh_c * tanh_c)
                     gate[at + 2 * size + j] = d * tanh_c * o * (ONE - o)
-                if len(gain):
+                if gain is not None:
                     for j in range(size):
                         d_bias_cell[j] += d_c_out[j]
                     denormalise(d_c_out, gain_cell, 0, size, norms[t, b, width:], scale[t, b, 1], d_gain_cell)
@@ -119,9 +120,10 @@ def backward(
                     gate[at + j] = d_cell * (c_old[j] - g if coupled else c_old[j]) * f * (ONE - f)
                     gate[at + size + j] = d_cell * i * (ONE - g * g)
                     d_c[j] = d_cell * f
-                if len(gain):
+                d_row = gate
+                if gain is not None:
                     denormalise(gate, gain, 0, width, norms[t, b], scale[t, b, 0], d_gain)
-                d_row = norms[t, b] if len(gain) else gate
+                    d_row = norms[t, b]
                 for j in range(width):
                     d_hidden[b - first, j] = d_row[j]
             affine(d_hidden[: last - first], panels, zeros, dh[first:last])
@@ -136,7 +138,7 @@ class LstmVariantRecurrence(Recurrence):
         super().__init__(cell.weight_hidden)
         self.coupled, self.layer_norm = cell.coupled, cell.layer_norm
         size, dtype = cell.output_size, self.weights.dtype
-        self.gain = self.gain_cell = self.bias_cell = np.empty(0, dtype)
+        self.gain = self.gain_cell = self.bias_cell = None
         if self.layer_norm:
             bias = cell.bias_cell
             self.gain, self.gain_cell = array(cell.gain_hidden), array(cell.gain_cell)
@@ -173,7 +175,7 @@ class LstmVariantRecurrence(Recurrence):
         dh, dc = d_last[:, :size].copy(), d_last[:, size:].copy()
         places = self.gain, self.gain_cell, self.bias_cell
         d_places = [
-            np.zeros_like(one) if d is None else d
+            np.zeros_like(one) if d is None and one is not None else d
             for one, d in zip(places, d_own or (None, None, None), strict=True)
         ]
         backward(

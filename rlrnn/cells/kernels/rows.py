@@ -17,10 +17,12 @@ BLOCK = 2 * ROWS  # rows at once: two tiles of products read a panel of weights 
 def enter(start, state, before):
     """The memory [b, H] that a step begins with: cleared where an episode starts."""
     for b in range(len(start)):
+        old, new = state[b], before[b]
         if start[b]:
-            before[b, :] = 0
+            new[:] = 0
         else:
-            before[b, :] = state[b]
+            for j in range(len(new)):  # copied as an array, numba compiles for seconds what would raise
+                new[j] = old[j]
 
 
 @kernel
@@ -29,6 +31,15 @@ def leave(start, d_state):
     for b in range(len(start)):
         if start[b]:
             d_state[b, :] = 0
+
+
+@kernel
+def add_to_rows(x, rows):
+    """x [H] is added to each of the rows [b, H]."""
+    for b in range(len(rows)):
+        row = rows[b]
+        for j in range(len(x)):
+            row[j] += x[j]
 
 
 @kernel

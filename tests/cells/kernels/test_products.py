@@ -82,27 +82,26 @@ def test_the_gradients_of_a_product(rows: int) -> None:
 
 
 @numba.njit
-def run(rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, at, row, depth, columns):
+def inside(x, panels, start, around, depth, columns):
+    """A product in the middle of an array: from its second row and its third column on."""
+    row = around.shape[1]
     products.product(
-        rows, x, x_at, x_row, x_k, w, w_at, w_panel, w_k, start, s_at, s_row, out, at, row, depth, columns
-    )
+        len(x), products.data(x), depth, 1, products.data(panels), depth * WIDTH, WIDTH,
+        products.data(start), 0, products.at(products.data(around), row + 2), row, depth, columns,
+    )  # fmt: skip
 
 
 def test_nothing_beside_the_result_is_touched() -> None:
     """Rows and columns around it keep their numbers, in what is read and in what is written."""
     x, weights, start, _ = made(ROWS + 1, 5, WIDTH + 3)
     around = np.full((ROWS + 3, WIDTH + 9), 7.0, np.float32)
-    flat, columns = around.reshape(-1), WIDTH + 3
-    packed = products.packed(weights)
-    run(
-        len(x), x.reshape(-1), 0, 5, 1, packed.reshape(-1), 0, 5 * WIDTH, WIDTH,
-        start, 0, 0, flat, around.shape[1] + 2, around.shape[1], 5, columns,
-    )  # fmt: skip
+    columns = WIDTH + 3
+    inside(x, products.packed(weights), start, around, 5, columns)
     wanted = np.empty((len(x), columns), np.float32)
     in_order(x, weights, start, wanted)
-    inside = np.zeros(around.shape, bool)
-    inside[1:-1, 2 : 2 + columns] = True
-    assert around[inside].tobytes() == wanted.tobytes() and (around[~inside] == 7.0).all()
+    within = np.zeros(around.shape, bool)
+    within[1:-1, 2 : 2 + columns] = True
+    assert around[within].tobytes() == wanted.tobytes() and (around[~within] == 7.0).all()
 
 
 def test_nan_and_infinity_stay_where_they_belong() -> None:

@@ -32,6 +32,7 @@ _HOMES = {
     "Strategy": "learners.evolution.strategies",
     "UserError": "errors",
     "default_recipe": "experiment.default_recipe",
+    "check": "experiment.checking",
     "draw_network": "experiment.pictures.network_drawing",
     "evaluate": "experiment.evaluation",
     "graph_edges": "cells",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from rlrnn.envs.games import make_vec as make_vec
     from rlrnn.errors import UserError as UserError
     from rlrnn.experiment.catalogue import read_recipe as read_recipe
+    from rlrnn.experiment.checking import check as check
     from rlrnn.experiment.default_recipe import default_recipe as default_recipe
     from rlrnn.experiment.evaluation import evaluate as evaluate
     from rlrnn.experiment.pictures.film import watch as watch

@@ -289,7 +289,7 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("trian tiny.toml", ["unknown command 'trian'; did you mean 'train'?", "known commands: compare,"]),
+        ("trian tiny.toml", ["unknown command 'trian'; did you mean 'train'?", "known commands: check, compare,"]),
         ("list nothing-so-called", ["no row of the list has 'nothing-so-called' in it"]),
         ("show pong-gur", ["unknown game or agent 'pong-gur'; did you mean 'pong-gru'?"]),
         ("train", ["train takes an agent of the catalogue", "neither is given"]),
@@ -407,6 +407,27 @@ def test_a_verified_agent_plays_by_its_name(capsys):
     capsys.readouterr()
     status, sentence = fails(capsys, "watch", "pendulum-gru")
     assert status == 2 and "pendulum-gru comes without its weights: rlrnn train pendulum-gru" in sentence
+
+
+def test_a_game_is_described(capsys, monkeypatch):
+    assert main(["check", "my-game.toml", "--episodes", "3"]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "sees           2 numbers",
+        "does           one of 2",
+        "same seed      the same episode again",
+    ):
+        assert words in said
+    assert main(["check", "CartPole-v1", "--episodes", "2", "--json", "--wrapper", "stack, frames = 2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["observations"].startswith("8 numbers") and len(found["points"]) == 2
+
+    def locked(*arguments):
+        raise RuntimeError("locked")
+
+    monkeypatch.setattr("gymnasium.envs.classic_control.CartPoleEnv.step", locked)
+    status, sentence = fails(capsys, "check", "CartPole-v1")
+    assert status == 2 and "raised RuntimeError in step" in sentence and "locked" in sentence
 
 
 def test_files_to_be_edited_are_written_and_run_as_they_are(trained, capsys):

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Protocol
 
 from rlrnn.shell.verbs import (
+    check,
     compare,
     draw,
     evaluate,
@@ -37,6 +38,7 @@ class Verb(Protocol):
 VERBS: dict[str, Verb] = {  # as --help lists them
     "list": list,
     "show": show,
+    "check": check,
     "new": new,
     "train": train,
     "verify": verify,

@@ -168,7 +168,10 @@ def _channels_last(value: Tensor) -> Tensor:
     """Images [N, C, H, W] with a pixel's channels side by side in memory, as convolutions run faster."""
     if value.dim() != 4:
         return value
-    return value.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    n, channels, height, width = value.shape
+    # Strides in full: those of a single channel may be anything, and torch would leave them as they are.
+    strides = (height * width * channels, 1, width * channels, channels)
+    return value.permute(0, 2, 3, 1).contiguous().as_strided((n, channels, height, width), strides)
 
 
 def module_names(wanted: Mapping[Any, Any]) -> dict[Any, str]:

@@ -218,3 +218,24 @@ def test_images_too_small_for_convolutions_are_refused_with_their_size(shape: tu
     assert not is_convolvable(image) and is_convolvable(PICTURE)
     assert Sensors(image, FlattenExtractor, {}).output_size == np.prod(shape)
     assert policy_name(image) == "MlpPolicy" and policy_name(PICTURE) == "CnnPolicy"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_known_convolutions_see_images_with_the_channels_last_in_memory(channels: int) -> None:
+    """And the same numbers: a single channel needs strides that say so."""
+    space = spaces.Box(0, 255, (channels, 36, 40), np.uint8)
+    seen = torch.randint(0, 256, (2, channels, 36, 40), dtype=torch.uint8)
+    met: list[torch.Tensor] = []
+
+    class Own(NatureCNN):
+        """A user's own is not known."""
+
+    for extractor in (NatureCNN, Own):
+        sensors = Sensors(space, extractor, {})
+        sensors.extractor.register_forward_pre_hook(lambda _, given: met.append(given[0]))
+        sensors(seen)
+    assert torch.equal(*met)
+    assert [image.stride() for image in met] == [
+        (1440 * channels, 1, 40 * channels, channels),
+        (1440 * channels, 1440, 40, 1),
+    ]

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 BLOCKS = 4  # at most
 BLOCK_WORK = 5e8  # floating-point operations that make a block worth its overhead
+BLOCK_STEPS = 64  # and that it has at least where sensors learn: convolutions of fewer run more slowly
 HALF_WORK = 1e8  # and a minibatch worth a second thread
 SLICE = 2**16  # numbers of all blocks' gradients that are added at once, within a core's cache
 
@@ -69,7 +70,8 @@ class MinibatchGradient:
         critic = {p for module in owned if module is not None for p in module.parameters()}
         self.actor = [p for p in self.parameters if p not in critic]
         self.critic = [p for p in self.parameters if p in critic]
-        common = network.critic_sensors is None and learns(network.sensors)
+        self.learns = learns(network.sensors)
+        common = network.critic_sensors is None and self.learns
         self.halves = self.divisible and network.critic_memory is not None and not common
         self.plans = compiled.plans_of(network)
         self.workspaces: list[Workspace] = []  # of as many blocks as there have been
@@ -219,8 +221,10 @@ class MinibatchGradient:
         steps, rows = batch.start.shape
         if not self.divisible:
             return [batch]
-        count = 1
-        while 2 * count <= min(BLOCKS, rows, steps * rows * self.work / BLOCK_WORK):
+        count, most = 1, min(BLOCKS, rows, steps * rows * self.work / BLOCK_WORK)
+        if self.learns:
+            most = min(most, steps * rows / BLOCK_STEPS)
+        while 2 * count <= most:
             count *= 2
         bounds = [rows * i // count for i in range(count + 1)]
         return [batch.select(slice(*bounds[i : i + 2])) for i in range(count)] if count > 1 else [batch]

@@ -151,6 +151,7 @@ def test_the_gradient_is_that_of_the_printed_formula(
     assert 0 < figures[FIGURES.index("clip_fraction")] < 1
     for block_work in (1e12, 1.0):  # the whole, then as many blocks as there may be
         monkeypatch.setattr(gradient, "BLOCK_WORK", block_work)
+        monkeypatch.setattr(gradient, "BLOCK_STEPS", 1)
         found = MinibatchGradient(net, threads=1)
         torch.testing.assert_close(found(rows, objective), figures)
         for parameter, d in zip(net.parameters(), expected, strict=True):
@@ -165,6 +166,7 @@ def test_any_number_of_threads_gives_the_same_bytes(
     name: str, block_work: float, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gradient, "BLOCK_WORK", block_work)
+    monkeypatch.setattr(gradient, "BLOCK_STEPS", 1)
     monkeypatch.setattr(gradient, "HALF_WORK", 0.0)
     net = network(**NETWORKS[name])
     rows = minibatch(net)
@@ -191,6 +193,13 @@ def test_blocks_are_whole_rows_each_once(monkeypatch: pytest.MonkeyPatch) -> Non
         assert torch.equal(torch.cat([block.state for block in blocks]), rows.state)
     apart = network(cell="gru", n_layers=2, cell_options={"dropout": 0.5})
     assert len(MinibatchGradient(apart, 2)._blocks(minibatch(apart, 21))) == 1  # one stream of random numbers
+
+
+def test_blocks_of_what_sensors_learn_from_are_not_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradient, "BLOCK_WORK", 1.0)
+    net = network(extractor_class=Learning)
+    for rows, count in ((9, 1), (10, 2), (18, 2), (19, 4), (99, 4)):  # of 14 steps; 64 in a block
+        assert len(MinibatchGradient(net, 1)._blocks(minibatch(net, rows))) == count
 
 
 def test_losses_of_parts_add_up() -> None:

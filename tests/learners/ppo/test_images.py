@@ -87,6 +87,7 @@ def test_the_gradient_is_autograds(
     found, figures = [], []
     for block_work in (1e12, 1.0):  # the whole, then as many blocks as there may be
         monkeypatch.setattr(gradient, "BLOCK_WORK", block_work)
+        monkeypatch.setattr(gradient, "BLOCK_STEPS", 1)
         worker = MinibatchGradient(net, threads=2)
         figures.append(worker(rows, OBJECTIVE))
         found.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
@@ -103,6 +104,7 @@ def test_any_number_of_threads_gives_the_same_bytes(
 ) -> None:
     """torch convolves a block in one thread, whoever works on it."""
     monkeypatch.setattr(gradient, "BLOCK_WORK", block_work)
+    monkeypatch.setattr(gradient, "BLOCK_STEPS", 1)
     net = network(GREY)
     rows = minibatch(net, GREY)
     gradients = []

@@ -35,6 +35,19 @@ def fma(typing, a, b, c):
     return a(a, a, a), generate
 
 
+@intrinsic
+def clamped(typing, x, bound):
+    """x, but within -bound and bound; NaN stays NaN. Two instructions of vector units, which ifs are not."""
+
+    def generate(context, builder, signature, arguments):
+        x, high = arguments
+        low = builder.fneg(high)
+        x = builder.select(builder.fcmp_ordered("<", high, x), high, x)
+        return builder.select(builder.fcmp_ordered(">", low, x), low, x)
+
+    return x(x, x), generate
+
+
 ZERO, HALF, ONE, LIMIT = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(8.0)
 # tanh(x) = x P(x^2) / Q(x^2) within [-8, 8], as fitted by benchmarks/tanh.py; from there to 1 it is 2e-7.
 P0, P1, P2, P3, P4 = map(np.float32, (1.0, 0.134444981, 3.57159813e-3, 2.18946634e-5, 1.52304187e-8))
@@ -77,8 +90,7 @@ def by_precision(double):
 @by_precision(math.tanh)
 def tanh(x):
     """A quotient of polynomials, which vector units run."""
-    x = LIMIT if x > LIMIT else x  # min() and max() would hide a NaN
-    x = -LIMIT if x < -LIMIT else x
+    x = clamped(x, LIMIT)
     u = x * x
     top = fma(u, fma(u, fma(u, fma(u, P4, P3), P2), P1), P0)
     bottom = fma(u, fma(u, fma(u, fma(u, Q4, Q3), Q2), Q1), ONE)
@@ -88,8 +100,7 @@ def tanh(x):
 @by_precision(math.exp)
 def exp(x):
     """2^n exp(r), where r is within half of ln 2 and 2^n is written into the exponent's bits."""
-    x = BOUND if x > BOUND else x
-    x = -BOUND if x < -BOUND else x
+    x = clamped(x, BOUND)
     n = np.floor(fma(x, LOG2_E, HALF))
     r = fma(-n, LN_2_LOW, fma(-n, LN_2_HIGH, x))
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)

@@ -21,16 +21,15 @@ from rlrnn.cells.kernels.rows import BLOCK, add_to_rows, enter, leave, reset_par
 def gru_row(gate, hidden, h_old, h_new, hidden_n):
     """From a row's gates and recurrent inputs, [3H] each, and its old h [H] to its new h [H]."""
     size = len(h_old)
-    # Loops over slices, each of few arrays, become vector instructions.
+    # Loops over slices become vector instructions.
     r, z, n, candidate = gate[:size], gate[size : 2 * size], gate[2 * size :], hidden[2 * size :]
     for j in range(2 * size):
         gate[j] = sigmoid(gate[j] + hidden[j])
     for j in range(size):
         hidden_n[j] = candidate[j]
-    for j in range(size):
-        n[j] = tanh(n[j] + r[j] * candidate[j])
-    for j in range(size):
-        h_new[j] = n[j] + z[j] * (h_old[j] - n[j])
+        new = tanh(n[j] + r[j] * candidate[j])
+        n[j] = new
+        h_new[j] = new + z[j] * (h_old[j] - new)
 
 
 @kernel

@@ -79,6 +79,11 @@ class Process:
         self.send("make", payload)
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def pending(self) -> bool:
         """Whether the last command has not been answered yet."""
         return self._answered < self._sent
@@ -86,7 +91,7 @@ class Process:
     def send(self, verb: str, *arguments: Any) -> None:
         """Send a command; unread answers to earlier ones are dropped."""
         message = _pickled((verb, arguments))
-        _receive_all([self])
+        receive_all([self])
         self._broken = True
         self._sent += 1
         self._write(_HEAD.pack(self._sent, len(message)), message)
@@ -190,8 +195,12 @@ class Process:
 
 def gather(processes: Sequence[Process]) -> list[Any]:
     """The answer of every process to its last command; all are there before the first error is raised."""
-    _receive_all(processes)
-    answers = [process.answer() for process in processes]
+    receive_all(processes)
+    return values([process.answer() for process in processes])
+
+
+def values(answers: Sequence[tuple[bool, Any]]) -> list[Any]:
+    """What was answered; the first error among it is raised."""
     for success, answer in answers:
         if not success:
             raise answer
@@ -216,7 +225,7 @@ def end(processes: Sequence[Process]) -> None:
         process.wait(until - time.monotonic())
 
 
-def _receive_all(processes: Sequence[Process]) -> None:
+def receive_all(processes: Sequence[Process]) -> None:
     """Wait until all have answered their last commands; a process that is silent for too long is ended."""
     for process in processes:
         process.check_whole()

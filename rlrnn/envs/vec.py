@@ -261,6 +261,12 @@ class GameVecEnv(VecEnv):
         self._broken = False
         self._reset_seeds()
 
+    @property
+    def workers(self) -> int | None:
+        """Processes that step the copies, 0: this one; None where all are stepped at once, as arrays."""
+        engine = self._engine
+        return len(engine.pids) if isinstance(engine, Workers) else 0 if isinstance(engine, Copies) else None
+
     def close(self) -> None:
         """Close the environments and end the worker processes."""
         self._engine.close()

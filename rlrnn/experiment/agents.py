@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -17,6 +18,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.records import to_mapping
+from rlrnn.common.texts import tell
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
@@ -52,9 +54,14 @@ MOST_COPIES = 512  # played at once where a recipe does not say; more are hardly
 OF_RUNS = ("n_envs", "evaluations", "seconds", "target")  # settings of [evolution] that are not its learner's
 
 
-def copies(recipe: Recipe, game: Game, seed: int) -> VecEnv:
-    """As many copies of the game as the recipe's learner plays at once."""
-    return games.make_vec(game, _how_many(recipe, game), seed)
+def copies(recipe: Recipe, game: Game, seed: int, workers: int | None = None) -> VecEnv:
+    """As many copies of the game as the recipe's learner plays at once; ``workers`` as of ``share``."""
+    of_population = recipe.evolution is not None
+    env = games.make_vec(game, _how_many(recipe, game), seed, workers=None if of_population else workers)
+    if workers and not of_population and getattr(env, "workers", None) is None:
+        sentence = f"rlrnn: {game.name} is stepped as arrays, in this process: workers are of no use to it."
+        tell(sentence, file=sys.stderr)
+    return env
 
 
 def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agent:
@@ -122,15 +129,13 @@ def untrained(recipe: Recipe) -> Agent:
         return learner(dataclasses.replace(recipe, ppo=PpoRecipe()), env, seed=0)
 
 
-def share(agent: Agent, game: Game, workers: int, imports: Sequence[str] = ()) -> None:
-    """Let worker processes, with games of their own, evaluate an evolution's population."""
-    if not workers:
+def share(agent: Agent, game: Game, workers: int | None, imports: Sequence[str] = ()) -> None:
+    """Let worker processes, with games of their own, evaluate an evolution's population.
+
+    An agent that learns from reward plays with all of its copies at once, which ``copies`` spreads instead.
+    """
+    if not workers or not agent.shares_play:
         return
-    if not agent.shares_play:
-        raise UserError(
-            f"{workers} workers are asked for, but only an agent that learns from fitness uses workers: "
-            "leave out --workers (--seeds trains several seeds in parallel)."
-        )
     assert isinstance(agent, Evolution)
     agent.workers, agent.make_env = workers, partial(_worker_games, game, agent.n_envs, tuple(imports))
 

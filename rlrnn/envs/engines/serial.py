@@ -10,8 +10,9 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from numpy.typing import NDArray
 
 from rlrnn.common import texts
-from rlrnn.common.batches import join, new_batch, parts_of
+from rlrnn.common.batches import join, new_batch, parts_of, take
 from rlrnn.common.processes import beat
+from rlrnn.common.shared import shared_batch
 from rlrnn.envs.engines.answers import RESET, STEP, facts, parts, points, truth
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, Flaw, UserError, game_fault
 
@@ -104,6 +105,7 @@ class Copies:
                 raise
             raise self._fault(len(self.envs), "its constructor", error) from error
         self._space = self.envs[0].observation_space
+        self._shared: Any = None  # observations [B, ...], where another process reads them
 
     def _check(self) -> None:
         lead = self.envs[0]
@@ -125,7 +127,7 @@ class Copies:
         self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
     ) -> tuple[Observations, list[dict[str, Any]]]:
         """Begin an episode in every copy; returns (observations [B, ...], infos [B])."""
-        observations, infos = new_batch(self._space, len(self.envs)), []
+        observations, infos = self._new_batch(), []
         for i, (env, seed, option) in enumerate(zip(self.envs, seeds, options, strict=True)):
             try:
                 answer = env.reset(seed=seed, **({"options": option} if option else {}))
@@ -135,7 +137,7 @@ class Copies:
             except GAME_ERRORS as error:
                 raise self._fault(i, "reset()", error) from error
             beat()
-        return observations, infos
+        return self._answer(observations), infos
 
     def start(self, actions: Any) -> None:
         """Take the actions [B, ...] of the next step."""
@@ -148,7 +150,7 @@ class Copies:
     def step(self, actions: Any) -> Step:
         """Play one step of every copy."""
         n = len(self.envs)
-        observations = new_batch(self._space, n)
+        observations = self._new_batch()
         rewards = np.empty(n)  # [B] points
         terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
         infos: list[dict[str, Any]] = []
@@ -174,7 +176,27 @@ class Copies:
                 raise self._fault(i, where, error) from error
             beat()
         last = join(finals) if finals else new_batch(self._space, 0)
-        return Step(observations, rewards, terminated, truncated, infos, last, reset_infos)
+        return Step(self._answer(observations), rewards, terminated, truncated, infos, last, reset_infos)
+
+    def share(self, path: str, rows: int) -> None:
+        """From now on leave observations in this file, which has those of all the copies of the batch."""
+        batch = shared_batch(path, self._space, rows)
+        self._shared = take(batch, slice(self.first, self.first + len(self.envs)))
+
+    def replay(self, commands: Sequence[tuple[str, Any]]) -> Observations | None:
+        """Do all this again; what is seen at last [B, ...]."""
+        seen = None
+        for verb, arguments in commands:
+            answer = getattr(self, verb)(*arguments)
+            if verb in ("reset", "step"):
+                seen = answer[0]
+        return seen
+
+    def _new_batch(self) -> Observations:
+        return new_batch(self._space, len(self.envs)) if self._shared is None else self._shared
+
+    def _answer(self, observations: Observations) -> Observations:
+        return observations if self._shared is None else None
 
     def play(self, copies: Sequence[int], actions: Any) -> RoundStep:
         """Play one step of these copies and leave finished ones as they are."""

@@ -1,20 +1,32 @@
 """Several single environments stepped as one batch by worker processes.
 
-A worker holds the same `Copies` as the parent would: how many there are cannot change what is played.
+A worker holds the same `Copies` as the parent would: how many there are cannot change what is played. One
+that dies is replaced by another that plays the same again, since the last reset with seeds, where that is not
+too long ago; what it then sees must be what the other saw.
 """
 
 import itertools
+import os
+import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from rlrnn.common import processes
-from rlrnn.common.batches import join
-from rlrnn.common.processes import Process, end, gather
+from rlrnn.common.batches import copied, join, map_arrays, parts_of, put, take
+from rlrnn.common.processes import Process, end, gather, receive_all, values
+from rlrnn.common.shared import bytes_of, shared_batch, shared_file
+from rlrnn.common.texts import tell
 from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, Step
-from rlrnn.errors import UserError
+from rlrnn.errors import EnvironmentFault, UserError
+
+LARGE = 1 << 15  # bytes of a batch of observations from which on it is shared memory, not a message
+LONG = 10_000  # commands that are played again for a worker that died; after more, none is
+CHANGING = "reset", "step", "call", "write"  # what the copies do later depends on these
+READING = "read", "has", "wrapped"
+Command: TypeAlias = tuple[str, Sequence[tuple[Any, ...]]]  # a verb, and each worker's arguments
 
 
 def sendable(makers: Sequence[Maker], name: str = "", first: int = 0) -> bytes:
@@ -23,28 +35,55 @@ def sendable(makers: Sequence[Maker], name: str = "", first: int = 0) -> bytes:
 
 
 class Workers:
-    """The copies that the makers make, spread evenly over worker processes."""
+    """The copies that the makers make, spread evenly over worker processes.
+
+    Large observations are shared memory, which workers write and only the parent reads.
+    """
 
     def __init__(self, makers: Sequence[Maker], name: str, n_workers: int) -> None:
         bounds = [len(makers) * k // n_workers for k in range(n_workers + 1)]
+        self._makers, self._label = list(makers), name
         self._parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
         self._workers: list[Process] = []
         self._actions: Any = None
+        self._shared: Any = None  # observations [B, ...], where they are large
+        self._last: Any = None  # observations [B, ...] as they were last seen
+        self._past: list[Command] | None = []  # all since a reset with seeds; None: too long ago
         try:
             for part in self._parts:
-                own, label = list(makers[part]), name or "the environments"
-                holds = f"copies {part.start} to {part.stop - 1} of {label}"
-                self._workers.append(Process(partial(Copies, own, name, part.start), label, holds))
+                self._workers.append(self._start(part))
             gather(self._workers)
-            for worker in self._workers:
-                worker.send("describe")
-            parts: list[Description] = gather(self._workers)
+            parts: list[Description] = self._exchange("describe", [()] * n_workers)
             if any(other[1:3] != parts[0][1:3] for other in parts):
                 raise UserError(f"The copies of {parts[0].name} differ in their spaces; make them alike.")
             self._description = parts[0]
+            self._share()
         except BaseException:
             self.close()
             raise
+
+    def _start(self, part: slice) -> Process:
+        own, label = self._makers[part], self._label or "the environments"
+        holds = f"copies {part.start} to {part.stop - 1} of {label}"
+        return Process(partial(Copies, own, self._label, part.start), label, holds)
+
+    def _share(self) -> None:
+        space, n = self._description.observation_space, len(self._makers)
+        path = shared_file(space, n) if bytes_of(space, n) >= LARGE else None
+        if path is None:
+            return
+        try:
+            before, self._shared = self._shared, shared_batch(path, space, n)
+            if before is not None:  # what the others have just written
+                put(self._shared, slice(None), before)
+            self._exchange("share", [(path, n)] * len(self._workers))
+        finally:
+            os.unlink(path)
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers' processes."""
+        return [worker.pid for worker in self._workers]
 
     def describe(self) -> Description:
         """What all copies have in common."""
@@ -54,10 +93,11 @@ class Workers:
         self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
     ) -> tuple[Observations, list[dict[str, Any]]]:
         """Begin an episode in every copy; returns (observations [B, ...], infos [B])."""
-        for worker, part in zip(self._workers, self._parts, strict=True):
-            worker.send("reset", seeds[part], options[part])
-        answers = gather(self._workers)
-        return join([first for first, _ in answers]), [info for _, infos in answers for info in infos]
+        if all(seed is not None for seed in seeds):
+            self._past = []
+        answers = self._exchange("reset", [(seeds[part], options[part]) for part in self._parts])
+        infos = [info for _, infos in answers for info in infos]
+        return self._observations([first for first, _ in answers]), infos
 
     def start(self, actions: Any) -> None:
         """Take the actions [B, ...] of the next step."""
@@ -65,11 +105,9 @@ class Workers:
 
     def finish(self) -> Step:
         """Play the step with the actions that `start` took."""
-        for worker, part in zip(self._workers, self._parts, strict=True):
-            worker.send("step", self._actions[part])
-        steps: list[Step] = gather(self._workers)
+        steps: list[Step] = self._exchange("step", [(self._actions[part],) for part in self._parts])
         return Step(
-            join([step.observations for step in steps]),
+            self._observations([step.observations for step in steps]),
             np.concatenate([step.rewards for step in steps]),
             np.concatenate([step.terminated for step in steps]),
             np.concatenate([step.truncated for step in steps]),
@@ -77,6 +115,12 @@ class Workers:
             join([step.finals for step in steps]),
             [info for step in steps for info in step.reset_infos],
         )
+
+    def _observations(self, parts: list[Observations]) -> Observations:
+        """Those of all copies [B, ...], which nobody writes again."""
+        observations = join(parts) if self._shared is None else copied(self._shared)
+        self._last = copied(observations)  # whoever gets the others may write into them
+        return observations
 
     def read(self, copies: Sequence[int], attribute: str) -> list[Any]:
         """The attribute of these copies."""
@@ -105,8 +149,55 @@ class Workers:
     def _ask(self, verb: str, copies: Sequence[int], *arguments: Any) -> list[Any]:
         results: dict[int, Any] = {}
         by_worker = [[i for i in copies if part.start <= i < part.stop] for part in self._parts]
-        for worker, part, own in zip(self._workers, self._parts, by_worker, strict=True):
-            worker.send(verb, [i - part.start for i in own], *arguments)
-        for own, answers in zip(by_worker, gather(self._workers), strict=True):
-            results.update(zip(own, answers, strict=True))
+        own_numbers = [
+            [i - part.start for i in own] for own, part in zip(by_worker, self._parts, strict=True)
+        ]
+        answers = self._exchange(verb, [(own, *arguments) for own in own_numbers])
+        for own, found in zip(by_worker, answers, strict=True):
+            results.update(zip(own, found, strict=True))
         return [results[i] for i in copies]
+
+    def _exchange(self, verb: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Let all do the same, each with its own arguments; one that died is replaced where that is possible."""
+        for worker, own in zip(self._workers, arguments, strict=True):
+            worker.send(verb, *own)
+        receive_all(self._workers)
+        restorable = self._past is not None and verb in (*CHANGING, *READING)
+        dead = [k for k, worker in enumerate(self._workers) if worker.died and restorable]
+        answers = [worker.answer() for worker in self._workers]
+        for k in dead:
+            self._replace(k)
+        if dead and self._shared is not None:
+            self._share()
+        for k in dead:
+            self._workers[k].send(verb, *arguments[k])
+            receive_all([self._workers[k]])
+            answers[k] = self._workers[k].answer()
+        if verb in CHANGING and arguments[0][1:2] != ("render",):
+            self._remember(verb, arguments, all(success for success, _ in answers))
+        return values(answers)
+
+    def _remember(self, verb: str, arguments: Sequence[tuple[Any, ...]], success: bool) -> None:
+        """A command, to be played again; after a fault, or very many, none can be."""
+        if self._past is not None and success and len(self._past) < LONG:
+            self._past.append((verb, arguments))
+        else:
+            self._past = None
+
+    def _replace(self, k: int) -> None:
+        """Another process in the place of one that died, which has played all that the other had."""
+        dead, part, past = self._workers[k], self._parts[k], self._past or []
+        end([dead])
+        self._workers[k] = self._start(part)
+        self._workers[k].send("replay", [(verb, own[k]) for verb, own in past])
+        (observations,) = gather([self._workers[k]])
+        if observations is not None:
+            same = map_arrays(np.array_equal, observations, take(self._last, part))
+            if not all(parts_of(same).values()):
+                raise EnvironmentFault(
+                    f"The worker process with {dead.holds} ended {dead.died}, and its game plays otherwise "
+                    "when its steps are replayed, so that no other process can take its place."
+                )
+        steps = sum(verb == "step" for verb, _ in past)
+        words = f"The worker process with {dead.holds} ended {dead.died}: another one has replayed its"
+        tell(f"rlrnn: {words} {steps:,} steps, and takes its place.", file=sys.stderr)

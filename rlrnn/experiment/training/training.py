@@ -48,7 +48,7 @@ def train(
     command: str | None = None,
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     imports: Sequence[str] = (),
     snapshots: int = 0,
 ) -> Run:
@@ -67,7 +67,8 @@ def train(
     :param checkpoint_seconds: between two checkpoints. Fewer lose less where training is killed, and cost the
         time of writing; 0: one before every update.
     :param callback: of SB3's, called after our own
-    :param workers: processes that evaluate the population of an evolution; 0: this one
+    :param workers: processes that step the game's copies, or evaluate the population of an evolution; 0: this
+        one; None: as many as pay for a game that is stepped one by one. The result is the same for any.
     :param imports: modules, by name or file, that such workers import first
     :param snapshots: agents that are kept along the way, in the run's folder ``snapshots``
     """
@@ -77,7 +78,7 @@ def train(
     check_seed(seed)
     folder = runs.place(Path("runs", recipe.name, f"seed{seed}") if out is None else out)
     game = catalogue.game_of(recipe)
-    with closing(agents.copies(recipe, game, seed)) as env:
+    with closing(agents.copies(recipe, game, seed, workers)) as env:
         agent = agents.learner(recipe, env, seed, device)
         begin_from(agent, recipe)
         agents.share(agent, game, workers, imports)
@@ -98,7 +99,7 @@ def resume(
     progress: bool = True,
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     imports: Sequence[str] = (),
 ) -> Run:
     """Resume a run that was killed or interrupted, as if it had not been.
@@ -124,7 +125,7 @@ def resume(
         else:
             checkpoints.set_aside(complaints)
             run = _set_logs_aside(run, checkpoint)
-        with closing(agents.copies(run.recipe, run.game, run.seed)) as env:
+        with closing(agents.copies(run.recipe, run.game, run.seed, workers)) as env:
             if checkpoint is None:
                 agent = agents.learner(run.recipe, env, run.seed, device)
                 begin_from(agent, run.recipe)

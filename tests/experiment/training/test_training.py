@@ -337,3 +337,15 @@ def test_the_best_of_a_training_is_a_mean_of_100_episodes(tmp_path):
     assert training.best_training(tmp_path) is None
     (tmp_path / "episodes.csv").write_text("step,points,length\n" + "1,9,1\n" * 100)
     assert training.best_training(tmp_path) == 9.0
+
+
+@pytest.mark.parametrize("game", ["CartPole-v1", "rlrnn/CartPole-v1"])
+def test_any_number_of_workers_gives_the_same_run(game, tmp_path, capsys):
+    recipe = dataclasses.replace(TINY, game=game)
+    made = [train(recipe, 3, tmp_path / str(w), progress=False, workers=w) for w in (0, 1, 2, 4)]
+    said = capsys.readouterr().err
+    assert said.count("stepped as arrays, in this process: workers are of no use") == (
+        3 if "/" in game else 0
+    )
+    for name in ("agent.zip", "episodes.csv", "score.json"):
+        assert len({(run.folder / name).read_bytes() for run in made}) == 1, name

@@ -2,8 +2,9 @@
 
     python benchmarks/workers.py --workers 2 --copies 8
 
-Random actions, all sides in turn in one run, several rounds; the number is a median over rounds, with the least
-and the most. SB3 and Gymnasium take one process per copy, as they always do. Needs the extras atari and box2d.
+Random actions, all sides in turn in one run, several rounds; the number is a median over rounds, with the
+least and the most. SB3 and Gymnasium take one process per copy, as they always do. Needs the extras atari and
+box2d.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class Workers:
         return [results[i] for i in copies]
 
     def _exchange(self, verb: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Let all do the same, each with its own arguments; one that died is replaced where that is possible."""
+        """Let all do the same, each with its own arguments; one that died is replaced, where that can be."""
         for worker, own in zip(self._workers, arguments, strict=True):
             worker.send(verb, *own)
         receive_all(self._workers)

@@ -71,8 +71,8 @@ def arguments(parser: ArgumentParser) -> None:
         "--workers",
         type=options.whole,
         metavar="W",
-        help="processes that step the game's copies, or play an evolution's population; the same result for any "
-        "(default: none for a population, and as many as pay for a game that is stepped one by one)",
+        help="processes that step the game's copies, or play an evolution's population: the same result "
+        "for any (default: none for a population, else as many as pay)",
     )
     parser.add_argument(
         "--from",

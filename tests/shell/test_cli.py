@@ -289,7 +289,10 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("trian tiny.toml", ["unknown command 'trian'; did you mean 'train'?", "known commands: check, compare,"]),
+        (
+            "trian tiny.toml",
+            ["unknown command 'trian'; did you mean 'train'?", "known commands: check, compare,"],
+        ),
         ("list nothing-so-called", ["no row of the list has 'nothing-so-called' in it"]),
         ("show pong-gur", ["unknown game or agent 'pong-gur'; did you mean 'pong-gru'?"]),
         ("train", ["train takes an agent of the catalogue", "neither is given"]),

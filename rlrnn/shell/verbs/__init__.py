@@ -13,6 +13,7 @@ from rlrnn.shell.verbs import (
     inspect,
     list,  # noqa: A004  (a module of that name)
     new,
+    play,
     plot,
     report,
     show,
@@ -48,5 +49,6 @@ VERBS: dict[str, Verb] = {  # as --help lists them
     "inspect": inspect,
     "draw": draw,
     "watch": watch,
+    "play": play,
     "report": report,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -44,6 +45,20 @@ def check_name(name: str, what: str) -> None:
 def tell(*texts: object, sep: str = " ", file: TextIO | None = None) -> None:
     """Print a line."""
     print(*map(printable, texts), sep=sep, file=file)
+
+
+def tell_json(data: Any) -> None:
+    """Print one JSON document; numbers that JSON does not know are null."""
+    import json
+
+    def known(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): known(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [known(inner) for inner in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    print(json.dumps(known(data), indent=1, allow_nan=False))
 
 
 def terminal(stderr: bool = False, **how: Any) -> Console:

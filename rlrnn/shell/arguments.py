@@ -20,6 +20,8 @@ first steps:
   rlrnn train cartpole-gru               trains an agent and prints its evaluation
   rlrnn watch runs/cartpole-gru/seed0    records an episode as a GIF
   rlrnn train --help                     every command has its own help
+
+exit status: 0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C.
 """
 
 

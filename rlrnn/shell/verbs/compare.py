@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
-from rlrnn.common.texts import tell, terminal
+from rlrnn.common.texts import tell, tell_json, terminal
 from rlrnn.shell.verbs import options
 
 SHORT = "compare agents over their seeds"
@@ -16,6 +18,7 @@ ceiling (1); and the probability of improvement, that a seed of one agent wins m
 examples:
   rlrnn compare runs/pong-gru
   rlrnn compare runs/pong-gru runs/pong-gru-feedforward runs/pong-gru-stacked --out pong.svg
+  rlrnn compare runs/pong-gru runs/pong-lstm --csv scores.csv --latex scores.tex
 """
 
 
@@ -25,15 +28,25 @@ def arguments(parser: ArgumentParser) -> None:
         "runs", nargs="+", metavar="RUN", help="a run's folder, or an agent's folder (all its seeds)"
     )
     parser.add_argument("--out", metavar="FILE", help="also draw the comparison: .png, .svg or .pdf")
+    parser.add_argument("--csv", metavar="FILE", help="also write the numbers as CSV")
+    parser.add_argument("--latex", metavar="FILE", help="also write them as a table of LaTeX (booktabs)")
+    options.add_json(parser)
     options.add_imports(parser)
 
 
 def run(arguments: Namespace) -> None:
     """Run the verb."""
     from rlrnn.experiment.pictures.scores import draw
+    from rlrnn.experiment.runs import exporting
     from rlrnn.experiment.runs.comparing import compare, table
 
     comparison = compare(arguments.runs)
-    terminal().print(table(comparison))
-    if arguments.out:
-        tell(draw(comparison, arguments.out))
+    if arguments.json:
+        tell_json(exporting.to_json(comparison))
+    else:
+        terminal().print(table(comparison))
+    written: list[Path] = [draw(comparison, arguments.out)] if arguments.out else []
+    written += [exporting.write_csv(comparison, arguments.csv)] if arguments.csv else []
+    written += [exporting.write_latex(comparison, arguments.latex)] if arguments.latex else []
+    for path in written:
+        tell(path, file=sys.stderr if arguments.json else None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
-from rlrnn.common.texts import terminal
+from rlrnn.common.texts import tell_json, terminal
 from rlrnn.shell.verbs import options
 
 SHORT = "evaluate an agent: its points per episode"
@@ -26,6 +27,8 @@ examples:
 def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("--out", metavar="FILE", help="also write the scores as JSON")
+    options.add_json(parser)
+    options.add_quiet(parser)
     options.add_judged(parser)
 
 
@@ -37,8 +40,11 @@ def run(arguments: Namespace) -> None:
 
     agent, game, how = options.opened(arguments)
     episodes, deterministic = arguments.episodes or how.episodes, options.deterministic(arguments, how)
-    with Judging(arguments.run) as progress:
+    with nullcontext() if arguments.quiet else Judging(arguments.run) as progress:
         scores = judge(agent, game, episodes, deterministic, progress=progress)
-    terminal().print(table(scores, game, agent.policy.description.cell != "none"))
+    if arguments.json:
+        tell_json({"game": game.name, "scores": {name: score.to_json() for name, score in scores.items()}})
+    else:
+        terminal().print(table(scores, game, agent.policy.description.cell != "none"))
     if arguments.out:
         runs.write_scores(Path(arguments.out), scores)

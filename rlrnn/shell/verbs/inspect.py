@@ -18,6 +18,7 @@ examples:
   rlrnn inspect runs/pong-gru/seed0
   rlrnn inspect runs/pong-gru/seed0 --lags 100 --out pong-memory
   rlrnn inspect runs/pong-gru/seed0 --snapshots      over its training: when did it learn to remember?
+  rlrnn inspect runs/pong-gru/seed0 --data units.npz      hidden units as arrays, for studies of your own
 """
 
 
@@ -25,6 +26,11 @@ def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument(
         "--lags", type=options.whole, default=64, help="the largest k, in steps (default: 64)"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help="write units, state, observations, actions, points and starts, [steps, episodes, ...], as .npz",
     )
     parser.add_argument(
         "--snapshots",
@@ -46,6 +52,13 @@ def run(arguments: Namespace) -> None:
         _learning(arguments)
         return
     agent, game, how = options.opened(arguments)
+    if arguments.data:
+        from rlrnn.experiment.units import record_units
+
+        choice = options.deterministic(arguments, how)
+        shapes = record_units(agent, game, arguments.data, arguments.episodes or 16, deterministic=choice)
+        tell(f"{arguments.data}: {', '.join(f'{name} {list(shape)}' for name, shape in shapes.items())}")
+        return
     given, deterministic = Path(arguments.run), options.deterministic(arguments, how)
     folder = Path(arguments.out) if arguments.out else given if given.is_dir() else Path()
     memory = profile(agent, game, arguments.lags, arguments.episodes or 16, deterministic)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from rlrnn.common.texts import terminal
+from rlrnn.common.texts import tell_json, terminal
 from rlrnn.errors import UserError
+from rlrnn.shell.verbs import options
 
 SHORT = "list the games and agents of the catalogue"
 TEXT = """
@@ -21,6 +23,7 @@ examples:
 def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("word", nargs="?", metavar="WORD", help="only rows with this word")
+    options.add_json(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -43,6 +46,9 @@ def run(arguments: Namespace) -> None:
         }
     if not known and not recipes:
         raise UserError(f"no row of the list has {arguments.word!r} in it: see all of them with rlrnn list.")
+    if arguments.json:
+        tell_json({"games": _tables(known), "agents": _tables(recipes)})
+        return
     listed = Table(column("game", known), "what must be remembered", box=SIMPLE, pad_edge=False)
     for name, game in known.items():
         listed.add_row(name, game.remember)
@@ -57,6 +63,12 @@ def run(arguments: Namespace) -> None:
         scores = [f"{number:.{statistics.decimals(*points)}f}" for number in shown] or ["not yet", ""]
         agents.add_row(name, recipe.game, statistics.short(recipe.steps), *scores)
     terminal().print(*([listed] if known else []), *([agents] if recipes else []))
+
+
+def _tables(records: Mapping[str, Any]) -> dict[str, Any]:
+    from rlrnn.common.records import to_mapping
+
+    return {name: to_mapping(record) for name, record in records.items()}
 
 
 def _has(word: str, *texts: str) -> bool:

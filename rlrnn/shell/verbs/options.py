@@ -40,6 +40,16 @@ def add_judged(parser: ArgumentParser) -> None:
     add_device(parser)
 
 
+def add_json(parser: ArgumentParser) -> None:
+    """One JSON document instead of tables."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document, and nothing else")
+
+
+def add_quiet(parser: ArgumentParser) -> None:
+    """No progress."""
+    parser.add_argument("--quiet", action="store_true", help="show no progress; errors and results alone")
+
+
 def add_settings(parser: ArgumentParser) -> None:
     """Overrides of a recipe's settings."""
     parser.add_argument(

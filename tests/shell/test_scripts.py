@@ -11,9 +11,9 @@ from tiny_runs import TINY
 from rlrnn.common.texts import tell_json
 from rlrnn.errors import UserError
 from rlrnn.experiment.evaluation import evaluate
+from rlrnn.experiment.pictures.units import record_units
 from rlrnn.experiment.runs.exporting import COLUMNS, escaped
 from rlrnn.experiment.training.training import train
-from rlrnn.experiment.units import record_units
 from rlrnn.shell.cli import main
 
 

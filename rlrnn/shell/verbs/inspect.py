@@ -53,7 +53,7 @@ def run(arguments: Namespace) -> None:
         return
     agent, game, how = options.opened(arguments)
     if arguments.data:
-        from rlrnn.experiment.units import record_units
+        from rlrnn.experiment.pictures.units import record_units
 
         choice = options.deterministic(arguments, how)
         shapes = record_units(agent, game, arguments.data, arguments.episodes or 16, deterministic=choice)

@@ -7,17 +7,14 @@ score: so that whoever chooses an agent by this curve has not chosen it by its s
 
 from __future__ import annotations
 
-import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
+from rlrnn.common.noise import undisturbed_noise
 from rlrnn.common.settings import check_seed, check_whole, takes_plain
 from rlrnn.common.texts import tell
 from rlrnn.envs import games
@@ -136,18 +133,6 @@ class EvaluationCallback(BaseCallback):
             )
         finally:
             network.sample_exploration(0)  # none is left over, so that each evaluation draws its own
-
-
-@contextmanager
-def undisturbed_noise() -> Iterator[None]:
-    """What the block draws from the generators that all share, as a game may, is drawn again after it."""
-    shared = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        torch.set_rng_state(shared[0])
-        np.random.set_state(shared[1])  # noqa: NPY002
-        random.setstate(shared[2])
 
 
 def _none() -> Evaluations:

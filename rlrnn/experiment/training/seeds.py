@@ -48,6 +48,7 @@ class Task:
     imports: tuple[str, ...] = ()  # modules that register the user's games and cells
     threads: int = 1
     snapshots: int = 0  # agents kept along the way
+    log: tuple[str, ...] = ()  # trackers
 
 
 @dataclass
@@ -184,7 +185,12 @@ def _train(task: Task) -> None:
     torch.set_num_threads(task.threads)
     for module in task.imports:
         import_module(module)
-    how: dict[str, Any] = {"device": task.device, "progress": False, "callback": Messenger(task.recipe.steps)}
+    how: dict[str, Any] = {
+        "log": task.log,
+        "device": task.device,
+        "progress": False,
+        "callback": Messenger(task.recipe.steps),
+    }
     if task.overwrite or not (task.folder / contents.VERSIONS).exists():
         start = partial(training.train, task.recipe, task.seed, task.folder)
         how |= {"imports": task.imports, "snapshots": task.snapshots}

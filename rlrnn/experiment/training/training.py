@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -30,6 +31,7 @@ from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
 from rlrnn.experiment.runs.logs import EpisodeLog, ProgressLog, check_log, read_episodes
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.runs.snapshots import Snapshots
+from rlrnn.experiment.runs.trackers import Tracker, following
 from rlrnn.experiment.training.beginning import begin_from
 from rlrnn.experiment.training.evaluating import EvaluationCallback
 from rlrnn.experiment.training.progress import TrainingProgress
@@ -51,6 +53,7 @@ def train(
     workers: int | None = None,
     imports: Sequence[str] = (),
     snapshots: int = 0,
+    log: Sequence[str] = (),
 ) -> Run:
     """Train an agent by its recipe, evaluate it and draw its learning curve, all in the run's folder.
 
@@ -71,6 +74,7 @@ def train(
         one; None: as many as pay for a game that is stepped one by one. The result is the same for any.
     :param imports: modules, by name or file, that such workers import first
     :param snapshots: agents that are kept along the way, in the run's folder ``snapshots``
+    :param log: trackers to which the log goes, too: "tensorboard", "wandb", "trackio", "mlflow"
     """
     check_whole("snapshots", snapshots, 0)
     if not isinstance(recipe, Recipe):
@@ -83,13 +87,15 @@ def train(
         begin_from(agent, recipe)
         agents.share(agent, game, workers, imports)
         kept = {"snapshots": snapshots} if snapshots else {}
-        run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports, kept)
-        with runs.held(folder):
-            if progress and "replaces" in run.facts:
-                older = folder.with_name(run.facts["replaces"])
-                _say(f"The older run is kept in {older} until this one is finished.")
-            run = learn(agent, run, None, callback, progress=progress, pause=checkpoint_seconds)
-            return finish(agent, run, progress)
+        with following(log, recipe, seed, folder) as trackers:
+            run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports, kept)
+            with runs.held(folder):
+                if progress and "replaces" in run.facts:
+                    older = folder.with_name(run.facts["replaces"])
+                    _say(f"The older run is kept in {older} until this one is finished.")
+                how: dict[str, Any] = {"progress": progress, "trackers": trackers}
+                run = learn(agent, run, None, callback, pause=checkpoint_seconds, **how)
+                return finish(agent, run, **how)
 
 
 def resume(
@@ -101,6 +107,7 @@ def resume(
     callback: BaseCallback | None = None,
     workers: int | None = None,
     imports: Sequence[str] = (),
+    log: Sequence[str] = (),
 ) -> Run:
     """Resume a run that was killed or interrupted, as if it had not been.
 
@@ -138,8 +145,10 @@ def resume(
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
             agents.share(agent, run.game, workers, imports)
             run = run.end(TRAINING)
-            run = learn(agent, run, checkpoint, callback, progress=progress, pause=checkpoint_seconds)
-            return finish(agent, run, progress)
+            with following(log, run.recipe, run.seed, run.folder) as trackers:
+                how: dict[str, Any] = {"progress": progress, "trackers": trackers}
+                run = learn(agent, run, checkpoint, callback, pause=checkpoint_seconds, **how)
+                return finish(agent, run, **how)
 
 
 def _refuse_to_begin_again(run: Run) -> None:
@@ -170,7 +179,7 @@ def _set_logs_aside(run: Run, checkpoint: Checkpoint) -> Run:
     return run
 
 
-def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
+def finish(agent: Agent, run: Run, progress: bool = True, trackers: Sequence[Tracker] = ()) -> Run:
     """Evaluate a trained agent, draw its curve, and mark its run as finished when all else is done."""
     how = run.recipe.evaluation
     try:
@@ -179,6 +188,8 @@ def finish(agent: Agent, run: Run, progress: bool = True) -> Run:
         runs.write_scores(run.folder / contents.SCORE, scores)
         best = None if contents.EPISODES in run.facts.get("lost", ()) else best_training(run.folder)
         draw_curve(run)
+        for tracker in trackers:
+            tracker.finish(scores, agent.num_timesteps)
         checkpoints.discard(run.folder)
         return runs.finish(run, best_training=best)
     except BaseException as reason:
@@ -220,6 +231,7 @@ def learn(
     *,
     progress: bool = True,
     pause: float = checkpoints.SECONDS,
+    trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Train the agent, from a checkpoint if there is one, while its run is written."""
     kept, spent = ({}, 0.0) if checkpoint is None else (checkpoint.rows, checkpoint.seconds)
@@ -227,7 +239,7 @@ def learn(
     episodes = EpisodeLog(run.folder / contents.EPISODES, kept.get(contents.EPISODES, 0))
     updates = ProgressLog(run.folder / contents.PROGRESS, kept.get(contents.PROGRESS, 0), iterations)
     logs = episodes, updates
-    agent.set_logger(Logger(None, [updates]))
+    agent.set_logger(Logger(None, [updates, *trackers]))
     if checkpoint is not None:
         checkpoints.go_on_logging(checkpoint, agent)
     began, steps = time.perf_counter() - spent, run.recipe.steps

@@ -13,6 +13,8 @@ from rlrnn.errors import UserError
 from rlrnn.experiment.recipes import CONTROLS
 from rlrnn.shell.verbs import options
 
+TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
+
 if TYPE_CHECKING:
     from rlrnn.experiment.recipes import Recipe
     from rlrnn.experiment.runs.runs import Run
@@ -91,6 +93,13 @@ def arguments(parser: ArgumentParser) -> None:
         default=0,
         help="keep N agents along the way: for watch --snapshots and inspect --snapshots",
     )
+    parser.add_argument(
+        "--log",
+        type=_trackers,
+        default=(),
+        metavar="TRACKERS",
+        help="also log to tensorboard, wandb, trackio or mlflow; several with commas between",
+    )
     options.add_quiet(parser)
     options.add_settings(parser)
     options.add_jobs(parser)
@@ -140,6 +149,7 @@ def run(arguments: Namespace) -> None:
                 "baseline, leave out --resume."
             )
         more = {"workers": arguments.workers, "imports": arguments.imports, "progress": not arguments.quiet}
+        more["log"] = arguments.log
         _report(resume(arguments.agent, device=arguments.device, **more))
         return
     recipe = _recipe(arguments)
@@ -163,6 +173,7 @@ def run(arguments: Namespace) -> None:
         imports=arguments.imports,
         snapshots=arguments.snapshots,
         progress=not arguments.quiet,
+        log=arguments.log,
     )
     _report(run)
 
@@ -195,7 +206,7 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     numbers = range(arguments.seed, arguments.seed + arguments.seeds)
     check_seed(numbers[-1])
     what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
-    what["snapshots"] = arguments.snapshots
+    what |= {"snapshots": arguments.snapshots, "log": arguments.log}
     tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
     outcome = train_seeds(tasks, arguments.jobs or cores(), not arguments.quiet)
     if outcome.finished:
@@ -215,3 +226,11 @@ def _control(text: str) -> str:
     if text not in CONTROLS:
         raise ArgumentTypeError(unknown("control", text, CONTROLS))
     return text
+
+
+def _trackers(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in TRACKERS:
+            raise ArgumentTypeError(unknown("tracker", name, TRACKERS))
+    return names

@@ -73,6 +73,49 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 symbols: dict[str, Callable[[], None]] = {}
 
 
+class Callback:
+    """Machine code of one signature among many of its kind, which compiled code calls by its address.
+
+    It is made when its address is first asked for.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
+        self.function, self.signature = function, signature
+        _ours.add(function.__module__)
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where the machine code begins."""
+        return int(self._code.address)
+
+    def __call__(self, *arguments: int) -> None:
+        """Run it from Python; other threads may go on meanwhile."""
+        self._code.ctypes(*arguments)
+
+    @functools.cached_property
+    def _code(self) -> Any:
+        return _c_code(self.function, self.signature)
+
+
+def _c_code(function: Callable[..., Any], signature: Any) -> Any:
+    """The function as C calls it, kept on disk as others are."""
+    from numba.core.ccallback import CFunc
+
+    _add_digest(function)
+    made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(OPTIONS))
+    try:
+        made.enable_caching()
+    except RuntimeError:  # no folder to keep it in can be written
+        _say_once(kept=False)
+    else:
+        _tolerate(made._cache)
+        made._cache.load_overload = _told(made._cache.load_overload)
+    made.compile()
+    return made
+
+
+
+
 def _add_digest(function: Callable[..., Any]) -> None:
     """Make the digest of its sources a part of the name that its machine code is kept under."""
     tag = f"_{digest(function.__code__.co_filename)[:12]}"

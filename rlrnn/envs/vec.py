@@ -26,6 +26,7 @@ from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, 
 from rlrnn.envs.engines.workers import Workers, sendable
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
+from rlrnn.games.compiled import CompiledGame
 
 _SLOW = 100e-6  # seconds per step of one copy below which messages cost more than they save
 _ROUND_TRIP = 300e-6  # seconds that a step of all worker processes costs on top of the environments
@@ -208,6 +209,26 @@ class GameVecEnv(VecEnv):
         self._playing = self._playing[rows]
         if self._game is not None:
             self._game.keep(rows)
+
+    def compiled(self) -> CompiledGame | None:
+        """The game as compiled code plays it, from where it stands; None if it is not ours, or cannot be.
+
+        Who plays it so keeps ``counts`` true, and tells of ends by ``info_of_end``.
+        """
+        game = self._game
+        plays = game is not None and game.draws is not None and game.render_mode is None and not self._broken
+        return game.compiled() if game is not None and plays else None
+
+    @property
+    def counts(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Points and steps [B] of the episodes under way."""
+        return self._points, self._lengths
+
+    def info_of_end(self, final: NDArray[Any], cut: bool, points: float, length: int) -> dict[str, Any]:
+        """The info of a copy whose episode ended otherwise than by ``step``."""
+        seconds = round(time.perf_counter() - self._start_time, 6)
+        episode = {"r": points, "l": length, "t": seconds}
+        return {"terminal_observation": final, "TimeLimit.truncated": cut, "episode": episode}
 
     @cached_property
     def _game(self) -> ArrayGame | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlrnn.common.settings import check_number, check_whole
 from rlrnn.errors import UserError
+from rlrnn.games.compiled import CompiledGame, kernels_of
 from rlrnn.games.randomness import Randomness, seeds_of_copies
 
 Array = NDArray[Any]
@@ -21,6 +22,9 @@ State = dict[str, Array]
 
 class ArrayGame(VectorEnv[Array, Array, Array]):
     """A game whose state is one array `[variables, B]`; a subclass defines `begin`, `advance` and `observe`.
+
+    ``kernels`` may name a module of the same three compiled (``games/kernels/table.py``), equal bit for bit,
+    which then run in their place. They read the state, the steps and the numbers that ``constants`` returns.
 
     A finished copy begins its next episode in the same step; its last observation is the row of
     `infos["final_obs"]` where `infos["_final_obs"]` is true. Copy b of any batch plays the same episodes, bit
@@ -32,6 +36,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         "render_modes": ["rgb_array"],
         "render_fps": 30,
     }
+    kernels: ClassVar[str] = ""  # of this very class; a class derived from it has none
     variables: tuple[str, ...]  # names of the rows of `state`
     single_observation_space: Box
     single_action_space: Box | Discrete
@@ -53,6 +58,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.draws: Randomness | None = None  # until the first reset
+        self._compiled: CompiledGame | None = None
         self._all_draws: Randomness | None = None  # of all copies, while some have left
         self._fill(num_envs)
 
@@ -67,6 +73,10 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
     @abstractmethod
     def observe(self) -> Array:
         """What the agent sees, [B, ...], a new array on every call."""
+
+    def constants(self) -> Sequence[float]:
+        """The numbers that the compiled game reads."""
+        return ()
 
     @abstractmethod
     def draw(self, copy: int) -> NDArray[np.uint8]:
@@ -87,7 +97,7 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         if seed is not None or self.draws is None:
             self.draws = Randomness(seeds_of_copies(seed, self.num_envs))
         self._begin(self.everyone, self.draws)
-        return self.observe(), {}
+        return self._look(), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Play one step; copies that finish in it begin their next episode at once."""
@@ -100,17 +110,35 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
             last = tuple(self.draw(copy) if ended[copy] else None for copy in range(self.num_envs))
             infos["final_info"] = {"terminal_picture": last, "_terminal_picture": ended}
         self._begin(np.flatnonzero(ended), self.draws)
-        return self.observe(), rewards, terminated, truncated, infos
+        return self._look(), rewards, terminated, truncated, infos
 
     def play(self, actions: Array) -> tuple[Array, Array, Array, Array]:
         """Play one step and leave finished copies as they are."""
         if self.draws is None:
             raise UserError(f"{type(self).__name__} has not begun; call reset() before step().")
-        rewards, terminated = self.advance(self._check_actions(actions), self.draws)
+        actions, compiled = self._check_actions(actions), self.compiled()
+        if compiled is None:
+            rewards, terminated = self.advance(actions, self.draws)
+        else:
+            rewards, terminated = compiled.advance(actions)
         self.steps += 1
         limit = self.max_episode_steps
         truncated = np.zeros(self.num_envs, np.bool_) if limit is None else self.steps >= limit
-        return self.observe(), rewards, terminated, truncated
+        return self._look(), rewards, terminated, truncated
+
+    def compiled(self) -> CompiledGame | None:
+        """The game as compiled code plays it, from where it stands; None if it cannot."""
+        if self._compiled is None or not self._compiled.holds(self):
+            kernels = kernels_of(self)
+            self._compiled = None if kernels is None else CompiledGame(self, kernels)
+        return self._compiled
+
+    def _look(self) -> Array:
+        compiled = self.compiled()
+        space = self.single_observation_space
+        if compiled is None or space.dtype != np.float32:
+            return self.observe()
+        return compiled.observe(space.shape)
 
     def keep(self, copies: NDArray[np.intp]) -> None:
         """Go on with these copies alone, until a reset brings all back."""

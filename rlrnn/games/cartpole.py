@@ -1,4 +1,4 @@
-"""CartPole-v1, equal to Gymnasium's to the last bit from the same state."""
+"""CartPole-v1, equal to Gymnasium's but for the last bit of a sine, which there depends on the processor."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlrnn.common.compiling import load
 from rlrnn.common.settings import check_number
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
 from rlrnn.games.randomness import Randomness
+from rlrnn.games.wieland import sin_cos
 
 GRAVITY = 9.8  # m/s^2
 CART_MASS, POLE_MASS = 1.0, 0.1  # kg
@@ -26,11 +26,13 @@ class CartPole(ArrayGame):
     """Keep a pole upright on a cart by pushing it left (0) or right (1); a step wins 1 / steps_per_point.
 
     Barto, Sutton & Anderson (1983), with the friction-free equations of Florian (2007), integrated by Euler's
-    method in the order of operations of Gymnasium's environment, where a step wins 1. POPGym (Morad et al.
+    method in the order of operations of Gymnasium's environment, where a step wins 1. Sine and cosine are
+    those of ``wieland``, as numpy's round by the processor. POPGym (Morad et al.
     2023) counts the share of the most steps that there can be: `steps_per_point` = `max_episode_steps`.
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 50}
+    kernels = "rlrnn.games.kernels.cartpole"
     variables = ("x", "x_dot", "theta", "theta_dot")  # m, m/s, rad, rad/s
     _high = np.array([2 * X_LIMIT, np.inf, 2 * ANGLE_LIMIT, np.inf], np.float32)
     single_observation_space = Box(-_high, _high)
@@ -45,11 +47,24 @@ class CartPole(ArrayGame):
         self.state[:, copies] = -0.05 + 0.1 * draws.uniform(copies, 4)
 
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
-        theta = self.state[2]
-        kernels = load("rlrnn.games.kernels.cartpole")
-        step = kernels.step if kernels else step_arrays  # both with numpy's sine and cosine, as Gymnasium
-        fallen = step(self.state, np.cos(theta), np.sin(theta), actions == 1, CONSTANTS)
+        mass, moment = POLE_MASS + CART_MASS, POLE_MASS * HALF_LENGTH
+        x, x_dot, theta, theta_dot = self.state
+        sin, cos = sin_cos(theta)
+        force = np.where(actions == 1, FORCE, -FORCE)
+        temp = (force + moment * (theta_dot * theta_dot) * sin) / mass
+        theta_acc = (GRAVITY * sin - cos * temp) / (
+            HALF_LENGTH * (4.0 / 3.0 - POLE_MASS * (cos * cos) / mass)
+        )
+        x_acc = temp - moment * theta_acc * cos / mass
+        x += SECONDS * x_dot
+        x_dot += SECONDS * x_acc
+        theta += SECONDS * theta_dot
+        theta_dot += SECONDS * theta_acc
+        fallen: NDArray[np.bool_] = (np.abs(x) > X_LIMIT) | (np.abs(theta) > ANGLE_LIMIT)
         return np.full(self.num_envs, 1.0 / self.steps_per_point), fallen
+
+    def constants(self) -> tuple[float, ...]:
+        return *CONSTANTS, 1.0 / self.steps_per_point
 
     def observe(self) -> Array:
         return self.state.T.astype(np.float32, order="C")
@@ -63,29 +78,6 @@ class CartPole(ArrayGame):
         canvas.line([(x, 0.0), tip], "warm", 0.09)
         canvas.disc(x, 0.0, 0.035, "light")
         return canvas.picture()
-
-
-def step_arrays(
-    state: Array, cos: Array, sin: Array, right: Array, constants: tuple[float, ...]
-) -> NDArray[np.bool_]:
-    """Push right or left [B]: which poles have fallen or carts left [B]; `state` [4, B] changes in place.
-
-    ``cos`` and ``sin`` [B] are those of the angles. What runs without numba, and the compiled
-    version's oracle.
-    """
-    gravity, cart_mass, pole_mass, half_length, push, seconds, x_limit, angle_limit = constants
-    x, x_dot, theta, theta_dot = state
-    mass, moment = pole_mass + cart_mass, pole_mass * half_length
-    force = np.where(right, push, -push)
-    temp = (force + moment * np.square(theta_dot) * sin) / mass
-    theta_acc = (gravity * sin - cos * temp) / (half_length * (4.0 / 3.0 - pole_mass * np.square(cos) / mass))
-    x_acc = temp - moment * theta_acc * cos / mass
-    x += seconds * x_dot
-    x_dot += seconds * x_acc
-    theta += seconds * theta_dot
-    theta_dot += seconds * theta_acc
-    fallen: NDArray[np.bool_] = (np.abs(x) > x_limit) | (np.abs(theta) > angle_limit)
-    return fallen
 
 
 class SingleCartPole(SingleGame):

@@ -6,7 +6,6 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlrnn.common.compiling import load
 from rlrnn.common.settings import check_number
 from rlrnn.games.array_game import Array, ArrayGame, SingleGame
 from rlrnn.games.drawing import Canvas
@@ -39,6 +38,7 @@ class Pong(ArrayGame):
     random.
     """
 
+    kernels = "rlrnn.games.kernels.pong"
     variables = (
         *("agent", "opponent"),  # y of the paddles
         *("x", "y", "speed_x", "speed_y"),  # of the ball
@@ -59,18 +59,11 @@ class Pong(ArrayGame):
         self.state[:, copies] = 0.0
         self._serve(copies, draws)
 
+    def constants(self) -> tuple[float, ...]:
+        return *CONSTANTS, self.points, self.fog_start, self.fog_end
+
     def advance(self, actions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
         directions = _DIRECTION[actions]
-        own = type(self) is Pong  # a class derived from it may serve otherwise
-        kernels = load("rlrnn.games.kernels.pong") if own else None
-        if kernels is None:
-            return self._advance_arrays(directions, draws)
-        counters = draws.seeds, draws.episode, draws.drawn
-        rewards, over = kernels.step(self.state, directions, *counters, self.points, CONSTANTS)
-        return rewards, over
-
-    def _advance_arrays(self, directions: Array, draws: Randomness) -> tuple[Array, NDArray[np.bool_]]:
-        """What runs without numba, and the compiled version's oracle."""
         agent, opponent, x, y, speed_x, speed_y, aim, won, lost = self.state
         agent += AGENT_SPEED * directions
         goal = np.where(speed_x < 0, y - aim, 0.0)
@@ -120,9 +113,13 @@ class Pong(ArrayGame):
         aim[copies] = AIM * REACH * (2 * part - 1)
 
     def observe(self) -> Array:
-        kernels = load("rlrnn.games.kernels.pong")
-        look = kernels.look if kernels else look_at_arrays
-        observation: Array = look(self.state, EDGE, self.fog_start, self.fog_end)
+        agent, _, x, y = self.state[:4]
+        visible = (x <= self.fog_start) | (x >= self.fog_end)
+        observation = np.empty((len(x), 4), np.float32)
+        observation[:, 0] = agent
+        observation[:, 1] = x / EDGE * visible
+        observation[:, 2] = y * visible
+        observation[:, 3] = visible
         return observation
 
     def draw(self, copy: int) -> NDArray[np.uint8]:
@@ -149,18 +146,6 @@ class Pong(ArrayGame):
         inside = np.clip(np.minimum(x - self.fog_start, self.fog_end - x) / 0.25, 0, 1)
         opaque: Array = 0.55 * inside**2 * (3 - 2 * inside) * (np.abs(y) < 1.0)
         return opaque
-
-
-def look_at_arrays(state: Array, edge: float, fog_start: float, fog_end: float) -> Array:
-    """What the agent sees [B, 4], as arrays (as ``Pong._advance_arrays``)."""
-    agent, _, x, y = state[:4]
-    visible = (x <= fog_start) | (x >= fog_end)
-    observation = np.empty((len(x), 4), np.float32)
-    observation[:, 0] = agent
-    observation[:, 1] = x / edge * visible
-    observation[:, 2] = y * visible
-    observation[:, 3] = visible
-    return observation
 
 
 def fold(y: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The common networks at play on a CPU, in numpy over the weights' own memory.
+"""The common networks at play on a CPU, by one compiled call over the weights' own memory.
 
 A step of a small network is a few microseconds of arithmetic, for which torch's calls take ten times as
 long. What fits: plans of gated cells and dense layers, and actuators that choose or that draw from a normal
@@ -9,7 +9,7 @@ Letters: B environments, S state, A numbers in an action, O output units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -18,13 +18,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rlrnn.cells.gated import kernels_of
+from rlrnn.common.batches import map_arrays
 from rlrnn.common.threads import workers
+from rlrnn.network import program
 from rlrnn.network.distributions import Distribution
-from rlrnn.network.layers import Affine
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.plan import Dense, Gated, Layer, Plan, plan
-from rlrnn.network.sensors import Observation, Sensors
+from rlrnn.network.plan import Plan, plan
+from rlrnn.network.program import Program
+from rlrnn.network.sensors import Observation
 
 Array: TypeAlias = npt.NDArray[Any]
 # observation [B, ...], start [B], state [B, S] -> action [B, A], log-probability [B], value [B], next state
@@ -39,21 +40,15 @@ SHARE = 5e6  # multiplications of a step that are worth a thread
 def acting(network: RecurrentNetwork, generator: torch.Generator, threads: int = 1) -> Act:
     """How the network plays, drawing its actions, while its weights stay where they are."""
     plans = plans_of(network)
-    return by_torch(network, generator) if plans is None else by_numpy(network, plans, generator, threads)
+    return by_torch(network, generator) if plans is None else by_kernels(network, plans, generator, threads)
 
 
 def plans_of(network: RecurrentNetwork) -> Plans | None:
-    """The plans of actor and critic, if ``by_numpy`` can run all of both."""
+    """The plans of actor and critic, if ``by_kernels`` can run all of both."""
     actor, critic = plan(network.actor), plan(network.critic)
     if actor is None or critic is None or not network.actuators.simple:
         return None
-    memories = [actor.memory] if isinstance(network.critic_memory, Affine) else [actor.memory, critic.memory]
-    fits = all(isinstance(layer, Gated) and _has_step(layer) for memory in memories for layer in memory)
-    return (actor, critic) if fits else None
-
-
-def _has_step(layer: Gated) -> bool:
-    return hasattr(kernels_of(layer.cell), "step")
+    return (actor, critic) if program.runs(actor) and program.runs(critic) else None
 
 
 def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
@@ -67,36 +62,17 @@ def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
     return act
 
 
-def by_numpy(network: RecurrentNetwork, plans: Plans, generator: torch.Generator, threads: int = 1) -> Act:
+def by_kernels(network: RecurrentNetwork, plans: Plans, generator: torch.Generator, threads: int = 1) -> Act:
     """The same numbers to rounding, drawn from the same noise; for any number of threads the same bytes."""
-    first = network.state_sizes[0]
-    remember, logits = _memory(plans[0].memory), _dense((*plans[0].head, plans[0].output))
-    remember_critic = None if network.critic.shared else _memory(plans[1].memory)
-    value = _dense((*plans[1].head, plans[1].output))
-    draw = network.actuators.draw(generator)
-    work = sum(p.numel() for p in network.parameters())  # of a row, in multiplications
+    step, draw = _stepping(network, plans, threads), network.actuators.draw(generator)
+    read = network.sensors.reader()
+    read_critic = None if network.critic_sensors is None else network.critic_sensors.reader()
 
     def act(observation: Observation, start: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = x_critic = _features(network.sensors, observation)
-        if network.critic_sensors is not None:
-            x_critic = _features(network.critic_sensors, observation)
-        starts, before = start.numpy(), state.contiguous().numpy()
-        after = np.empty_like(before)
-
-        def run(first_row: int, last_row: int) -> tuple[Array, Array]:
-            """Numbers of the output units and values of some rows, whose memory is left in ``after``."""
-            rows = slice(first_row, last_row)
-            y = y_critic = remember(x[rows], starts[rows], before[rows], after[rows], 0)
-            if remember_critic is not None:
-                y_critic = remember_critic(x_critic[rows], starts[rows], before[rows], after[rows], first)
-            return logits(y), value(y_critic)
-
-        if threads == 1 or len(x) * work < threads * SHARE:
-            numbers, values = run(0, len(x))
-        else:
-            ends = [len(x) * k // threads for k in range(threads + 1)]
-            parts = workers(threads).map(run, ends[:-1], ends[1:])
-            numbers, values = map(np.concatenate, zip(*parts, strict=True))
+        seen = map_arrays(Tensor.numpy, observation)
+        x = read(seen)
+        x_critic = x if read_critic is None else read_critic(seen)
+        numbers, values, after = step(x, x_critic, start.numpy(), state.contiguous().numpy())
         action, log_prob = draw(numbers)
         return (
             torch.from_numpy(action),
@@ -109,49 +85,91 @@ def by_numpy(network: RecurrentNetwork, plans: Plans, generator: torch.Generator
 
 
 def valuing(network: RecurrentNetwork) -> Value:
-    """``network.value_of``, in numpy where the network fits: of states that nothing is done in."""
+    """``network.value_of``, by kernels where the network fits: of states that nothing is done in."""
     plans = plans_of(network)
     if plans is None:
         return network.value_of
-    sensors, shared = network.critic_sensors or network.sensors, network.critic.shared
-    remember = _memory(plans[0 if shared else 1].memory)
-    value, column = _dense((*plans[1].head, plans[1].output)), 0 if shared else network.state_sizes[0]
+    read, step = (network.critic_sensors or network.sensors).reader(), _stepping(network, plans, actor=False)
 
     def value_of(observation: Observation, start: Tensor, state: Tensor) -> Tensor:
-        before = state.contiguous().numpy()
-        y = remember(_features(sensors, observation), start.numpy(), before, np.empty_like(before), column)
-        return torch.from_numpy(value(y)[:, 0])
+        x = read(map_arrays(Tensor.numpy, observation))
+        return torch.from_numpy(step(x, x, start.numpy(), state.contiguous().numpy())[1][:, 0])
 
     return value_of
 
 
-# features x [B, F], start [B], state [B, S] -> numbers of the output units [B, O], next state
-Actor: TypeAlias = Callable[[Array, Array, Array], tuple[Array, Array]]
+# features x [B, F] of the actor and of the critic, start [B], state [B, S] -> numbers of the output units
+# [B, O], values [B, 1], the next state
+Stepping: TypeAlias = Callable[[Array, Array, Array, Array], tuple[Array, Array, Array]]
+
+
+def program_of(network: RecurrentNetwork, plans: Plans, actor: bool = True, critic: bool = True) -> Program:
+    """The table of the whole network, or of what the actor or the critic alone needs of it."""
+    from rlrnn.cells.kernels.stepping import CRITIC_FEATURES, FEATURES, OUTPUTS, VALUES
+
+    first, shared = network.state_sizes[0], network.critic.shared
+    writer = program.Writer(network.state_size if critic else first)
+    y = writer.chain(plans[0].memory, FEATURES) if actor or shared else FEATURES
+    if actor:
+        writer.chain((*plans[0].head, plans[0].output), y, OUTPUTS)
+    if critic:
+        y_critic = y if shared else writer.chain(plans[1].memory, CRITIC_FEATURES, column=first)
+        writer.chain((*plans[1].head, plans[1].output), y_critic, VALUES)
+    return writer.program()
+
+
+def _stepping(
+    network: RecurrentNetwork, plans: Plans, threads: int = 1, *, actor: bool = True, critic: bool = True
+) -> Stepping:
+    from rlrnn.cells.kernels import stepping
+
+    made = program_of(network, plans, actor, critic)
+    units = network.actuators.output.weight.shape[1]
+    work = sum(array.size for array in made.kept)  # of a row, in multiplications
+
+    def step(x: Array, x_critic: Array, start: Array, before: Array) -> tuple[Array, Array, Array]:
+        rows = len(x)
+        after = np.empty_like(before)
+        numbers, values = np.empty((rows, units), np.float32), np.empty((rows, 1), np.float32)
+
+        def run(first: int, last: int) -> None:
+            own = (a[first:last] for a in (x, x_critic, start, before, after, numbers, values))
+            stepping.step(made.layers, made.inner, made.room, *own)
+
+        if threads == 1 or rows * work < threads * SHARE:
+            run(0, rows)
+        else:
+            ends = [rows * k // threads for k in range(threads + 1)]
+            list(workers(threads).map(run, ends[:-1], ends[1:]))
+        return numbers, values, after
+
+    return step
 
 
 def play(
     network: RecurrentNetwork, observation: Observation, start: Tensor, state: Tensor
 ) -> tuple[Distribution, Tensor]:
-    """``network.act``, in numpy where the network fits; without gradients."""
+    """``network.act``, by kernels where the network fits; without gradients."""
     cached = _actors.get(network)
     if cached is None or not cached.valid(network):
         cached = _actors[network] = _CachedActor(network)
-    if cached.actor is None:
+    if cached.step is None:
         return network.act(observation, start, state)
-    x = _features(network.sensors, observation)
-    numbers, after = cached.actor(x, start.numpy(), state.contiguous().numpy())
+    x = cached.read(map_arrays(Tensor.numpy, observation))
+    numbers, _, after = cached.step(x, x, start.numpy(), state.contiguous().numpy())
     return network.actuators.distribution(torch.from_numpy(numbers)), torch.from_numpy(after)
 
 
 class _CachedActor:
-    """An actor by numpy, as long as the weights are where they were when it was made; None if none fits."""
+    """An actor by kernels, as long as the weights are where they were when it was made; None if none fits."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
         self.output = network.actuators.output.weight
         self.weights = list(network.parameters())
         self.places = [weight.data_ptr() for weight in self.weights]
         plans = plans_of(network)
-        self.actor = None if plans is None else _actor(plans[0])
+        self.read = network.sensors.reader()
+        self.step = None if plans is None else _stepping(network, plans, critic=False)
 
     def valid(self, network: RecurrentNetwork) -> bool:
         """Neither moved, as ``to`` does, nor replaced."""
@@ -160,74 +178,3 @@ class _CachedActor:
 
 
 _actors: WeakKeyDictionary[RecurrentNetwork, _CachedActor] = WeakKeyDictionary()
-
-
-def _actor(plan: Plan) -> Actor:
-    remember, logits = _memory(plan.memory), _dense((*plan.head, plan.output))
-
-    def act(x: Array, start: Array, state: Array) -> tuple[Array, Array]:
-        after = np.empty_like(state)
-        return logits(remember(x, start, state, after, 0)), after
-
-    return act
-
-
-def _features(sensors: Sensors, observation: Observation) -> Array:
-    """Features [B, F] as the kernels take them: other layouts would be compiled for apart."""
-    features: Tensor = sensors(observation)
-    return features.contiguous().numpy()
-
-
-# x [B, I], start [B], the state before and after [B, S], this memory's first column of them -> y [B, H]
-Remember: TypeAlias = Callable[[Array, Array, Array, Array, int], Array]
-
-
-def _memory(layers: Sequence[Layer]) -> Remember:
-    """One step of layers of memory; it writes their part of the state after."""
-    steps = [_step(layer) if isinstance(layer, Gated) else _projection(layer) for layer in layers]
-
-    def remember(x: Array, start: Array, before: Array, after: Array, column: int) -> Array:
-        for step in steps:
-            x = step(x, start, before, after, column)
-        return x
-
-    return remember
-
-
-def _step(layer: Gated) -> Remember:
-    cell, kernel, own = layer.cell, kernels_of(layer.cell).step, layer.columns.start
-    inputs, weights = cell.weight_input.detach().numpy(), cell.weight_hidden.detach().numpy()
-    empty = np.zeros(weights.shape[1], weights.dtype)
-    biases = [empty if bias is None else bias.detach().numpy() for bias in cell.biases()]
-    options, units = cell.kernel_options(), cell.output_size
-
-    def step(x: Array, start: Array, before: Array, after: Array, column: int) -> Array:
-        y = np.empty((len(x), units), x.dtype)
-        kernel(x, inputs, weights, *biases, start, before, after, column + own, y, *options)
-        return y
-
-    return step
-
-
-def _projection(layer: Layer) -> Remember:
-    assert isinstance(layer, Dense)
-    project = _dense((layer,))
-    return lambda x, start, before, after, column: project(x)
-
-
-def _dense(layers: Sequence[Dense]) -> Callable[[Array], Array]:
-    from rlrnn.cells.kernels import dense  # late, as numba takes a while to load
-
-    arrays = []
-    for layer in layers:
-        weight = layer.weight.detach().numpy()
-        bias = np.zeros_like(weight[0]) if layer.bias is None else layer.bias.detach().numpy()
-        arrays.append((weight, bias, dense.ACTIVATIONS[layer.activation]))
-
-    def run(x: Array) -> Array:
-        for weight, bias, activation in arrays:
-            x, before = np.empty((len(x), len(bias)), x.dtype), x
-            dense.step(before, weight, bias, activation, x)
-        return x
-
-    return run

@@ -122,12 +122,17 @@ class ChoiceActuators(Actuators):
                 np.empty((len(logits), len(self.sizes)), np.int64),
                 np.zeros(len(logits), logits.dtype),
             )
+            drawn = self.noise(len(logits), generator)
             for number, (group, size) in enumerate(zip(self.groups, self.sizes, strict=True)):
-                noise = torch.empty((len(logits), size)).exponential_(generator=generator).numpy()
-                kernels.choose(logits, group.start, noise, actions, number, log_prob)
+                kernels.choose(logits, group.start, size, drawn, actions, number, log_prob)
             return actions, log_prob
 
         return draw
+
+    def noise(self, rows: int, generator: torch.Generator) -> Array:
+        """What ``draw`` takes for so many rows [B, O]: exponential numbers, those of each choice together."""
+        drawn = [torch.empty((rows, size)).exponential_(generator=generator).numpy() for size in self.sizes]
+        return drawn[0] if len(drawn) == 1 else np.concatenate(drawn, axis=1)
 
     def choose(self, logits: Array) -> Array:
         if len(self.groups) == 1:

@@ -12,17 +12,16 @@ HALF, HALF_LOG_2PI = np.float32(0.5), np.float32(0.5 * math.log(2.0 * math.pi))
 
 
 @kernel
-def choose(logits, begin, noise, actions, group, log_probs):
-    """One choice of each row [B] from its logits from ``begin`` on, by exponential noise [B, size].
+def choose(logits, begin, size, noise, actions, group, log_probs):
+    """One choice of each row [B] among ``size`` logits from ``begin`` on, by exponential noise [B, O].
 
     It is written into actions [B, groups], and its log-probability added to those [B].
     """
-    size = noise.shape[1]
     for b in range(len(logits)):
-        row = logits[b, begin : begin + size]
-        choice, best, highest = 0, row[0] - log(noise[b, 0]), row[0]
+        row, draws = logits[b, begin : begin + size], noise[b, begin : begin + size]
+        choice, best, highest = 0, row[0] - log(draws[0]), row[0]
         for j in range(1, size):
-            found = row[j] - log(noise[b, j])  # Gumbel-max, as in ``Categorical.sample``
+            found = row[j] - log(draws[j])  # Gumbel-max, as in ``Categorical.sample``
             if found > best:
                 choice, best = j, found
             highest = row[j] if row[j] > highest else highest

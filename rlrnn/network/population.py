@@ -10,29 +10,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium import spaces
-from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 
-from rlrnn.cells.gated import kernels_of
-from rlrnn.common.batches import map_arrays
-from rlrnn.common.compiling import can_compile
 from rlrnn.errors import UserError
+from rlrnn.network import program
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.plan import Dense, Gated, Plan, plan
-from rlrnn.network.sensors import RunningNormalizer
+from rlrnn.network.plan import Plan, plan
+from rlrnn.network.program import Program
 
 Array: TypeAlias = npt.NDArray[Any]
 # members, x [P, E, F], state [P, E, S] -> the output units' numbers [P, E, O]; the state changes in place
 Step: TypeAlias = Callable[[Array, Array, Array], Array]
-Run: TypeAlias = Callable[
-    [Array, Array, Array, Array], None
-]  # of a layer: members, x, state, y to be written
 
 BLOCK = 32  # members of a product by torch: the last bits of its sums depend on how many there are
 
@@ -84,7 +77,7 @@ class Population:
         self.x = np.zeros((self.members, rows, network.sensors.output_size), np.float32)
         self.state = np.zeros((self.members, rows, network.state_sizes[0]), np.float32)
         self.flat = self.x.reshape(self.members * rows, -1)  # the same numbers, row by row
-        self.read = _reader(network)
+        self.read = network.sensors.reader()
         self.choose = network.actuators.choose
 
     def act(self, observation: Any, playing: npt.NDArray[np.intp], members: npt.NDArray[np.intp]) -> Array:
@@ -102,54 +95,29 @@ class Population:
 def plan_of(network: RecurrentNetwork) -> Plan | None:
     """The actor's plan, if compiled kernels can run all of it."""
     actor_plan = plan(network.actor)
-    if actor_plan is None or network.value.weight.dtype != torch.float32 or not can_compile():
-        return None
-    supported = all(
-        isinstance(layer, Dense)
-        or (isinstance(layer, Gated) and hasattr(kernels_of(layer.cell), "step_members"))
-        for layer in actor_plan.layers
-    )
-    return actor_plan if supported else None
+    return actor_plan if actor_plan is not None and program.runs(actor_plan) else None
+
+
+def program_of(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -> Program:
+    """The table of all members' actors."""
+    from rlrnn.cells.kernels.stepping import FEATURES, OUTPUTS
+
+    tables = {getattr(module, name): weights for module, name, weights in _stacked(network, genomes)}
+    writer = program.Writer(network.state_sizes[0], tables)
+    writer.chain(plan.layers, FEATURES, OUTPUTS)
+    return writer.program()
 
 
 def _by_kernels(network: RecurrentNetwork, plan: Plan, genomes: npt.ArrayLike) -> Step:
-    from rlrnn.cells.kernels import dense  # late, as numba takes a while to load
+    from rlrnn.cells.kernels import stepping  # late, as numba takes a while to load
 
-    tables = {getattr(module, name): weights for module, name, weights in _stacked(network, genomes)}
-    members = len(np.asarray(genomes))
-    outputs: list[Array] = []
-
-    def table(weights: Tensor | None, width: int = 0) -> Array:
-        """Weights [P, ...]; where they are no genome's, what all members have in common, or zeros."""
-        if weights is None:
-            return np.zeros((members, width), np.float32)
-        stacked = tables.get(weights)
-        return np.repeat(weights.detach().numpy()[None], members, 0) if stacked is None else stacked
-
-    def run_dense(layer: Dense) -> tuple[Run, int]:
-        weights = table(layer.weight)
-        arrays = weights, table(layer.bias, weights.shape[-1]), dense.ACTIVATIONS[layer.activation]
-        return lambda m, x, _, y: dense.step_members(m, x, *arrays, y), weights.shape[-1]
-
-    def run_gated(layer: Gated) -> tuple[Run, int]:
-        cell, kernel, column = layer.cell, kernels_of(layer.cell).step_members, layer.columns.start
-        inputs, hidden = table(cell.weight_input), table(cell.weight_hidden)
-        arrays = inputs, hidden, *(table(bias, inputs.shape[-1]) for bias in cell.biases())
-        options = cell.kernel_options()
-        return lambda m, x, state, y: kernel(m, x, *arrays, state, column, y, *options), cell.output_size
-
-    # Output units that are the last layer's first ones have no weights of their own.
-    layers = plan.layers if plan.output.weight in tables else plan.layers[:-1]
-    runs = [run_dense(one) if isinstance(one, Dense) else run_gated(cast("Gated", one)) for one in layers]
-    numbers = plan.output.weight.shape[-1]
+    made = program_of(network, plan, genomes)
+    units = plan.output.weight.shape[1]
 
     def step(members: Array, x: Array, state: Array) -> Array:
-        if not outputs:
-            outputs.extend(np.empty((*x.shape[:2], width), np.float32) for _, width in runs)
-        for (run, _), y in zip(runs, outputs, strict=True):
-            run(members, x, state, y)
-            x = y
-        return x[..., :numbers]
+        outputs = np.zeros((*x.shape[:2], units), np.float32)
+        stepping.step_members(made.layers, made.inner, made.room, members, x, state, outputs)
+        return outputs
 
     return step
 
@@ -186,32 +154,6 @@ def _padded(part: Array) -> Tensor:
     block = np.zeros((BLOCK, *part.shape[1:]), part.dtype)
     block[: len(part)] = part
     return torch.from_numpy(block)
-
-
-def _reader(network: RecurrentNetwork) -> Callable[[Any], Array]:
-    """Observations [n, ...] -> features [n, F]."""
-    sensors = network.sensors
-    plain = isinstance(sensors.space, spaces.Box) and type(sensors.extractor) is FlattenExtractor
-    if plain and np.issubdtype(sensors.space.dtype, np.floating):
-        if not sensors.normalizers:
-            return lambda observation: observation.reshape(len(observation), -1)
-        (normalizer,) = cast("list[RunningNormalizer]", list(sensors.normalizers.children()))
-        mean, deviation = normalizer.mean.numpy().copy(), normalizer.deviation.numpy()
-        low, high = np.float32(-normalizer.CLIP), np.float32(normalizer.CLIP)
-
-        def normalise(observation: Array) -> Array:
-            """As the normaliser computes it, bit for bit."""
-            z: Array = (observation.astype(np.float32) - mean) / deviation
-            return np.minimum(np.maximum(z, low), high).reshape(len(z), -1)
-
-        return normalise
-
-    @torch.no_grad()
-    def read(observation: Any) -> Array:
-        features: Array = sensors(map_arrays(torch.as_tensor, observation)).numpy()
-        return features
-
-    return read
 
 
 def _stacked(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Iterator[tuple[nn.Module, str, Array]]:

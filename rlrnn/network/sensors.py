@@ -6,9 +6,11 @@ buffers of the network, so that the saved agent, the learner and the player shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import (
@@ -28,6 +30,7 @@ from rlrnn.common.batches import any_array, map_arrays, parts_of
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.network.convolutions import SmallCNN, computes, convolves, smallest
 
+Array: TypeAlias = npt.NDArray[Any]
 Observation: TypeAlias = Tensor | dict[str, Tensor]
 
 
@@ -54,6 +57,13 @@ class RunningNormalizer(nn.Module):
     def deviation(self) -> Tensor:
         """What values are divided by, never 0."""
         return (self.variance + self.EPSILON).sqrt()
+
+    def in_numpy(self, x: Array) -> Array:
+        """``forward`` in numpy, bit for bit: x [B, ...] -> [B, F]."""
+        mean, deviation = self.mean.numpy(), self.deviation.numpy()
+        z: Array = (x.astype(np.float32) - mean) / deviation
+        limit = np.float32(self.CLIP)
+        return np.minimum(np.maximum(z, -limit), limit).reshape(len(z), -1)
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
@@ -132,6 +142,32 @@ class Sensors(nn.Module):
         with torch.autocast(device, dtype=getattr(torch, self.precision)):
             features = self.extractor(values)
         return features.float()
+
+    @property
+    def plain(self) -> bool:
+        """Whether features are the numbers of a Box of floats, or these normalised."""
+        floats = isinstance(self.space, spaces.Box) and np.issubdtype(self.space.dtype, np.floating)
+        return floats and type(self.extractor) is FlattenExtractor
+
+    def reader(self) -> Callable[[Any], Array]:
+        """Observations [B, ...] in numpy -> features [B, F], float32, their rows in order.
+
+        The same as ``forward``, bit for bit, with the statistics as they are then.
+        """
+        if self.plain and not self.normalizers:
+            return lambda observation: np.ascontiguousarray(observation, np.float32).reshape(
+                len(observation), -1
+            )
+        if self.plain:
+            (normalizer,) = cast("list[RunningNormalizer]", list(self.normalizers.children()))
+            return normalizer.in_numpy
+
+        @torch.no_grad()
+        def read(observation: Any) -> Array:
+            features: Tensor = self(map_arrays(torch.as_tensor, observation))
+            return features.contiguous().numpy()
+
+        return read
 
     def update(self, observation: Observation) -> None:
         """Fold observations [N, ...] into the statistics: never within an update, whose ratios start at 1."""

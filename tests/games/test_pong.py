@@ -9,7 +9,7 @@ import pytest
 
 from rlrnn.common import compiling
 from rlrnn.errors import UserError
-from rlrnn.games import pong
+from rlrnn.games import array_game, pong
 from rlrnn.games.players.base import play_once, random_player
 from rlrnn.games.players.pong import PLAYERS
 from rlrnn.games.pong import DOWN, EDGE, REACH, STAY, UP, WALL, Pong, fold
@@ -189,13 +189,13 @@ def test_compiled_and_arrays_are_alike_to_the_last_bit(copies, player, monkeypat
             parts += game.play(np.full((copies + 1) // 2, UP))
         for border in (game.fog_start, game.fog_end):  # which are seen
             game.state[2] = border
-            parts.append(game.observe())
+            parts.append(game._look())
             assert parts[-1][:, 3].all()
         return [part.tobytes() for part in parts]
 
     fast = played()
     asked = []
-    monkeypatch.setattr(pong, "load", asked.append)  # returns None: there is none
+    monkeypatch.setattr(array_game, "kernels_of", asked.append)  # returns None: there is none
     assert played() == fast and len(asked) > 2000
 
 

@@ -1,4 +1,4 @@
-"""Playing in numpy is playing by the network's own modules, to rounding, with the same draws."""
+"""Playing by kernels is playing by the network's own modules, to rounding, with the same draws."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def both_ways(net: RecurrentNetwork, *given: torch.Tensor) -> list[tuple[torch.T
 @pytest.mark.parametrize("action_space", ACTIONS, ids=str)
 @pytest.mark.parametrize("critic", ["own", "shared", "detached", "feedforward"])
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
-def test_numpy_plays_as_torch_does(cell: str, critic: str, action_space: spaces.Space[Any]) -> None:
+def test_kernels_play_as_torch_does(cell: str, critic: str, action_space: spaces.Space[Any]) -> None:
     for layers, activation in ((1, nn.Tanh), (2, nn.ReLU)):
         net = network(action_space, cell=cell, critic=critic, n_layers=layers, activation=activation)
         for parameter in net.parameters():
@@ -68,7 +68,7 @@ def test_numpy_plays_as_torch_does(cell: str, critic: str, action_space: spaces.
     ],
     ids=str,
 )
-def test_numpy_plays_by_any_head_and_sensors(more: dict[str, Any]) -> None:
+def test_kernels_play_by_any_head_and_sensors(more: dict[str, Any]) -> None:
     net = network(cell="gru", **more)
     if net.critic_sensors is not None:  # which see otherwise than the actor's
         net.sensors.update(torch.randn(50, 3))
@@ -133,15 +133,15 @@ def test_a_state_is_never_written_into() -> None:
 
 
 def test_no_layout_of_observations_is_compiled_for_apart() -> None:
-    from rlrnn.cells.kernels import gru
+    from rlrnn.cells.kernels import stepping
 
     net = network(cell="gru")
     x, *more = inputs(net)
     rows = both_ways(net, x, *more)[0]
-    known = list(gru.step.signatures)
+    known = list(stepping.step.signatures)
     columns = both_ways(net, x.t().contiguous().t(), *more)[0]  # the same numbers, column by column
     assert all(torch.equal(*pair) for pair in zip(rows, columns, strict=True))
-    assert gru.step.signatures == known
+    assert stepping.step.signatures == known
 
 
 def test_choices_have_the_softmax_probabilities() -> None:

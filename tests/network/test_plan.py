@@ -94,7 +94,7 @@ def test_autocast_leaves_gated_cells_to_torch() -> None:
 
 @needs_kernels
 @pytest.mark.usefixtures("cell_registry")
-@pytest.mark.parametrize("extra", ["", "step", "step_members"])
+@pytest.mark.parametrize("extra", ["", "step"])
 def test_steps_without_kernels_are_left_to_torch(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell's kernels run rows of steps at least; play and populations ask whether there are more."""
     from rlrnn.cells.kernels import gru
@@ -111,5 +111,4 @@ def test_steps_without_kernels_are_left_to_torch(extra: str, monkeypatch: pytest
     register_cell("own", Own)
     net = network("own")
     assert compiled.plans_of(net) is not None
-    assert (acting.plans_of(net) is not None) == (extra == "step")
-    assert (population.plan_of(net) is not None) == (extra == "step_members")
+    assert (acting.plans_of(net) is not None) == (population.plan_of(net) is not None) == (extra == "step")

@@ -14,7 +14,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from rlrnn.cells import CELLS
 from rlrnn.errors import UserError
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
-from rlrnn.network.population import BLOCK, Population, _reader, genome, write
+from rlrnn.network.population import BLOCK, Population, genome, write
 
 SEEN = spaces.Box(-1, 1, (3,))
 ACTIONS: dict[str, spaces.Space[Any]] = {
@@ -126,7 +126,7 @@ def test_boxes_are_read_as_the_sensors_read_them_bit_for_bit(seen: spaces.Box, n
     rng = np.random.default_rng(0)
     net.observe(torch.from_numpy(rng.normal(3, 0.1, (50, *seen.shape))))
     shown = rng.normal(2.9, 0.5, (20, *seen.shape)).astype(seen.dtype)  # some of it far out, and clipped
-    read = np.asarray(_reader(net)(shown), np.float32)
+    read = net.sensors.reader()(shown)
     sensed = net.sensors(torch.from_numpy(shown)).numpy()
     assert read.tobytes() == sensed.tobytes()
     assert (np.abs(read).max() == 10.0) == normalize

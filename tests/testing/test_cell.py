@@ -517,25 +517,14 @@ class WrongInSingle(RightRecurrence):
         return found
 
 
-def right_step(*arguments: Any) -> None:
-    x, inputs, weights, _, start, state, after, at, y = arguments
-    h = np.where(start[:, None], 0, state[:, at : at + len(weights)]).astype(x.dtype)
-    y[:] = h + (np.tanh(x @ inputs + h @ weights) - h) / 2
-    after[:, at : at + len(weights)] = y
-
-
-def sevens(*arguments: Any) -> None:
-    arguments[-1][:] = 7.0
-
-
 KERNELS: dict[str, tuple[dict[str, Any], str]] = {
-    "none wrong": ({"recurrence": RightRecurrence, "step": right_step}, ""),
+    "none wrong": ({"recurrence": RightRecurrence, "step": "right"}, ""),
     "last state": ({"recurrence": ForgetsTheLast}, r".* in the gradient by .* of 1 rows in float64: .*"),
     "many rows": ({"recurrence": WrongAmongMany}, r".* in the outputs of 33 rows in float64: .*"),
     "precision": ({"recurrence": WrongInSingle}, ".* by weight_hidden of 1 rows in float32: .*"),
-    "step": ({"recurrence": RightRecurrence, "step": sevens}, r".* in the value after a step at play: .*"),
+    "step": ({"recurrence": RightRecurrence, "step": "sevens"}, r".* in the value after a step at play: .*"),
     "members": (
-        {"recurrence": RightRecurrence, "step_members": sevens},
+        {"recurrence": RightRecurrence, "step": "everyone_is_the_first"},
         ".* in the outputs of a population: .*",
     ),
 }
@@ -547,7 +536,11 @@ def test_kernels_are_held_to_the_cells_own_functions(name: str, monkeypatch: pyt
     functions, sentence = KERNELS[name]
     module = ModuleType("kernels_of_a_test")
     recurrence = functions["recurrence"]
-    vars(module).update(functions, recurrence=lambda cell: recurrence(cell.weight_hidden))
+    vars(module).update(recurrence=lambda cell: recurrence(cell.weight_hidden))
+    if "step" in functions:
+        from testing_steps import STEPS
+
+        vars(module).update(step=STEPS[functions["step"]])
     monkeypatch.setitem(sys.modules, "kernels_of_a_test", module)
     if not sentence:
         return check_cell(Kernelled)

@@ -1,9 +1,10 @@
-"""Layers without memory: activations forward and backward, and one layer of each member of a population."""
+"""Layers without memory: forward and backward over rows of steps, one step at play."""
 
 # mypy: ignore-errors
 
 from rlrnn.cells.kernels.arithmetic import ONE, ZERO, kernel, tanh
 from rlrnn.cells.kernels.products import affine_once, multiply, multiply_transposed, weights_gradient
+from rlrnn.cells.kernels.stepping import option, rows_of, step_kernel, weights_of
 
 ACTIVATIONS = {"identity": 0, "tanh": 1, "relu": 2}  # by their numbers here
 
@@ -58,18 +59,10 @@ def backward(x, y, weights, activation, dy, d_weights, d_bias, dx):
         multiply_transposed(dy, weights, dx)
 
 
-@kernel
-def step(x, weights, bias, activation, y):
-    """``forward`` of few rows, for which nothing is worth packing."""
-    affine_once(x, weights, bias, y)
-    activate(y, activation)
-
-
-@kernel
-def step_members(members, x, weights, bias, activation, y):
-    """A step of each member [P]: x [P, E, I], weights [P, I, O], bias [P, O] -> y [P, E, O].
-
-    Only these ``members`` are worked on, one by one: none is touched by who else is there.
-    """
-    for p in members:
-        step(x[p], weights[p], bias[p], activation, y[p])
+@step_kernel
+def step(layer, member, rows, x, state, y, room):
+    """One step at play; the option is the activation."""
+    inputs, bias = weights_of(layer, member, 0), weights_of(layer, member, 1)[0]
+    out = rows_of(y, rows, len(bias))
+    affine_once(rows_of(x, rows, len(inputs)), inputs, bias, out)
+    activate(out, option(layer, 0))

@@ -1,4 +1,4 @@
-"""Elman's layer compiled: forward and backward over rows of steps, steps at play, members of a population."""
+"""Elman's layer compiled: forward and backward over rows of steps, one step at play."""
 
 # mypy: ignore-errors
 
@@ -14,7 +14,8 @@ from rlrnn.cells.kernels.products import (
     packed_transposed,
 )
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
-from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part
+from rlrnn.cells.kernels.rows import BLOCK, enter, leave
+from rlrnn.cells.kernels.stepping import option, rows_of, state_of, step_kernel, weights_of
 
 
 @inlined
@@ -91,31 +92,21 @@ def backward(y, weights, start, dy, dh, nonlinearity):
             leave(start[t, first:last], d_h)
 
 
-@kernel
-def step(x, inputs, weights, bias, start, state, after, column, y, nonlinearity):
-    """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
-    size = len(weights)
-    h, a = reset_part(state, start, column, size), np.empty((len(x), size), x.dtype)
-    affine_once(x, inputs, bias, a)
-    accumulate_once(h, 0, weights, a)
-    for b in range(len(x)):
-        elman_row(a[b], y[b], nonlinearity)
-    after[:, column : column + size] = y
-
-
-@kernel
-def step_members(members, x, inputs, weights, bias, state, column, y, nonlinearity):
-    """A step of each member at play, as ``dense.step_members``; state [P, E, S] changes from a column on."""
-    rows, size = x.shape[1], weights.shape[1]
-    a = np.empty((rows, size), x.dtype)
-    for p in members:
-        affine_once(x[p], inputs[p], bias[p], a)
-        accumulate_once(state[p], column, weights[p], a)
-        for e in range(rows):
-            h, out = state[p, e, column : column + size], y[p, e]
-            elman_row(a[e], out, nonlinearity)
-            for j in range(size):
-                h[j] = out[j]
+@step_kernel
+def step(layer, member, rows, x, state, y, room):
+    """One step at play; the state is h."""
+    inputs, weights, bias = (
+        weights_of(layer, member, 0),
+        weights_of(layer, member, 1),
+        weights_of(layer, member, 2)[0],
+    )
+    size, (states, column) = len(weights), state_of(layer, state, rows)
+    a, out, nonlinearity = rows_of(room, rows, size), rows_of(y, rows, size), option(layer, 0)
+    affine_once(rows_of(x, rows, len(inputs)), inputs, bias, a)
+    accumulate_once(states, column, weights, a)
+    for b in range(rows):
+        elman_row(a[b], out[b], nonlinearity)
+        states[b, column : column + size] = out[b]
 
 
 class ElmanRecurrence(Recurrence):

@@ -1,4 +1,4 @@
-"""The GRU compiled: forward and backward over rows of steps, one step at play, members of a population."""
+"""The GRU compiled: forward and backward over rows of steps, one step at play."""
 
 # mypy: ignore-errors
 
@@ -14,7 +14,8 @@ from rlrnn.cells.kernels.products import (
     packed_transposed,
 )
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array, flat
-from rlrnn.cells.kernels.rows import BLOCK, add_to_rows, enter, leave, reset_part, sum_rows
+from rlrnn.cells.kernels.rows import BLOCK, add_to_rows, enter, leave, sum_rows
+from rlrnn.cells.kernels.stepping import rows_of, state_of, step_kernel, weights_of
 
 
 @inlined
@@ -110,37 +111,22 @@ def backward(gates, weights, start, before, hidden_n, dy, dh, gain, normed, scal
             leave(start[t, first:last], d_h)
 
 
-@kernel
-def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, column, y):
-    """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
-    size = len(weights)
-    h = reset_part(state, start, column, size)
-    both = np.empty((2, len(x), 3 * size), x.dtype)
-    gates, hidden = both[0], both[1]
-    affine_once(x, inputs, bias_input, gates)
-    affine_once(h, weights, bias_hidden, hidden)
-    hidden_n = np.empty(size, h.dtype)  # not used; its own array, as loops over one array twice run slowly
-    for b in range(len(x)):
-        gru_row(gates[b], hidden[b], h[b], y[b], hidden_n)
-    after[:, column : column + size] = y
-
-
-@kernel
-def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
-    """A step of each member at play, as ``dense.step_members``; state [P, E, S] changes from a column on."""
-    rows, size = x.shape[1], weights.shape[1]
-    both = np.empty((2, rows, 3 * size), x.dtype)
-    gates, hidden = both[0], both[1]
-    hidden_n = np.empty(size, x.dtype)
-    for p in members:
-        affine_once(x[p], inputs[p], bias_input[p], gates)
-        hidden[:] = bias_hidden[p]
-        accumulate_once(state[p], column, weights[p], hidden)
-        for e in range(rows):
-            h, out = state[p, e, column : column + size], y[p, e]
-            gru_row(gates[e], hidden[e], h, out, hidden_n)
-            for j in range(size):
-                h[j] = out[j]
+@step_kernel
+def step(layer, member, rows, x, state, y, room):
+    """One step at play; the state is h."""
+    inputs, weights = weights_of(layer, member, 0), weights_of(layer, member, 1)
+    bias_input, bias_hidden = weights_of(layer, member, 2)[0], weights_of(layer, member, 3)[0]
+    size, (states, column) = len(weights), state_of(layer, state, rows)
+    gates, hidden = rows_of(room, rows, 3 * size), rows_of(room + 12 * rows * size, rows, 3 * size)
+    hidden_n, out = rows_of(room + 24 * rows * size, 1, size)[0], rows_of(y, rows, size)
+    affine_once(rows_of(x, rows, len(inputs)), inputs, bias_input, gates)
+    for b in range(rows):
+        hidden[b] = bias_hidden
+    accumulate_once(states, column, weights, hidden)
+    for b in range(rows):
+        h = states[b, column : column + size]
+        gru_row(gates[b], hidden[b], h, out[b], hidden_n)
+        h[:] = out[b]
 
 
 class GruRecurrence(Recurrence):

@@ -1,4 +1,4 @@
-"""The LSTM compiled: forward and backward over rows of steps, one step at play, members of a population."""
+"""The LSTM compiled: forward and backward over rows of steps, one step at play."""
 
 # mypy: ignore-errors
 
@@ -15,7 +15,8 @@ from rlrnn.cells.kernels.products import (
     packed_transposed,
 )
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
-from rlrnn.cells.kernels.rows import BLOCK, enter, leave, reset_part
+from rlrnn.cells.kernels.rows import BLOCK, enter, leave
+from rlrnn.cells.kernels.stepping import rows_of, state_of, step_kernel, weights_of
 
 
 @inlined
@@ -104,38 +105,23 @@ def backward(gates, weights, start, c0, c, dy, dh, dc):
             leave(begins, d_c)
 
 
-@kernel
-def step(x, inputs, weights, bias_input, bias_hidden, start, state, after, column, y):
-    """One step at play: x [B, I], the state before and after [B, S] from a column on, y [B, H]."""
-    size = len(weights)
-    h, c = reset_part(state, start, column, size), reset_part(state, start, column + size, size)
-    gates, c_new = np.empty((len(x), 4 * size), x.dtype), np.empty_like(c)
-    affine_once(x, inputs, bias_input + bias_hidden, gates)
-    accumulate_once(h, 0, weights, gates)
-    for b in range(len(x)):
-        lstm_row(gates[b], c[b], y[b], c_new[b])
-    after[:, column : column + size] = y
-    after[:, column + size : column + 2 * size] = c_new
-
-
-@kernel
-def step_members(members, x, inputs, weights, bias_input, bias_hidden, state, column, y):
-    """A step of each member at play, as ``dense.step_members``; state [P, E, S] changes from a column on."""
-    rows, size = x.shape[1], weights.shape[1]
-    gates, bias = np.empty((rows, 4 * size), x.dtype), np.empty(4 * size, x.dtype)
-    c_new = np.empty(size, x.dtype)
-    for p in members:
-        one, other = bias_input[p], bias_hidden[p]
-        for j in range(4 * size):
-            bias[j] = one[j] + other[j]
-        affine_once(x[p], inputs[p], bias, gates)
-        accumulate_once(state[p], column, weights[p], gates)
-        for e in range(rows):
-            h, out = state[p, e, column : column + size], y[p, e]
-            c = state[p, e, column + size : column + 2 * size]
-            lstm_row(gates[e], c, out, c_new)
-            for j in range(size):
-                h[j], c[j] = out[j], c_new[j]
+@step_kernel
+def step(layer, member, rows, x, state, y, room):
+    """One step at play; the state is h, then c."""
+    inputs, weights = weights_of(layer, member, 0), weights_of(layer, member, 1)
+    bias_input, bias_hidden = weights_of(layer, member, 2)[0], weights_of(layer, member, 3)[0]
+    size, (states, column) = len(weights), state_of(layer, state, rows)
+    gates, bias = rows_of(room, rows, 4 * size), rows_of(room + 16 * rows * size, 1, 4 * size)[0]
+    c_new, out = rows_of(room + 16 * (rows + 1) * size, 1, size)[0], rows_of(y, rows, size)
+    for j in range(4 * size):
+        bias[j] = bias_input[j] + bias_hidden[j]
+    affine_once(rows_of(x, rows, len(inputs)), inputs, bias, gates)
+    accumulate_once(states, column, weights, gates)
+    for b in range(rows):
+        c = states[b, column + size : column + 2 * size]
+        lstm_row(gates[b], c, out[b], c_new)
+        states[b, column : column + size] = out[b]
+        c[:] = c_new
 
 
 class LstmRecurrence(Recurrence):

@@ -5,8 +5,6 @@ B rows, H units.
 
 # mypy: ignore-errors
 
-import numpy as np
-
 from rlrnn.cells.kernels.arithmetic import kernel
 from rlrnn.cells.kernels.products import ROWS
 
@@ -40,14 +38,6 @@ def add_to_rows(x, rows):
         row = rows[b]
         for j in range(len(x)):
             row[j] += x[j]
-
-
-@kernel
-def reset_part(state, start, column, size):
-    """A part [B, size] of the state [B, S], cleared where an episode starts."""
-    part = np.empty((len(state), size), state.dtype)
-    enter(start, state[:, column : column + size], part)
-    return part
 
 
 @kernel

@@ -199,6 +199,7 @@ class Checkpoints(BaseCallback):
     """
 
     model: Agent
+    may_be_late = True
 
     def __init__(self, folder: Path, logs: Iterable[Log], began: float, seconds: float = SECONDS) -> None:
         super().__init__()

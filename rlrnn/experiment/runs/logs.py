@@ -89,6 +89,8 @@ class Log:
 class EpisodeLog(Log, BaseCallback):
     """One row for every finished episode, brought to the file after every rollout."""
 
+    may_be_late = True
+
     def __init__(self, path: Path, kept: int = 0) -> None:
         BaseCallback.__init__(self)
         Log.__init__(self, path, kept)

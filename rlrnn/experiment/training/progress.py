@@ -50,6 +50,8 @@ def points(agent: BaseAlgorithm) -> str:
 class TrainingProgress(BaseCallback):
     """Points, speed and time left of a training, on a display."""
 
+    may_be_late = True
+
     def __init__(self, steps: int, display: ProgressDisplay) -> None:
         super().__init__()
         self.steps, self.display = steps, display

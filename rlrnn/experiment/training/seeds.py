@@ -202,6 +202,8 @@ def _train(task: Task) -> None:
 class Messenger(BaseCallback):
     """Reports the progress of a training to the parent."""
 
+    may_be_late = True
+
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.pace, self.sent = Pace(steps), 0.0

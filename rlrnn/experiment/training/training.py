@@ -334,6 +334,8 @@ def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
 class Clock(BaseCallback):
     """Lets SB3's log count the time of the whole run, not only since it was resumed."""
 
+    may_be_late = True
+
     def __init__(self, spent: float) -> None:
         super().__init__()
         self.spent = spent

@@ -1,4 +1,4 @@
-"""A step of Pong compiled by numba: that of `pong`, operation by operation, to the last bit."""
+"""Pong compiled: that of `pong`, operation by operation, to the last bit."""
 
 # mypy: ignore-errors
 
@@ -7,25 +7,19 @@ import math
 import numpy as np
 
 from rlrnn.common.compiling import jit
+from rlrnn.games.kernels.randomness import uniform
+from rlrnn.games.kernels.table import (
+    choices_of,
+    constants_of,
+    counters_of,
+    doubles_of,
+    flags_of,
+    game_kernel,
+    seen_of,
+    state_of,
+)
 
-GOLDEN, PER_EPISODE = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)  # those of `randomness`
-MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-B11, B27, B30, B31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
-
-
-@jit
-def mix(z):
-    """SplitMix64's output function."""
-    z = (z ^ (z >> B30)) * MIX_1
-    z = (z ^ (z >> B27)) * MIX_2
-    return z ^ (z >> B31)
-
-
-@jit
-def uniform(seed, episode, number):
-    """The number-th of an episode, as `Randomness.uniform` draws it."""
-    key = mix(mix(seed + GOLDEN) + episode * PER_EPISODE)
-    return np.float64(mix(key + number * GOLDEN) >> B11) * 2.0**-53
+EDGE, SERVE_SPEED, SERVE_SLOPE, AIM = 0, 5, 8, 11  # of the game's constants
 
 
 @jit
@@ -34,20 +28,37 @@ def clip(value, low, high):
     return min(max(value, low), high)
 
 
-@jit
-def step(state, directions, seeds, episodes, drawn, points, constants):
-    """As `Pong._advance_arrays`: rewards [B] and whether matches are over [B].
+@game_kernel
+def begin(game, copy, _1, _2, _3, _4):
+    """As `Pong.begin`."""
+    state, (seeds, episode, drawn), numbers = state_of(game), counters_of(game), constants_of(game)
+    state[:, copy] = 0.0
+    number = drawn[copy]
+    first = uniform(seeds[copy], episode[copy], number + np.uint64(1))
+    second = uniform(seeds[copy], episode[copy], number + np.uint64(2))
+    third = uniform(seeds[copy], episode[copy], number + np.uint64(3))
+    by_agent = first < 0.5
+    state[2, copy] = numbers[EDGE] if by_agent else -numbers[EDGE]
+    state[4, copy] = -numbers[SERVE_SPEED] if by_agent else numbers[SERVE_SPEED]
+    state[5, copy] = numbers[SERVE_SLOPE] * (2 * second - 1)
+    state[6, copy] = numbers[AIM] * (2 * third - 1)
+    drawn[copy] = number + np.uint64(3)
 
-    ``state`` [9, B] and ``drawn`` [B] change in place; directions [B] are 1, 0 or -1. Seeds, episodes and
-    drawn are uint64.
-    """
-    (edge, wall, reach, agent_speed, opponent_speed, serve_speed, speed_up, top_speed) = constants[:8]
-    (serve_slope, slope, spin, aim_share) = constants[8:]
-    copies = state.shape[1]
-    rewards, over = np.zeros(copies), np.empty(copies, np.bool_)
-    for b in range(copies):
+
+@game_kernel
+def advance(game, first_copy, last_copy, actions, rewards, over):
+    """As `Pong.advance`."""
+    state, chosen, won = state_of(game), choices_of(game, actions), doubles_of(game, rewards)
+    (seeds, episodes, drawn), ended, numbers = counters_of(game), flags_of(game, over), constants_of(game)
+    edge, wall, reach, agent_speed = numbers[0], numbers[1], numbers[2], numbers[3]
+    opponent_speed, serve_speed, speed_up, top_speed = numbers[4], numbers[5], numbers[6], numbers[7]
+    serve_slope, slope, spin = numbers[8], numbers[9], numbers[10]
+    aim_share, points = numbers[11], numbers[12]
+    for b in range(first_copy, last_copy):
+        won[b] = 0.0
         x, y, speed_x, speed_y, aim = state[2, b], state[3, b], state[4, b], state[5, b], state[6, b]
-        agent = clip(state[0, b] + agent_speed * directions[b], reach - 1, 1 - reach)
+        direction = 1.0 if chosen[b] == 1 else (-1.0 if chosen[b] == 2 else 0.0)
+        agent = clip(state[0, b] + agent_speed * direction, reach - 1, 1 - reach)
         goal = y - aim if speed_x < 0 else 0.0
         opponent = state[1, b] + clip(goal - state[1, b], -opponent_speed, opponent_speed)
         opponent = clip(opponent, reach - 1, 1 - reach)
@@ -72,7 +83,7 @@ def step(state, directions, seeds, episodes, drawn, points, constants):
                 aim = aim_share * (2 * second - 1)
                 drawn[b] = number + np.uint64(2)
             else:
-                rewards[b] = -side
+                won[b] = -side
                 state[7, b] += side < 0
                 state[8, b] += side > 0
                 third = uniform(seed, episode, number + np.uint64(3))
@@ -84,19 +95,18 @@ def step(state, directions, seeds, episodes, drawn, points, constants):
                 drawn[b] = number + np.uint64(3)
         state[0, b], state[1, b] = agent, opponent
         state[2, b], state[3, b], state[4, b], state[5, b], state[6, b] = x, y, speed_x, speed_y, aim
-        over[b] = max(state[7, b], state[8, b]) >= points
-    return rewards, over
+        ended[b] = max(state[7, b], state[8, b]) >= points
 
 
-@jit
-def look(state, edge, fog_start, fog_end):
-    """As `pong.look_at_arrays`."""
-    observation = np.empty((state.shape[1], 4), np.float32)
-    for b in range(len(observation)):
+@game_kernel
+def look(game, first, last, seen, _1, _2):
+    """As `Pong.observe`."""
+    state, observation, numbers = state_of(game), seen_of(game, seen, 4), constants_of(game)
+    edge, fog_start, fog_end = numbers[0], numbers[13], numbers[14]
+    for b in range(first, last):
         x = state[2, b]
         visible = 1.0 if x <= fog_start or x >= fog_end else 0.0
         observation[b, 0] = state[0, b]
         observation[b, 1] = x / edge * visible
         observation[b, 2] = state[3, b] * visible
         observation[b, 3] = visible
-    return observation

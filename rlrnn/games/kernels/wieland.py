@@ -18,13 +18,19 @@ S0, S1, S2, S3, S4, S5, S6, S7 = ((-1.0) ** n / math.factorial(2 * n + 1) for n 
 
 
 @jit
-def pole(theta, speed, gravity, moment, mass, hinge):
-    """(fall, cosine, effective force on the cart, effective mass) of one pole."""
+def sin_cos(theta):
+    """As ``wieland.sin_cos``."""
     half = 0.5 * theta
     q = half * half
     series = q * (S1 + q * (S2 + q * (S3 + q * (S4 + q * (S5 + q * (S6 + q * S7))))))
     sine = half * (S0 + series)
-    sin, cos = 2.0 * sine * np.sqrt(1.0 - sine * sine), 1.0 - 2.0 * sine * sine
+    return 2.0 * sine * np.sqrt(1.0 - sine * sine), 1.0 - 2.0 * sine * sine
+
+
+@jit
+def pole(theta, speed, gravity, moment, mass, hinge):
+    """(fall, cosine, effective force on the cart, effective mass) of one pole."""
+    sin, cos = sin_cos(theta)
     fall = gravity * sin - hinge * speed
     return fall, cos, moment * speed * speed * sin - 0.75 * mass * fall * cos, mass * (1.0 - 0.75 * cos * cos)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from rlrnn.common import arrays
 from rlrnn.common.batches import join, put
 from rlrnn.errors import games_of
+from rlrnn.learners.ppo.ahead import Ahead
 from rlrnn.learners.ppo.rollout import Arrays, Rollout, to_tensors
 from rlrnn.network.acting import Value, acting, valuing
 from rlrnn.network.network import RecurrentNetwork
@@ -77,11 +78,13 @@ def collect(
     reward_scaler: RewardScaler | None,
     on_step: Callable[[dict[str, Any]], bool],
     threads: int = 1,
+    late: bool = False,
 ) -> bool:
     """Fill the rollout from where the play stands; False if ``on_step`` asked to stop.
 
     ``on_step`` is handed the local variables after each step, under the names of SB3's own loop; the
     position has moved by then. Whatever is raised, the position is true: unknown where a step was broken off.
+    With ``late`` it may be told of many steps at once, of each what ``ahead.Played.tell`` says.
     """
     device = position.state.device
     last_obs, last_start = position.observation, position.start
@@ -90,7 +93,11 @@ def collect(
     last_obs = arrays.observed(last_obs, env.observation_space, env.num_envs, begin)
     rollout.reset()
     network.sample_exploration(env.num_envs, generator)
-    act, value_of = acting(network, generator, threads), valuing(network)
+    value_of = valuing(network)
+    player = Ahead.of(network, env, generator, threads) if late else None
+    if player is not None:
+        return _collect_ahead(player, rollout, position, reward_scaler, value_of, on_step)
+    act = acting(network, generator, threads)
     for n_steps in range(len(rollout.rewards)):
         if sde_sample_freq > 0 and n_steps % sde_sample_freq == 0:
             network.sample_exploration(env.num_envs, generator)
@@ -126,6 +133,33 @@ def collect(
     obs_tensor = to_tensors(last_obs, device)
     episode_starts = torch.as_tensor(last_start, device=device)
     rollout.values_and_last[-1] = value_of(obs_tensor, episode_starts, position.state).cpu().numpy()
+    return True
+
+
+def _collect_ahead(
+    player: Ahead,
+    rollout: Rollout,
+    position: Position,
+    reward_scaler: RewardScaler | None,
+    value_of: Value,
+    on_step: Callable[[dict[str, Any]], bool],
+) -> bool:
+    """As ``collect``, many steps at once."""
+    while rollout.pos < len(rollout.rewards):
+        seen, start, state = position.observation, position.start, position.state
+        assert isinstance(seen, np.ndarray)
+        position.leave()
+        played = player.play(rollout, rollout.pos, seen, start, state.numpy(), value_of)
+        last = torch.from_numpy(played.states[-1])
+        position.move(played.observations[-1], played.starts[-1], last)
+        for rewards, starts in zip(played.rewards.astype(np.float32), played.starts, strict=False):
+            rollout.rewards[rollout.pos] = reward_scaler(rewards, starts) if reward_scaler else rewards
+            rollout.pos += 1
+        if not played.tell(player.env, on_step):
+            return False
+    assert isinstance(position.observation, np.ndarray)
+    final = torch.from_numpy(position.observation), torch.from_numpy(position.start), position.state
+    rollout.values_and_last[-1] = value_of(*final).numpy()
     return True
 
 

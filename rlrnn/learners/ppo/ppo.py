@@ -33,6 +33,7 @@ from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.policy.states import RNNStates
 from rlrnn.learners.ppo.adam import optimizer_step
+from rlrnn.learners.ppo.ahead import may_be_late
 from rlrnn.learners.ppo.collect import Position, RewardScaler, collect
 from rlrnn.learners.ppo.cutting import Cut
 from rlrnn.learners.ppo.gradient import MinibatchGradient
@@ -274,12 +275,19 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         self._check_settings()  # which callbacks may have changed, as they may within the rollout
 
         listens = type(callback) is not CallbackList or len(callback.callbacks) > 0
+        late = may_be_late(callback)
 
         def on_step(local: dict[str, Any]) -> bool:
             self._set_position(position)
             self.num_timesteps += env.num_envs
             if not listens:
                 callback.on_step()
+                self._note_ends(local["infos"], local["dones"])
+                return True
+            if late:
+                callback.update_locals({**local, "self": self, "rollout_buffer": rollout_buffer})
+                if not callback.on_step():
+                    return False
                 self._note_ends(local["infos"], local["dones"])
                 return True
             extra = {
@@ -310,6 +318,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
                     reward_scaler=self._scaler(),
                     on_step=on_step,
                     threads=threads,
+                    late=late,
                 )
         finally:
             self._set_position(position)

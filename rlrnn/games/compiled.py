@@ -1,0 +1,69 @@
+"""An array game's compiled step, and the table by which other compiled code plays the game."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlrnn.common.compiling import load
+
+if TYPE_CHECKING:
+    from rlrnn.games.array_game import ArrayGame
+
+Array = NDArray[Any]
+
+
+def kernels_of(game: ArrayGame) -> ModuleType | None:
+    """The module of its compiled functions; a class derived from one that has such may play otherwise."""
+    name = vars(type(game)).get("kernels", "")
+    return load(name) if name else None
+
+
+class CompiledGame:
+    """A game's arrays as they lie in memory now: its state, steps and counters, and the numbers it reads."""
+
+    def __init__(self, game: ArrayGame, kernels: ModuleType) -> None:
+        from rlrnn.games.kernels.table import WIDTH
+
+        assert game.draws is not None
+        self.draws, self.arrays = game.draws, (game.state, game.steps)
+        self.constants = np.array(game.constants(), np.float64)
+        counters = game.draws.seeds, game.draws.episode, game.draws.drawn
+        self.table = np.array([
+            game.num_envs, *(len(game.state), game.state.ctypes.data, game.steps.ctypes.data),
+            *(each.ctypes.data for each in counters),
+            *(self.constants.ctypes.data, len(self.constants)),
+            -1 if game.max_episode_steps is None else int(game.max_episode_steps),
+        ], np.int64)  # fmt: skip
+        assert len(self.table) == WIDTH
+        self.address = self.table.ctypes.data
+        self.kernels = kernels
+
+    def holds(self, game: ArrayGame) -> bool:
+        """Whether the game's arrays are still these."""
+        return self.draws is game.draws and self.arrays[0] is game.state and self.arrays[1] is game.steps
+
+    @property
+    def addresses(self) -> tuple[int, int, int]:
+        """Of begin, advance and look."""
+        kernels = self.kernels
+        return kernels.begin.address, kernels.advance.address, kernels.look.address
+
+    def advance(self, actions: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """As ``ArrayGame.advance``."""
+        copies = len(self.arrays[1])
+        actions = np.ascontiguousarray(actions, np.int64 if actions.dtype.kind in "iu" else np.float64)
+        rewards, over = np.empty(copies), np.empty(copies, np.bool_)
+        places = actions.ctypes.data, rewards.ctypes.data, over.ctypes.data
+        self.kernels.advance(self.address, 0, copies, *places)
+        return rewards, over
+
+    def observe(self, shape: tuple[int, ...]) -> Array:
+        """As ``ArrayGame.observe``: [B, *shape]."""
+        copies = len(self.arrays[1])
+        seen = np.empty((copies, *shape), np.float32)
+        self.kernels.look(self.address, 0, copies, seen.ctypes.data, 0, 0)
+        return seen

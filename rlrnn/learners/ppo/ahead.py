@@ -1,0 +1,173 @@
+"""Many steps of one of our games in one compiled call, where nobody listens to each of them.
+
+The same bytes as step by step (``collect``): a step of a small network in an array game takes less time than
+the words of Python around it. Callbacks that say ``may_be_late = True`` hear of each step afterwards, in
+order and with the counts of that step, but cannot change the game meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlrnn.common.threads import workers
+from rlrnn.envs.vec import GameVecEnv
+from rlrnn.games.compiled import CompiledGame
+from rlrnn.learners.ppo.rollout import Rollout
+from rlrnn.network.acting import SHARE, Value, plans_of, program_of
+from rlrnn.network.actuators import ChoiceActuators
+from rlrnn.network.network import RecurrentNetwork
+from rlrnn.network.program import Program
+from rlrnn.network.sensors import RunningNormalizer
+
+Array = npt.NDArray[Any]
+
+CHUNK = 1 << 16  # steps of all copies at once, between which Ctrl-C is heard
+
+
+def may_be_late(callback: BaseCallback) -> bool:
+    """Whether all that listen may be told of steps afterwards."""
+    if isinstance(callback, CallbackList):
+        return all(map(may_be_late, callback.callbacks))
+    return getattr(callback, "may_be_late", False)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A network that plays a compiled game ahead."""
+
+    network: RecurrentNetwork
+    env: GameVecEnv
+    game: CompiledGame
+    program: Program
+    generator: torch.Generator
+    threads: int
+
+    @classmethod
+    def of(
+        cls, network: RecurrentNetwork, env: VecEnv, generator: torch.Generator, threads: int
+    ) -> Ahead | None:
+        """None where game or network are none that one call can run."""
+        plans, actuators = plans_of(network), network.actuators
+        sensors = [each for each in (network.sensors, network.critic_sensors) if each is not None]
+        game = env.compiled() if type(env) is GameVecEnv else None
+        if (
+            plans is None
+            or game is None
+            or not isinstance(actuators, ChoiceActuators)
+            or len(actuators.sizes) > 1
+            or not all(each.plain and each.space.dtype == np.float32 for each in sensors)
+        ):
+            return None
+        assert isinstance(env, GameVecEnv)
+        return cls(network, env, game, program_of(network, plans), generator, threads)
+
+    def play(
+        self, rollout: Rollout, at: int, seen: Array, start: Array, state: Array, value_of: Value
+    ) -> Played:
+        """Fill some steps of the rollout from ``at`` on, but for rewards; the play then stands elsewhere.
+
+        seen [B, ...], start [B], state [B, S]: where it stands.
+        """
+        copies, size = state.shape
+        steps = max(1, min(len(rollout.rewards) - at, CHUNK // copies))
+        rows = slice(at, at + steps)
+        flat = seen.reshape(copies, -1)
+        noise = [self.network.actuators.noise(copies, self.generator) for _ in range(steps)]  # type: ignore[operator]
+        observations = np.empty((steps + 1, *flat.shape), np.float32)
+        starts, states = (
+            np.empty((steps + 1, copies), np.bool_),
+            np.empty((steps + 1, copies, size), np.float32),
+        )
+        observations[0], starts[0], states[0] = flat, start, state
+        rewards, finals = np.empty((steps, copies)), np.empty((steps, *flat.shape), np.float32)
+        end_points, end_lengths = np.empty((steps, copies)), np.empty((steps, copies), np.int64)
+        norms = self._norms(flat.shape[1])
+        made, actuators = self.program, self.network.actuators
+        arguments = (
+            *(observations, starts, states, rollout.actions[rows], int(actuators.first[0])),  # type: ignore[index]
+            *(rollout.log_probs[rows], rollout.values_and_last[rows], rewards),
+            *(rollout.terminated[rows], rollout.truncated[rows], finals, *self.env.counts),
+            *(end_points, end_lengths),
+        )
+        functions = np.array(self.game.addresses)
+        limit = np.float32(RunningNormalizer.CLIP)
+
+        def run(first: int, last: int) -> None:
+            from rlrnn.learners.ppo import play_kernels  # late, as numba takes a while to load
+
+            play_kernels.play(
+                *(made.layers, made.inner, made.room, norms, limit, np.stack(noise), self.game.address),
+                *(functions, first, last, *arguments),
+            )
+
+        work = steps * copies * sum(array.size for array in made.kept)
+        threads = min(self.threads, copies) if work >= self.threads * SHARE else 1
+        ends = [copies * k // threads for k in range(threads + 1)]
+        if threads == 1:
+            run(0, copies)
+        else:
+            list(workers(self.threads).map(run, ends[:-1], ends[1:]))
+        shape = (steps + 1, *seen.shape)
+        rollout.observations[rows] = observations.reshape(shape)[:-1]  # type: ignore[index]
+        rollout.episode_starts[rows] = starts[:-1]
+        rollout.states += torch.from_numpy(states[:-1]).unbind()
+        self._value_cut(rollout, rows, finals.reshape(steps, *seen.shape), states[1:], value_of)
+        return Played(
+            observations.reshape(shape), starts, states, rewards, finals.reshape(steps, *seen.shape),
+            rollout.truncated[rows], end_points, end_lengths,
+        )  # fmt: skip
+
+    def _value_cut(
+        self, rollout: Rollout, rows: slice, finals: Array, states: Array, value_of: Value
+    ) -> None:
+        """The values of what truncated episodes saw last."""
+        cut = np.nonzero(rollout.truncated[rows])
+        if len(cut[0]):
+            no_starts = torch.zeros(len(cut[0]), dtype=torch.bool)
+            values = value_of(torch.from_numpy(finals[cut]), no_starts, torch.from_numpy(states[cut]))
+            rollout.final_values[rows][cut] = values.numpy()
+
+    def _norms(self, features: int) -> Array:
+        """Mean and deviation of actor and critic [4, F], or [0, F]."""
+        both = self.network.sensors, self.network.critic_sensors or self.network.sensors
+        parts: list[Any] = [part for sensors in both for part in sensors.normalizers.children()]
+        flat = [each.numpy().ravel() for part in parts for each in (part.mean, part.deviation)]
+        return np.array(flat, np.float32).reshape(-1, features)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What some steps gave."""
+
+    observations: Array  # [T + 1, B, ...]
+    starts: Array  # [T + 1, B]
+    states: Array  # [T + 1, B, S]
+    rewards: Array  # [T, B] points
+    finals: Array  # [T, B, ...] where episodes ended
+    truncated: Array  # [T, B]
+    points: Array  # [T, B] of episodes that ended
+    lengths: Array  # [T, B] their steps
+
+    def tell(self, env: GameVecEnv, on_step: Callable[[dict[str, Any]], bool]) -> bool:
+        """Tell of each step in turn; False if one asks to stop."""
+        for t in range(len(self.rewards)):
+            dones = self.starts[t + 1]
+            infos: list[dict[str, Any]] = [_NOTHING] * len(dones)
+            for b in np.flatnonzero(dones).tolist():
+                cut, points, length = bool(self.truncated[t, b]), self.points[t, b], self.lengths[t, b]
+                infos[b] = env.info_of_end(self.finals[t, b].copy(), cut, float(points), int(length))
+            local = {"dones": dones, "infos": infos, "rewards": self.rewards[t], "n_steps": t}
+            if not on_step(local):
+                return False
+        return True
+
+
+_NOTHING: dict[str, Any] = {}

@@ -1,0 +1,129 @@
+"""Many steps in one compiled call are those steps one by one: the same agent, byte for byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.vec_env import VecCheckNan
+
+from rlrnn import RecurrentPPO
+from rlrnn.common import compiling
+from rlrnn.envs.games import make_vec
+from rlrnn.learners.ppo import ahead
+from rlrnn.network import acting
+
+pytestmark = pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
+
+CASES: dict[str, dict[str, Any]] = {
+    "gru": {"policy": "MlpGruPolicy", "policy_kwargs": {"hidden_size": 8}},
+    "lstm, shared": {"policy": "MlpLstmPolicy", "policy_kwargs": {"hidden_size": 8, "critic": "shared"}},
+    "elman, normalised, scaled": {
+        "policy": "MlpElmanPolicy",
+        "policy_kwargs": {"hidden_size": 8, "normalize_observations": True},
+        "normalize_rewards": True,
+    },
+    "apart, normalised": {
+        "policy": "MlpGruPolicy",
+        "policy_kwargs": {
+            "hidden_size": 8,
+            "normalize_observations": True,
+            "share_features_extractor": False,
+        },
+    },
+}
+GAMES = ("rlrnn/Pong-v0", "rlrnn/CartPole-v1")
+
+
+class Listener(BaseCallback):
+    """Notes what it is told of each step."""
+
+    def __init__(self, late: bool) -> None:
+        super().__init__()
+        self.may_be_late, self.heard = late, []
+
+    def _on_step(self) -> bool:
+        ends = np.flatnonzero(self.locals["dones"]).tolist()
+        infos = [self.locals["infos"][b] for b in ends]
+        for info in infos:
+            episode = {key: info["episode"][key] for key in ("r", "l")}
+            seen = info["terminal_observation"].tobytes()
+            self.heard.append((self.num_timesteps, episode, info["TimeLimit.truncated"], seen))
+        return True
+
+
+def trained(game: str, late: bool, copies: int = 5, **case: Any) -> tuple[RecurrentPPO, Listener]:
+    env = make_vec(game, copies, seed=1, kwargs={"max_episode_steps": 30})
+    agent = RecurrentPPO(env=env, n_steps=24, batch_size=60, n_epochs=1, seed=0, device="cpu", **case)
+    listener = Listener(late)
+    agent.learn(3 * 24 * copies, listener)
+    return agent, listener
+
+
+def left(agent: RecurrentPPO) -> list[Any]:
+    """All that the play left behind."""
+    rollout, env = agent.rollout_buffer, agent.env
+    state: Any = env.get_state()
+    assert agent._last_state is not None
+    return [
+        *(value.numpy().tobytes() for value in agent.policy.state_dict().values()),
+        *(value.tobytes() for value in vars(rollout).values() if isinstance(value, np.ndarray)),
+        *(value.numpy().tobytes() for value in rollout.states),
+        agent._last_obs.tobytes(),  # type: ignore[union-attr]
+        agent._last_episode_starts.tobytes(),  # type: ignore[union-attr]
+        agent._last_state.numpy().tobytes(),
+        *(value.tobytes() for value in state["game"].values()),
+        state["points"].tobytes(),
+        state["lengths"].tobytes(),
+        [{key: episode[key] for key in ("r", "l")} for episode in agent.ep_info_buffer or ()],
+        agent.num_timesteps,
+    ]
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_steps_at_once_are_steps_one_by_one(
+    case: dict[str, Any], game: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    play, of = ahead.Ahead.play, ahead.Ahead.of
+    monkeypatch.setattr(ahead.Ahead, "play", lambda *given: asked.append(given[2]) or play(*given))
+    slow, told = trained(game, late=False, **case)
+    assert not asked
+    wanted = left(slow)
+    assert len(told.heard) > 5 and any(cut for _, _, cut, _ in told.heard)
+    for chunk, threads in ((1 << 16, 1), (35, 1), (1 << 16, 3)):
+        monkeypatch.setattr(ahead, "CHUNK", chunk)
+        if threads > 1:
+            monkeypatch.setattr(ahead, "SHARE", 0.0)
+            monkeypatch.setattr(ahead.Ahead, "of", lambda *given: of(*given[:-1], 3))
+        fast, heard = trained(game, late=True, **case)
+        assert asked and left(fast) == wanted and heard.heard == told.heard
+        assert asked == ([0] * 3 if chunk > 35 else [at for _ in range(3) for at in (0, 7, 14, 21)])
+        asked.clear()
+
+
+def test_who_listens_to_each_step_hears_it_in_time() -> None:
+    silent, late, now = CallbackList([]), Listener(late=True), Listener(late=False)
+    assert ahead.may_be_late(silent) and ahead.may_be_late(late)
+    assert ahead.may_be_late(CallbackList([late, CallbackList([late])]))
+    for other in (now, EvalCallback(make_vec("rlrnn/Pong-v0", 1))):
+        assert not ahead.may_be_late(CallbackList([late, CallbackList([other])]))
+
+
+def test_what_one_call_cannot_play_is_played_step_by_step() -> None:
+    def played(game: str, wrapped: bool = False, **more: Any) -> bool:
+        env: Any = make_vec(game, 2, seed=0)
+        agent = RecurrentPPO("MlpGruPolicy", VecCheckNan(env) if wrapped else env, device="cpu", **more)
+        agent.env.reset()  # type: ignore[union-attr]
+        assert acting.plans_of(agent.policy.network) or more
+        return ahead.Ahead.of(agent.policy.network, agent.env, agent._noise, 1) is not None  # type: ignore[arg-type]
+
+    assert played("rlrnn/Pong-v0")
+    assert not played("rlrnn/Pong-v0", wrapped=True)
+    assert not played("rlrnn/Recall-v0")
+    assert not played("CartPole-v1")
+    assert not played("rlrnn/Pendulum-v1")
+    assert not played("rlrnn/Pong-v0", policy_kwargs={"cell": "fir"})

@@ -7,8 +7,7 @@ A row is a strategy with its settings on one of two tasks. "-1": one tanh unit, 
 member balances 100,000 steps. "-4": 4 fully connected softsign units, 28 weights, damping fitness, solved
 when the best of a generation passes the full test (100,000 steps, and 200 of 625 starts). Evaluations are
 members of generations; neither the center of the search nor the test counts. A seed that needs more than the
-budget counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run. The
-test is compiled (``balancing.py``), so that this needs numba.
+budget counts as infinite. Finished seeds lie in ``results/double_pole``, and only missing ones are run.
 """
 
 from __future__ import annotations
@@ -24,15 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from balancing import balance
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn.envs.vec import GameVecEnv, vectorize
 from rlrnn.experiment import statistics
-from rlrnn.games.double_pole import START, STARTS
 from rlrnn.games.players.double_pole_criterion import ENOUGH, SHORT_STEPS, STEPS
 from rlrnn.learners.evolution.evolution import Evolution
+from rlrnn.learners.evolution.fitness import SerialFitness
 from rlrnn.learners.evolution.strategies import make_strategy
 from rlrnn.network import population
 from rlrnn.network.network import RecurrentNetwork
@@ -122,17 +120,25 @@ class Watch(BaseCallback):
     def passes(self, network: RecurrentNetwork, genome: NDArray[np.float64]) -> bool:
         """The full test; its second part first, which most of those who fail leave earlier."""
         self.tests += 1
-        starts = int((balance(network, genome, STARTS, SHORT_STEPS, ENOUGH) == SHORT_STEPS).sum())
+        starts = int((_balanced(network, genome, 625, SHORT_STEPS, start="grid") == SHORT_STEPS).sum())
         self.starts = max(self.starts, starts)
         if starts < ENOUGH:
             return False
-        steps = int(balance(network, genome, START[:, None], STEPS)[0])
+        steps = int(_balanced(network, genome, 1, STEPS)[0])
         self.longest = max(self.longest, steps)
         return steps == STEPS
 
 
 def _copies(n: int, **kwargs: Any) -> GameVecEnv:
     return vectorize("rlrnn/DoublePole-v0", n, kwargs=kwargs)
+
+
+def _balanced(
+    network: RecurrentNetwork, genome: NDArray[np.float64], n: int, steps: int, **kwargs: Any
+) -> NDArray[np.float64]:
+    """Steps balanced [n], at most ``steps``, from the first n starts."""
+    env = _copies(n, max_episode_steps=steps, **kwargs)
+    return SerialFitness(env).play(network, genome[None], range(n)).points[0]
 
 
 def solve(row: Row, seed: int) -> dict[str, Any]:

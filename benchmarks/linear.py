@@ -20,7 +20,7 @@ def gains(poles: tuple[tuple[float, ...], ...], variables: int) -> NDArray[np.fl
     moved = 1e-6 * np.eye(variables + 1)  # m, m/s, rad, rad/s and last the action, one at a time
     states, forces = np.zeros((6, 2 * variables + 2)), FORCE * np.append(moved[-1], -moved[-1])
     states[:variables] = np.concatenate((moved[:-1], -moved[:-1]), axis=1)
-    wieland.step_arrays(states, forces, np.array(poles), (wieland.CART_MASS, 0.0, *wieland.CART[2:]))
+    wieland.step(states, forces, np.array(poles), (wieland.CART_MASS, 0.0, *wieland.CART[2:]))
     ahead, behind = np.split(states[:variables], 2, axis=1)
     slope = (ahead - behind) / 2e-6
     a, b = slope[:, :-1], slope[:, -1:]

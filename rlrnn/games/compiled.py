@@ -40,6 +40,8 @@ class CompiledGame:
         ], np.int64)  # fmt: skip
         assert len(self.table) == WIDTH
         self.address = self.table.ctypes.data
+        self.refuse = game._check_actions  # of actions that are none, with its sentence
+        self.name = type(game).__name__
         self.kernels = kernels
 
     def holds(self, game: ArrayGame) -> bool:
@@ -48,9 +50,10 @@ class CompiledGame:
 
     @property
     def addresses(self) -> tuple[int, int, int]:
-        """Of begin, advance and look."""
-        kernels = self.kernels
-        return kernels.begin.address, kernels.advance.address, kernels.look.address
+        """Of begin, which is 0 where episodes begin in arrays alone, of advance and of look."""
+        begin = getattr(self.kernels, "begin", None)
+        advance, look = self.kernels.advance.address, self.kernels.look.address
+        return 0 if begin is None else begin.address, advance, look
 
     def advance(self, actions: Array) -> tuple[Array, NDArray[np.bool_]]:
         """As ``ArrayGame.advance``."""

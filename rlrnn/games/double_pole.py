@@ -54,6 +54,7 @@ class CartWithPoles(ArrayGame):
     """
 
     metadata = ArrayGame.metadata | {"render_fps": 50}
+    kernels = "rlrnn.games.kernels.double_pole"
     single_action_space = Box(-1.0, 1.0, (1,))
     poles: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]  # the long one and the short one, if any
 
@@ -114,6 +115,14 @@ class CartWithPoles(ArrayGame):
             rewards[ended] = damping((self.steps + standing)[ended], self.state[7:, ended])
         return rewards, fallen
 
+    def constants(self) -> list[float]:
+        observed = self._scale[:, 0].tolist()
+        return [
+            *(*self.physics.ravel(), *wieland.CART, *LIMITS, FORCE, wieland.SUBSTEPS),
+            *(float(self.fitness == "damping"), WINDOW, _MOTIONLESS),
+            *(0, 1 if self.velocities else 2, len(observed), *observed),
+        ]
+
     def observe(self) -> Array:
         return np.ascontiguousarray((self.state[self._rows] / self._scale).T)
 
@@ -132,11 +141,15 @@ def damping(balanced: NDArray[np.int64], unrest: Array) -> Array:
 class DoublePole(CartWithPoles):
     """Poles of 1 m and 0.1 m: the short one falls faster, and so only unlike pushes keep both up."""
 
+    kernels = CartWithPoles.kernels
+
     poles = (wieland.LONG, wieland.SHORT)
 
 
 class SinglePole(CartWithPoles):
     """The pole of 1 m alone."""
+
+    kernels = CartWithPoles.kernels
 
     poles = (wieland.LONG, wieland.NO_POLE)
 

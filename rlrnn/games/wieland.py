@@ -1,4 +1,4 @@
-"""Wieland's equations of poles on a cart, B at once: as arrays, or compiled and alike to the last bit.
+"""Wieland's equations of poles on a cart, B at once, as arrays; compiled ones are alike to the last bit.
 
 Gomez, Schmidhuber & Miikkulainen (2008), appendix A, with gravity 9.8 throughout. The state is one array
 [6, B] float64 with the rows x, x', theta_1, theta_1', theta_2, theta_2' in SI units, angles counted from
@@ -9,8 +9,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-
-from rlrnn.common.compiling import load
 
 Array = NDArray[np.float64]
 
@@ -33,26 +31,10 @@ LONG, SHORT = pole(0.1, 0.5), pole(0.01, 0.05)
 NO_POLE = (0.0, 0.0, 0.0, 0.0)
 
 
-def step(state: Array, force: Array, poles: Array) -> None:
-    """Hold the forces [B] N for 0.02 s; `state` [6, B] changes in place, `poles` is [2, 4] (see `pole`)."""
-    kernels = load("rlrnn.games.kernels.wieland")
-    (kernels.step if kernels else step_arrays)(state, force, poles, CART, SUBSTEPS)
-
-
-def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
-    """Which carts stand [B]: |x| and |theta| of both poles are within the three `limits`.
-
-    Of those that do, |x| + |x'| + |theta_1| + |theta_1'| goes into row `steps` [B] mod W of `unrest` [W, B],
-    unless W is 0.
-    """
-    kernels = load("rlrnn.games.kernels.wieland")
-    return (kernels.look if kernels else look_at_arrays)(state, steps, limits, unrest)
-
-
-def step_arrays(
+def step(
     state: Array, force: Array, poles: Array, cart: tuple[float, ...] = CART, substeps: int = SUBSTEPS
 ) -> None:
-    """The same in numpy: what runs without numba, and the compiled version's oracle."""
+    """Hold the forces [B] N for 0.02 s; `state` [6, B] changes in place, `poles` is [2, 4] (see `pole`)."""
     h = cart[3]
     for _ in range(substeps):  # Runge & Kutta's method of order 4
         k = slopes(state, force, poles, cart)
@@ -63,8 +45,12 @@ def step_arrays(
         state += h / 6 * total
 
 
-def look_at_arrays(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
-    """The same in numpy."""
+def look(state: Array, steps: NDArray[np.int64], limits: Array, unrest: Array) -> NDArray[np.bool_]:
+    """Which carts stand [B]: |x| and |theta| of both poles are within the three `limits`.
+
+    Of those that do, |x| + |x'| + |theta_1| + |theta_1'| goes into row `steps` [B] mod W of `unrest` [W, B],
+    unless W is 0.
+    """
     x, x_dot, theta, theta_dot, *_ = magnitude = np.abs(state[:6])
     standing: NDArray[np.bool_] = np.logical_and.reduce(magnitude[::2] <= limits[:, None])
     if len(unrest):

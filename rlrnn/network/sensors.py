@@ -61,7 +61,7 @@ class RunningNormalizer(nn.Module):
     def in_numpy(self, x: Array) -> Array:
         """``forward`` in numpy, bit for bit: x [B, ...] -> [B, F]."""
         mean, deviation = self.mean.numpy(), self.deviation.numpy()
-        z: Array = (x.astype(np.float32) - mean) / deviation
+        z: Array = (np.ascontiguousarray(x, np.float32) - mean) / deviation
         limit = np.float32(self.CLIP)
         return np.minimum(np.maximum(z, -limit), limit).reshape(len(z), -1)
 

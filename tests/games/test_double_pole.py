@@ -14,7 +14,7 @@ import pytest
 
 from rlrnn.common import compiling
 from rlrnn.errors import UserError
-from rlrnn.games import wieland
+from rlrnn.games import array_game, wieland
 from rlrnn.games.double_pole import STARTS, DoublePole, SinglePole
 from rlrnn.games.players import double_pole_criterion
 from rlrnn.games.players.base import play_once
@@ -74,8 +74,7 @@ def test_golden_states():
     assert pushed([-1.0] * 5) == pytest.approx(five, rel=0, abs=1e-12)
 
 
-@pytest.mark.parametrize("step", [wieland.step_arrays, wieland.step])
-def test_steps_equal_a_plain_version(step):
+def test_steps_equal_a_plain_version():
     dice = np.random.default_rng(0)
     spread = np.array([2.4, 3.0, LIMIT, 3.0, LIMIT, 10.0])[:, None]
     for poles, lengths in ((BOTH, ((0.1, 0.5), (0.01, 0.05))), (ALONE, ((0.1, 0.5),))):
@@ -84,7 +83,7 @@ def test_steps_equal_a_plain_version(step):
         state[rows:] = 0
         u = dice.uniform(-1, 1, 37)
         expected = [plain(state[:rows, b].tolist(), float(u[b]), lengths) for b in range(37)]
-        step(state, 10 * u, poles)
+        wieland.step(state, 10 * u, poles)
         np.testing.assert_allclose(state[:rows].T, expected, rtol=0, atol=2e-13)
         assert not state[rows:].any()
 
@@ -93,17 +92,17 @@ def test_steps_equal_a_plain_version(step):
 @pytest.mark.parametrize("copies", [1, 13, 16, 50])
 @pytest.mark.parametrize("game", [DoublePole, SinglePole])
 def test_compiled_and_arrays_are_alike_to_the_last_bit(game, copies, monkeypatch):
-    def played():
+    def played(compiled):
         env = game(num_envs=copies, start="grid", fitness="damping", velocities=True)
         actions = np.random.default_rng(1).uniform(-1, 1, (150, copies, 1))
-        return [env.reset(seed=0)[0].tobytes()] + [
-            part.tobytes() for row in actions for part in env.step(row)[:4]
-        ]
+        parts = [env.reset(seed=0)[0].tobytes()]
+        parts += [part.tobytes() for row in actions for part in env.step(row)[:4]]
+        assert (env.compiled() is not None) == compiled
+        return parts
 
-    fast = played()
-    kernels = []
-    monkeypatch.setattr(wieland, "load", kernels.append)  # returns None: there is none
-    assert played() == fast and len(kernels) == 300  # a step and a look each
+    fast = played(True)
+    monkeypatch.setattr(array_game, "kernels_of", lambda game: None)
+    assert played(False) == fast
 
 
 def test_without_numba_the_arrays_play():
@@ -160,7 +159,7 @@ def test_a_force_speeds_up_the_whole_and_small_angles_fall_as_exponentials():
     free = BOTH.copy()
     free[:, 2] = 0  # without friction
     for _ in range(5):
-        wieland.step_arrays(fallen, np.zeros(1), free, heavy)
+        wieland.step(fallen, np.zeros(1), free, heavy)
     for row, length in ((2, 0.5), (4, 0.05)):
         assert fallen[row, 0] == pytest.approx(
             1e-6 * math.cosh(0.1 * math.sqrt(0.75 * 9.8 / length)), rel=1e-5

@@ -132,10 +132,11 @@ def test_a_state_is_never_written_into() -> None:
     assert torch.equal(state, kept) and after.data_ptr() != state.data_ptr()
 
 
-def test_no_layout_of_observations_is_compiled_for_apart() -> None:
+@pytest.mark.parametrize("normalize", [False, True])
+def test_no_layout_of_observations_is_compiled_for_apart(normalize: bool) -> None:
     from rlrnn.cells.kernels import stepping
 
-    net = network(cell="gru")
+    net = network(cell="gru", normalize_observations=normalize)
     x, *more = inputs(net)
     rows = both_ways(net, x, *more)[0]
     known = list(stepping.step.signatures)

@@ -39,25 +39,25 @@ class Hide(Still):
             raise UserError(
                 f"hide cannot find {selection!r}; give a list that names each once, out of {names}."
             )
-        self._fields = [field for field in names if (field in selection) == (drop is None)]
-        if not self._fields:
+        self.fields = [field for field in names if (field in selection) == (drop is None)]
+        if not self.fields:
             raise UserError(f"hide would leave nothing to see; keep at least one of {names}.")
         fields = (
-            {key: space[key] for key in self._fields} if isinstance(space, Dict) else {"": self._rest(space)}
+            {key: space[key] for key in self.fields} if isinstance(space, Dict) else {"": self._rest(space)}
         )
         super().__init__(venv, fields)
 
     def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
         if "" in parts:
-            return {"": parts[""][:, self._fields]}
-        return {key: parts[key].copy() for key in self._fields}
+            return {"": parts[""][:, self.fields]}
+        return {key: parts[key].copy() for key in self.fields}
 
     def _rest(self, space: Box | MultiDiscrete | MultiBinary) -> Space[Any]:
         if isinstance(space, Box):
-            return Box(space.low[self._fields], space.high[self._fields], dtype=space.dtype.type)
+            return Box(space.low[self.fields], space.high[self.fields], dtype=space.dtype.type)
         if isinstance(space, MultiDiscrete):
-            return MultiDiscrete(space.nvec[self._fields], space.dtype.type, start=space.start[self._fields])
-        return MultiBinary(len(self._fields))
+            return MultiDiscrete(space.nvec[self.fields], space.dtype.type, start=space.start[self.fields])
+        return MultiBinary(len(self.fields))
 
 
 class Flatten(Still):

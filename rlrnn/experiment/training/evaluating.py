@@ -51,6 +51,7 @@ class EvaluationCallback(BaseCallback):
     """
 
     model: Agent
+    may_be_late = True
 
     @takes_plain
     def __init__(

@@ -2,7 +2,8 @@
 
 Three functions make a compiled game, each made by ``game_kernel``. All take six numbers, arrays by address:
 
-- ``begin(game, copy, ...)`` writes the start of an episode
+- ``begin(game, copy, ...)`` writes the start of an episode. It may be missing: then no call goes on from one
+  episode to the next
 - ``advance(game, first, last, actions, rewards, over)`` plays a step of copies first to last. Of all copies
   are the actions (int64 [B], or [B, A] in double precision) and what it leaves: rewards [B] in double
   precision, and whether episodes are over [B], bool
@@ -122,6 +123,15 @@ def call(typing, address, game, first, last, one, two, three):
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 7), generate
+
+
+@jit
+def see(game, look, first, last, columns, shown, seen):
+    """What copies see: those columns [F] of all that ``look`` at an address shows, [B, shown] -> [B, F]."""
+    call(look, game, first, last, shown.ctypes.data, 0, 0)
+    for b in range(first, last):
+        for f in range(len(columns)):
+            seen[b, f] = shown[b, columns[f]]
 
 
 @jit

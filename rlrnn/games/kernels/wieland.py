@@ -56,13 +56,13 @@ def slopes(s, force, poles, cart, k):
 
 
 @jit
-def step(state, forces, poles, cart, substeps):
-    """As `wieland.step_arrays`: `state` [6, B] changes in place under the forces [B]."""
+def step(state, begin, end, forces, poles, cart, substeps):
+    """As `wieland.step`, of some carts: `state` [6, B] changes in place under the forces [B]."""
     h = cart[3]
     s, ahead, k, total = (np.zeros(6 * WIDE), np.zeros(6 * WIDE), np.zeros(6 * WIDE), np.zeros(6 * WIDE))
     force = np.zeros(WIDE)
-    for first in range(0, state.shape[1], WIDE):
-        n = min(WIDE, state.shape[1] - first)
+    for first in range(begin, end, WIDE):
+        n = min(WIDE, end - first)
         s[:] = 0.0
         force[:] = 0.0
         for j in range(n):
@@ -89,13 +89,11 @@ def step(state, forces, poles, cart, substeps):
 
 
 @jit
-def look(state, steps, limits, unrest):
-    """As `wieland.look_at_arrays`."""
-    standing = np.empty(state.shape[1], np.bool_)
-    for j in range(state.shape[1]):
+def look(state, first, last, steps, limits, unrest, standing):
+    """As `wieland.look`, at some carts; whether they stand goes into ``standing`` [B]."""
+    for j in range(first, last):
         x, theta_1, theta_2 = abs(state[0, j]), abs(state[2, j]), abs(state[4, j])
         upright = x <= limits[0] and theta_1 <= limits[1] and theta_2 <= limits[2]
         standing[j] = upright
         if upright and len(unrest) > 0:
             unrest[steps[j] % len(unrest), j] = x + abs(state[1, j]) + theta_1 + abs(state[3, j])
-    return standing

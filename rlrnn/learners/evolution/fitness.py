@@ -26,6 +26,7 @@ from rlrnn.common.batches import parts_of, take
 from rlrnn.common.processes import Process, beat, end, gather
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError, games_of
+from rlrnn.learners.evolution.ahead import Ahead
 from rlrnn.network import population
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.population import BLOCK, Population
@@ -62,8 +63,8 @@ class SerialFitness:
         """As ``Fitness.play``."""
         wave = _wave(network, self.env.num_envs, len(seeds))
         parts = [genomes[first : first + wave] for first in range(0, len(genomes), wave)]
-        with one_thread(torch.device("cpu")):
-            return _joined([_play(network, part, self.env, seeds) for part in parts])
+        with one_thread(torch.device("cpu")) as threads:
+            return _joined([_play(network, part, self.env, seeds, threads) for part in parts])
 
     def close(self) -> None:
         """The environment is not ours to close."""
@@ -146,19 +147,26 @@ def _joined(rounds: Sequence[Round]) -> Round:
     )
 
 
-def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[int]) -> Round:
+def _play(
+    network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[int], threads: int = 1
+) -> Round:
     """As many members as there are copies for."""
     members, episodes = len(genomes), len(seeds)
-    networks, observed = Population(network, genomes, episodes), ObservedMoments(network, members)
-    playing = np.arange(members * episodes)
-    active, first_row = _distinct(playing // episodes)
+    shape, observed = (members, episodes), ObservedMoments(network, members * episodes)
+    observation = env.open(list(seeds) * members)
+    player = Ahead.of(network, genomes, env)
+    if player is not None:
+        points, lengths, sums = player.play(observation, episodes, threads)
+        observed.set(lengths, sums)
+        return Round(points.reshape(shape), lengths.reshape(shape), observed.of_members(episodes))
+    networks, playing = Population(network, genomes, episodes), np.arange(members * episodes)
+    active = np.unique(playing // episodes)
     points, lengths = np.zeros(len(playing)), np.zeros(len(playing), np.int64)
     running = np.zeros(len(playing))  # [n] by those still playing
-    observation, steps = env.open(list(seeds) * members), 0
-    name = getattr(env, "name", "the game")
+    steps, name = 0, getattr(env, "name", "the game")
     while True:
         if observed.sums:
-            observed.update(observation, active, first_row)
+            observed.update(observation, playing)
         beat()
         arrays.check_length(steps, name)
         observation, rewards, ended = env.play(networks.act(observation, playing, active))
@@ -171,37 +179,41 @@ def _play(network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[i
                 break
             env.keep(rest)
             playing, running = playing[rest], running[rest]
-            active, first_row = _distinct(playing // episodes)
+            active = np.unique(playing // episodes)
             observation = take(observation, rest)
-    shape = (members, episodes)
-    return Round(points.reshape(shape), lengths.reshape(shape), observed.sums)
+    return Round(points.reshape(shape), lengths.reshape(shape), observed.of_members(episodes))
 
 
 class ObservedMoments:
-    """Moments of every member's observations, for statistics that move between generations."""
+    """Moments of what every row sees, for statistics that move between generations."""
 
-    def __init__(self, network: RecurrentNetwork, members: int) -> None:
+    def __init__(self, network: RecurrentNetwork, rows: int) -> None:
         normalizers: Any = network.sensors.normalizers
         self.keys = {field: key for key, field in network.sensors.fields.items()}
         self.means = {name: part.mean.double().numpy() for name, part in normalizers.items()}
-        self.sums: Moments = {name: np.zeros((3, members, *m.shape)) for name, m in self.means.items()}
+        self.sums: Moments = {name: np.zeros((3, rows, *m.shape)) for name, m in self.means.items()}
 
-    def update(self, observation: Any, members: npt.NDArray[np.intp], first: npt.NDArray[np.intp]) -> None:
-        """Add the observation [n, ...], in which the rows of these members [m] begin at ``first`` [m]."""
+    def update(self, observation: Any, playing: npt.NDArray[np.intp]) -> None:
+        """Add the observation [n, ...] of these rows [n]."""
         parts = parts_of(observation)
         for name, mean in self.means.items():
-            part = parts[self.keys[name]]
-            deviation, sums = part - mean, self.sums[name]
-            rows = np.concatenate((first[1:], [len(part)])) - first
-            sums[0, members] += rows.reshape(-1, *[1] * mean.ndim)
-            sums[1, members] += np.add.reduceat(deviation, first)
-            sums[2, members] += np.add.reduceat(np.square(deviation), first)
+            deviation, sums = parts[self.keys[name]] - mean, self.sums[name]
+            sums[0, playing] += 1
+            sums[1, playing] += deviation
+            sums[2, playing] += deviation * deviation
 
+    def set(self, lengths: npt.NDArray[np.int64], sums: Array) -> None:
+        """What rows saw in so many steps [B], their sums [2, B, F]."""
+        for each in self.sums.values():
+            each[0] = lengths.reshape(-1, *[1] * (each.ndim - 2))
+            each[1:] = sums.reshape(each[1:].shape)
 
-def _distinct(members: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Members of rows [n], which are in order: each of them once, and its first row."""
-    first = np.flatnonzero(np.concatenate(([True], members[1:] != members[:-1])))
-    return members[first], first
+    def of_members(self, episodes: int) -> Moments:
+        """Of every member, whose episodes are added in order."""
+        by_episode = {
+            name: each.reshape(3, -1, episodes, *each.shape[2:]) for name, each in self.sums.items()
+        }
+        return {name: np.add.accumulate(each, axis=2)[:, :, -1] for name, each in by_episode.items()}
 
 
 def learn_statistics(network: RecurrentNetwork, moments: Moments) -> None:

@@ -18,8 +18,8 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.threads import workers
+from rlrnn.envs.compiled import CompiledView, compiled_view
 from rlrnn.envs.vec import GameVecEnv
-from rlrnn.games.compiled import CompiledGame
 from rlrnn.learners.ppo.rollout import Rollout
 from rlrnn.network.acting import SHARE, Value, plans_of, program_of
 from rlrnn.network.actuators import ChoiceActuators
@@ -44,8 +44,7 @@ class Ahead:
     """A network that plays a compiled game ahead."""
 
     network: RecurrentNetwork
-    env: GameVecEnv
-    game: CompiledGame
+    view: CompiledView
     program: Program
     generator: torch.Generator
     threads: int
@@ -57,17 +56,17 @@ class Ahead:
         """None where game or network are none that one call can run."""
         plans, actuators = plans_of(network), network.actuators
         sensors = [each for each in (network.sensors, network.critic_sensors) if each is not None]
-        game = env.compiled() if type(env) is GameVecEnv else None
+        game = compiled_view(env)
         if (
             plans is None
             or game is None
+            or 0 in game.game.addresses
             or not isinstance(actuators, ChoiceActuators)
             or len(actuators.sizes) > 1
             or not all(each.plain and each.space.dtype == np.float32 for each in sensors)
         ):
             return None
-        assert isinstance(env, GameVecEnv)
-        return cls(network, env, game, program_of(network, plans), generator, threads)
+        return cls(network, game, program_of(network, plans), generator, threads)
 
     def play(
         self, rollout: Rollout, at: int, seen: Array, start: Array, state: Array, value_of: Value
@@ -80,7 +79,8 @@ class Ahead:
         steps = max(1, min(len(rollout.rewards) - at, CHUNK // copies))
         rows = slice(at, at + steps)
         flat = seen.reshape(copies, -1)
-        noise = [self.network.actuators.noise(copies, self.generator) for _ in range(steps)]  # type: ignore[operator]
+        actuators: Any = self.network.actuators
+        noise = np.stack([actuators.noise(copies, self.generator) for _ in range(steps)])
         observations = np.empty((steps + 1, *flat.shape), np.float32)
         starts, states = (
             np.empty((steps + 1, copies), np.bool_),
@@ -90,22 +90,23 @@ class Ahead:
         rewards, finals = np.empty((steps, copies)), np.empty((steps, *flat.shape), np.float32)
         end_points, end_lengths = np.empty((steps, copies)), np.empty((steps, copies), np.int64)
         norms = self._norms(flat.shape[1])
-        made, actuators = self.program, self.network.actuators
+        made = self.program
         arguments = (
-            *(observations, starts, states, rollout.actions[rows], int(actuators.first[0])),  # type: ignore[index]
+            *(observations, starts, states, rollout.actions[rows], int(actuators.first[0])),
             *(rollout.log_probs[rows], rollout.values_and_last[rows], rewards),
-            *(rollout.terminated[rows], rollout.truncated[rows], finals, *self.env.counts),
+            *(rollout.terminated[rows], rollout.truncated[rows], finals, *self.view.env.counts),
             *(end_points, end_lengths),
         )
-        functions = np.array(self.game.addresses)
+        game = self.view.game
+        functions, shown = np.array(game.addresses), np.empty((copies, self.view.width), np.float32)
         limit = np.float32(RunningNormalizer.CLIP)
 
         def run(first: int, last: int) -> None:
             from rlrnn.learners.ppo import play_kernels  # late, as numba takes a while to load
 
             play_kernels.play(
-                *(made.layers, made.inner, made.room, norms, limit, np.stack(noise), self.game.address),
-                *(functions, first, last, *arguments),
+                *(made.layers, made.inner, made.room, norms, limit, noise, game.address),
+                *(functions, shown, self.view.columns, first, last, *arguments),
             )
 
         work = steps * copies * sum(array.size for array in made.kept)

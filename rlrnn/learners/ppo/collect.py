@@ -155,7 +155,7 @@ def _collect_ahead(
         for rewards, starts in zip(played.rewards.astype(np.float32), played.starts, strict=False):
             rollout.rewards[rollout.pos] = reward_scaler(rewards, starts) if reward_scaler else rewards
             rollout.pos += 1
-        if not played.tell(player.env, on_step):
+        if not played.tell(player.view.env, on_step):
             return False
     assert isinstance(position.observation, np.ndarray)
     final = torch.from_numpy(position.observation), torch.from_numpy(position.start), position.state

@@ -15,18 +15,18 @@ from rlrnn.network.kernels import choose
 
 @kernel
 def play(
-    layers, inner, room, norms, limit, noise, game, functions, first, last, seen, start, states, actions,
-    offset, log_probs, values, rewards, terminated, truncated, finals, points, lengths, end_points,
-    end_lengths,
+    layers, inner, room, norms, limit, noise, game, functions, shown, columns, first, last,
+    seen, start, states, actions, offset, log_probs, values, rewards, terminated, truncated, finals,
+    points, lengths, end_points, end_lengths,
 ):  # fmt: skip
     """T steps of copies first to last of a game with choices, from where it stands.
 
     All arrays are those of all copies. seen [T + 1, B, F], start [T + 1, B] and states [T + 1, B, S] are
-    given at 0 and filled in; noise [T, B, O]; norms [4, F] are mean and deviation of actor and critic, or
-    [0, F]. Results [T, B]: actions [T, B, 1], counted from 0 where the game has ``offset``, the
-    log-probabilities, values, rewards, how episodes ended, what was seen last in those [T, B, F], their points
-    and lengths. Points and lengths [B] are of the episodes under way; ``functions`` the addresses of the
-    game's three.
+    given at 0 and filled in: seen with ``columns`` [F] of what the game shows, in an array [B, shown].
+    noise [T, B, O]; norms [4, F] are mean and deviation of actor and critic, or [0, F].
+    Results [T, B]: actions [T, B, 1], counted from 0 where the game has ``offset``, log-probabilities,
+    values, rewards, how episodes ended, what was seen last in those [T, B, F], their points and lengths.
+    Points and lengths [B] are of the episodes under way; ``functions`` are the addresses of the game's.
     """
     steps, copies = rewards.shape
     count, features = last - first, seen.shape[2]
@@ -51,7 +51,7 @@ def play(
             values[t, b] = value[b - first, 0]
             chosen[b] = actions[t, b, 0] + offset
         table.call(advance, game, first, last, chosen.ctypes.data, rewards[t].ctypes.data, over.ctypes.data)
-        table.call(look, game, first, last, seen[t + 1].ctypes.data, 0, 0)
+        table.see(game, look, first, last, columns, shown, seen[t + 1])
         for b in range(first, last):
             taken[b] += 1
             points[b] += rewards[t, b]
@@ -64,7 +64,7 @@ def play(
                 end_points[t, b], end_lengths[t, b] = points[b], lengths[b]
                 points[b], lengths[b] = 0.0, 0
                 table.start_episode(game, begin, b)
-                table.call(look, game, b, b + 1, seen[t + 1].ctypes.data, 0, 0)
+                table.see(game, look, b, b + 1, columns, shown, seen[t + 1])
 
 
 @kernel

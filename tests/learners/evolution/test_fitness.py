@@ -22,6 +22,7 @@ from rlrnn.common import arrays, compiling
 from rlrnn.envs.vec import from_envs
 from rlrnn.envs.wrappers import wrap
 from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.learners.evolution import ahead
 from rlrnn.learners.evolution.fitness import ParallelFitness, SerialFitness, learn_statistics
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 from rlrnn.network.population import genome, write
@@ -104,6 +105,63 @@ def test_how_many_play_at_once_changes_no_bit_by_kernels(copies: int) -> None:
     assert {k: m.tobytes() for k, m in part.moments.items()} == {
         k: m.tobytes() for k, m in whole.moments.items()
     }
+
+
+ROUNDS: dict[str, dict[str, Any]] = {
+    "cartpole-no-velocity": {},
+    "rlrnn/Pong-v0": {"points": 1},
+    "double-pole": {"max_episode_steps": 200},
+    "rlrnn/DoublePole-v0": {"fitness": "damping", "velocities": True, "start": "grid"},
+    "rlrnn/SinglePole-v0": {"fitness": "damping", "max_episode_steps": 150},
+}
+
+
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
+@pytest.mark.parametrize("name", ROUNDS)
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_a_round_in_one_call_is_the_round_step_by_step(
+    name: str, cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = make_vec(name, 2 * 3 * 10, kwargs=ROUNDS[name])
+    normal = env.observation_space.dtype == np.float32
+    net = network(env, cell, normalize_observations=normal)
+    if normal:
+        net.observe(torch.randn(50, *env.observation_space.shape) * 0.3)  # type: ignore[misc]
+    table = np.random.default_rng(1).normal(size=(P, len(genome(net)))) * 2
+    asked: list[int] = []
+    play = ahead.Ahead.play
+    monkeypatch.setattr(ahead.Ahead, "play", lambda *given: asked.append(given[2]) or play(*given))
+    fitness = SerialFitness(env)
+    rounds = [fitness.play(net, table, SEEDS)]
+    torch.set_num_threads(3)
+    rounds.append(fitness.play(net, table, SEEDS))
+    torch.set_num_threads(1)
+    monkeypatch.setattr(ahead, "CACHE", 1)
+    rounds.append(fitness.play(net, table, SEEDS))
+    assert asked
+    asked.clear()
+    monkeypatch.setattr(ahead, "compiled_view", lambda env: None)
+    wanted = fitness.play(net, table, SEEDS)
+    assert not asked and len(np.unique(wanted.lengths)) > 2 and bool(wanted.moments) == normal
+    for found in rounds:
+        assert found.points.tobytes() == wanted.points.tobytes()
+        assert found.lengths.tobytes() == wanted.lengths.tobytes()
+        for key, values in wanted.moments.items():
+            assert found.moments[key].tobytes() == values.tobytes()
+
+
+@pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
+def test_a_round_in_one_call_refuses_what_is_no_action_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_vec("rlrnn/DoublePole-v0", 2, kwargs={"max_episode_steps": 50})
+    net = network(env, "elman")
+    table = np.full((2, len(genome(net))), np.nan)
+    with pytest.raises(UserError, match=r"The action \[?nan\]? is not allowed"):
+        SerialFitness(env).play(net, table, [1])
+    endless = make_vec("rlrnn/Pong-v0", 2)
+    monkeypatch.setattr(arrays, "LONGEST", 20)
+    net = network(endless, "elman")
+    with pytest.raises(EnvironmentFault, match="an episode of Pong has not ended after 20 steps"):
+        SerialFitness(endless).play(net, np.zeros((2, len(genome(net)))), [1])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
         },
     },
 }
-GAMES = ("rlrnn/Pong-v0", "rlrnn/CartPole-v1")
+GAMES = ("rlrnn/Pong-v0", "rlrnn/CartPole-v1", "cartpole-no-velocity")
 
 
 class Listener(BaseCallback):
@@ -65,8 +65,8 @@ def trained(game: str, late: bool, copies: int = 5, **case: Any) -> tuple[Recurr
 def left(agent: RecurrentPPO) -> list[Any]:
     """All that the play left behind."""
     rollout, env = agent.rollout_buffer, agent.env
-    state: Any = env.get_state()
-    assert agent._last_state is not None
+    assert agent._last_state is not None and env is not None
+    state: Any = env.unwrapped.get_state()
     return [
         *(value.numpy().tobytes() for value in agent.policy.state_dict().values()),
         *(value.tobytes() for value in vars(rollout).values() if isinstance(value, np.ndarray)),
@@ -122,7 +122,9 @@ def test_what_one_call_cannot_play_is_played_step_by_step() -> None:
         return ahead.Ahead.of(agent.policy.network, agent.env, agent._noise, 1) is not None  # type: ignore[arg-type]
 
     assert played("rlrnn/Pong-v0")
+    assert played("cartpole-no-velocity")
     assert not played("rlrnn/Pong-v0", wrapped=True)
+    assert not played("rlrnn/DoublePole-v0")
     assert not played("rlrnn/Recall-v0")
     assert not played("CartPole-v1")
     assert not played("rlrnn/Pendulum-v1")

@@ -97,6 +97,12 @@ def call(typing, address, layer, member, rows, x, state, y, room):
 
 
 @jit
+def keep(array):
+    """Where the address of an array was taken, it lives at least until this."""
+    return len(array)
+
+
+@jit
 def begin(inner, places, rows, room):
     """Where the places within a network lie in a room for so many rows; returns where what is left begins."""
     at = room
@@ -132,6 +138,7 @@ def step(layers, inner, room, x, x_critic, start, before, after, outputs, values
         places[VALUES] = values.ctypes.data + 4 * first * values.shape[1]
         left = begin(inner, places, last - first, space.ctypes.data)
         run(layers, places, 0, last - first, after.ctypes.data + 4 * first * size, left)
+    keep(space)
 
 
 @kernel
@@ -147,3 +154,4 @@ def step_members(layers, inner, room, members, x, state, outputs):
         places[FEATURES] = x.ctypes.data + 4 * p * rows * x.shape[2]
         places[OUTPUTS] = outputs.ctypes.data + 4 * p * rows * outputs.shape[2]
         run(layers, places, p, rows, state.ctypes.data + 4 * p * rows * state.shape[2], left)
+    keep(space)

@@ -74,7 +74,7 @@ def play(
                         return False, True
                     pushed[b, a] = y
         if low_row == end:
-            return True, True
+            break
         table.call(advance, game, low_row, high_row, actions, rewards.ctypes.data, over.ctypes.data)
         table.see(game, look, low_row, high_row, columns, shown, seen)
         for b in range(low_row, high_row):
@@ -85,6 +85,7 @@ def play(
                 if over[b] or 0 <= most <= taken[b]:
                     playing[b] = False
                     remaining[b // episodes - first] -= 1
+    stepping.keep(space)
     return True, not playing.any()
 
 

@@ -17,8 +17,8 @@ class GatedCell(Cell):
 
     ``kernels`` names the module of its kernels in full. There ``recurrence(cell)`` gives the ``Recurrence``
     that runs rows of steps (``cells/kernels/recurrence.py``); where the cell is ``plain``, ``step`` runs one
-    step at play, and ``step_members`` one of each member of a population (as in ``cells/kernels/gru.py``).
-    These two may be missing: torch then runs such steps. A class derived from one with kernels has none,
+    step at play, of a network or of each member of a population (``cells/kernels/stepping.py``). It may be
+    missing: torch then runs such steps. A class derived from one with kernels has none,
     unless it names its own.
     """
 
@@ -39,7 +39,7 @@ class GatedCell(Cell):
         return ()
 
     def kernel_options(self) -> tuple[float, ...]:
-        """Numbers that ``step`` of the kernels takes last."""
+        """Numbers that ``step`` of the kernels asks for by ``option``: two at most."""
         return ()
 
 

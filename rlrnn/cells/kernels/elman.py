@@ -105,8 +105,10 @@ def step(layer, member, rows, x, state, y, room):
     affine_once(rows_of(x, rows, len(inputs)), inputs, bias, a)
     accumulate_once(states, column, weights, a)
     for b in range(rows):
-        elman_row(a[b], out[b], nonlinearity)
-        states[b, column : column + size] = out[b]
+        h, h_new = states[b, column : column + size], out[b]
+        elman_row(a[b], h_new, nonlinearity)
+        for j in range(size):
+            h[j] = h_new[j]
 
 
 class ElmanRecurrence(Recurrence):

@@ -121,12 +121,14 @@ def step(layer, member, rows, x, state, y, room):
     hidden_n, out = rows_of(room + 24 * rows * size, 1, size)[0], rows_of(y, rows, size)
     affine_once(rows_of(x, rows, len(inputs)), inputs, bias_input, gates)
     for b in range(rows):
-        hidden[b] = bias_hidden
+        for j in range(3 * size):
+            hidden[b, j] = bias_hidden[j]
     accumulate_once(states, column, weights, hidden)
     for b in range(rows):
-        h = states[b, column : column + size]
-        gru_row(gates[b], hidden[b], h, out[b], hidden_n)
-        h[:] = out[b]
+        h, h_new = states[b, column : column + size], out[b]
+        gru_row(gates[b], hidden[b], h, h_new, hidden_n)
+        for j in range(size):
+            h[j] = h_new[j]
 
 
 class GruRecurrence(Recurrence):

@@ -118,10 +118,11 @@ def step(layer, member, rows, x, state, y, room):
     affine_once(rows_of(x, rows, len(inputs)), inputs, bias, gates)
     accumulate_once(states, column, weights, gates)
     for b in range(rows):
-        c = states[b, column + size : column + 2 * size]
-        lstm_row(gates[b], c, out[b], c_new)
-        states[b, column : column + size] = out[b]
-        c[:] = c_new
+        h, c = states[b, column : column + size], states[b, column + size : column + 2 * size]
+        h_new = out[b]
+        lstm_row(gates[b], c, h_new, c_new)
+        for j in range(size):
+            h[j], c[j] = h_new[j], c_new[j]
 
 
 class LstmRecurrence(Recurrence):

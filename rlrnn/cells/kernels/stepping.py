@@ -12,10 +12,10 @@ import numpy as np
 from numba import carray, types
 from numba.extending import intrinsic
 
-from rlrnn.cells.kernels.arithmetic import kernel
+from rlrnn.cells.kernels.arithmetic import contained, kernel
 from rlrnn.cells.kernels.products import HEIGHT, pointer
 from rlrnn.cells.kernels.rows import enter
-from rlrnn.common.compiling import Callback, jit
+from rlrnn.common.compiling import Callback
 
 # Columns of the table. Places are numbered: what comes from outside or goes there, then what layers hand on.
 FUNCTION, SOURCE, TARGET, STATE, COLUMN, OPTION, ARRAYS = 0, 1, 2, 3, 4, 5, 7  # two options at most
@@ -48,13 +48,13 @@ def _integers(typing, address):
     return pointer(types.intp), generate
 
 
-@jit
+@contained
 def numbers_of(layer):
     """The layer's row of the table."""
     return carray(_integers(layer), WIDTH)
 
 
-@jit
+@contained
 def weights_of(layer, member, index):
     """The member's array [rows, columns] of this index: weights of inputs, hidden ones, biases (one row)."""
     numbers, at = numbers_of(layer), ARRAYS + NUMBERS * index
@@ -62,20 +62,20 @@ def weights_of(layer, member, index):
     return carray(pointer(address), (numbers[at + ROWS], numbers[at + COLUMNS]))
 
 
-@jit
+@contained
 def rows_of(address, rows, columns):
     """The array [rows, columns] that begins at an address."""
     return carray(pointer(address), (rows, columns))
 
 
-@jit
+@contained
 def state_of(layer, state, rows):
     """The state [B, S] of all layers, and the column at which this one's begins."""
     numbers = numbers_of(layer)
     return carray(pointer(state), (rows, numbers[STATE])), numbers[COLUMN]
 
 
-@jit
+@contained
 def option(layer, index):
     """A number that the cell says by ``kernel_options``, in double precision."""
     return np.int64(numbers_of(layer)[OPTION + index]).view(np.float64)
@@ -96,13 +96,13 @@ def call(typing, address, layer, member, rows, x, state, y, room):
     return types.void(*[types.intp] * 8), generate
 
 
-@jit
+@contained
 def keep(array):
     """Where the address of an array was taken, it lives at least until this."""
     return len(array)
 
 
-@jit
+@contained
 def begin(inner, places, rows, room):
     """Where the places within a network lie in a room for so many rows; returns where what is left begins."""
     at = room
@@ -112,7 +112,7 @@ def begin(inner, places, rows, room):
     return at
 
 
-@jit
+@contained
 def run(layers, places, member, rows, state, room):
     """All layers of a member for so many rows, of places and a state that begin at these addresses."""
     for i in range(len(layers)):

@@ -37,7 +37,8 @@ def play(
     chosen, pushed = np.zeros(copies, np.int64), np.zeros((copies, max(1, numbers)))
     actions = pushed.ctypes.data if numbers else chosen.ctypes.data
     rewards, over, playing = np.zeros(copies), np.zeros(copies, np.bool_), np.zeros(copies, np.bool_)
-    playing[begin:end] = True
+    for b in range(begin, end):
+        playing[b] = True
     remaining = np.full(last - first, episodes)  # episodes of each member that go on
     for step in range(longest):
         low_row, high_row = end, begin  # of those that play

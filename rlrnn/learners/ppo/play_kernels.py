@@ -40,11 +40,13 @@ def play(
             normalise(seen[t, first:last], norms[0], norms[1], limit, x)
             normalise(seen[t, first:last], norms[2], norms[3], limit, x_critic)
         else:
-            x[:] = seen[t, first:last]
-            x_critic[:] = x
+            for b in range(count):
+                for f in range(features):
+                    x[b, f] = x_critic[b, f] = seen[t, first + b, f]
         stepping.step(layers, inner, room, x, x_critic, start[t, first:last], states[t, first:last],
                       states[t + 1, first:last], outputs, value)  # fmt: skip
-        log_probs[t, first:last] = 0
+        for b in range(first, last):
+            log_probs[t, b] = 0
         choose(outputs, 0, outputs.shape[1], noise[t, first:last], actions[t, first:last], 0,
                log_probs[t, first:last])  # fmt: skip
         for b in range(first, last):
@@ -60,7 +62,8 @@ def play(
             ended = terminated[t, b] or truncated[t, b]
             start[t + 1, b] = ended
             if ended:
-                finals[t, b] = seen[t + 1, b]
+                for f in range(features):
+                    finals[t, b, f] = seen[t + 1, b, f]
                 end_points[t, b], end_lengths[t, b] = points[b], lengths[b]
                 points[b], lengths[b] = 0.0, 0
                 table.start_episode(game, begin, b)

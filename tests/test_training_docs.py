@@ -31,7 +31,7 @@ def test_its_recipes_are_recipes(table: str, tmp_path: Path) -> None:
 
 
 def test_its_commands_are_the_shells() -> None:
-    commands = re.findall(r"^ {4}rlrnn ([^#\n]*)", TEXT, flags=re.MULTILINE)
+    commands = re.findall(r"^ {4}rlrnn ([^#>\n]*)", TEXT, flags=re.MULTILINE)
     assert commands
     for command in commands:
         parser().parse_args(shlex.split(command))

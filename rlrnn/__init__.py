@@ -38,6 +38,8 @@ _HOMES = {
     "graph_edges": "cells",
     "impulse_response": "network.impulse",
     "imitate": "learners.sequences.imitation",
+    "list_agents": "experiment.catalogue",
+    "list_games": "experiment.catalogue",
     "load": "experiment.runs.loading",
     "load_episodes": "learners.sequences.episodes",
     "make_vec": "envs.games",
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     from rlrnn.cells import register_cell as register_cell
     from rlrnn.envs.games import make_vec as make_vec
     from rlrnn.errors import UserError as UserError
+    from rlrnn.experiment.catalogue import list_agents as list_agents
+    from rlrnn.experiment.catalogue import list_games as list_games
     from rlrnn.experiment.catalogue import read_recipe as read_recipe
     from rlrnn.experiment.checking import check as check
     from rlrnn.experiment.default_recipe import default_recipe as default_recipe

@@ -70,3 +70,13 @@ def terminal(stderr: bool = False, **how: Any) -> Console:
             return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
 
     return Terminal(stderr=stderr, **how)
+
+
+def html(table: Any) -> str:
+    """What rich would print, as HTML, for a notebook."""
+    import io
+
+    console = terminal(file=io.StringIO(), record=True, width=100)
+    console.print(table)
+    style = "font-family: monospace; line-height: 1.2"
+    return str(console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>'))

@@ -4,19 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TypeVar
 
 from rlrnn.common.package_data import toml_files
 from rlrnn.common.settings import unknown
 from rlrnn.envs.engines.ids import is_registered
-from rlrnn.envs.games import Game, References, game
+from rlrnn.envs.games import Game, References, game, games
 from rlrnn.errors import UserError
 from rlrnn.experiment import recipes
 from rlrnn.experiment.recipes import Recipe
+
+T = TypeVar("T", Game, Recipe)
 
 
 def agents() -> dict[str, Recipe]:
     """The recipes of the catalogue by name."""
     return {name: recipes.read_recipe(path) for name, path in toml_files("agents").items()}
+
+
+class Listing(dict[str, T]):
+    """Games or agents by name, which print as a line each."""
+
+    def __repr__(self) -> str:
+        width = max(map(len, self), default=0)
+        return "\n".join(f"{name:{width}}  {line_of(thing)}" for name, thing in self.items())
+
+
+def line_of(thing: Game | Recipe) -> str:
+    """What a game or an agent is, in a line."""
+    if isinstance(thing, Game):
+        return thing.remember or thing.title
+    points = thing.verified.points if thing.verified else ()
+    won = f"{min(points):g} to {max(points):g} points" if points else "not verified"
+    return f"{thing.game}: {won}, {thing.network.cell}, {thing.steps:,} steps"
+
+
+def list_games(*words: str) -> Listing[Game]:
+    """The games of the catalogue by name; with words, those that have all of them in name or description."""
+    found = games().items()
+    return Listing(
+        {name: game for name, game in found if _has(words, name, game.id, game.title, game.remember)}
+    )
+
+
+def list_agents(*words: str) -> Listing[Recipe]:
+    """The agents of the catalogue by name; with words, those that have all of them in name, game or cell."""
+    found = agents().items()
+    return Listing(
+        {
+            name: recipe
+            for name, recipe in found
+            if _has(words, name, recipe.game, recipe.network.cell, recipe.table)
+        }
+    )
+
+
+def _has(words: tuple[str, ...], *texts: str) -> bool:
+    return all(any(word.lower() in text.lower() for text in texts) for word in words)
 
 
 def is_agent(name: str) -> bool:

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.batches import parts_of
 from rlrnn.common.settings import check_seed, check_whole, takes_plain
+from rlrnn.common.texts import html
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.envs.vec import from_envs
@@ -78,6 +79,9 @@ class Check:
             f"{self.game}: {self.observations} -> {self.actions}; a random player wins {self.mean:.2f} "
             f"(sd {self.sd:.2f}, {len(self.points)} episodes){flaws}"
         )
+
+    def _repr_html_(self) -> str:
+        return html(self.table())
 
     def table(self) -> Table:
         """All of it for the shell."""

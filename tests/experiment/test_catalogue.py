@@ -134,3 +134,15 @@ def test_the_shipped_catalogue_reads_and_fits_together():
         env = copies(recipe, catalogue.game_of(recipe), seed=0)
         learner(recipe, env, seed=0)
         env.close()
+
+
+def test_the_catalogue_prints_as_a_line_each():
+    found = catalogue.list_games("pole", "damping")
+    assert list(found) == ["double-pole-damping-no-velocity"]
+    assert repr(found) == "double-pole-damping-no-velocity  three speeds: the cart's and the two poles'."
+    assert set(catalogue.list_games()) == set(games.games())
+    assert set(catalogue.list_agents()) == set(catalogue.agents())
+    line = repr(catalogue.list_agents("recall-16"))
+    assert line == "recall-16-fir  recall-16: 1 to 1 points, fir, 500,000 steps"
+    assert list(catalogue.list_agents("evolution", "double")) == ["double-pole-evolved"]
+    assert repr(catalogue.list_agents("no such thing")) == ""

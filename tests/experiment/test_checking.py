@@ -129,7 +129,7 @@ def test_an_environment_itself_may_be_given():
         and found.lengths == (5,) * 3
         and found.observations == "2 numbers from -1 to 1"
     )
-    assert isinstance(rlrnn.check(env, 1), Check)
+    assert isinstance(rlrnn.check(env, 1), Check) and "random player" in found._repr_html_()
 
 
 def test_a_game_that_crashes_or_that_no_learner_takes_is_a_sentence(register):

@@ -412,6 +412,21 @@ def test_a_verified_agent_plays_by_its_name(capsys):
     assert status == 2 and "pendulum-gru comes without its weights: rlrnn train pendulum-gru" in sentence
 
 
+def test_the_list_is_narrowed(capsys):
+    def listed(*arguments):
+        assert main(["list", *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "what must be remembered" in listed("games") and "verified points" not in listed("games")
+    assert "what must be remembered" not in listed("agents") and "pendulum-gru" in listed("agents")
+    found = listed("agents", "fir")
+    assert "recall-16-fir" in found and "autoencode-fir" in found and "minigrid" not in found
+    assert "t-maze-20-evolved" in (found := listed("maze", "evolution")) and "t-maze-20-gru" not in found
+    assert "pong-gru" in (found := listed("--weights")) and "pendulum-gru" not in found
+    status, sentence = fails(capsys, "list", "agents", "nix")
+    assert status == 2 and "no row of the list has 'nix' in it" in sentence
+
+
 def test_a_game_is_described(capsys, monkeypatch):
     assert main(["check", "my-game.toml", "--episodes", "3"]) == 0
     said = capsys.readouterr().out

@@ -15,6 +15,7 @@ runs/<agent>/seed<k>/
 
 from __future__ import annotations
 
+import base64
 import errno
 import glob
 import itertools
@@ -34,14 +35,14 @@ import numpy as np
 
 from rlrnn._version import __version__
 from rlrnn.common.files import sentence, write_json
-from rlrnn.common.texts import tell
+from rlrnn.common.texts import html, tell
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import Score
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
-from rlrnn.experiment.runs.contents import AGENT, GAME, RECIPE, SCORE, VERSIONS
+from rlrnn.experiment.runs.contents import AGENT, CURVE, GAME, RECIPE, SCORE, VERSIONS
 from rlrnn.experiment.runs.facts import FINISHED, FORMAT, TRAINING, read_facts, read_scores
 
 if sys.platform != "win32":
@@ -62,7 +63,26 @@ class Run:
     facts: Mapping[str, Any]  # the rest of versions.json
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}: {self.recipe.name}, seed {self.seed}, {self.status})"
+        first = f"Run({str(self.folder)!r}: {self.recipe.name}, seed {self.seed}, {self.status})"
+        try:
+            scores = self.scores() if self.status == FINISHED else {}
+        except FileFault:  # which whoever asks for the scores is told
+            scores = {}
+        if not scores:
+            return first
+        rows = [f"  {name}: {score}" for name, score in scores.items()]
+        return "\n".join([first, *rows, f"  {self.facts['steps']:,} steps in {self.facts['seconds']:g} s"])
+
+    def _repr_html_(self) -> str | None:
+        """The scores and the learning curve, for a notebook."""
+        from rlrnn.experiment.evaluation import table
+
+        if self.status != FINISHED:
+            return None
+        curve = self.folder / CURVE
+        data = base64.b64encode(curve.read_bytes()).decode("ascii") if curve.exists() else ""
+        picture = f'<img alt="learning curve" src="data:image/png;base64,{data}">' if data else ""
+        return html(table(self.scores(), self.game, self.recipe.network.cell != "none")) + picture
 
     @property
     def game(self) -> Game:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser, Namespace
 
-from rlrnn.common.texts import tell, terminal
+from rlrnn.common.texts import tell_json, terminal
 from rlrnn.shell.verbs import options
 
 SHORT = "describe a game: spaces, seeds, rewards, speed, advice"
@@ -29,7 +28,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--episodes", type=options.count, default=50, help="that a random player plays (default: 50)"
     )
-    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+    options.add_json(parser)
     options.add_changes(parser)
     options.add_imports(parser)
 
@@ -40,6 +39,6 @@ def run(arguments: Namespace) -> None:
 
     found = check(arguments.game, arguments.episodes, **options.changes(arguments))
     if arguments.json:
-        tell(json.dumps(found.to_json(), indent=1))
+        tell_json(found.to_json())
     else:
         terminal().print(found.table())

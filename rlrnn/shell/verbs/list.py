@@ -16,13 +16,20 @@ Lists the games and the agents of the catalogue, with the verified points of eac
 
 examples:
   rlrnn list
-  rlrnn list pong        rows with this word in their name, their game or what must be remembered
+  rlrnn list games             or agents: one of the two tables
+  rlrnn list pong              rows with this word in their name, game or description
+  rlrnn list agents fir        agents with this word there, or as their cell or learner (ppo, evolution)
+  rlrnn list --weights         agents whose weights come along: rlrnn watch plays them at once
 """
+KINDS = "games", "agents"
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("word", nargs="?", metavar="WORD", help="only rows with this word")
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="games or agents, and words that a row must have"
+    )
+    parser.add_argument("--weights", action="store_true", help="only agents whose weights come along")
     options.add_json(parser)
 
 
@@ -31,21 +38,22 @@ def run(arguments: Namespace) -> None:
     from rich.box import SIMPLE
     from rich.table import Column, Table
 
-    from rlrnn.envs.games import games
-    from rlrnn.experiment import catalogue, statistics
+    from rlrnn.experiment import catalogue, statistics, weights
 
     def column(heading: str, names: Iterable[str]) -> Column:
         # Names are for typing or copying: never truncated.
         return Column(heading, no_wrap=True, min_width=max(map(len, names), default=0))
 
-    known, recipes = games(), catalogue.agents()
-    if arguments.word:
-        known = {name: game for name, game in known.items() if _has(arguments.word, name, game.remember)}
-        recipes = {
-            name: recipe for name, recipe in recipes.items() if _has(arguments.word, name, recipe.game)
-        }
+    kinds = [word for word in arguments.words[:1] if word in KINDS] or list(KINDS)
+    words = arguments.words[1 if arguments.words[:1] == kinds else 0 :]
+    known = catalogue.list_games(*words) if "games" in kinds and not arguments.weights else {}
+    recipes = catalogue.list_agents(*words) if "agents" in kinds else {}
+    if arguments.weights:
+        there = weights.names()
+        recipes = {name: recipe for name, recipe in recipes.items() if name in there}
     if not known and not recipes:
-        raise UserError(f"no row of the list has {arguments.word!r} in it: see all of them with rlrnn list.")
+        said = " ".join(words)
+        raise UserError(f"no row of the list has {said!r} in it: see all of them with rlrnn list.")
     if arguments.json:
         tell_json({"games": _tables(known), "agents": _tables(recipes)})
         return
@@ -69,7 +77,3 @@ def _tables(records: Mapping[str, Any]) -> dict[str, Any]:
     from rlrnn.common.records import to_mapping
 
     return {name: to_mapping(record) for name, record in records.items()}
-
-
-def _has(word: str, *texts: str) -> bool:
-    return any(word.lower() in text.lower() for text in texts)

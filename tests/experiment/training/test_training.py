@@ -349,3 +349,16 @@ def test_any_number_of_workers_gives_the_same_run(game, tmp_path, capsys):
     )
     for name in ("agent.zip", "episodes.csv", "score.json"):
         assert len({(run.folder / name).read_bytes() for run in made}) == 1, name
+
+
+def test_a_run_prints_what_it_won_and_a_notebook_shows_it(run, tmp_path):
+    lines = repr(run).splitlines()
+    assert lines[0] == f"Run({str(run.folder)!r}: {run.recipe.name}, seed {run.seed}, finished)"
+    assert lines[1] == f"  with memory: {run.scores()['with memory']}" and "memory wiped: " in lines[2]
+    assert lines[-1] == f"  {run.facts['steps']:,} steps in {run.facts['seconds']:g} s"
+    shown = run._repr_html_()
+    assert shown.startswith("<pre") and "with memory" in shown and "data:image/png;base64," in shown
+    begun = dataclasses.replace(run, status="interrupted")
+    assert repr(begun).count("\n") == 0 and begun._repr_html_() is None
+    lost = dataclasses.replace(run, folder=tmp_path)  # without its files, it prints all the same
+    assert repr(lost).count("\n") == 0

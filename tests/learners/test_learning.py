@@ -13,6 +13,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlrnn import RecurrentPPO
+from rlrnn.learners import base
+from rlrnn.network import sensors
+from rlrnn.network.convolutions import SmallCNN
 
 N_ENVS = 16
 SETTINGS: dict[str, Any] = {
@@ -203,11 +206,25 @@ OBSERVATIONS: dict[str, tuple[str, spaces.Space[Any], list[Any]]] = {
 
 @pytest.mark.parametrize("kind", OBSERVATIONS)
 def test_every_observation_space_is_learned(kind: str) -> None:
-    sensors, space, shown = OBSERVATIONS[kind]
+    seeing, space, shown = OBSERVATIONS[kind]
 
     def game() -> Match:
         return Match(space, shown, *DISCRETE)
 
-    options = {"features_extractor_kwargs": {"features_dim": 16}} if sensors == "Cnn" else {}
-    agent = train(game, f"{sensors}LstmPolicy", 3_000, options)
+    options = {"features_extractor_kwargs": {"features_dim": 16}} if seeing == "Cnn" else {}
+    agent = train(game, f"{seeing}LstmPolicy", 3_000, options)
     assert points(agent, game) >= 0.9  # an action that ignores the sign earns 0.33
+
+
+@pytest.mark.slow
+def test_images_are_learned_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a processor computes that has instructions for it; here torch may have to emulate them."""
+    for module in (sensors, base):
+        monkeypatch.setattr(module, "computes", lambda precision, device: True)
+
+    def game() -> Match:
+        return Match(*OBSERVATIONS["image"][1:], *DISCRETE)
+
+    options = {"features_extractor_class": SmallCNN, "features_extractor_kwargs": {"features_dim": 16}}
+    agent = train(game, "CnnLstmPolicy", 3_000, {**options, "precision": "bfloat16"})
+    assert points(agent, game) >= 0.9

@@ -57,6 +57,7 @@ def parser() -> Parser:
     raw = argparse.RawDescriptionHelpFormatter
     whole = Parser("rlrnn", description=DESCRIPTION, epilog=FIRST_STEPS, formatter_class=raw)
     whole.add_argument("--version", action="version", version=f"rlrnn {__version__}")
+    whole.set_defaults(whole=whole)  # of which completion makes its script
     commands = whole.add_subparsers(required=True, dest="command", metavar="COMMAND")
     for name, verb in VERBS.items():
         added = commands.add_parser(name, help=verb.SHORT, description=verb.TEXT, formatter_class=raw)

@@ -8,13 +8,16 @@ from typing import Protocol
 from rlrnn.shell.verbs import (
     check,
     compare,
+    completion,
     draw,
     evaluate,
+    imitate,
     inspect,
     list,  # noqa: A004  (a module of that name)
     new,
     play,
     plot,
+    record,
     report,
     show,
     train,
@@ -49,6 +52,9 @@ VERBS: dict[str, Verb] = {  # as --help lists them
     "inspect": inspect,
     "draw": draw,
     "watch": watch,
+    "record": record,
+    "imitate": imitate,
     "play": play,
     "report": report,
+    "completion": completion,
 }

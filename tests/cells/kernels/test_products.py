@@ -111,6 +111,20 @@ def test_nan_and_infinity_stay_where_they_belong() -> None:
     assert np.isnan(out[1]).all() and np.isfinite(np.delete(out, 1, axis=0)[:, :WIDTH]).all()
 
 
+def test_functions_of_nan_are_nan_and_those_of_infinity_their_limits() -> None:
+    @numba.njit(error_model="numpy")
+    def each(x, y):
+        for i in range(len(x)):
+            y[i, 0], y[i, 1], y[i, 2] = arithmetic.tanh(x[i]), arithmetic.sigmoid(x[i]), arithmetic.exp(x[i])
+
+    x = np.array([np.nan, np.inf, -np.inf], np.float32)
+    y = np.empty((3, 3), np.float32)
+    each(x, y)
+    assert np.isnan(y[0]).all()
+    np.testing.assert_allclose(y[1:, :2], [[1.0, 1.0], [-1.0, 0.0]], atol=2e-7)
+    assert y[1, 2] > 6e37 and 0.0 <= y[2, 2] < 2e-38  # kept finite
+
+
 DIGESTS = {  # of float32 results; whatever the processor, these are the bytes
     "products": "5dcb027930af5294",
     "gradients": "eaca615a8096c9d9",

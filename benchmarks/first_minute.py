@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -50,24 +49,22 @@ def game(name: str) -> Game:
     return Game(name=name, id=name, wrappers=({"name": "hide", "drop": HIDDEN[name]},))
 
 
-def ours(name: str, seed: int) -> tuple[Score, float]:
-    """The default recipe's points and seconds of training."""
+def ours(name: str, seed: int) -> Score:
+    """The default recipe's points."""
     recipe = rlrnn.default_recipe(name, steps=STEPS, wrappers=game(name).wrappers)
     with TemporaryDirectory() as folder:
         run = rlrnn.train(recipe, seed, f"{folder}/run", progress=False)
-        return run.scores()["with memory"], float(run.facts["seconds"])
+        return run.scores()["with memory"]
 
 
-def theirs(name: str, seed: int) -> tuple[Score, float]:
+def theirs(name: str, seed: int) -> Score:
     """sb3-contrib's, at the zoo's default."""
     from sb3_contrib import RecurrentPPO
 
     with closing(rlrnn.make_vec(game(name), 1, seed)) as env:
         model = RecurrentPPO("MlpLstmPolicy", env, seed=seed)
-        began = time.perf_counter()
         model.learn(STEPS)
-        seconds = time.perf_counter() - began
-    return play(player_of(model, 100, True, 0), game(name), 100), seconds
+    return play(player_of(model, 100, True, 0), game(name), 100)
 
 
 def chance(name: str) -> Score:
@@ -78,7 +75,7 @@ def chance(name: str) -> Score:
 
 def measure(side: str, name: str, seed: int) -> dict[str, Any]:
     """One run of one side."""
-    score, seconds = ours(name, seed) if side == "rlrnn" else theirs(name, seed)
+    score = ours(name, seed) if side == "rlrnn" else theirs(name, seed)
     return {
         "side": side,
         "game": name,
@@ -87,24 +84,20 @@ def measure(side: str, name: str, seed: int) -> dict[str, Any]:
         "mean": round(score.mean, 2),
         "sd": round(score.sd, 2),
         "random": round(chance(name).mean, 2),
-        "seconds": round(seconds, 1),
         "processor": processor.kind(),
     }
 
 
 def report() -> None:
-    """A row for each game: both sides' points, each seed by itself, and seconds of training."""
+    """A row for each game: both sides' points, each seed by itself. Speeds are measured by speed.py."""
     runs = [json.loads(path.read_text()) for path in sorted(OUT.glob("*.json"))]
-    print(
-        "| velocities hidden | random player | rlrnn | sb3-contrib | rlrnn, seconds | sb3-contrib, seconds |"
-    )
-    print("| --- | --: | --: | --: | --: | --: |")
+    print("| velocities hidden | random player | rlrnn | sb3-contrib |")
+    print("| --- | --: | --: | --: |")
     for name in HIDDEN:
         cells = {side: [run for run in runs if (run["side"], run["game"]) == (side, name)] for side in SIDES}
         points = [", ".join(f"{run['mean']:,.1f}" for run in cells[side]) or "–" for side in SIDES]
-        seconds = [", ".join(f"{run['seconds']:.0f}" for run in cells[side]) or "–" for side in SIDES]
         random = next((f"{run['random']:,.1f}" for each in cells.values() for run in each), "–")
-        print(f"| {name} | {random} | {' | '.join(points)} | {' | '.join(seconds)} |")
+        print(f"| {name} | {random} | {' | '.join(points)} |")
 
 
 def main() -> None:
@@ -127,7 +120,7 @@ def main() -> None:
                 if not path.exists():
                     result = measure(side, name, seed)
                     path.write_text(json.dumps(result) + "\n")
-                    print(path.name, result["mean"], f"{result['seconds']} s", flush=True)
+                    print(path.name, result["mean"], flush=True)
 
 
 if __name__ == "__main__":

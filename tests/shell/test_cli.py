@@ -439,6 +439,7 @@ def test_a_game_is_described(capsys, monkeypatch):
     assert main(["check", "CartPole-v1", "--episodes", "2", "--json", "--wrapper", "stack, frames = 2"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["observations"].startswith("8 numbers") and len(found["points"]) == 2
+    assert "--game CartPole-v1 --wrapper 'stack, frames = 2', and again" in found["advice"][-1]
 
     def locked(*arguments):
         raise RuntimeError("locked")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from argparse import ArgumentParser, Namespace
 
 from rlrnn.common.texts import tell_json, terminal
@@ -38,6 +40,12 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment.checking import check
 
     found = check(arguments.game, arguments.episodes, **options.changes(arguments))
+    words = [f"--import {module}" for module in arguments.imports]
+    words += [f"--kwargs {shlex.join(arguments.kwargs)}"] if arguments.kwargs else []
+    words += [f"--wrapper {shlex.quote(text)}" for text in arguments.wrappers]
+    named = f"--game {found.game}"
+    advice = tuple(sentence.replace(named, " ".join([named, *words])) for sentence in found.advice)
+    found = dataclasses.replace(found, advice=advice)
     if arguments.json:
         tell_json(found.to_json())
     else:

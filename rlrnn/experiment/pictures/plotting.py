@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from rlrnn.common.files import replacing
+from rlrnn.common.settings import check_whole
 from rlrnn.common.texts import printable
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
+from rlrnn.experiment import statistics
 from rlrnn.experiment.pictures.showing import Picture
-from rlrnn.experiment.runs.curves import Curve, on_common_steps, read_curves
+from rlrnn.experiment.runs.curves import Curve, along, on_common_steps, read_curves
 from rlrnn.experiment.runs.runs import Run
 
 if TYPE_CHECKING:
@@ -41,20 +44,54 @@ TITLE, SMALL = 11, 8  # sizes of letters
 RIGHT = 1.015  # of the last step, where the axis ends: what was reached there is seen whole
 WIDE = 80  # letters of a title
 LETTERS = 60  # of a line beside the axis
+SIZE = 8.0, 4.8  # of a picture, in inches
+RESAMPLES = 2000  # of the seeds, for an interval at each step
+ALONG = {"steps": "environment steps", "episodes": "episodes", "time": "seconds of training"}
+IQM = "IQM and its 95 % interval"
+OTHER_UNITS = {"length": "steps per episode", "won": "share of episodes won"}
 FAR = 2.0  # times the height of everything else: a line further below would flatten it
 
 
-def plot(sources: Iterable[Run | Curve | str | Path], path: str | Path = "curve.png") -> Picture:
+def plot(
+    sources: Iterable[Run | Curve | str | Path],
+    path: str | Path = "curve.png",
+    *,
+    x: str = "steps",
+    y: str = "points",
+    labels: Sequence[str] = (),
+    window: int | None = None,
+    size: tuple[float, float] = SIZE,
+    iqm: bool = False,
+) -> Picture:
     """Draw learning curves into one picture; its format follows the suffix of ``path``.
 
     A source is a run, a run's folder, the folder of an agent (all of its seeds), or what an SB3 script
     leaves behind: monitor.csv, progress.csv, evaluations.npz. Every agent has one colour. Three seeds or more
     are drawn as their median and quartiles, on common steps (see ``curves.on_common_steps``).
+
+    :param x: "steps" of the game, "episodes" or "time" of training (seconds)
+    :param y: "points", "length" of an episode in steps, or the share of episodes "won"
+    :param labels: of the agents, instead of their names, in the order of the legend
+    :param window: episodes of the running mean; default: a twentieth of all, at most 100
+    :param size: of the picture, in inches
+    :param iqm: three seeds or more as their interquartile mean and its 95 % interval over seeds (percentile
+        bootstrap; Agarwal et al. 2021), instead of median and quartiles
     """
     curves = read_curves(sources)
     if not curves:
         raise UserError("there is nothing to plot: give at least one run.")
-    return save(draw(curves), path)
+    if window is not None:
+        check_whole("window", window, 1)
+    curves = [along(curve, x, y, window) for curve in curves]
+    if labels:
+        names = list(dict.fromkeys(curve.name for curve in curves))
+        if len(labels) != len(names) or len({*labels}) < len(names):
+            raise UserError(
+                f"{len(labels)} labels are given for {len(names)} agents ({', '.join(names)}): give each one."
+            )
+        called = dict(zip(names, labels, strict=True))
+        curves = [replace(curve, name=called[curve.name]) for curve in curves]
+    return save(draw(curves, x, y, size, iqm), path)
 
 
 def save(figure: Figure, path: str | Path) -> Picture:
@@ -79,9 +116,15 @@ def save(figure: Figure, path: str | Path) -> Picture:
     return Picture(path)
 
 
-def draw(curves: list[Curve]) -> Figure:
+def draw(
+    curves: list[Curve],
+    x: str = "steps",
+    y: str = "points",
+    size: tuple[float, float] = SIZE,
+    iqm: bool = False,
+) -> Figure:
     """The picture: agents in colours, the game's reference scores as dashed lines."""
-    figure, axes = canvas(8, 4.8)
+    figure, axes = canvas(*size)
     agents: dict[str, list[Curve]] = {}
     for curve in curves:
         agents.setdefault(curve.name, []).append(curve)
@@ -95,8 +138,11 @@ def draw(curves: list[Curve]) -> Figure:
         steps, points = on_common_steps(seeds) if len(seeds) >= BAND else (np.zeros(0),) * 2
         if len(steps):
             marked = marks and marks | {"markevery": marked_steps(number, steps)}
-            _draw_band(axes, steps, points, style | marked, key(f"{name} ({len(seeds)} seeds)"))
-            ways.append("lines with bands: median and quartiles of seeds")
+            band = interquartile_band(points) if iqm else np.percentile(points, [25, 50, 75], axis=0)
+            _draw_band(axes, steps, band, style | marked, key(f"{name} ({len(seeds)} seeds)"))
+            ways.append(
+                f"lines with bands: {'IQM and its 95 % interval' if iqm else 'median and quartiles'} of seeds"
+            )
         else:
             dots = "dots: episodes, " if len(agents) <= DOTTED else ""
             for seed, curve in enumerate(seeds):
@@ -114,19 +160,21 @@ def draw(curves: list[Curve]) -> Figure:
     if len(played) == 1:
         game = next(iter(played.values()))
         title = game.title or game.name
-        axes.set_ylabel(fill(game.points.unit, LETTERS))
-        _draw_references(axes, game)
+        axes.set_ylabel(fill(OTHER_UNITS.get(y, game.points.unit), LETTERS))
+        if y == "points":
+            _draw_references(axes, game)
     else:
         names = "; ".join(game.title or game.name for game in played.values())
         title = f"{len(played)} games: {names}" if played else ""
-        axes.set_ylabel("points per episode, of different games" if played else "points per episode")
+        what = OTHER_UNITS.get(y, "points per episode")
+        axes.set_ylabel(f"{what}, of different games" if played else what)
     title = shorten(title, WIDE, placeholder=" ...")
     # The titles of a picture share a line: the left one has an empty one under it, where the other stands.
     axes.set_title(f"{title}\n" if title and ways else title, loc="left", fontsize=TITLE)
     axes.set_title("; ".join(dict.fromkeys(ways)), loc="right", fontsize=SMALL, color="0.35")
-    axes.set_xlabel("environment steps")
+    axes.set_xlabel(ALONG[x])
     axes.set_xlim(0, RIGHT * max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
-    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.10g}")
     figure.legend(loc="outside lower center", ncols=min(3, len(agents)), frameon=False)
     return figure
 
@@ -152,8 +200,16 @@ def marked_steps(number: int, steps: Any) -> list[int]:
     return np.unique(np.searchsorted(steps, places)).tolist() if last else []
 
 
-def _draw_band(axes: Axes, steps: Any, points: Any, style: Mapping[str, Any], label: str) -> None:
-    low, middle, high = np.percentile(points, [25, 50, 75], axis=0)
+def interquartile_band(points: Any) -> Any:
+    """Of several seeds [seeds, G]: the interval's low end, the interquartile mean, its high end  # [3, G]."""
+    drawn = np.random.default_rng(0).integers(len(points), size=(RESAMPLES, len(points)))
+    means = np.array([statistics.interquartile_mean(points[rows].T) for rows in drawn])  # [R, G]
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return np.array([low, statistics.interquartile_mean(points.T), high])
+
+
+def _draw_band(axes: Axes, steps: Any, band: Any, style: Mapping[str, Any], label: str) -> None:
+    low, middle, high = band
     axes.fill_between(steps, low, high, color=style["color"], alpha=0.22, linewidth=0, zorder=2)
     axes.plot(steps, middle, label=label, **style)
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlrnn.common.files import read_text
+from rlrnn.common.settings import check_choice
 from rlrnn.envs.games import Game
-from rlrnn.errors import FileFault
+from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.evaluations import Evaluations, read_evaluations
 from rlrnn.experiment.runs.facts import decides
@@ -39,10 +40,15 @@ class Curve:
     smooth: bool = False  # the points are means already
     game: Game | None = None  # if it is known
     evaluations: Evaluations | None = None  # while it trained, if there were any
+    lengths: Array | None = None  # [N] steps of each episode
+    seconds: Array | None = None  # [N] of training so far
+    episodes: int | None = None  # of the running mean, instead of ``WINDOW`` and fewer
 
     @property
     def window(self) -> int:
         """Episodes of the running mean."""
+        if self.episodes is not None:
+            return self.episodes
         return int(np.clip(len(self.points) // 20, 1, WINDOW))
 
     def smoothed(self) -> tuple[Array, Array]:
@@ -51,6 +57,33 @@ class Curve:
             return self.steps, self.points
         begin = self.window // 2
         return self.steps[begin:], running_mean(self.points, self.window)[begin:]
+
+
+def along(curve: Curve, x: str = "steps", y: str = "points", window: int | None = None) -> Curve:
+    """The curve with other numbers on its axes: "steps", "episodes" or "time" (seconds) along x; "points",
+    "length" or "won" (0 or 1) along y."""
+    if curve.smooth and (x, y, window) != ("steps", "points", None):
+        raise UserError(
+            f"{curve.name} holds means over steps, no episodes: it has no other axes, and no other window."
+        )
+    check_choice("x", x, ("steps", "episodes", "time"))
+    check_choice("y", y, ("points", "length", "won"))
+    win = None if curve.game is None else curve.game.points.win
+    known: dict[str, Any] = {
+        "steps": curve.steps,
+        "episodes": np.arange(1.0, len(curve.steps) + 1),
+        "time": curve.seconds,
+        "points": curve.points,
+        "length": curve.lengths,
+        "won": None if win is None else (curve.points >= win).astype(np.float64),
+    }
+    lacking = {"time": "times of its updates", "length": "lengths of episodes", "won": "points that win"}
+    for name in (x, y):
+        if known[name] is None:
+            raise UserError(f"{curve.name} has no {lacking[name]}, or its game says none: leave out {name}.")
+    usual = (x, y) == ("steps", "points")
+    evaluations = curve.evaluations if usual else None
+    return replace(curve, steps=known[x], points=known[y], evaluations=evaluations, episodes=window)
 
 
 def running_mean(points: Array, window: int) -> Array:
@@ -153,7 +186,19 @@ def _read_run(run: Run, name: str) -> Curve:
     episodes = read_episodes(run.folder / contents.EPISODES)
     path = run.folder / contents.EVALUATIONS
     evaluated = read_evaluations(path) if path.exists() else None
-    return Curve(name, episodes[:, 0], episodes[:, 1], game=run.game, evaluations=evaluated)
+    more: dict[str, Any] = {"lengths": episodes[:, 2], "seconds": _seconds(run, episodes[:, 0])}
+    return Curve(name, episodes[:, 0], episodes[:, 1], game=run.game, evaluations=evaluated, **more)
+
+
+def _seconds(run: Run, steps: Array) -> Array | None:
+    """Of training until each of these steps, between the updates that its log timed; None without any."""
+    try:
+        lines = read_text(run.folder / contents.PROGRESS).splitlines()
+        table = _columns(lines, "time/total_timesteps", "time/time_elapsed")
+    except (FileFault, ValueError):
+        return None
+    reached, spent = (np.concatenate([[0.0], column]) for column in table.values())
+    return np.interp(steps, reached, spent) if len(reached) > 1 else None
 
 
 def _read_files(paths: Sequence[Path]) -> Curve:

@@ -12,10 +12,18 @@ from stable_baselines3.common.monitor import Monitor
 
 from rlrnn.envs.games import Game, Points, Reference, References
 from rlrnn.errors import FileFault, UserError
-from rlrnn.experiment.pictures.plotting import COLOURS, MARKERS, draw, plot
+from rlrnn.experiment.pictures.plotting import COLOURS, MARKERS, draw, interquartile_band, plot
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe
 from rlrnn.experiment.runs import runs
-from rlrnn.experiment.runs.curves import GRID, Curve, agent_names, on_common_steps, read_curves, running_mean
+from rlrnn.experiment.runs.curves import (
+    GRID,
+    Curve,
+    agent_names,
+    along,
+    on_common_steps,
+    read_curves,
+    running_mean,
+)
 from rlrnn.experiment.runs.evaluations import Evaluations
 
 GAME = Game(
@@ -351,3 +359,42 @@ def test_evaluations_while_it_trained_are_drawn_as_diamonds():
     assert "diamonds: evaluations (hollow: memory wiped)" in figure.axes[0].get_title(loc="right")
     without = draw([curve(0, wiped=False)]).axes[0]
     assert len([line for line in without.lines if line.get_marker() == "D"]) == 1
+
+
+def test_other_axes_are_other_numbers(tmp_path):
+    run = new_run(tmp_path / "seed0")
+    (run.folder / "progress.csv").write_text("time/time_elapsed,time/total_timesteps\n4,20\n8,40\n")
+    (found,) = read_curves([run.folder])
+    assert along(found, "episodes").steps.tolist() == [1, 2]
+    assert along(found, "time", "length").steps.tolist() == [2, 6]  # between the updates at 0, 4 and 8 s
+    assert along(found, "time", "length").points.tolist() == [10, 20]
+    winning = replace(found, game=replace(GAME, points=Points("p", win=0.0)))
+    assert along(winning, y="won").points.tolist() == [1, 0]
+    assert along(found, window=1).smoothed()[1].tolist() == [1.5, -2.0]
+    for axes, words in [({"y": "won"}, "no points that win"), ({"x": "stpes"}, "did you mean")]:
+        with pytest.raises(UserError, match=words):
+            along(replace(found, game=GAME), **axes)
+    (run.folder / "progress.csv").unlink()
+    with pytest.raises(UserError, match="has no times of its updates"):
+        along(read_curves([run.folder])[0], "time")
+    with pytest.raises(UserError, match="holds means over steps, no episodes"):
+        along(smooth((1, 2)), window=3)
+
+
+def test_what_is_drawn_along_other_axes(tmp_path):
+    sources = [replace(curve("a"), lengths=np.full(40, 3.0)), curve("b")]
+    path = plot(sources[:1], tmp_path / "a.svg", y="length", labels=["mine"], size=(5, 3))
+    text = path.read_text()
+    assert "steps per episode" in text and "mine" in text and "best" not in text  # no references in points
+    assert 'width="360pt" height="216pt"' in text
+    with pytest.raises(UserError, match=r"1 labels are given for 2 agents \(a, b\)"):
+        plot(sources, tmp_path / "b.png", labels=["x"])
+
+
+def test_the_interquartile_mean_of_seeds_and_its_interval():
+    points = np.array([[0.0, 1], [2, 1], [4, 1], [100, 1]])
+    low, middle, high = interquartile_band(points)
+    assert middle.tolist() == [3, 1]  # of 4 seeds the least and the most are left out
+    assert low[0] < 3 < high[0] and (low[1], high[1]) == (1, 1)
+    figure = draw([replace(curve("a"), points=np.arange(40.0) * k) for k in (1, 2, 9)], iqm=True)
+    assert "IQM and its 95 % interval of seeds" in figure.axes[0].get_title(loc="right")

@@ -46,6 +46,7 @@ _HOMES = {
     "plot": "experiment.pictures.plotting",
     "read_recipe": "experiment.catalogue",
     "record": "experiment.recording",
+    "register_callback": "experiment.callbacks",
     "register_cell": "cells",
     "register_class": "storage.encoding",
     "register_strategy": "learners.evolution.strategies",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from rlrnn.cells import register_cell as register_cell
     from rlrnn.envs.games import make_vec as make_vec
     from rlrnn.errors import UserError as UserError
+    from rlrnn.experiment.callbacks import register_callback as register_callback
     from rlrnn.experiment.catalogue import list_agents as list_agents
     from rlrnn.experiment.catalogue import list_games as list_games
     from rlrnn.experiment.catalogue import read_recipe as read_recipe

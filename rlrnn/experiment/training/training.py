@@ -18,7 +18,7 @@ from rlrnn.common.progress import ProgressDisplay
 from rlrnn.common.settings import check_seed, check_whole, takes_plain
 from rlrnn.common.texts import terminal
 from rlrnn.errors import FileFault, UserError, sentences
-from rlrnn.experiment import agents, catalogue
+from rlrnn.experiment import agents, callbacks, catalogue
 from rlrnn.experiment.agents import FIRST_SEED, Agent
 from rlrnn.experiment.evaluation import judge
 from rlrnn.experiment.judging import Judging
@@ -80,6 +80,7 @@ def train(
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
     check_seed(seed)
+    callbacks.made(recipe.callbacks)  # before anything is written
     folder = runs.place(Path("runs", recipe.name, f"seed{seed}") if out is None else out)
     game = catalogue.game_of(recipe)
     with closing(agents.copies(recipe, game, seed, workers)) as env:
@@ -250,6 +251,7 @@ def learn(
         watchers.append(evaluations(run))
     if run.facts.get("snapshots"):
         watchers.append(Snapshots(run.folder, steps, run.facts["snapshots"]))
+    watchers += callbacks.made(run.recipe.callbacks)
     watchers += [TrainingProgress(steps, display)] * progress + ([] if callback is None else [callback])
     try:
         with display:

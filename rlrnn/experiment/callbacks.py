@@ -1,0 +1,48 @@
+"""Callbacks of the user's own, which recipes name: registered from a module that --import names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rlrnn.common.settings import check_known, choices
+from rlrnn.errors import UserError
+
+CALLBACKS: dict[str, type[BaseCallback]] = {}
+
+
+def register_callback(name: str, callback: type[BaseCallback]) -> None:
+    """Make a callback of SB3's kind known by name to recipes: ``callbacks = [{name = "mine", every = 10}]``.
+
+    Its constructor takes the other settings. Registering the same class twice is harmless; another class
+    under a name that is taken is a ``UserError``.
+    """
+    if not (isinstance(callback, type) and issubclass(callback, BaseCallback)):
+        raise UserError(f"{callback!r} is no callback: register a class derived from SB3's BaseCallback.")
+    known = CALLBACKS.setdefault(name, callback)
+    if (known.__module__, known.__qualname__) != (callback.__module__, callback.__qualname__):
+        raise UserError(f"the callback {name!r} is {known.__qualname__} already: choose another name.")
+    CALLBACKS[name] = callback
+
+
+def made(specs: Sequence[Mapping[str, Any]]) -> list[BaseCallback]:
+    """The callbacks of a recipe."""
+    result = []
+    for spec in specs:
+        options = dict(spec)
+        name = options.pop("name", None)
+        if name not in CALLBACKS:
+            known = choices(name, CALLBACKS) or "none"
+            raise UserError(
+                f"the callback {name!r} is not registered (there are: {known}): import the module that calls "
+                "rlrnn.register_callback for it (in the shell: --import MODULE)."
+            )
+        kind = CALLBACKS[name]
+        check_known(f"settings of the callback {name}", options, kind)
+        try:
+            result.append(kind(**options))
+        except TypeError as error:
+            raise UserError(f"the callback {name} cannot be made of {options}: {error}.") from error
+    return result

@@ -16,9 +16,11 @@ DESCRIPTION = "Recurrent networks that learn games from reward: train an agent, 
 
 FIRST_STEPS = """
 first steps:
+  rlrnn play pong-gru                    a trained agent at play: in a window, or as a film
+  rlrnn train --game Acrobot-v1          learns any Gymnasium game, and prints an evaluation
   rlrnn list                             the games and agents of the catalogue
-  rlrnn train cartpole-gru               trains an agent and prints its evaluation
-  rlrnn watch runs/cartpole-gru/seed0    records an episode as a GIF
+  rlrnn train cartpole-gru               trains one of them
+  rlrnn new my-agent --game Acrobot-v1   writes a recipe for you to edit
   rlrnn train --help                     every command has its own help
 
 exit status: 0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C.

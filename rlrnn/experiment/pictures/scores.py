@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rlrnn.common.texts import printable
 from rlrnn.envs.games import Game
@@ -12,9 +15,11 @@ from rlrnn.experiment.pictures.plotting import (
     COLOURS,
     DASHES,
     MARKERS,
+    RESAMPLES,
     SMALL,
     TITLE,
     canvas,
+    key,
     references,
     save,
 )
@@ -23,6 +28,8 @@ from rlrnn.experiment.runs.comparing import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+LEVELS = 400  # of points, at which a profile is taken
 
 
 def draw(comparison: Comparison, path: str | Path = "compare.png") -> Picture:
@@ -81,3 +88,37 @@ def _draw_references(axes: Axes, game: Game) -> int:
             words, (place, 1), offset, "axes fraction", "offset points", ha="center", fontsize=SMALL
         )
     return len(ends)
+
+
+def draw_profiles(comparison: Comparison, path: str | Path = "profile.png") -> Picture:
+    """Draw performance profiles: of how many episodes the points are more than so many (Agarwal et al. 2021).
+
+    Of each agent with its memory, over all episodes of all seeds; the band is the 95 % interval over seeds
+    (percentile bootstrap), where there are several.
+    """
+    able = [row for row in comparison.rows if row.playing == WITH_MEMORY or not row.agent]
+    every = np.concatenate([np.concatenate(row.points) for row in able])
+    levels = np.linspace(every.min(), every.max(), LEVELS)
+    figure, axes = canvas(8, 4.8)
+    for number, row in enumerate(able):
+        colour = COLOURS[number % len(COLOURS)] if row.agent else "0.35"
+        shares = np.array([share_above(seed, levels) for seed in row.points])  # [seeds, levels]
+        label = key(f"{row.agent} ({len(row.points)} seeds)") if row.agent else row.playing
+        axes.step(levels, shares.mean(axis=0), where="post", color=colour, linewidth=1.8, label=label)
+        if len(shares) > 1:
+            drawn = np.random.default_rng(0).integers(len(shares), size=(RESAMPLES, len(shares)))
+            low, high = np.percentile(shares[drawn].mean(axis=1), [2.5, 97.5], axis=0)
+            band: dict[str, Any] = {"color": colour, "alpha": 0.2, "linewidth": 0}
+            axes.fill_between(levels, low, high, step="post", **band)
+    game = comparison.game
+    axes.set_title(game.title or game.name, loc="left", fontsize=TITLE)
+    axes.set_xlabel(game.points.unit)
+    axes.set_ylabel("share of episodes with more")
+    axes.set_ylim(0, 1.02)
+    figure.legend(loc="outside lower center", ncols=min(3, len(able)), frameon=False)
+    return save(figure, path)
+
+
+def share_above(points: Sequence[float], levels: Any) -> Any:
+    """The share of these numbers that are more than each of the levels  # [levels]."""
+    return 1.0 - np.searchsorted(np.sort(points), levels, side="right") / len(points)

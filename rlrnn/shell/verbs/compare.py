@@ -28,6 +28,11 @@ def arguments(parser: ArgumentParser) -> None:
         "runs", nargs="+", metavar="RUN", help="a run's folder, or an agent's folder (all its seeds)"
     )
     parser.add_argument("--out", metavar="FILE", help="also draw the comparison: .png, .svg or .pdf")
+    parser.add_argument(
+        "--profile",
+        metavar="FILE",
+        help="also draw performance profiles: the share of episodes with more points",
+    )
     parser.add_argument("--csv", metavar="FILE", help="also write the numbers as CSV")
     parser.add_argument("--latex", metavar="FILE", help="also write them as a table of LaTeX (booktabs)")
     options.add_json(parser)
@@ -36,7 +41,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run the verb."""
-    from rlrnn.experiment.pictures.scores import draw
+    from rlrnn.experiment.pictures.scores import draw, draw_profiles
     from rlrnn.experiment.runs import exporting
     from rlrnn.experiment.runs.comparing import compare, table
 
@@ -46,6 +51,7 @@ def run(arguments: Namespace) -> None:
     else:
         terminal().print(table(comparison))
     written: list[Path] = [draw(comparison, arguments.out)] if arguments.out else []
+    written += [draw_profiles(comparison, arguments.profile)] if arguments.profile else []
     written += [exporting.write_csv(comparison, arguments.csv)] if arguments.csv else []
     written += [exporting.write_latex(comparison, arguments.latex)] if arguments.latex else []
     for path in written:

@@ -229,3 +229,29 @@ def test_labels_of_close_references_do_not_touch(folder, monkeypatch):
     boxes = [text.get_window_extent() for text in figures[0].axes[0].texts]
     assert len(boxes) == 4
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def test_performance_profiles_by_hand(folder, tmp_path, monkeypatch):
+    assert scores.share_above([1.0, 2.0, 2.0, 5.0], np.array([0.0, 1, 2, 4.9, 5])).tolist() == [
+        1,
+        0.75,
+        0.25,
+        0.25,
+        0,
+    ]
+    figures = []
+    monkeypatch.setattr(scores, "save", lambda figure, path: figures.append(figure) or path)
+    comparison = compare([folder / "gru", folder / "plain"])
+    scores.draw_profiles(comparison, tmp_path / "p.svg")
+    (axes,) = figures[0].axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert len(lines) == 3  # two agents and the random player
+    for line in lines.values():
+        shares = line.get_ydata()
+        assert (np.diff(shares) <= 0).all() and shares[-1] >= 0 and shares[0] <= 1
+    every = next(row for row in comparison.rows if row.agent == "gru" and row.playing == WITH_MEMORY)
+    (gru,) = (line for label, line in lines.items() if label.startswith("gru"))
+    middle = gru.get_xdata()[200]
+    assert gru.get_ydata()[200] == pytest.approx(
+        np.mean([np.mean(np.array(seed) > middle) for seed in every.points])
+    )

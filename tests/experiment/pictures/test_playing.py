@@ -73,6 +73,23 @@ def test_a_held_key_repeats_where_the_game_does_not_wait(keys):
     assert 7 <= points <= 12
 
 
+@pytest.mark.parametrize(
+    ("game", "held", "pressed", "action"),
+    [
+        ("rlrnn/Pong-v0", {"up"}, [], 1),  # held: it goes on
+        ("rlrnn/Pong-v0", set(), [], 0),  # nothing is down: the paddle rests
+        ("rlrnn/Pong-v0", {"up", "x"}, ["down"], 2),  # what was pressed last counts
+        ("rlrnn/TMaze-v0", {"up"}, [], None),  # a turn each time a key is pressed
+        ("rlrnn/TMaze-v0", {"up"}, ["up"], 0),
+    ],
+)
+def test_a_held_key_goes_on_where_time_does(game, held, pressed, action):
+    keys = window.Window("a game", 30.0)
+    keys.held, keys.pressed = held, pressed
+    hands = hands_for(Game("game", game), spaces.Discrete(4))
+    assert playing.Hand(keys, None, hands)._chosen() == action
+
+
 def test_keys_of_games():
     assert hands_for(games.game("pong"), spaces.Discrete(3)).actions == {"up": 1, "down": 2}
     unknown = Game("x", "x")

@@ -90,6 +90,14 @@ def our_games(work: Work) -> Any:
     from rlrnn.games.cartpole import CartPole
 
     class Endless(CartPole):
+        """Without gravity or force, so that no pole falls; compiled as the game is."""
+
+        kernels = CartPole.kernels
+
+        def constants(self) -> tuple[float, ...]:
+            _, cart, pole, length, _, seconds, *_, point = super().constants()
+            return 0.0, cart, pole, length, 0.0, seconds, math.inf, math.inf, point
+
         def advance(self, actions: Any, draws: Any) -> Any:
             rewards, fallen = super().advance(actions, draws)
             return rewards, np.zeros_like(fallen)

@@ -103,12 +103,17 @@ def valuing(network: RecurrentNetwork) -> Value:
 Stepping: TypeAlias = Callable[[Array, Array, Array, Array], tuple[Array, Array, Array]]
 
 
-def program_of(network: RecurrentNetwork, plans: Plans, actor: bool = True, critic: bool = True) -> Program:
-    """The table of the whole network, or of what the actor or the critic alone needs of it."""
+def program_of(
+    network: RecurrentNetwork, plans: Plans, actor: bool = True, critic: bool = True, pack: bool = False
+) -> Program:
+    """The table of the whole network, or of what the actor or the critic alone needs of it.
+
+    With ``pack`` it is true while the weights keep their values.
+    """
     from rlrnn.cells.kernels.stepping import CRITIC_FEATURES, FEATURES, OUTPUTS, VALUES
 
     first, shared = network.state_sizes[0], network.critic.shared
-    writer = program.Writer(network.state_size if critic else first)
+    writer = program.Writer(network.state_size if critic else first, pack=pack)
     y = writer.chain(plans[0].memory, FEATURES) if actor or shared else FEATURES
     if actor:
         writer.chain((*plans[0].head, plans[0].output), y, OUTPUTS)

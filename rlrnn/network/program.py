@@ -61,13 +61,13 @@ def _fits(weights: Tensor | None) -> bool:
 
 
 class Writer:
-    """Writes a network's layers one by one."""
+    """Writes a network's layers one by one; with ``pack`` as their weights are now, copied for products."""
 
-    def __init__(self, state_size: int, tables: Tables | None = None) -> None:
+    def __init__(self, state_size: int, tables: Tables | None = None, *, pack: bool = False) -> None:
         from rlrnn.cells.kernels import stepping  # late, as numba takes a while to load
 
         self.k = stepping
-        self.state_size, self.tables = state_size, tables or {}
+        self.state_size, self.tables, self.pack = state_size, tables or {}, pack
         self.rows: list[npt.NDArray[np.int64]] = []
         self.inner: list[int] = []
         self.kept: list[Array] = []
@@ -117,6 +117,8 @@ class Writer:
 
     def _array(self, index: int, weights: Tensor | None, width: int = 0) -> int:
         """Weights of the layer written last, zeros if there are none; returns how many columns they have."""
+        from rlrnn.cells.kernels import products
+
         table = None if weights is None else self.tables.get(weights)
         if table is None:
             own = np.zeros(width, np.float32) if weights is None else weights.detach().numpy()
@@ -125,7 +127,11 @@ class Writer:
         rows, columns = table.shape[1] if table.ndim == 3 else 1, table.shape[-1]
         stride = table[0].nbytes if len(table) > 1 else 0
         at = self.k.ARRAYS + self.k.NUMBERS * index
-        self.rows[-1][at : at + self.k.NUMBERS] = table.ctypes.data, stride, rows, columns
+        panels = 0
+        if self.pack and rows > 1:
+            self.kept.append(products.packed(table[0]))
+            panels = self.kept[-1].ctypes.data
+        self.rows[-1][at : at + self.k.NUMBERS] = table.ctypes.data, stride, rows, columns, panels
         self.kept.append(table)
         self.widest = max(self.widest, columns)
         return int(columns)

@@ -3,8 +3,8 @@
 # mypy: ignore-errors
 
 from rlrnn.cells.kernels.arithmetic import ONE, ZERO, kernel, tanh
-from rlrnn.cells.kernels.products import affine_once, multiply, multiply_transposed, weights_gradient
-from rlrnn.cells.kernels.stepping import option, rows_of, step_kernel, weights_of
+from rlrnn.cells.kernels.products import multiply, multiply_transposed, weights_gradient
+from rlrnn.cells.kernels.stepping import option, project, rows_of, step_kernel, weights_of
 
 ACTIVATIONS = {"identity": 0, "tanh": 1, "relu": 2}  # by their numbers here
 
@@ -64,5 +64,5 @@ def step(layer, member, rows, x, state, y, room):
     """One step at play; the option is the activation."""
     inputs, bias = weights_of(layer, member, 0), weights_of(layer, member, 1)[0]
     out = rows_of(y, rows, len(bias))
-    affine_once(rows_of(x, rows, len(inputs)), inputs, bias, out)
+    project(layer, member, 0, rows_of(x, rows, len(inputs)), bias, out)
     activate(out, option(layer, 0))

@@ -7,15 +7,13 @@ import numpy as np
 from rlrnn.cells.kernels.arithmetic import ONE, ZERO, inlined, kernel, tanh
 from rlrnn.cells.kernels.products import (
     accumulate,
-    accumulate_once,
     affine,
-    affine_once,
     packed,
     packed_transposed,
 )
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
 from rlrnn.cells.kernels.rows import BLOCK, enter, leave
-from rlrnn.cells.kernels.stepping import option, rows_of, state_of, step_kernel, weights_of
+from rlrnn.cells.kernels.stepping import option, project, recur, rows_of, state_of, step_kernel, weights_of
 
 
 @inlined
@@ -102,8 +100,8 @@ def step(layer, member, rows, x, state, y, room):
     )
     size, (states, column) = len(weights), state_of(layer, state, rows)
     a, out, nonlinearity = rows_of(room, rows, size), rows_of(y, rows, size), option(layer, 0)
-    affine_once(rows_of(x, rows, len(inputs)), inputs, bias, a)
-    accumulate_once(states, column, weights, a)
+    project(layer, member, 0, rows_of(x, rows, len(inputs)), bias, a)
+    recur(layer, member, 1, states, column, a)
     for b in range(rows):
         h, h_new = states[b, column : column + size], out[b]
         elman_row(a[b], h_new, nonlinearity)

@@ -7,15 +7,13 @@ import numpy as np
 from rlrnn.cells.kernels.arithmetic import ONE, denormalise, inlined, kernel, normalise, sigmoid, tanh
 from rlrnn.cells.kernels.products import (
     accumulate,
-    accumulate_once,
     affine,
-    affine_once,
     packed,
     packed_transposed,
 )
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array, flat
 from rlrnn.cells.kernels.rows import BLOCK, add_to_rows, enter, leave, sum_rows
-from rlrnn.cells.kernels.stepping import rows_of, state_of, step_kernel, weights_of
+from rlrnn.cells.kernels.stepping import project, recur, rows_of, state_of, step_kernel, weights_of
 
 
 @inlined
@@ -119,11 +117,11 @@ def step(layer, member, rows, x, state, y, room):
     size, (states, column) = len(weights), state_of(layer, state, rows)
     gates, hidden = rows_of(room, rows, 3 * size), rows_of(room + 12 * rows * size, rows, 3 * size)
     hidden_n, out = rows_of(room + 24 * rows * size, 1, size)[0], rows_of(y, rows, size)
-    affine_once(rows_of(x, rows, len(inputs)), inputs, bias_input, gates)
+    project(layer, member, 0, rows_of(x, rows, len(inputs)), bias_input, gates)
     for b in range(rows):
         for j in range(3 * size):
             hidden[b, j] = bias_hidden[j]
-    accumulate_once(states, column, weights, hidden)
+    recur(layer, member, 1, states, column, hidden)
     for b in range(rows):
         h, h_new = states[b, column : column + size], out[b]
         gru_row(gates[b], hidden[b], h, h_new, hidden_n)

@@ -8,15 +8,13 @@ from rlrnn.cells.kernels.arithmetic import ONE, inlined, kernel, sigmoid, tanh
 from rlrnn.cells.kernels.lstm_variant import LstmVariantRecurrence
 from rlrnn.cells.kernels.products import (
     accumulate,
-    accumulate_once,
     affine,
-    affine_once,
     packed,
     packed_transposed,
 )
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence
 from rlrnn.cells.kernels.rows import BLOCK, enter, leave
-from rlrnn.cells.kernels.stepping import rows_of, state_of, step_kernel, weights_of
+from rlrnn.cells.kernels.stepping import project, recur, rows_of, state_of, step_kernel, weights_of
 
 
 @inlined
@@ -115,8 +113,8 @@ def step(layer, member, rows, x, state, y, room):
     c_new, out = rows_of(room + 16 * (rows + 1) * size, 1, size)[0], rows_of(y, rows, size)
     for j in range(4 * size):
         bias[j] = bias_input[j] + bias_hidden[j]
-    affine_once(rows_of(x, rows, len(inputs)), inputs, bias, gates)
-    accumulate_once(states, column, weights, gates)
+    project(layer, member, 0, rows_of(x, rows, len(inputs)), bias, gates)
+    recur(layer, member, 1, states, column, gates)
     for b in range(rows):
         h, c = states[b, column : column + size], states[b, column + size : column + 2 * size]
         h_new = out[b]

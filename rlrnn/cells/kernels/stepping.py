@@ -13,13 +13,21 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from rlrnn.cells.kernels.arithmetic import contained, kernel
-from rlrnn.cells.kernels.products import HEIGHT, pointer
+from rlrnn.cells.kernels.products import (
+    HEIGHT,
+    accumulate_columns,
+    accumulate_once,
+    affine,
+    affine_once,
+    pointer,
+)
+from rlrnn.cells.kernels.products import WIDTH as LANES
 from rlrnn.cells.kernels.rows import enter
 from rlrnn.common.compiling import Callback
 
 # Columns of the table. Places are numbered: what comes from outside or goes there, then what layers hand on.
 FUNCTION, SOURCE, TARGET, STATE, COLUMN, OPTION, ARRAYS = 0, 1, 2, 3, 4, 5, 7  # two options at most
-ADDRESS, STRIDE, ROWS, COLUMNS, NUMBERS = 0, 1, 2, 3, 4  # of each array, from ``ARRAYS`` on
+ADDRESS, STRIDE, ROWS, COLUMNS, PANELS, NUMBERS = range(6)  # of each array, from ``ARRAYS`` on
 MOST = 8  # arrays
 WIDTH = ARRAYS + NUMBERS * MOST
 FEATURES, CRITIC_FEATURES, OUTPUTS, VALUES, INNER = 0, 1, 2, 3, 4  # places; from ``INNER`` on they are inside
@@ -60,6 +68,34 @@ def weights_of(layer, member, index):
     numbers, at = numbers_of(layer), ARRAYS + NUMBERS * index
     address = numbers[at + ADDRESS] + member * numbers[at + STRIDE]
     return carray(pointer(address), (numbers[at + ROWS], numbers[at + COLUMNS]))
+
+
+@contained
+def panels_of(layer, index):
+    """That array packed for products, where the table has it so; else its length is 0."""
+    numbers, at = numbers_of(layer), ARRAYS + NUMBERS * index
+    count = (numbers[at + COLUMNS] + LANES - 1) // LANES if numbers[at + PANELS] else 0
+    return carray(pointer(numbers[at + PANELS]), (count, numbers[at + ROWS], LANES))
+
+
+@contained
+def project(layer, member, index, x, start, out):
+    """out [B, G] = start [G] + x [B, I] times the weights of this index."""
+    panels = panels_of(layer, index)
+    if len(panels):
+        affine(x, panels, start, out)
+    else:
+        affine_once(x, weights_of(layer, member, index), start, out)
+
+
+@contained
+def recur(layer, member, index, state, column, out):
+    """out [B, G] += the state [B, S] from a column on, times the weights of this index."""
+    panels = panels_of(layer, index)
+    if len(panels):
+        accumulate_columns(state, column, panels, out)
+    else:
+        accumulate_once(state, column, weights_of(layer, member, index), out)
 
 
 @contained

@@ -66,7 +66,7 @@ class Ahead:
             or not all(each.plain and each.space.dtype == np.float32 for each in sensors)
         ):
             return None
-        return cls(network, game, program_of(network, plans), generator, threads)
+        return cls(network, game, program_of(network, plans, pack=True), generator, threads)
 
     def play(
         self, rollout: Rollout, at: int, seen: Array, start: Array, state: Array, value_of: Value
@@ -109,7 +109,8 @@ class Ahead:
                 *(functions, shown, self.view.columns, first, last, *arguments),
             )
 
-        work = steps * copies * sum(array.size for array in made.kept)
+        weights = sum(parameter.numel() for parameter in self.network.parameters())
+        work = steps * copies * weights
         threads = min(self.threads, copies) if work >= self.threads * SHARE else 1
         ends = [copies * k // threads for k in range(threads + 1)]
         if threads == 1:

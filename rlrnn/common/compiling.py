@@ -131,11 +131,16 @@ def _with_symbols(save: Any) -> Any:
     """The same, but with what is called by symbol, which numba brings back before it loads what calls it."""
 
     def saved(signature: Any, made: Any) -> Any:
-        functions = made.library._final_module.functions
-        called = [symbols[f.name] for f in functions if f.is_declaration and f.name in symbols]
+        called = [symbols[name] for name in sorted(_declared(made.library) & symbols.keys())]
         return save(signature, made._replace(reload_init=[*made.reload_init, *called]))
 
     return saved
+
+
+def _declared(library: Any) -> set[str]:
+    """Names that a function calls by, and those that functions call by which are parts of it."""
+    names = {each.name for each in library._final_module.functions if each.is_declaration}
+    return names.union(*map(_declared, library._linking_libraries))
 
 
 @functools.cache

@@ -86,6 +86,26 @@ def said(folder: Path) -> tuple[str, str]:
     return done.stdout.strip(), done.stderr.strip()
 
 
+PARTS = """
+import numba
+from called import scaled
+from rlrnn.common.linking import kernel
+@numba.njit
+def part(x):
+    return scaled(x)
+@kernel
+def run(x):
+    return part(x) + 1
+"""
+
+
+def test_a_kept_caller_finds_what_its_parts_call(tmp_path: Path) -> None:
+    (tmp_path / "called.py").write_text(CALLED)
+    (tmp_path / "caller.py").write_text(PARTS)
+    said(tmp_path)
+    assert said(tmp_path) == ("21 1", "")
+
+
 def test_a_kept_caller_finds_what_it_calls(tmp_path: Path) -> None:
     (tmp_path / "called.py").write_text(CALLED)
     (tmp_path / "caller.py").write_text(CALLER)

@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    ProgressBarCallback,
+)
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.threads import workers
@@ -36,7 +41,9 @@ def may_be_late(callback: BaseCallback) -> bool:
     """Whether all that listen may be told of steps afterwards."""
     if isinstance(callback, CallbackList):
         return all(map(may_be_late, callback.callbacks))
-    return getattr(callback, "may_be_late", False)
+    if type(callback) is ConvertCallback:
+        return callback.callback is None  # SB3's for nobody
+    return type(callback) is ProgressBarCallback or getattr(callback, "may_be_late", False)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, explained_variance
@@ -274,16 +274,11 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         callback.on_rollout_start()
         self._check_settings()  # which callbacks may have changed, as they may within the rollout
 
-        listens = type(callback) is not CallbackList or len(callback.callbacks) > 0
         late = may_be_late(callback)
 
         def on_step(local: dict[str, Any]) -> bool:
             self._set_position(position)
             self.num_timesteps += env.num_envs
-            if not listens:
-                callback.on_step()
-                self._note_ends(local["infos"], local["dones"])
-                return True
             if late:
                 callback.update_locals({**local, "self": self, "rollout_buffer": rollout_buffer})
                 if not callback.on_step():

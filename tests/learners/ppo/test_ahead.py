@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    EvalCallback,
+    ProgressBarCallback,
+)
 from stable_baselines3.common.vec_env import VecCheckNan
 
 from rlrnn import RecurrentPPO
@@ -106,11 +112,24 @@ def test_steps_at_once_are_steps_one_by_one(
 
 
 def test_who_listens_to_each_step_hears_it_in_time() -> None:
-    silent, late, now = CallbackList([]), Listener(late=True), Listener(late=False)
-    assert ahead.may_be_late(silent) and ahead.may_be_late(late)
+    late, now = Listener(late=True), Listener(late=False)
+    for silent in (CallbackList([]), ConvertCallback(None), ProgressBarCallback(), late):
+        assert ahead.may_be_late(silent)
+    assert not ahead.may_be_late(ConvertCallback(lambda *_: True))
     assert ahead.may_be_late(CallbackList([late, CallbackList([late])]))
     for other in (now, EvalCallback(make_vec("rlrnn/Pong-v0", 1))):
         assert not ahead.may_be_late(CallbackList([late, CallbackList([other])]))
+
+
+@pytest.mark.parametrize("callback", [None, [], lambda *_: True])
+def test_learning_goes_ahead_where_nobody_listens(callback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    play = ahead.Ahead.play
+    monkeypatch.setattr(ahead.Ahead, "play", lambda *given: asked.append(given[2]) or play(*given))
+    env = make_vec("rlrnn/Pong-v0", 2)
+    agent = RecurrentPPO("MlpGruPolicy", env, n_steps=8, batch_size=8, n_epochs=1, device="cpu")
+    agent.learn(32, callback)
+    assert asked == ([] if callable(callback) else [0, 0])
 
 
 def test_what_one_call_cannot_play_is_played_step_by_step() -> None:

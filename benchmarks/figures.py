@@ -1,4 +1,4 @@
-"""Write the tables in README.md, docs/scores.md and docs/guide.md anew, from runs/verified/ and envs/.
+"""Write the tables in README.md, docs/agents.md, scores.md and guide.md anew, from runs/verified/ and envs/.
 
 python benchmarks/figures.py
 """
@@ -24,6 +24,16 @@ from rlrnn.network import population
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- begin: python benchmarks/figures.py -->", "<!-- end -->"
 NOTHING = "–"
+# README's: for each kind of thing to be remembered one agent, and one that was evolved.
+FEW = (
+    "cartpole-gru",
+    "pong-gru",
+    "t-maze-100-gru",
+    "t-maze-5000-evolved",
+    "autoencode-fir",
+    "count-recall-gru",
+    "bandit-gru",
+)
 
 
 def main() -> None:
@@ -42,6 +52,19 @@ def replaced(text: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
+def few() -> str:
+    """What a few agents win, with memory and without."""
+    head = "game", "agent", "trained", "points", "memory wiped", "feed-forward", "4 frames"
+    agents = {name: (game, own) for name, game, own in _agents()}
+    rows = []
+    for name in FEW:
+        game, own = agents[name]
+        won = f"**{_mean(own, own)}** of {_mark(game, 'ceiling', own)}"
+        trained = _lines(f"{_steps(own)} steps", _time(own))
+        rows.append([game.title, f"`{name}`", trained, _lines(won, _range(own)), *_without(name, own)])
+    return _markdown(head, ["---", "---", *["--:"] * 5], rows)
+
+
 def scores() -> str:
     """What every verified agent wins, what is won without memory, and what is known of others."""
     head = "game, agent, training", "points", "memory wiped", "feed-forward", "4 frames", "others"
@@ -49,20 +72,35 @@ def scores() -> str:
 
 
 def _scores(name: str, game: Game, own: list[Kept]) -> list[str]:
-    kept = evidence.read(name)
-    places, trained = decimals(*_points(own)), f"{_steps(own)} steps, {_time(own)}"
-    ours = [f"**{mean(_points(own)):,.{places}f}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
-    controls = [(kept.get(kind, []), WITH_MEMORY) for kind in CONTROLS]
-    without = []
-    for found, player in [(own, WIPED), *controls]:
-        points = f"{mean(_points(found, player)):,.{places}f}" if found else NOTHING
-        fewer = f"{len(found)} of {len(own)} seeds" if 0 < len(found) < len(own) else ""
-        without.append(_lines(points, _won(found, player, game), fewer))
+    trained = f"{_steps(own)} steps, {_time(own)}"
+    ours = [f"**{_mean(own, own)}**", _range(own), _won(own, WITH_MEMORY, game, " won")]
     known = {"no memory": "memoryless", "best": "best", "ceiling": "ceiling"}
-    marks = [(word, getattr(game.references, kind)) for word, kind in known.items()]
-    others = [f"{word} {mark.points:,.{places}f}" for word, mark in marks if mark]
+    marks = [(word, _mark(game, kind, own)) for word, kind in known.items()]
+    others = [f"{word} {mark}" for word, mark in marks if mark != NOTHING]
     title = _lines(f"`{name}`", trained)
-    return [f"{game.title}<br>{title}", _lines(*ours), *without, _lines(*others)]
+    return [f"{game.title}<br>{title}", _lines(*ours), *_without(name, own, game), _lines(*others)]
+
+
+def _without(name: str, own: list[Kept], game: Game | None = None) -> list[str]:
+    """What is won with the memory wiped, and by each control; episodes won, too, where a game is given."""
+    kept = evidence.read(name)
+    cells = []
+    for found, player in [(own, WIPED), *((kept.get(kind, []), WITH_MEMORY) for kind in CONTROLS)]:
+        fewer = f"{len(found)} of {len(own)} seeds" if 0 < len(found) < len(own) else ""
+        won = _won(found, player, game) if game else ""
+        cells.append(_lines(_mean(found, own, player) if found else NOTHING, won, fewer))
+    return cells
+
+
+def _mean(found: list[Kept], own: list[Kept], player: str = WITH_MEMORY) -> str:
+    """The mean points over seeds, with as many decimals as the agent's own have."""
+    return f"{mean(_points(found, player)):,.{decimals(*_points(own))}f}"
+
+
+def _mark(game: Game, kind: str, own: list[Kept]) -> str:
+    """A score that is known of a game, likewise."""
+    mark = getattr(game.references, kind)
+    return f"{mark.points:,.{decimals(*_points(own))}f}" if mark else NOTHING
 
 
 def published() -> str:
@@ -97,7 +135,12 @@ def ways() -> str:
     return _markdown(head, ["---", "---", "---", "--:", "--:", "--:", "--:"], rows)
 
 
-TABLES = {"README.md": scores, "docs/scores.md": published, "docs/guide.md": ways}
+TABLES = {
+    "README.md": few,
+    "docs/agents.md": scores,
+    "docs/scores.md": published,
+    "docs/guide.md": ways,
+}
 
 
 def _weights(run: Kept, game: Game) -> int:

@@ -57,9 +57,16 @@ def tables(kind: type[Any], *only: str) -> str:
     parts = []
     for key in keys_of(kind):
         if key.table is not None:
-            parts += [f"### [{key.name}]\n\n{capital(key.meaning)}.\n", table(keys_of(key.table))]
+            parts += [
+                f"### [{key.name}]\n\n{capital(key.meaning)}.\n",
+                table(keys_of(key.table), "each-of-them"),
+            ]
             inner = [each.table for each in keys_of(key.table) if each.table is not None]
-            parts += [f"Each of them: {sentence_of(inner[0])}.\n", table(keys_of(inner[0]))] if inner else []
+            if inner:
+                parts += [
+                    f"#### Each of them\n\n{capital(sentence_of(inner[0]))}.\n",
+                    table(keys_of(inner[0])),
+                ]
     return "\n".join(parts)
 
 
@@ -73,8 +80,8 @@ def each(registry: dict[str, type[Any]]) -> str:
     return "\n".join(parts)
 
 
-def table(keys: list[Key]) -> str:
-    """Name, type, default and meaning."""
+def table(keys: list[Key], heading: str = "") -> str:
+    """Name, type, default and meaning; under which heading tables are explained, if not under their names."""
     rows = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
     for key in keys:
         default = (
@@ -83,7 +90,7 @@ def table(keys: list[Key]) -> str:
         if key.name == "name":
             default = "the file's"
         if key.table is not None:
-            default = f"[below](#{key.name})"
+            default = f"[below](#{heading or key.name})"
         cells = key.takes if key.table is None else "a table", default, key.meaning
         rows.append(f"| `{key.name}` | {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) + "\n"

@@ -174,13 +174,16 @@ def figures(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 
 
 def test_the_tables_are_what_the_evidence_makes(figures) -> None:  # type: ignore[no-untyped-def]
-    assert set(figures.TABLES) == {"README.md", "docs/scores.md", "docs/guide.md"}
+    assert set(figures.TABLES) == {
+        "README.md",
+        *(f"docs/{page}.md" for page in ("agents", "scores", "guide")),
+    }
     for file, table in figures.TABLES.items():
         text = (ROOT / file).read_text(encoding="utf-8")
         assert figures.replaced(text, table()) == text, "write it anew: python benchmarks/figures.py"
 
 
-def test_the_readme_tells_every_verified_agent(figures) -> None:  # type: ignore[no-untyped-def]
+def test_every_verified_agent_has_a_row(figures) -> None:  # type: ignore[no-untyped-def]
     rows = [line.split(" | ") for line in figures.scores().splitlines()[2:]]
     assert [row[0].split("`")[1] for row in rows] == list(VERIFIED)
     for name, row in zip(VERIFIED, rows, strict=True):
@@ -188,6 +191,22 @@ def test_the_readme_tells_every_verified_agent(figures) -> None:  # type: ignore
         assert float(row[1].split("**")[1].replace(",", "")) == pytest.approx(
             sum(points) / len(points), abs=0.051
         )
+
+
+def test_the_readmes_few_are_rows_of_all(figures) -> None:  # type: ignore[no-untyped-def]
+    """The same points, ends of the seeds and scores without memory, in a table of another form."""
+    every = {row[0].split("`")[1]: row for row in _rows(figures.scores())}
+    few = _rows(figures.few())
+    assert len(few) == len(set(figures.FEW)) == 7
+    for _, name, _, points, *without in few:
+        own, *others = every[name.strip("`")][1:5]
+        won, ends = points.split("<br>")
+        assert own.split("<br>")[:2] == [won.partition("\u00a0of")[0], ends]
+        assert [cell.split("<br>")[0] for cell in without] == [cell.split("<br>")[0] for cell in others]
+
+
+def _rows(table: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
 
 
 def test_a_page_without_its_marks_is_not_written(figures) -> None:  # type: ignore[no-untyped-def]

@@ -126,6 +126,10 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         truncated = np.zeros(self.num_envs, np.bool_) if limit is None else self.steps >= limit
         return self._look(), rewards, terminated, truncated
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes along: no addresses, which are those of this game's arrays."""
+        return {**vars(self), "_compiled": None}
+
     def compiled(self) -> CompiledGame | None:
         """The game as compiled code plays it, from where it stands; None if it cannot."""
         if self._compiled is None or not self._compiled.holds(self):

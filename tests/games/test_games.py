@@ -1,5 +1,7 @@
 """Array games: copies equal single games bit for bit, states are complete, the classics equal Gymnasium's."""
 
+import copy
+import pickle
 import tomllib
 import warnings
 from pathlib import Path
@@ -221,6 +223,19 @@ def test_a_compiled_game_is_its_arrays_to_the_last_bit(name, copies, monkeypatch
     assert played(False) == fast
 
 
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda game: pickle.loads(pickle.dumps(game))])
+def test_a_copy_of_a_game_plays_by_itself(name, copied):
+    game = gym.make_vec(name, num_envs=5).unwrapped
+    game.reset(seed=0)
+    actions = np.random.default_rng(0).integers(0, game.single_action_space.n, (40, 5))
+    play(game, actions[:10])
+    other = copied(game)
+    wanted = [[part.copy() for part in step[:4]] for step in play(game, actions[10:])]
+    for found, step in zip(play(other, actions[10:]), wanted, strict=True):
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found[:4], step, strict=True))
+
+
 @pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_episodes_begin_as_those_of_arrays(name):
@@ -228,10 +243,10 @@ def test_compiled_episodes_begin_as_those_of_arrays(name):
     for game in (ours, theirs):
         game.reset(seed=3)
     compiled = ours.compiled()
-    for copy in (7, 0, 7):
-        ours.draws.begin(np.array([copy]))
-        compiled.kernels.begin(compiled.address, copy, 0, 0, 0, 0)
-        theirs._begin(np.array([copy]), theirs.draws)
+    for b in (7, 0, 7):
+        ours.draws.begin(np.array([b]))
+        compiled.kernels.begin(compiled.address, b, 0, 0, 0, 0)
+        theirs._begin(np.array([b]), theirs.draws)
     assert ours.get_state().keys() == theirs.get_state().keys()
     for key, value in theirs.get_state().items():
         assert ours.get_state()[key].tobytes() == value.tobytes(), key

@@ -6,8 +6,8 @@ import contextlib
 import ctypes
 import functools
 import platform
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
@@ -52,6 +52,33 @@ def workers(threads: int) -> ThreadPoolExecutor:
     """So many threads, each with one of torch's: for work that leaves Python's lock to others."""
     # torch would give a new thread as many of its own as there are cores.
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def share(
+    threads: int,
+    run: Callable[..., None],
+    parts: Sequence[tuple[Any, ...]],
+    done: Callable[[], object] | None = None,
+    stop: Callable[[], object] | None = None,
+) -> None:
+    """Run all parts by so many threads, and call ``done`` here after each.
+
+    Whatever is raised, here or in a thread, nothing runs any more when it goes on: what has begun is waited
+    for, after ``stop`` was called. What waits here hears Ctrl-C at once.
+    """
+    futures = [workers(threads).submit(run, *part) for part in parts]
+    try:
+        for future in futures:
+            future.result()
+            if done is not None:
+                done()
+    except BaseException:
+        if stop is not None:
+            stop()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
 
 
 @functools.cache

@@ -135,6 +135,8 @@ class ArrayGame(VectorEnv[Array, Array, Array]):
         if self._compiled is None or not self._compiled.holds(self):
             kernels = kernels_of(self)
             self._compiled = None if kernels is None else CompiledGame(self, kernels)
+        elif self._compiled is not None:
+            self._compiled.refresh(self)
         return self._compiled
 
     def _look(self) -> Array:

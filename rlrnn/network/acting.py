@@ -9,6 +9,7 @@ Letters: B environments, S state, A numbers in an action, O output units.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -19,7 +20,8 @@ import torch
 from torch import Tensor
 
 from rlrnn.common.batches import map_arrays
-from rlrnn.common.threads import workers
+from rlrnn.common.threads import share
+from rlrnn.errors import UserError
 from rlrnn.network import program
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.network import RecurrentNetwork
@@ -134,6 +136,12 @@ def _stepping(
 
     def step(x: Array, x_critic: Array, start: Array, before: Array) -> tuple[Array, Array, Array]:
         rows = len(x)
+        fits = before.shape == (rows, made.state_size) and start.shape == (rows,)
+        if not fits or before.dtype != np.float32:
+            raise UserError(
+                f"the memory is {before.dtype} {before.shape} and the starts are {start.shape}, where this "
+                f"network needs float32 {(rows, made.state_size)} and {(rows,)} for {rows} observations."
+            )
         after = np.empty_like(before)
         numbers, values = np.empty((rows, units), np.float32), np.empty((rows, 1), np.float32)
 
@@ -145,7 +153,7 @@ def _stepping(
             run(0, rows)
         else:
             ends = [rows * k // threads for k in range(threads + 1)]
-            list(workers(threads).map(run, ends[:-1], ends[1:]))
+            share(threads, run, list(itertools.pairwise(ends)))
         return numbers, values, after
 
     return step
@@ -156,7 +164,7 @@ def play(
 ) -> tuple[Distribution, Tensor]:
     """``network.act``, by kernels where the network fits; without gradients."""
     cached = _actors.get(network)
-    if cached is None or not cached.valid(network):
+    if cached is None or not cached.valid():
         cached = _actors[network] = _CachedActor(network)
     if cached.step is None:
         return network.act(observation, start, state)
@@ -169,17 +177,19 @@ class _CachedActor:
     """An actor by kernels, as long as the weights are where they were when it was made; None if none fits."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
-        self.output = network.actuators.output.weight
-        self.weights = list(network.parameters())
-        self.places = [weight.data_ptr() for weight in self.weights]
+        owners = [module._parameters for module in network.modules() if module._parameters]
+        self.weights = [
+            (own, name, weight) for own in owners for name, weight in own.items() if weight is not None
+        ]
+        self.places = [weight.data_ptr() for *_, weight in self.weights]
         plans = plans_of(network)
         self.read = network.sensors.reader()
         self.step = None if plans is None else _stepping(network, plans, critic=False)
 
-    def valid(self, network: RecurrentNetwork) -> bool:
+    def valid(self) -> bool:
         """Neither moved, as ``to`` does, nor replaced."""
-        same = self.output is network.actuators.output.weight
-        return same and self.places == [weight.data_ptr() for weight in self.weights]
+        here = [own.get(name) is weight for own, name, weight in self.weights]
+        return all(here) and self.places == [weight.data_ptr() for *_, weight in self.weights]
 
 
 _actors: WeakKeyDictionary[RecurrentNetwork, _CachedActor] = WeakKeyDictionary()

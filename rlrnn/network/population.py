@@ -164,5 +164,5 @@ def _stacked(network: RecurrentNetwork, genomes: npt.ArrayLike) -> Iterator[tupl
     if rows.ndim != 2 or rows.shape[1] != ends[-1]:
         raise UserError(f"genomes of shape {rows.shape} do not fit: this network has {ends[-1]} weights.")
     for (module, name, parameter), end in zip(parts, ends.tolist(), strict=True):
-        columns = rows[:, end - parameter.numel() : end].astype(np.float32)
+        columns = rows[:, end - parameter.numel() : end].astype(np.float32, order="C")
         yield module, name, columns.reshape(len(rows), *parameter.shape)

@@ -110,6 +110,7 @@ class Writer:
         return width if isinstance(layer, Dense) else cast("Gated", layer).cell.output_size
 
     def _row(self, step: Any, source: int, target: int, column: int, options: Sequence[float]) -> None:
+        assert len(options) <= self.k.ARRAYS - self.k.OPTION, "two options are all that a table has room for"
         row = np.zeros(self.k.WIDTH, np.int64)
         row[: self.k.OPTION] = step.address, source, target, self.state_size, column
         row[self.k.OPTION : self.k.OPTION + len(options)] = np.array(options, np.float64).view(np.int64)

@@ -138,6 +138,11 @@ class Sensors(nn.Module):
         device = any_array(parts).device.type
         if self.precision == "float32" or not computes(self.precision, device):
             features: Tensor = self.extractor(values)
+            if features.shape != (len(features), self.output_size):
+                raise UserError(
+                    f"the features that {type(self.extractor).__name__} made have the shape "
+                    f"{tuple(features.shape)}, where its features_dim says (rows, {self.output_size})."
+                )
             return features
         with torch.autocast(device, dtype=getattr(torch, self.precision)):
             features = self.extractor(values)
@@ -165,7 +170,7 @@ class Sensors(nn.Module):
         @torch.no_grad()
         def read(observation: Any) -> Array:
             features: Tensor = self(map_arrays(torch.as_tensor, observation))
-            return features.contiguous().numpy()
+            return features.float().contiguous().numpy()
 
         return read
 

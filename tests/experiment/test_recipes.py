@@ -54,7 +54,7 @@ def test_a_file_names_the_agent_and_finds_its_game_beside_it(tmp_path):
     [
         (
             "gmae = 'x'\nsteps = 1",
-            ["unknown key 'gmae'", "did you mean 'game'?", "known keys: description, "],
+            ["unknown key 'gmae'", "did you mean 'game'?", "known keys: callbacks, description, "],
         ),
         ("game = 'x'\nsteps = 1\n[ppo]\nn_step = 8", ["'n_step'", "'n_steps'", "keys of [ppo]: batch_size"]),
         ("game = 'x'", ["the key 'steps' is missing", "a whole number of at least 1"]),

@@ -177,7 +177,13 @@ def learned(net: RecurrentNetwork) -> None:
         parameter.data += 0.1
 
 
-@pytest.mark.parametrize("change", [moved, replaced, learned])
+def part_replaced(net: RecurrentNetwork) -> None:
+    net.memory.load_state_dict(
+        {name: value + 0.1 for name, value in net.memory.state_dict().items()}, assign=True
+    )
+
+
+@pytest.mark.parametrize("change", [moved, replaced, learned, part_replaced])
 @torch.no_grad()
 def test_an_actor_that_is_kept_never_plays_by_old_weights(change: Callable[[RecurrentNetwork], None]) -> None:
     net = network(ACTIONS[2], cell="lstm", critic="shared")

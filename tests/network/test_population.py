@@ -132,6 +132,12 @@ def test_boxes_are_read_as_the_sensors_read_them_bit_for_bit(seen: spaces.Box, n
     assert (np.abs(read).max() == 10.0) == normalize
 
 
+def test_genomes_may_lie_in_any_order() -> None:
+    net = network()
+    table = genomes(net)
+    assert (played(net, np.asfortranarray(table), SHOWN) == played(net, table, SHOWN)).all()
+
+
 def test_what_only_the_learner_from_reward_needs_is_not_in_the_genome() -> None:
     own, shared = network(action="box"), network(action="box", critic="shared")
     assert len(genome(own)) == len(genome(shared))

@@ -194,7 +194,7 @@ def test_a_control_is_trained_beside_its_agent(trained, capsys, monkeypatch):
     assert main(["train", "--resume", "runs/tiny-stacked/seed1", "--control", "stacked"]) == 2  # is finished
     assert "is finished" in capsys.readouterr().err
     asked = []
-    monkeypatch.setattr(seeds, "train_seeds", lambda tasks, jobs: asked.extend(tasks) or Outcome())
+    monkeypatch.setattr(seeds, "train_seeds", lambda tasks, *_: asked.extend(tasks) or Outcome())
     assert main([*arguments, "feedforward", "--seeds", "2"]) == 0
     assert [str(task.folder) for task in asked] == [f"runs/tiny-feedforward/seed{k}" for k in (0, 1)]
     assert (asked[0].recipe.network.cell, asked[0].recipe.wrappers) == ("none", ())

@@ -6,7 +6,6 @@ weights as stay in a core's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from rlrnn.common import arrays
 from rlrnn.common.processes import beat
-from rlrnn.common.threads import workers
+from rlrnn.common.threads import share
 from rlrnn.envs.compiled import CompiledView, compiled_view
 from rlrnn.network import population
 from rlrnn.network.actuators import ChoiceActuators, ContinuousActuators
@@ -63,7 +62,7 @@ class Ahead:
         norm, features = self._norm(seen.shape[1]), seen.shape[1]
         state = np.zeros((copies, made.state_size), np.float32)
         moments = np.zeros((2, copies, features if len(norm) else 0))
-        points, lengths = np.zeros(copies), np.zeros(copies, np.int64)
+        points, lengths, stop = np.zeros(copies), np.zeros(copies, np.int64), np.zeros(1, np.uint8)
         actuators, nothing = self.network.actuators, np.empty(0, np.float32)
         offset, low, high = 0, nothing, nothing
         if isinstance(actuators, ChoiceActuators):
@@ -80,29 +79,22 @@ class Ahead:
             numbers, ended = kernels.play(
                 *(made.layers, made.inner, made.room, norm, np.float32(RunningNormalizer.CLIP)),
                 *(game.address, functions, shown, view.columns, first, last, episodes, units, offset),
-                *(low, high, seen, state, moments, points, lengths, arrays.LONGEST),
+                *(low, high, seen, state, moments, points, lengths, arrays.LONGEST, stop),
             )
             if not numbers:
                 game.refuse(np.full((copies, len(low)), np.nan))
-            if not ended:
-                arrays.check_length(arrays.LONGEST, game.name)
+            if not ended and not stop[0]:
+                arrays.check_length(arrays.LONGEST, self.game.env.name)
 
-        self._share(run, episodes, threads)
+        share(threads, run, self._groups(episodes), beat, lambda: stop.fill(1))
         return points, lengths, moments
 
-    def _share(self, run: Callable[[int, int], None], episodes: int, threads: int) -> None:
-        """All members, a few at a time, by so many threads."""
+    def _groups(self, episodes: int) -> list[tuple[int, int]]:
+        """All members, a few at a time: the first one and the next group's."""
         weights = sum(array.nbytes for array in self.program.kept) / self.members
         together = max(1, min(TOGETHER // episodes, int(CACHE / weights)))
         begins = range(0, self.members, together)
-        groups: list[tuple[int, int]] = [(first, min(first + together, self.members)) for first in begins]
-        if threads == 1:
-            for group in groups:
-                run(*group)
-                beat()
-            return
-        for _ in workers(threads).map(run, *zip(*groups, strict=True)):
-            beat()
+        return [(first, min(first + together, self.members)) for first in begins]
 
     def _norm(self, features: int) -> Array:
         """Mean and deviation [2, F], or [0, F]."""

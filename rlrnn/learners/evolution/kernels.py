@@ -15,7 +15,7 @@ from rlrnn.games.kernels import table
 @kernel
 def play(
     layers, inner, room, norm, limit, game, functions, shown, columns, first, last, episodes, units, offset,
-    low, high, seen, state, moments, points, lengths, longest,
+    low, high, seen, state, moments, points, lengths, longest, stop,
 ):  # fmt: skip
     """Members first to last play one episode in each of their copies, from where these stand.
 
@@ -23,7 +23,8 @@ def play(
     state [B, S] what they remember; norm [2, F]: mean and deviation of what is seen, or [0, F]. Choices are
     counted from ``offset``; where low [A] has numbers, outputs are actions, cut off at low and high. Into
     points and lengths [B], and moments [2, B, F]: sums of deviations from the means and of their squares,
-    unless F is 0 there. Returns whether all actions were numbers, and episodes shorter than ``longest``.
+    unless F is 0 there. Ends early where ``stop`` [1] is true. Returns whether all actions were numbers, and
+    all episodes shorter than ``longest``.
     """
     begin, end, features = first * episodes, last * episodes, seen.shape[1]
     advance, look = functions[1], functions[2]
@@ -41,6 +42,8 @@ def play(
         playing[b] = True
     remaining = np.full(last - first, episodes)  # episodes of each member that go on
     for step in range(longest):
+        if stop[0]:
+            break
         low_row, high_row = end, begin  # of those that play
         for p in range(first, last):
             if remaining[p - first] == 0:

@@ -186,8 +186,10 @@ def _assemble(
     learner._setup_model()
     if isinstance(learning_rate, MissingSchedule):
         learner.learning_rate, learner.lr_schedule = learning_rate, FloatSchedule(learning_rate)
-    if not force_reset and memory is not None and memory.shape[0] == learner.n_envs:
-        learner._last_state = memory  # type: ignore[attr-defined]
+    fresh: Any = getattr(learner, "_last_state", None)
+    if not force_reset and memory is not None and fresh is not None:
+        alike = memory.shape == fresh.shape and memory.dtype == fresh.dtype  # what kernels rely on
+        learner._last_state = memory if alike else fresh  # type: ignore[attr-defined]
     states = states_for(learner, agent)
     if agent.kind != cls.__name__ and states.keys() != set(learner._get_torch_save_params()[0]):
         raise UserError(

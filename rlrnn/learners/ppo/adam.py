@@ -6,7 +6,7 @@ minibatch. Its own optimizer keeps the state, so that agents are saved, loaded a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,14 +65,24 @@ def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -
     (group,) = optimizer.param_groups
     states = [optimizer.state[parameter] for parameter in parameters if parameter in optimizer.state]
     tensors = [*parameters, *(tensor for state in states for tensor in state.values())]
+    trained = [p for p in group["params"] if p.requires_grad]
     return (
         bool(group.get("fused"))
         and not any(group.get(name) for name in OTHERWISE)
         and not isinstance(group["lr"], Tensor)
-        and [p for p in group["params"] if p.requires_grad] == list(parameters)
+        and len(trained) == len(parameters)
+        and all(one is other for one, other in zip(trained, parameters, strict=True))
         and all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
-        and len({float(state["step"]) for state in states}) <= 1
         and len(states) in (0, len(parameters))
+        and all(_whole(state, p) for state, p in zip(states, parameters, strict=False))
+        and len({float(state["step"]) for state in states}) <= 1
         and not optimizer._optimizer_step_pre_hooks
         and not optimizer._optimizer_step_post_hooks
     )
+
+
+def _whole(state: Mapping[str, Tensor], parameter: Tensor) -> bool:
+    """Whether it has all numbers that a parameter's should have: what a file said it is, it may not be."""
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    sized = {"exp_avg": parameter.shape, "exp_avg_sq": parameter.shape, "step": torch.Size()}
+    return not state or shapes == sized

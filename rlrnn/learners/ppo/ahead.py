@@ -2,11 +2,13 @@
 
 The same bytes as step by step (``collect``): a step of a small network in an array game takes less time than
 the words of Python around it. Callbacks that say ``may_be_late = True`` hear of each step afterwards, in
-order and with the counts of that step, but cannot change the game meanwhile.
+order and with the counts of that step, but cannot change the game meanwhile: where one of them asks to stop
+or raises, the game stands at the end of these steps, and ``num_timesteps`` at that one.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +24,10 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlrnn.common.threads import workers
+from rlrnn.common.threads import share
 from rlrnn.envs.compiled import CompiledView, compiled_view
 from rlrnn.envs.vec import GameVecEnv
+from rlrnn.errors import UserError
 from rlrnn.learners.ppo.rollout import Rollout
 from rlrnn.network.acting import SHARE, Value, plans_of, program_of
 from rlrnn.network.actuators import ChoiceActuators
@@ -39,11 +42,18 @@ CHUNK = 1 << 16  # steps of all copies at once, between which Ctrl-C is heard
 
 def may_be_late(callback: BaseCallback) -> bool:
     """Whether all that listen may be told of steps afterwards."""
-    if isinstance(callback, CallbackList):
+    if type(callback) is CallbackList:
         return all(map(may_be_late, callback.callbacks))
     if type(callback) is ConvertCallback:
         return callback.callback is None  # SB3's for nobody
-    return type(callback) is ProgressBarCallback or getattr(callback, "may_be_late", False)
+    if type(callback) is ProgressBarCallback:
+        return True
+    for kind in (vars(callback), *map(vars, type(callback).__mro__)):
+        if "may_be_late" in kind:
+            return bool(kind["may_be_late"])
+        if "_on_step" in kind:  # a class derived from one that may be late, which listens otherwise
+            return False
+    return False
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,11 @@ class Ahead:
         seen [B, ...], start [B], state [B, S]: where it stands.
         """
         copies, size = state.shape
+        if state.dtype != np.float32 or size != self.program.state_size or len(seen) != copies:
+            raise UserError(
+                f"the memory is {state.dtype} {state.shape}, where this network needs float32 "
+                f"{(len(seen), self.program.state_size)}."
+            )
         steps = max(1, min(len(rollout.rewards) - at, CHUNK // copies))
         rows = slice(at, at + steps)
         flat = seen.reshape(copies, -1)
@@ -123,7 +138,7 @@ class Ahead:
         if threads == 1:
             run(0, copies)
         else:
-            list(workers(self.threads).map(run, ends[:-1], ends[1:]))
+            share(self.threads, run, list(itertools.pairwise(ends)))
         shape = (steps + 1, *seen.shape)
         rollout.observations[rows] = observations.reshape(shape)[:-1]  # type: ignore[index]
         rollout.episode_starts[rows] = starts[:-1]
@@ -131,7 +146,7 @@ class Ahead:
         self._value_cut(rollout, rows, finals.reshape(steps, *seen.shape), states[1:], value_of)
         return Played(
             observations.reshape(shape), starts, states, rewards, finals.reshape(steps, *seen.shape),
-            rollout.truncated[rows], end_points, end_lengths,
+            rollout.truncated[rows], end_points, end_lengths, at,
         )  # fmt: skip
 
     def _value_cut(
@@ -164,19 +179,17 @@ class Played:
     truncated: Array  # [T, B]
     points: Array  # [T, B] of episodes that ended
     lengths: Array  # [T, B] their steps
+    at: int  # of the first step in the rollout
 
     def tell(self, env: GameVecEnv, on_step: Callable[[dict[str, Any]], bool]) -> bool:
         """Tell of each step in turn; False if one asks to stop."""
         for t in range(len(self.rewards)):
-            dones = self.starts[t + 1]
-            infos: list[dict[str, Any]] = [_NOTHING] * len(dones)
+            dones, rewards = self.starts[t + 1], self.rewards[t].astype(np.float32)
+            infos: list[dict[str, Any]] = [{} for _ in dones]
             for b in np.flatnonzero(dones).tolist():
                 cut, points, length = bool(self.truncated[t, b]), self.points[t, b], self.lengths[t, b]
                 infos[b] = env.info_of_end(self.finals[t, b].copy(), cut, float(points), int(length))
-            local = {"dones": dones, "infos": infos, "rewards": self.rewards[t], "n_steps": t}
+            local = {"dones": dones, "infos": infos, "rewards": rewards, "n_steps": self.at + t}
             if not on_step(local):
                 return False
         return True
-
-
-_NOTHING: dict[str, Any] = {}

@@ -150,8 +150,8 @@ def _collect_ahead(
         assert isinstance(seen, np.ndarray)
         position.leave()
         played = player.play(rollout, rollout.pos, seen, start, state.numpy(), value_of)
-        last = torch.from_numpy(played.states[-1])
-        position.move(played.observations[-1], played.starts[-1], last)
+        last = torch.from_numpy(played.states[-1].copy())  # not of the array that all steps are in
+        position.move(played.observations[-1].copy(), played.starts[-1], last)
         for rewards, starts in zip(played.rewards.astype(np.float32), played.starts, strict=False):
             rollout.rewards[rollout.pos] = reward_scaler(rewards, starts) if reward_scaler else rewards
             rollout.pos += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from rlrnn.errors import MissingExtraError
@@ -29,4 +30,4 @@ def run(arguments: Namespace) -> None:
         import shtab
     except ImportError:
         raise MissingExtraError('completion needs an extra: pip install "rlrnn[completion]".') from None
-    print(shtab.complete(arguments.whole, arguments.shell))
+    sys.stdout.write(shtab.complete(arguments.whole, arguments.shell) + "\n")  # a script, not words

@@ -160,7 +160,7 @@ def test_a_round_in_one_call_refuses_what_is_no_action_and_no_end(monkeypatch: p
     endless = make_vec("rlrnn/Pong-v0", 2)
     monkeypatch.setattr(arrays, "LONGEST", 20)
     net = network(endless, "elman")
-    with pytest.raises(EnvironmentFault, match="an episode of Pong has not ended after 20 steps"):
+    with pytest.raises(EnvironmentFault, match="an episode of rlrnn/Pong-v0 has not ended after 20 steps"):
         SerialFitness(endless).play(net, np.zeros((2, len(genome(net)))), [1])
 
 

@@ -101,3 +101,10 @@ def test_what_else_is_left_to_torch() -> None:
     parameters[0].grad = torch.ones(3, 5)
     started.step()  # of one parameter alone
     assert not fits(started, parameters)
+    spoiled = torch.optim.Adam(parameters, **SETTINGS)  # as a damaged file might have it
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    spoiled.step()
+    assert fits(spoiled, parameters)
+    spoiled.state[parameters[0]]["exp_avg"] = torch.zeros(1)
+    assert not fits(spoiled, parameters)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -18,6 +19,7 @@ from stable_baselines3.common.vec_env import VecCheckNan
 from rlrnn import RecurrentPPO
 from rlrnn.common import compiling
 from rlrnn.envs.games import make_vec
+from rlrnn.errors import UserError
 from rlrnn.learners.ppo import ahead
 from rlrnn.network import acting
 
@@ -119,6 +121,56 @@ def test_who_listens_to_each_step_hears_it_in_time() -> None:
     assert ahead.may_be_late(CallbackList([late, CallbackList([late])]))
     for other in (now, EvalCallback(make_vec("rlrnn/Pong-v0", 1))):
         assert not ahead.may_be_late(CallbackList([late, CallbackList([other])]))
+
+
+class Derived(Listener):
+    def _on_step(self) -> bool:
+        return super()._on_step()
+
+
+class LateKind(BaseCallback):
+    may_be_late = True
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class Hears(LateKind):
+    def _on_step(self) -> bool:
+        return self.locals["new_obs"] is not None
+
+
+class OwnList(CallbackList):
+    def _on_step(self) -> bool:
+        return self.locals["new_obs"] is not None
+
+
+def test_a_class_derived_from_a_late_one_may_listen() -> None:
+    assert ahead.may_be_late(LateKind()) and not ahead.may_be_late(Hears())
+    assert not ahead.may_be_late(OwnList([]))
+    assert ahead.may_be_late(Derived(late=True))  # which says it of itself
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_time_limit_that_is_set_between_two_rollouts_counts(late: bool) -> None:
+    env = make_vec("rlrnn/Pong-v0", 2, seed=0)
+    agent = RecurrentPPO("MlpGruPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu")
+    agent.learn(32, Listener(late))
+    for limit, length in ((5, 5), (6.5, 7)):
+        env.set_attr("max_episode_steps", limit)
+        agent.learn(64, Listener(late), reset_num_timesteps=False)
+        assert agent.ep_info_buffer and agent.ep_info_buffer[-1]["l"] == length
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_memory_that_does_not_fit_is_refused(late: bool) -> None:
+    env = make_vec("rlrnn/Pong-v0", 2, seed=0)
+    agent = RecurrentPPO("MlpGruPolicy", env, n_steps=8, batch_size=16, n_epochs=1, device="cpu")
+    agent.learn(16, Listener(late))
+    for wrong in (torch.zeros(2, 1), agent._last_state.double()):  # type: ignore[union-attr]
+        agent._last_state = wrong
+        with pytest.raises(UserError, match=r"the memory is float\d\d .* needs float32 \(2, 512\)"):
+            agent.learn(16, Listener(late), reset_num_timesteps=False)
 
 
 @pytest.mark.parametrize("callback", [None, [], lambda *_: True])

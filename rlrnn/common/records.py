@@ -9,7 +9,7 @@ import collections.abc
 import dataclasses
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,6 +29,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise FileFault(f"there is no file {path}; check the path.") from None
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with too many digits
         raise FileFault(f"{path} is not a TOML file: {error}.") from None
+
+
+def leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The plain values of a table, and of all tables in it, by dotted names."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield path + name, value
 
 
 def to_mapping(record: Any) -> dict[str, Any]:

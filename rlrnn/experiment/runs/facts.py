@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlrnn.common.files import read_json
-from rlrnn.common.records import to_mapping
+from rlrnn.common.records import leaves, to_mapping
 from rlrnn.common.texts import is_name
 from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault
@@ -91,15 +91,7 @@ def decides(recipe: Recipe, game: Game) -> dict[str, Any]:
     if recipe.evolution is not None:
         table.pop("ppo")
     own = {name: played[name] for name in ("id", "kwargs", "wrappers", "episodes")}
-    return dict(_leaves({"game": {**own, "win": game.points.win}, **table}))
-
-
-def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{name}.")
-        else:
-            yield path + name, value
+    return dict(leaves({"game": {**own, "win": game.points.win}, **table}))
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 
 from rlrnn.common.noise import undisturbed_noise
-from rlrnn.common.records import to_mapping
+from rlrnn.common.records import leaves, to_mapping
 from rlrnn.common.settings import unknown
 from rlrnn.common.texts import tell
 from rlrnn.errors import MissingExtraError, UserError
@@ -186,7 +186,7 @@ class MLflow(Tracker):
     def begin(self) -> None:
         self.module.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
         self.module.start_run(run_name=self.name)
-        self.module.log_params(dict(_leaves(self.settings)))
+        self.module.log_params(dict(leaves(self.settings)))
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         self.module.log_metrics(numbers, step=step)
@@ -233,12 +233,3 @@ def _is_number(value: Any) -> bool:
         return not isinstance(value, str) and float(value) == float(value)
     except (TypeError, ValueError):
         return False
-
-
-def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Plain values by dotted names."""
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{name}.")
-        else:
-            yield path + name, value

@@ -20,13 +20,14 @@ from rlrnn.errors import MissingExtraError
 from rlrnn.experiment import evaluation
 from rlrnn.experiment.players import RandomPlayer
 from rlrnn.games.array_game import ArrayGame
-from rlrnn.games.players import bandit, cards, double_pole, memory, pong, recall, simon, tmaze
+from rlrnn.games.players import bandit, cards, double_pole, memory, memory_chain, pong, recall, simon, tmaze
 from rlrnn.games.players.base import Script, play_once, random_player
 
 PLAYERS: dict[str, dict[str, Callable[..., Script]]] = {
     "rlrnn/Autoencode-v0": cards.AUTOENCODE,
     "rlrnn/CountRecall-v0": cards.COUNT_RECALL,
     "rlrnn/DoublePole-v0": double_pole.PLAYERS,
+    "rlrnn/MemoryChain-v0": memory_chain.PLAYERS,
     "rlrnn/MiniGridMemory-v0": memory.PLAYERS,
     "rlrnn/MultiarmedBandit-v0": bandit.PLAYERS,
     "rlrnn/Pong-v0": pong.PLAYERS,

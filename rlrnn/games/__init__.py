@@ -11,6 +11,7 @@ GAMES = {  # id: (module, class, steps at which an episode is truncated)
     "rlrnn/Pong-v0": ("pong", "Pong", 5000),
     "rlrnn/Recall-v0": ("recall", "Recall", None),  # its keyword `length` says
     "rlrnn/TMaze-v0": ("tmaze", "TMaze", None),  # its keyword `limit` says
+    "rlrnn/MemoryChain-v0": ("memory_chain", "MemoryChain", None),  # its keyword `memory_length` says
     "rlrnn/Simon-v0": ("simon", "Simon", None),  # its keyword `longest` says
     "rlrnn/RepeatPrevious-v0": ("cards", "RepeatPrevious", None),  # the pack says
     "rlrnn/CountRecall-v0": ("cards", "CountRecall", None),

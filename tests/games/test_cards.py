@@ -115,13 +115,19 @@ def test_points_without_memory_are_those_of_the_sums_by_hand():
         assert mine.mean() == pytest.approx(expected, abs=4 * mine.std() / np.sqrt(4000))
     mine = points(Autoencode(num_envs=4000), "echo")
     assert mine.mean() == pytest.approx(-49 / 104, abs=4 * mine.std() / np.sqrt(4000))
-    # Half of all questions are for the kind just dealt; t of the other 51 cards were dealt before it.
-    before = np.arange(51)[:, None]
-    chances = [stats.hypergeom(51, 26 - same, before).pmf(np.arange(27) - same).mean(0) for same in (0, 1)]
-    expected = 2 * np.mean([chance.max() for chance in chances]) - 1
-    mine = points(CountRecall(num_envs=4000), "likely_count")
-    assert expected == pytest.approx((52 / 27 + 2) / 51 - 1)  # every count lasts as long
-    assert mine.mean() == pytest.approx(expected, abs=4 * mine.std() / np.sqrt(4000))
+    # One question in `kinds` is for the kind just dealt; t of the other cards were dealt before it.
+    for decks, kind, kinds in ((1, "colors", 2), (2, "suits", 4)):
+        others = 52 * decks - 1
+        before = np.arange(others)[:, None]
+        chances = [
+            stats.hypergeom(others, 26 - same, before).pmf(np.arange(27) - same).mean(0) for same in (0, 1)
+        ]
+        expected = 2 * np.average([chance.max() for chance in chances], weights=(kinds - 1, 1)) - 1
+        mine = points(CountRecall(decks, kind, num_envs=4000), "likely_count")
+        assert mine.mean() == pytest.approx(expected, abs=4 * mine.std() / np.sqrt(4000))
+        if kinds == 2:
+            assert expected == pytest.approx((52 / 27 + 2) / 51 - 1)  # every count lasts as long
+    assert expected == pytest.approx(-0.924, abs=5e-4)  # as envs/count-recall-medium.toml says
 
 
 @pytest.mark.parametrize(("make", "options", "perfect", "blind"), GAMES)
@@ -159,7 +165,9 @@ def test_what_is_seen_does_not_depend_on_what_was_said(make, options, perfect, b
     assert one.tobytes() == other.tobytes() and one.dtype == np.float32
 
 
-@pytest.mark.parametrize("name", ["repeat-previous-easy", "count-recall-easy", "autoencode-easy"])
+@pytest.mark.parametrize(
+    "name", ["repeat-previous-easy", "count-recall-easy", "count-recall-medium", "autoencode-easy"]
+)
 def test_the_game_files_scores_are_those_of_the_scripts(name):
     file = tomllib.loads((ENVS / f"{name}.toml").read_text())
     game = gym.make_vec(file["id"], num_envs=file["episodes"], **file["kwargs"])

@@ -16,6 +16,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 
 import rlrnn.games
 from rlrnn.common import compiling
+from rlrnn.envs import games
 from rlrnn.errors import UserError
 from rlrnn.games import GAMES, array_game
 from rlrnn.games.players.base import play_once, random_player
@@ -405,3 +406,26 @@ def test_a_random_player_scores_what_the_file_says(path):
     game = gym.make_vec(file["id"], num_envs=file["episodes"], **file.get("kwargs", {}))
     points = play_once(game, random_player(game), seed=1_000_000).mean()
     assert points == pytest.approx(file["references"]["random"]["points"], abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "limit"),
+    [
+        ("cartpole-no-velocity", ["x", "theta"], 500),
+        ("cartpole-no-velocity-200", ["x", "theta"], 200),
+        ("cartpole-velocity-alone-200", ["x_dot", "theta_dot"], 200),
+        ("mountain-car-no-velocity", ["position"], 999),
+        ("pendulum-velocity-alone", ["theta_dot"], 200),
+    ],
+)
+def test_game_files_show_these_numbers_alone(name, seen, limit):
+    env = games.make_vec(name, 3, seed=5)
+    copies = gym.make_vec(games.game(name).id, num_envs=3)
+    assert env.reset().shape == (3, len(seen))
+    copies.reset(seed=5)
+    for actions in actions_for(copies, 40):
+        observations = env.step(actions)[0]
+        copies.step(actions)
+        state = copies.get_state()
+        assert observations.tolist() == np.float32([state[key] for key in seen]).T.tolist()
+    assert env.get_attr("max_episode_steps")[0] == limit

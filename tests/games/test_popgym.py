@@ -129,7 +129,7 @@ def test_cartpole_by_positions_equals_popgyms_from_the_same_state(steps):
 
 
 def test_every_original_of_the_catalogue_has_its_twin():
-    assert len(PAIRS) == 7
+    assert len(PAIRS) == 8
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -159,7 +159,9 @@ def test_an_agent_of_ours_plays_the_original(name):
     assert ended >= 8
 
 
-@pytest.mark.parametrize("name", ["repeat-previous-easy", "count-recall-easy", "autoencode-easy"])
+@pytest.mark.parametrize(
+    "name", ["repeat-previous-easy", "count-recall-easy", "count-recall-medium", "autoencode-easy"]
+)
 def test_sensors_make_the_same_features_of_both(name):
     """Without the wrapper too: SB3's one-hot units stand in the order of ours."""
     spec = find_spec(games()[PAIRS[name]].id)

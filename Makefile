@@ -82,7 +82,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.games: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[test,atari,box2d,digits,minigrid,popgym]'
+	$(BIN)/python -m pip install -q -e '.[test,atari,box2d,digits,minigrid,popgym,pybullet]'
 	touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import tarfile
 import tomllib
@@ -54,7 +55,8 @@ def test_the_constraints_pin_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     extras = PROJECT["optional-dependencies"]
-    games = [*extras["atari"], *extras["minigrid"], *extras["popgym"], "box2d", "pygame-ce"]
+    third_party = [extras[name] for name in ("atari", "minigrid", "popgym", "pybullet")]
+    games = [*itertools.chain(*third_party), "box2d", "pygame-ce"]
     for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["check"], *games]:
         name = requirement.split(">")[0].split("[")[0].lower()
         assert name in pinned, f"{name} has no exact version in constraints.txt"

@@ -9,6 +9,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, VectorEnv
 from PIL import Image
@@ -33,6 +34,8 @@ GAMES = {  # game: (the module that it needs, the extra, keyword arguments that 
     "atari-breakout": ("ale_py", "atari", {"max_num_frames_per_episode": 48}),
     "atari-seaquest": ("ale_py", "atari", {"max_num_frames_per_episode": 48}),
     "lunar-lander-no-velocity": ("Box2D", "box2d", {}),
+    "hopper-p": ("pybullet_envs_gymnasium", "pybullet", {"max_episode_steps": 12}),
+    "walker-v": ("pybullet_envs_gymnasium", "pybullet", {"max_episode_steps": 12}),
 }
 
 
@@ -55,7 +58,11 @@ def rolled(path, kwargs, n_envs=4, seed=3, first=0, steps=40):
     """Observations, rewards, ends and infos of the copies from `first` on, under actions of their own."""
     with closing(games.make_vec(path, n_envs, seed + first, kwargs=kwargs, workers=0)) as env:
         rng = np.random.default_rng(0)
-        actions = rng.integers(env.action_space.n, size=(steps, 8))[:, first : first + n_envs]
+        if isinstance(env.action_space, Box):
+            actions = rng.uniform(-1.0, 1.0, (steps, 8, *env.action_space.shape)).astype(np.float32)
+        else:
+            actions = rng.integers(env.action_space.n, size=(steps, 8))
+        actions = actions[:, first : first + n_envs]
         observations = [env.reset()]
         results = [env.step(row) for row in actions]
         assert all(env.observation_space.contains(row) for row in results[-1][0])
@@ -107,6 +114,31 @@ def test_lunar_landers_copies_are_gymnasiums_without_speeds(find):
             if over or cut:
                 assert seen[[0, 1, 4, 6, 7]].tolist() == ends[t][1][b]["terminal_observation"].tolist()
                 break
+
+
+@pytest.mark.parametrize("name", ["hopper-p", "walker-v"])
+def test_bullets_games_hide_all_speeds_or_show_nothing_else(name, find):
+    """Speeds are the numbers that change where the joints, the torso's too, are made faster and not moved."""
+    path = find(name)
+    env = gym.make(games.game(path).id).unwrapped
+    whole, _ = env.reset(seed=3)
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    torso = env.robot.robot_body
+    body = torso.bodies[torso.bodyIndex]
+
+    def observed(faster):
+        for joint in range(env._p.getNumJoints(body)):
+            angle, speed, *_ = env._p.getJointState(body, joint)
+            env._p.resetJointState(body, joint, angle, speed + faster * (1 + joint / 10))
+        return env.robot.calc_state()
+
+    changed = observed(0.0) != observed(1.0)
+    assert not changed[4]  # the speed across: these robots live in a plane
+    changed[4] = True
+    assert changed.sum() == 3 + len(env.robot.ordered_joints)
+    shown = changed if name == "walker-v" else ~changed
+    with closing(games.make_vec(path, 1, 3, workers=0)) as copies:
+        assert copies.reset()[0].tolist() == whole[shown].tolist()
 
 
 def test_minigrid_keeps_all_but_a_mission_that_never_changes(find):
@@ -173,7 +205,7 @@ class Stopping(BaseCallback):
         return True
 
 
-@pytest.mark.parametrize("name", ["minigrid", "atari-pong", "lunar-lander-no-velocity"])
+@pytest.mark.parametrize("name", ["minigrid", "atari-pong", "lunar-lander-no-velocity", "hopper-p"])
 def test_a_tiny_training_is_stopped_resumed_judged_and_watched(name, find, tmp_path, capsys):
     path = find(name)
     recipe = Recipe(

@@ -5,6 +5,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from typing import Any
 
 import gymnasium as gym
@@ -15,20 +16,24 @@ from gymnasium.wrappers import FlattenObservation
 
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, MissingExtraError, UserError, game_fault, place
 
-HOMES = {  # how an id begins: (the module whose import registers it, the extra that installs the module)
-    "rlrnn/": ("rlrnn.games", ""),
-    "ALE/": ("ale_py", "atari"),
-    "MiniGrid-": ("minigrid", "minigrid"),
-    "BabyAI-": ("minigrid", "minigrid"),
-    "popgym-": ("popgym", "popgym"),
+HOMES = {  # what ids are like: (the module whose import registers them, the extra that installs the module)
+    "rlrnn/*": ("rlrnn.games", ""),
+    "ALE/*": ("ale_py", "atari"),
+    "MiniGrid-*": ("minigrid", "minigrid"),
+    "BabyAI-*": ("minigrid", "minigrid"),
+    "popgym-*": ("popgym", "popgym"),
+    "*BulletEnv-v*": ("pybullet_envs_gymnasium", "pybullet"),
 }
-EXTRAS = {"gymnasium.envs.box2d": "box2d"}  # how an entry point begins: the extra with what it imports
+EXTRAS = {  # how an entry point begins: the extra with what it imports
+    "gymnasium.envs.box2d": "box2d",
+    "pybullet_envs_gymnasium": "pybullet",
+}
 
 
 def find_spec(id: str) -> EnvSpec:  # noqa: A002  (Gymnasium's own word)
     """What is registered under the id; the packages of `HOMES` are imported when an id asks for them."""
-    for beginning, (module, extra) in HOMES.items():
-        if id.startswith(beginning) and id not in gym.registry:
+    for like, (module, extra) in HOMES.items():
+        if fnmatchcase(id, like) and id not in gym.registry:
             try:
                 importlib.import_module(module)
             except ImportError as error:

@@ -28,6 +28,7 @@ def test_a_misspelt_id_gets_suggestions_and_the_remedy() -> None:
         ("ALE/Nothing-v5", "ale_py", "atari"),
         ("MiniGrid-Nothing-v0", "minigrid", "minigrid"),
         ("popgym-Nothing-v0", "popgym", "popgym"),
+        ("NothingBulletEnv-v0", "pybullet_envs_gymnasium", "pybullet"),
     ],
 )
 def test_a_missing_package_names_its_extra(

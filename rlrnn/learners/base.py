@@ -11,7 +11,6 @@ from datetime import datetime
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
-import gymnasium as gym
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
@@ -24,10 +23,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.settings import check_device, check_whole, takes_plain
 from rlrnn.common.threads import one_thread
+from rlrnn.envs.engines.ids import registered
+from rlrnn.envs.engines.native import is_array_game
 from rlrnn.envs.games import make_vec
-from rlrnn.envs.vec import from_vector_env
+from rlrnn.envs.vec import from_vector_env, vectorize
 from rlrnn.errors import OptionsError, UserError, games_of, warn
 from rlrnn.learners.files import agent, surroundings
+from rlrnn.learners.files.optimizer import check_optimizer
 from rlrnn.learners.player import Player
 from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.options import check_policy_kwargs
@@ -170,6 +172,11 @@ class Learner(BaseAlgorithm):
             names, _ = self._get_torch_save_params()
             saved = agent.states_for(self, agent.read(states))
             states = {name: state for name, state in saved.items() if name in names}
+        own = self.policy.state_dict()
+        given = [(own[name], value) for name, value in states.get("policy", {}).items() if name in own]
+        alike = all(getattr(value, "shape", None) == here.shape for here, value in given)  # else SB3 says so
+        if alike and "policy.optimizer" in states:
+            check_optimizer(self.policy.optimizer, states["policy.optimizer"], self.policy)
         super().set_parameters(states, exact_match, device)
 
     @staticmethod
@@ -217,7 +224,7 @@ def check_learning(env: Any, total_timesteps: Any, callback: Any, log_interval: 
 
 
 def _named(env: Any) -> Any:
-    """An environment, from the name of a game of ours too; what Gymnasium can make is left to SB3."""
+    """An environment, from the name of a game of ours too; what only Gymnasium can make is left to SB3."""
     if isinstance(env, VectorEnv):
         return from_vector_env(env)
     if not isinstance(env, str):
@@ -227,11 +234,15 @@ def _named(env: Any) -> Any:
                 "name of a game; rlrnn.envs.vec.from_envs makes one of functions that make environments."
             )
         return env
-    if ":" in env:  # "module:id" imports the module
+    module, colon, name = env.rpartition(":")
+    if colon and module not in sys.modules:  # "module:id" imports the module
         return env
-    if env in gym.registry or any(name.startswith(f"{env}-v") for name in gym.registry):
+    spec = registered(name)
+    if spec is None and colon:
         return env
-    return make_vec(env)
+    if spec is None:
+        return make_vec(env)
+    return vectorize(spec.id, 1) if is_array_game(spec) else env  # by its id: a catalogue may know the name
 
 
 def _name(env: VecEnv) -> str:

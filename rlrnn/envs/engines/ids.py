@@ -51,6 +51,15 @@ def is_registered(id: str) -> bool:  # noqa: A002
     return id in gym.registry
 
 
+def registered(id: str) -> EnvSpec | None:  # noqa: A002
+    """What ``gym.make`` would find by now under an id, or under one without its version; None for nothing."""
+    if id in gym.registry:
+        return gym.registry[id]
+    every = [spec for spec in gym.registry.values() if spec.version is not None]
+    versions = [spec for spec in every if spec.id == f"{id}-v{spec.version}"]
+    return max(versions, key=lambda spec: spec.version or 0, default=None)
+
+
 def closest(id: str, words: str = " ({}?)") -> str:  # noqa: A002
     """The question for the ids that are nearest to one that is not registered; "" where none is near."""
     close = difflib.get_close_matches(id, gym.registry, n=3)

@@ -44,6 +44,18 @@ def own_vector_env(spec: EnvSpec, n_envs: int, kwargs: Mapping[str, Any]) -> Vec
         return FrameRenderer(env) if no_render and FrameRenderer.fits(env.single_observation_space) else env
 
 
+def is_array_game(spec: EnvSpec) -> bool:
+    """Whether its vector environment is an ``ArrayGame``, which plays what single ones play, faster."""
+    entry_point = spec.vector_entry_point
+    if entry_point is None or spec.additional_wrappers:
+        return False
+    try:
+        creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
+    except GAME_ERRORS:  # who makes it says why
+        return False
+    return isinstance(creator, type) and issubclass(creator, ArrayGame)
+
+
 class FrameRenderer(VectorWrapper):  # generic from gymnasium 1.3 on: 1.2 takes no parameters
     """Renders copies that draw no pictures themselves: the newest grey frame of each one's observation."""
 

@@ -174,6 +174,12 @@ class Sensors(nn.Module):
 
         return read
 
+    @property
+    def normalized(self) -> dict[Any, RunningNormalizer]:
+        """The parts of an observation that are normalised ("" where it has none), and by what."""
+        named = {key: name for key, name in self.fields.items() if name in self.normalizers}
+        return {key: cast("RunningNormalizer", self.normalizers[name]) for key, name in named.items()}
+
     def update(self, observation: Observation) -> None:
         """Fold observations [N, ...] into the statistics: never within an update, whose ratios start at 1."""
         for key, value in parts_of(observation).items():

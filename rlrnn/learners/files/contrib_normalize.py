@@ -91,7 +91,10 @@ def _numbers(file: BinaryIO) -> dict[str, Any] | None:
             np.isfinite(mean).all() and np.isfinite(var).all() and (var >= 0).all()
         ):
             raise ValueError("its means and variances are no finite numbers of one shape")
-        statistics[str(key)] = {"mean": mean, "var": var}
+        count = float(one.state["count"])
+        if not 0 < count < np.inf:
+            raise ValueError(f"it has counted {count} observations")
+        statistics[str(key)] = {"mean": mean, "var": var, "count": count}
     return {
         "statistics": statistics,
         "clip_obs": float(state["clip_obs"]),

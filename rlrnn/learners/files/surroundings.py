@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import (
@@ -26,14 +28,20 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
     VecVideoRecorder,
 )
+from torch import Tensor
 
 from rlrnn.common.batches import parts_of, whole_of
 from rlrnn.errors import warn
+from rlrnn.network.sensors import RunningNormalizer, Sensors
 
 HARMLESS = (VecMonitor, VecCheckNan, VecVideoRecorder, VecTransposeImage)
 INNER = (gym.ObservationWrapper, gym.ActionWrapper)  # kinds of wrappers around single environments
 NORMALIZED = VecNormalize.__name__
 SETTINGS = ("clip_obs", "epsilon", "norm_obs_keys")  # of VecNormalize, as far as observations go
+OWN_SETTINGS = {
+    "clip_obs": RunningNormalizer.CLIP,
+    "epsilon": RunningNormalizer.EPSILON,
+}  # our own normalizer's
 
 
 def wrappers_of(env: VecEnv | None) -> list[str]:
@@ -79,6 +87,31 @@ def as_in_training(learner: BaseAlgorithm, env: VecEnv) -> VecEnv:
     return _normalize(env, noted["normalization"])
 
 
+def as_own(learner: BaseAlgorithm, sensors: Sensors) -> dict[str, Tensor] | None:
+    """What the agent's VecNormalize has learned, as the buffers of sensors that normalise by themselves.
+
+    None where these would show something else: numbers clipped otherwise, other parts, a wrapper around it.
+    """
+    noted = note(learner)
+    wrappers, numbers = noted.get("wrappers", []), noted.get("normalization", {})
+    known, own = numbers.get("statistics", {}), sensors.normalized
+    alike = all(numbers.get(name) == value for name, value in OWN_SETTINGS.items())
+    outermost = NORMALIZED not in wrappers[1:]
+    twice = any(isinstance(module, RunningNormalizer) for module in learner.policy.modules())
+    if not (alike and outermost and known.keys() == own.keys()) or twice:
+        return None
+    buffers = {}
+    for key, normalizer in own.items():
+        count = known[key].get("count", max(1, learner.num_timesteps))  # older files do not say
+        for name, value in (("mean", known[key]["mean"]), ("variance", known[key]["var"]), ("count", count)):
+            tensor = torch.as_tensor(np.asarray(value), dtype=torch.float32)
+            fits = tensor.shape == getattr(normalizer, name).shape and tensor.isfinite().all()
+            if not fits or (name != "mean" and (tensor < 0).any()):
+                return None
+            buffers[f"normalizers.{sensors.fields[key]}.{name}"] = tensor
+    return buffers
+
+
 def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
     """A ``UserWarning`` where the agent learned behind wrappers that these copies of a game lack."""
     lacking = Counter(note(learner).get("wrappers", ())) - Counter(wrappers_of(env))
@@ -91,10 +124,11 @@ def warn_of_others(learner: BaseAlgorithm, env: VecEnv, name: str) -> None:
 
 
 def _numbers(normalizer: VecNormalize) -> dict[str, Any]:
-    """Mean and variance of each part of an observation ("" where it has none), and how they are used."""
+    """Mean, variance, count of each part of an observation ("" where it has none); how they are used."""
     parts = parts_of(normalizer.obs_rms)
+    names = "mean", "var", "count"
     return {
-        "statistics": {key: {"mean": rms.mean, "var": rms.var} for key, rms in parts.items()},
+        "statistics": {key: {name: getattr(rms, name) for name in names} for key, rms in parts.items()},
         **{name: getattr(normalizer, name) for name in SETTINGS},
     }
 

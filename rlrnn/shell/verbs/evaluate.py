@@ -13,8 +13,8 @@ SHORT = "evaluate an agent: its points per episode"
 TEXT = """
 Plays evaluation episodes and prints the points per episode (undiscounted return): of the agent with memory,
 with its memory wiped (reset) before every step, and of a random player. The run's own score.json stays as it
-is. An agent of rlrnn trained behind VecNormalize is evaluated with the statistics saved in its file; files of
-sb3-contrib have none.
+is. An agent trained behind VecNormalize is evaluated with the statistics saved in its file, or, as files of
+sb3-contrib have none, with those in the vecnormalize.pkl beside it.
 
 examples:
   rlrnn evaluate pong-gru                        a verified agent, whose weights come along

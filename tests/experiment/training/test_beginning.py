@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import RecurrentPPO as Contrib
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecNormalize
 from tiny_runs import CARTPOLE, EVOLVED, PENDULUM, SAME, broken_off
 
 import rlrnn
@@ -13,6 +16,7 @@ from rlrnn.experiment.recipes import override, read_recipe
 from rlrnn.experiment.runs import runs
 from rlrnn.experiment.runs.facts import decides, difference
 from rlrnn.experiment.training.training import resume, train
+from rlrnn.learners.files import surroundings
 from rlrnn.shell.cli import main
 
 
@@ -94,3 +98,132 @@ def test_a_recipes_own_path_counts_from_its_folder(first, tmp_path):
     (first.folder.parent / "mine.toml").write_text('game = "pong"\nsteps = 1\ninit = "run"\n')
     recipe = rlrnn.read_recipe(first.folder.parent / "mine.toml")
     assert recipe.init == str(first.folder)
+
+
+PARTS = {
+    "policy_kwargs": {"lstm_hidden_size": 4, "net_arch": [5]},
+    "n_steps": 16,
+    "batch_size": 16,
+    "seed": 0,
+}
+RECIPE = """
+game = "CartPole-v1"
+steps = 32
+[network]
+cell = "lstm"
+hidden_size = 4
+net_arch = [5]
+[normalize]
+observations = true
+[ppo]
+n_envs = 2
+n_steps = 16
+batch_size = 16
+learning_rate = 0.0
+[evaluation]
+episodes = 2
+"""
+
+
+def behind(library, **settings):
+    """An agent that learned behind SB3's VecNormalize, and that."""
+    env = VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")] * 2), **settings)
+    agent = library("MlpLstmPolicy", env, device="cpu", **PARTS)
+    agent.learn(64)
+    env.training = False
+    return agent, env
+
+
+def begun(init, tmp_path, *changes):
+    (tmp_path / "behind.toml").write_text(RECIPE)
+    recipe = dataclasses.replace(read_recipe(tmp_path / "behind.toml"), init=str(init))
+    return train(override(recipe, list(changes)), 1, tmp_path / "run", progress=False, snapshots=1)
+
+
+@pytest.mark.parametrize("library", [rlrnn.RecurrentPPO, Contrib])
+def test_statistics_of_vecnormalize_go_on_as_the_recipes_own(library, tmp_path):
+    agent, env = behind(library)
+    agent.save(tmp_path / "agent.zip")
+    env.save(tmp_path / "vecnormalize.pkl")
+    if library is Contrib:
+        with pytest.warns(UserWarning, match="normalised by the statistics beside it"):
+            run = begun(tmp_path / "agent.zip", tmp_path)
+    else:
+        run = begun(tmp_path / "agent.zip", tmp_path)
+    first = rlrnn.load(run.folder / "snapshots" / "0.zip", device="cpu")
+    (own,) = first.policy.network.sensors.normalized.values()
+    np.testing.assert_allclose(own.mean, env.obs_rms.mean, rtol=1e-6)
+    np.testing.assert_allclose(own.variance, env.obs_rms.var, rtol=1e-6)
+    assert float(own.count) == pytest.approx(env.obs_rms.count)
+    # The same actions as the agent's, which sees what VecNormalize shows, on what the game itself shows.
+    (tmp_path / "vecnormalize.pkl").unlink()
+    there = rlrnn.RecurrentPPO.load(tmp_path / "agent.zip", device="cpu")
+    raw = np.random.default_rng(0).normal(0, 2, (50, 4)).astype(np.float32)
+    starts = torch.ones(50, dtype=torch.bool)
+    said = []
+    for one, seen in ((there, env.normalize_obs(raw)), (first, raw)):
+        network = one.policy.network
+        distribution, _ = network.act(torch.as_tensor(seen).float(), starts, network.initial_state(50)[:, :8])
+        said.append(distribution.groups[0])
+    torch.testing.assert_close(said[1], said[0])
+    later = run.agent().policy.network.sensors.normalized[""]
+    assert float(later.count) == pytest.approx(env.obs_rms.count + 32)  # they go on learning
+
+
+class Louder(VecEnvWrapper):
+    """A user's own wrapper."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        return self.venv.step_wait()
+
+
+def test_statistics_of_another_kind_are_refused_before_anything_is_written(tmp_path):
+    agent, _ = behind(rlrnn.RecurrentPPO)
+    agent.save(tmp_path / "agent.zip")
+    with pytest.raises(UserError, match=r"agent\.zip learned behind .* --set normalize\.observations=true"):
+        begun(tmp_path / "agent.zip", tmp_path, "normalize.observations=false")
+    clipped, around = {"clip_obs": 5.0}, {"epsilon": 1e-4}
+    for settings in (clipped, around):
+        agent, _ = behind(rlrnn.RecurrentPPO, **settings)
+        agent.save(tmp_path / "agent.zip")
+        with pytest.raises(UserError, match="which a recipe's game is without, and by other settings"):
+            begun(tmp_path / "agent.zip", tmp_path)
+    env = VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")]))
+    own = PARTS | {"policy_kwargs": PARTS["policy_kwargs"] | {"normalize_observations": True}}
+    for each, how in ((Louder(env), PARTS), (VecNormalize(env), PARTS), (env, own)):
+        rlrnn.RecurrentPPO("MlpLstmPolicy", each, device="cpu", **how).save(tmp_path / "agent.zip")
+        with pytest.raises(UserError, match="which a recipe's game is without"):
+            begun(tmp_path / "agent.zip", tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def noting(agent, path, **changes):
+    """Save the agent with other statistics in its note; None: without them."""
+    noted = surroundings.note(agent)
+    statistics = noted["normalization"]["statistics"][""]
+    for name, value in changes.items():
+        statistics[name] = value
+        if value is None:
+            del statistics[name]
+    agent.env = agent._vec_normalize_env = None
+    agent._surroundings = noted
+    agent.save(path)
+
+
+def test_statistics_of_an_older_file_count_the_steps_of_its_training(tmp_path):
+    noting(behind(rlrnn.RecurrentPPO)[0], tmp_path / "agent.zip", count=None)
+    run = begun(tmp_path / "agent.zip", tmp_path)
+    assert float(run.agent().policy.network.sensors.normalized[""].count) == 64 + 32
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"mean": np.full(4, np.nan)}, {"var": np.full(4, -1.0)}, {"mean": np.zeros(3)}, {"count": -5.0}],
+)
+def test_spoiled_statistics_are_refused(spoiled, tmp_path):
+    noting(behind(rlrnn.RecurrentPPO)[0], tmp_path / "agent.zip", **spoiled)
+    with pytest.raises(UserError, match="which a recipe's game is without"):
+        begun(tmp_path / "agent.zip", tmp_path)

@@ -10,7 +10,7 @@ Letters: B environments, S state, A numbers in an action, O output units.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -24,16 +24,18 @@ from rlrnn.common.threads import share
 from rlrnn.errors import UserError
 from rlrnn.network import program
 from rlrnn.network.distributions import Distribution
+from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.plan import Plan, plan
+from rlrnn.network.plan import Layer, Plan, memory_layers, plan
 from rlrnn.network.program import Program
 from rlrnn.network.sensors import Observation
+from rlrnn.network.stream import Stream
 
 Array: TypeAlias = npt.NDArray[Any]
 # observation [B, ...], start [B], state [B, S] -> action [B, A], log-probability [B], value [B], next state
 Act: TypeAlias = Callable[[Observation, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 Value: TypeAlias = Callable[[Observation, Tensor, Tensor], Tensor]  # the same three -> value [B]
-Plans: TypeAlias = tuple[Plan, Plan]  # the actor's, the critic's
+Plans: TypeAlias = tuple[Plan, Plan | None]  # the actor's, the critic's if there is one
 
 
 SHARE = 5e6  # multiplications of a step that are worth a thread
@@ -46,11 +48,14 @@ def acting(network: RecurrentNetwork, generator: torch.Generator, threads: int =
 
 
 def plans_of(network: RecurrentNetwork) -> Plans | None:
-    """The plans of actor and critic, if ``by_kernels`` can run all of both."""
-    actor, critic = plan(network.actor), plan(network.critic)
-    if actor is None or critic is None or not network.actuators.simple:
+    """The plans of actor and critic, if compiled steps can run all of both."""
+    actor = plan(network.actor)
+    if actor is None or not network.actuators.simple or not program.runs(actor):
         return None
-    return (actor, critic) if program.runs(actor) and program.runs(critic) else None
+    if not network.has_critic:
+        return actor, None
+    critic = plan(network.critic)
+    return (actor, critic) if critic is not None and program.runs(critic) else None
 
 
 def by_torch(network: RecurrentNetwork, generator: torch.Generator) -> Act:
@@ -100,37 +105,97 @@ def valuing(network: RecurrentNetwork) -> Value:
     return value_of
 
 
+Decide: TypeAlias = Callable[[Observation, Tensor, Tensor], tuple[Array, Tensor]]
+
+
+def deciding(network: RecurrentNetwork, beside: Stream | None = None, threads: int = 1) -> Decide:
+    """What the actor's output units say, and the next state, while the weights stay where they are.
+
+    observation [B, ...], start [B], state [B, S] -> numbers [B, O], state. The memory of a stream ``beside``
+    goes along: its part of the state follows the actor's own.
+    """
+    own = network.state_sizes[0]
+    if beside is not None and (not isinstance(beside.memory, Memory) or beside.memory.state_size == 0):
+        beside = None
+    plans, further = plans_of(network), None if beside is None else _memory_of(beside, network)
+    if plans is None or (beside is not None and further is None):
+
+        def by_modules(observation: Observation, start: Tensor, state: Tensor) -> tuple[Array, Tensor]:
+            with torch.no_grad():
+                actor = network.actor
+                y, after = actor.step(actor.sensors(observation), start, state[:, :own])
+                if beside is not None:
+                    x = beside.sensors(observation)
+                    after = torch.cat((after, beside.step(x, start, state[:, own:])[1]), dim=-1)
+                return actor.read(y).cpu().numpy(), after
+
+        return by_modules
+
+    size = own + (beside.memory.state_size if beside is not None else 0)
+    read = network.sensors.reader()
+    read_beside = None if beside is None else beside.sensors.reader()
+    step = _stepping(network, plans, threads, critic=False, beside=further or (), state_size=size)
+
+    def by_kernels(observation: Observation, start: Tensor, state: Tensor) -> tuple[Array, Tensor]:
+        seen = map_arrays(Tensor.numpy, observation)
+        x = read(seen)
+        x_beside = x if read_beside is None else read_beside(seen)
+        numbers, _, after = step(x, x_beside, start.numpy(), state.contiguous().numpy())
+        return numbers, torch.from_numpy(after)
+
+    return by_kernels
+
+
+def _memory_of(stream: Stream, network: RecurrentNetwork) -> tuple[Layer, ...] | None:
+    """The layers of its memory, if all of them have compiled steps."""
+    layers = memory_layers(stream.memory, network.like)
+    return layers if layers is not None and program.steps(layers) else None
+
+
 # features x [B, F] of the actor and of the critic, start [B], state [B, S] -> numbers of the output units
 # [B, O], values [B, 1], the next state
 Stepping: TypeAlias = Callable[[Array, Array, Array, Array], tuple[Array, Array, Array]]
 
 
 def program_of(
-    network: RecurrentNetwork, plans: Plans, actor: bool = True, critic: bool = True, pack: bool = False
+    network: RecurrentNetwork,
+    plans: Plans,
+    actor: bool = True,
+    critic: bool = True,
+    pack: bool = False,
+    beside: Sequence[Layer] = (),
+    state_size: int | None = None,
 ) -> Program:
     """The table of the whole network, or of what the actor or the critic alone needs of it.
 
-    With ``pack`` it is true while the weights keep their values.
+    With ``pack`` it is true while the weights keep their values. ``beside``: a further memory, which reads
+    the critic's features, and whose state follows the actor's in one of ``state_size``.
     """
     from rlrnn.cells.kernels.stepping import CRITIC_FEATURES, FEATURES, OUTPUTS, VALUES
 
-    first, shared = network.state_sizes[0], network.critic.shared
-    writer = program.Writer(network.state_size if critic else first, pack=pack)
+    first = network.state_sizes[0]
+    shared = critic and network.critic.shared
+    size = network.state_size if critic else first
+    writer = program.Writer(size if state_size is None else state_size, pack=pack)
     y = writer.chain(plans[0].memory, FEATURES) if actor or shared else FEATURES
     if actor:
         writer.chain((*plans[0].head, plans[0].output), y, OUTPUTS)
     if critic:
+        assert plans[1] is not None
         y_critic = y if shared else writer.chain(plans[1].memory, CRITIC_FEATURES, column=first)
         writer.chain((*plans[1].head, plans[1].output), y_critic, VALUES)
+    if beside:
+        writer.chain(beside, CRITIC_FEATURES, column=first)
     return writer.program()
 
 
 def _stepping(
-    network: RecurrentNetwork, plans: Plans, threads: int = 1, *, actor: bool = True, critic: bool = True
+    network: RecurrentNetwork, plans: Plans, threads: int = 1, *, actor: bool = True, **which: Any
 ) -> Stepping:
+    """``which`` as of ``program_of``."""
     from rlrnn.cells.kernels import stepping
 
-    made = program_of(network, plans, actor, critic)
+    made = program_of(network, plans, actor, **which)
     units = network.actuators.output.weight.shape[1]
     work = sum(array.size for array in made.kept)  # of a row, in multiplications
 

@@ -22,12 +22,17 @@ from rlrnn.network.distributions import (
     Bernoulli,
     Categorical,
     Distribution,
+    EpsilonGreedy,
     Gaussian,
+    SquashedGaussian,
     StateDependentNoise,
 )
 from rlrnn.network.layers import Affine, FirstUnits
 
 Array: TypeAlias = npt.NDArray[Any]
+# What the numbers of the output units mean: "drawn": a distribution of actions; "greedy": the value of each
+# choice, of which the best is taken; "squashed": mean and log of the spread of actions that tanh bounds.
+ACTIONS = ("drawn", "greedy", "squashed")
 # numbers of the output units [B, O] -> an action drawn [B, A], its log-probability [B]
 Draw: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
@@ -155,6 +160,27 @@ class ChoiceActuators(Actuators):
         return super().to_space(action + self.first).astype(self.space.dtype, copy=False)
 
 
+class GreedyActuators(ChoiceActuators):
+    """Discrete spaces by value: the best choice, or at the exploration rate any (epsilon-greedy)."""
+
+    exploration_rate: Tensor
+
+    def __init__(self, space: spaces.Discrete, latent_size: int, *, output_layer: bool = True) -> None:
+        super().__init__(space, latent_size, output_layer=output_layer)
+        self.register_buffer("exploration_rate", torch.zeros(()))
+
+    def distribution(self, values: Tensor) -> Distribution:
+        return EpsilonGreedy(values, float(self.exploration_rate))
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        def draw(values: Array) -> tuple[Array, Array]:
+            distribution = self.distribution(torch.from_numpy(values))
+            action = distribution.sample(generator)
+            return action.numpy(), distribution.log_prob(action).numpy()
+
+        return draw
+
+
 class BinaryActuators(Actuators):
     """MultiBinary spaces of any shape."""
 
@@ -176,10 +202,43 @@ class BinaryActuators(Actuators):
         return super().to_space(action).astype(self.space.dtype)
 
 
-class ContinuousActuators(Actuators):
-    """Box spaces of any shape: normal actuators clipped to the box, or gSDE, squashed if asked for."""
+class BoxActuators(Actuators):
+    """Box spaces of any shape, with actions clipped to the box, or from (-1, 1) stretched to it."""
 
     action_dtype = np.float32
+    squashed: bool  # actions come from (-1, 1)
+
+    def choose(self, mean: Array) -> Array:
+        return self.to_space(np.tanh(mean) if self.squashed else mean)
+
+    def to_space(self, action: np.ndarray) -> np.ndarray:
+        assert isinstance(self.space, spaces.Box)
+        low, high = self.space.low, self.space.high
+        action = super().to_space(action)
+        if self.squashed:
+            action = low + 0.5 * (action + 1.0) * (high - low)
+        clipped: np.ndarray = np.minimum(np.maximum(action, low), high)  # half of what np.clip takes
+        return clipped.astype(self.space.dtype, copy=False)
+
+    def _inside(self, actions: np.ndarray) -> npt.NDArray[np.bool_]:
+        assert isinstance(self.space, spaces.Box)
+        slack = 1e-6 * (self.space.high - self.space.low)  # of rounding
+        inside: npt.NDArray[np.bool_] = (actions >= self.space.low - slack) & (
+            actions <= self.space.high + slack
+        )
+        return inside
+
+    def _flat(self, actions: np.ndarray) -> np.ndarray:
+        assert isinstance(self.space, spaces.Box)
+        if not self.squashed:
+            return actions
+        low, high = self.space.low, self.space.high
+        scaled: np.ndarray = 2.0 * (actions - low) / (high - low) - 1.0
+        return scaled
+
+
+class ContinuousActuators(BoxActuators):
+    """Normal actuators around the output units, or gSDE, squashed if asked for; the spread is a parameter."""
 
     def __init__(
         self,
@@ -235,9 +294,6 @@ class ContinuousActuators(Actuators):
 
         return draw
 
-    def choose(self, mean: Array) -> Array:
-        return self.to_space(np.tanh(mean) if self.squashed else mean)
-
     @property
     def spread(self) -> tuple[nn.Parameter, ...]:
         return (self.log_std,)
@@ -257,41 +313,54 @@ class ContinuousActuators(Actuators):
             std = torch.where(above, torch.log1p(self.log_std.clamp(min=0.0)) + 1.0, std)
         return std.expand(*std.shape[:-1], self.action_size)
 
-    def to_space(self, action: np.ndarray) -> np.ndarray:
-        assert isinstance(self.space, spaces.Box)
-        low, high = self.space.low, self.space.high
-        action = super().to_space(action)
-        if self.squashed:
-            action = low + 0.5 * (action + 1.0) * (high - low)
-        clipped: np.ndarray = np.minimum(np.maximum(action, low), high)  # half of what np.clip takes
-        return clipped.astype(self.space.dtype, copy=False)
 
-    def _inside(self, actions: np.ndarray) -> npt.NDArray[np.bool_]:
-        assert isinstance(self.space, spaces.Box)
-        slack = 1e-6 * (self.space.high - self.space.low)  # of rounding
-        inside: npt.NDArray[np.bool_] = (actions >= self.space.low - slack) & (
-            actions <= self.space.high + slack
-        )
-        return inside
+class SquashedActuators(BoxActuators):
+    """Normal actuators whose mean and spread are output units both, bounded by tanh (Haarnoja et al. 2018)."""
 
-    def _flat(self, actions: np.ndarray) -> np.ndarray:
-        assert isinstance(self.space, spaces.Box)
-        if not self.squashed:
-            return actions
-        low, high = self.space.low, self.space.high
-        scaled: np.ndarray = 2.0 * (actions - low) / (high - low) - 1.0
-        return scaled
+    squashed = True
+
+    def __init__(self, space: spaces.Box, latent_size: int, *, output_layer: bool = True) -> None:
+        size = int(np.prod(space.shape))
+        super().__init__(space, latent_size, 2 * size, output_layer)
+        self.action_size = size
+
+    def distribution(self, numbers: Tensor) -> SquashedGaussian:
+        return SquashedGaussian(*numbers.chunk(2, dim=-1))
+
+    @property
+    def simple(self) -> bool:
+        return True
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        def draw(numbers: Array) -> tuple[Array, Array]:
+            action, log_prob = self.distribution(torch.from_numpy(numbers)).draw(generator)
+            return action.numpy(), log_prob.numpy()
+
+        return draw
+
+    def choose(self, numbers: Array) -> Array:
+        return super().choose(numbers[:, : self.action_size])
 
 
 def make_actuators(
-    space: spaces.Space[Any], latent_size: int, *, output_layer: bool = True, **continuous: Any
+    space: spaces.Space[Any],
+    latent_size: int,
+    *,
+    actions: str = "drawn",
+    output_layer: bool = True,
+    **continuous: Any,
 ) -> Actuators:
     """The actuators for an action space; ``continuous`` are options that only Box spaces take.
 
     Without ``output_layer`` the first latent units are the output units themselves.
     """
     check_supported(space)
+    if actions == "greedy":
+        assert isinstance(space, spaces.Discrete), "whoever asks for values has checked the space"
+        return GreedyActuators(space, latent_size, output_layer=output_layer)
     if isinstance(space, spaces.Box):
+        if actions == "squashed":
+            return SquashedActuators(space, latent_size, output_layer=output_layer)
         return ContinuousActuators(space, latent_size, output_layer=output_layer, **continuous)
     if isinstance(space, spaces.MultiBinary):
         return BinaryActuators(space, latent_size, output_layer=output_layer)

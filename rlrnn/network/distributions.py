@@ -97,6 +97,25 @@ class Categorical(Distribution):
         return categoricals[0] if len(categoricals) == 1 else categoricals
 
 
+class EpsilonGreedy(Categorical):
+    """The choice of the highest value [..., N], but with probability ``rate`` one drawn evenly."""
+
+    def __init__(self, values: Tensor, rate: float) -> None:
+        best = nn.functional.one_hot(values.argmax(dim=-1), values.shape[-1])
+        probability = rate / values.shape[-1] + (1.0 - rate) * best.to(values.dtype)
+        super().__init__(probability.log(), [values.shape[-1]])
+        self.values = values
+
+    def mode(self) -> Tensor:
+        return self.values.argmax(dim=-1, keepdim=True)
+
+    def entropy(self) -> Tensor:
+        return torch.special.entr(self.log_p[0].exp()).sum(-1)
+
+    def decisive(self) -> Tensor:
+        return self.values
+
+
 class Bernoulli(Distribution):
     """MultiBinary: each actuator on or off on its own; logits [..., A]."""
 
@@ -209,6 +228,42 @@ class StateDependentNoise(Gaussian):
 
     def _squash(self, action: Tensor) -> Tensor:
         return torch.tanh(action) if self.squashed else action
+
+
+class SquashedGaussian(Gaussian):
+    """tanh of independent normal numbers; mean, log_std [..., A] (Haarnoja et al. 2018, appendix C)."""
+
+    LOG_STD = (-20.0, 2.0)  # as SB3 bounds it
+
+    def __init__(self, mean: Tensor, log_std: Tensor) -> None:
+        super().__init__(mean, log_std.clamp(*self.LOG_STD).exp())
+
+    def draw(
+        self, generator: torch.Generator | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """An action [..., A] and its log-density [...], with gradients; by that standard normal noise."""
+        if noise is None:
+            noise = torch.empty_like(self.mean).normal_(generator=generator)
+        u = self.mean + self.std * noise
+        return torch.tanh(u), self._log_density(u)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        return torch.tanh(super().sample(generator))
+
+    def mode(self) -> Tensor:
+        return torch.tanh(self.mean)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        bound = 1.0 - torch.finfo(action.dtype).eps
+        return self._log_density(torch.atanh(action.clamp(-bound, bound)))
+
+    def entropy(self) -> Tensor | None:
+        return None
+
+    def _log_density(self, u: Tensor) -> Tensor:
+        """Of tanh(u): that of u over 1 - tanh(u)^2, whose log is 2 (log 2 - u - softplus(-2 u))."""
+        log_slope = 2.0 * (math.log(2.0) - u - nn.functional.softplus(-2.0 * u))
+        return super().log_prob(u) - log_slope.sum(-1)
 
 
 def _joint_distance(parts: Tensor) -> Tensor:

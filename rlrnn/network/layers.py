@@ -63,3 +63,9 @@ class Mlp(nn.Module):
         for layer in self.layers:
             x = self.activation(layer(x))
         return x
+
+    def orthogonal(self, gain: float) -> None:
+        """Of each layer: see ``Affine.orthogonal``."""
+        for layer in self.layers:
+            assert isinstance(layer, Affine)
+            layer.orthogonal(gain)

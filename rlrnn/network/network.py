@@ -20,8 +20,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from torch import Tensor, nn
 
 from rlrnn.common.settings import check_choice
-from rlrnn.errors import OptionsError
-from rlrnn.network.actuators import ContinuousActuators, make_actuators
+from rlrnn.errors import OptionsError, UserError
+from rlrnn.network.actuators import ACTIONS, ContinuousActuators, make_actuators
 from rlrnn.network.convolutions import PRECISIONS
 from rlrnn.network.distributions import Distribution
 from rlrnn.network.layers import Affine, Mlp
@@ -29,7 +29,7 @@ from rlrnn.network.memory import Memory
 from rlrnn.network.sensors import Observation, Sensors
 from rlrnn.network.stream import Stream
 
-CRITICS = ("own", "shared", "detached", "feedforward")
+CRITICS = ("own", "shared", "detached", "feedforward", "none")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,10 @@ class NetworkDescription:
     n_layers: int = 1  # layers of memory
     cell_options: Mapping[str, Any] = field(default_factory=dict)  # of the cell; dropout, residual
     # What the critic remembers with: "own" memory; "shared": the actor's, trained by both losses;
-    # "detached": the actor's, trained by the actor's loss alone; "feedforward": nothing.
+    # "detached": the actor's, trained by the actor's loss alone; "feedforward": nothing. "none": there is no
+    # critic, as of learners from replay, whose values are of actions.
     critic: str = "own"
+    actions: str = "drawn"  # what the output units mean: one of ``actuators.ACTIONS``
     actor_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and actuators
     critic_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and value
     activation: type[nn.Module] = nn.Tanh  # between those layers
@@ -58,6 +60,7 @@ class NetworkDescription:
 
     def __post_init__(self) -> None:
         check_choice("critic", self.critic, CRITICS)
+        check_choice("actions", self.actions, ACTIONS)
         check_choice("precision", self.precision, PRECISIONS)
         if self.critic in ("shared", "detached") and not self.share_extractor:
             raise OptionsError(
@@ -88,11 +91,17 @@ class RecurrentNetwork(nn.Module):
         elif d.critic == "feedforward":
             self.critic_memory = Affine(features, self.memory.output_size)
         self.actor_head = Mlp(self.memory.output_size, d.actor_widths, d.activation)
-        self.critic_head = Mlp(self.memory.output_size, d.critic_widths, d.activation)
+        if d.critic != "none":
+            self.critic_head = Mlp(self.memory.output_size, d.critic_widths, d.activation)
         self.actuators = make_actuators(
-            action_space, self.actor_head.output_size, output_layer=d.output_layer, **d.actuator_options
+            action_space,
+            self.actor_head.output_size,
+            actions=d.actions,
+            output_layer=d.output_layer,
+            **d.actuator_options,
         )
-        self.value = Affine(self.critic_head.output_size, 1)
+        if d.critic != "none":
+            self.value = Affine(self.critic_head.output_size, 1)
         own = self.critic_memory.state_size if isinstance(self.critic_memory, Memory) else 0
         self.state_sizes = [self.memory.state_size, own]
         self.state_size = sum(self.state_sizes)
@@ -101,7 +110,17 @@ class RecurrentNetwork(nn.Module):
 
     def initial_state(self, rows: int) -> Tensor:
         """An empty memory for each row: [B, S]."""
-        return self.value.weight.new_zeros(rows, self.state_size)
+        return self.like.new_zeros(rows, self.state_size)
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor where the weights are and of their type."""
+        return self.actuators.output.weight
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether it estimates the value of situations."""
+        return self.description.critic != "none"
 
     @property
     def actor(self) -> Stream:
@@ -163,9 +182,10 @@ class RecurrentNetwork(nn.Module):
     def remember(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
         """The state [B, S] after whole rows: observation [T, B, ...], start [T, B], state [B, S]."""
         actor = self.actor
-        x, critic = actor.features(observation), self._critic_beside(actor)
+        x = actor.features(observation)
         states = [actor.last(x, start, state)]
-        if not critic.shared:
+        critic = self._critic_beside(actor) if self.has_critic else None
+        if critic is not None and not critic.shared:
             x = x if critic.sensors is actor.sensors else critic.features(observation)
             states.append(critic.last(x, start, state))
         return torch.cat(states, dim=-1)
@@ -194,6 +214,8 @@ class RecurrentNetwork(nn.Module):
 
     def _critic_beside(self, actor: Stream) -> Stream:
         """The critic, of whose parts some are the actor's: looked up once, as a module's take their time."""
+        if not self.has_critic:
+            raise UserError("this agent has no critic: it values actions, not situations, so it has no value.")
         head, value, memory = self.critic_head, self.value, self.critic_memory
         if memory is None:
             detached = self.description.critic == "detached"
@@ -213,9 +235,8 @@ class RecurrentNetwork(nn.Module):
                     nn.init.orthogonal_(module.weight, math.sqrt(2.0))
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
-        for head in (self.actor_head, self.critic_head):
-            for layer in head.layers:
-                assert isinstance(layer, Affine)
-                layer.orthogonal(math.sqrt(2.0))
+        for head in (self.actor_head, self.critic_head) if self.has_critic else (self.actor_head,):
+            head.orthogonal(math.sqrt(2.0))
         self.actuators.output.orthogonal(0.01)
-        self.value.orthogonal(1.0)
+        if self.has_critic:
+            self.value.orthogonal(1.0)

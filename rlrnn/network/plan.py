@@ -68,7 +68,7 @@ class Plan:
 def plan(stream: Stream) -> Plan | None:
     """Its layers, or None where one is of no known kind or where kernels are missing."""
     output = stream.output
-    memory = _memory(stream.memory, output.weight)
+    memory = memory_layers(stream.memory, output.weight)
     activation = ACTIVATIONS.get(type(stream.head.activation))
     if memory is None or activation is None:
         return None
@@ -76,7 +76,8 @@ def plan(stream: Stream) -> Plan | None:
     return Plan(memory, head, Dense(output.weight, output.bias, "identity"))
 
 
-def _memory(memory: Memory | Affine, like: Tensor) -> tuple[Layer, ...] | None:
+def memory_layers(memory: Memory | Affine, like: Tensor) -> tuple[Layer, ...] | None:
+    """Those of a memory, or None as of ``plan``; ``like``: a tensor where the weights are, of their type."""
     if isinstance(memory, Affine):
         return (Dense(memory.weight, memory.bias, "identity"),)
     if not memory.chain:

@@ -35,10 +35,15 @@ class Program:
 
 def runs(plan: Plan) -> bool:
     """Whether there are compiled steps for all of its layers."""
+    return steps(plan.layers)
+
+
+def steps(layers: Sequence[Layer]) -> bool:
+    """Whether there are compiled steps for all of these."""
     return (
         can_compile()
-        and all(isinstance(layer, Dense) or _has_step(layer) for layer in plan.layers)
-        and all(_fits(weights) for layer in plan.layers for weights in _weights(layer))
+        and all(isinstance(layer, Dense) or _has_step(layer) for layer in layers)
+        and all(_fits(weights) for layer in layers for weights in _weights(layer))
     )
 
 

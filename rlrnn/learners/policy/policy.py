@@ -52,6 +52,7 @@ class RecurrentPolicy(BasePolicy):
     :param cell_options: options of the cell, and ``dropout`` and ``residual`` (contrib: ``lstm_kwargs``)
     :param critic: "own" memory, "shared" with the actor, "detached" (shared, but trained by the actor
         alone: contrib's ``shared_lstm=True``), or "feedforward" (contrib's ``enable_critic_lstm=False``)
+    :param actions: what the output units mean, which is the learner's to say: "drawn", "greedy" or "squashed"
     :param normalize_observations: Box vectors to mean 0, std 1 by running statistics kept in the network
     :param output_layer: False lets the first units of the last layer act themselves
     :param precision: "bfloat16" lets the features' extractor compute with numbers of half the size, which
@@ -95,6 +96,7 @@ class RecurrentPolicy(BasePolicy):
         n_layers: int | None = None,
         cell_options: Mapping[str, Any] | None = None,
         critic: str | None = None,
+        actions: str = "drawn",
         normalize_observations: bool = False,
         output_layer: bool = True,
         precision: str = "float32",
@@ -160,6 +162,7 @@ class RecurrentPolicy(BasePolicy):
             normalize_observations=normalize_observations,
             output_layer=output_layer,
             precision=precision,
+            actions=actions,
             actuator_options=continuous if isinstance(action_space, spaces.Box) else {},
         )
         self.network = RecurrentNetwork(self.description, observation_space, action_space)
@@ -317,7 +320,7 @@ class RecurrentPolicy(BasePolicy):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.network.value.weight.device
+        return self.network.like.device
 
     @cached_property
     def parts(self) -> StateParts:

@@ -56,7 +56,7 @@ class StateParts:
                 f"the state has parts of shape {shapes}, but this agent with {n_envs} environment(s) needs "
                 f"{wanted}: hand in what predict() returned, or None at the start of episodes."
             )
-        weight = self.network.value.weight
+        weight = self.network.like
         stacked = torch.stack([torch.as_tensor(part).to(weight.device, weight.dtype) for part in parts])
         return stacked.permute(2, 1, 0, 3).reshape(n_envs, -1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,9 @@ from rlrnn.common.batches import join, put
 from rlrnn.errors import games_of
 from rlrnn.learners.ppo.ahead import Ahead
 from rlrnn.learners.ppo.rollout import Arrays, Rollout, to_tensors
+from rlrnn.learners.scaling import RewardScaler
 from rlrnn.network.acting import Value, acting, valuing
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.storage import encoding
 
 
 @dataclass
@@ -37,33 +37,6 @@ class Position:
     def move(self, observation: Any, dones: npt.NDArray[np.bool_], state: Tensor) -> None:
         """To where a step has led."""
         self.observation, self.start, self.state = observation, np.asarray(dones, dtype=np.bool_), state
-
-
-@dataclass
-class RewardScaler:
-    """Rewards over the running std of the discounted return, clipped to [-10, 10] (as in VecNormalize)."""
-
-    gamma: float
-    discounted: npt.NDArray[np.float64]  # [B] the running episodes' discounted returns
-    mean: float = 0.0
-    variance: float = 1.0
-    count: float = 1e-4
-
-    CLIP: ClassVar[float] = 10.0
-    EPSILON: ClassVar[float] = 1e-8
-
-    def __call__(self, rewards: npt.NDArray[Any], starts: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-        """Rewards [B] of one step, scaled; ``starts`` [B]: whether the step was an episode's first."""
-        self.discounted = np.where(starts, 0.0, self.discounted) * self.gamma + rewards
-        mean, variance, count = float(self.discounted.mean()), float(self.discounted.var()), len(rewards)
-        total, delta = self.count + count, mean - self.mean
-        squares = self.variance * self.count + variance * count + delta**2 * self.count * count / total
-        self.mean, self.variance, self.count = self.mean + delta * count / total, squares / total, total
-        scaled: npt.NDArray[Any] = rewards / np.sqrt(self.variance + self.EPSILON)
-        return scaled.clip(-self.CLIP, self.CLIP)
-
-
-encoding.RECORDS["$RewardScaler"] = (RewardScaler, vars)
 
 
 @torch.no_grad()

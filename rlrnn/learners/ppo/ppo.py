@@ -8,7 +8,6 @@ minibatches of whole rows (see ``cutting``). Within a row time is never shuffled
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -34,11 +33,13 @@ from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.policy.states import RNNStates
 from rlrnn.learners.ppo.adam import optimizer_step
 from rlrnn.learners.ppo.ahead import may_be_late
-from rlrnn.learners.ppo.collect import Position, RewardScaler, collect
+from rlrnn.learners.ppo.collect import Position, collect
 from rlrnn.learners.ppo.cutting import Cut
 from rlrnn.learners.ppo.gradient import MinibatchGradient
 from rlrnn.learners.ppo.loss import FIGURES, Objective, normalized
 from rlrnn.learners.ppo.rollout import Rollout, bytes_of_a_step, to_tensors
+from rlrnn.learners.scaling import RewardScaler
+from rlrnn.learners.schedules import value_now
 
 KL, LOSS = FIGURES.index("approx_kl"), FIGURES.index("loss")
 FIRST_STATES = ("stored", "zero", "recomputed")
@@ -190,7 +191,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
     def _setup_model(self) -> None:
         self._check_settings()
         self._setup_lr_schedule()
-        _now("learning_rate", self.lr_schedule, 1.0)
+        value_now("learning_rate", self.lr_schedule, 1.0)
         self.set_random_seed(self.seed)
         self.policy = self._make_policy(use_sde=self.use_sde)
         self._last_state = self.policy.network.initial_state(self.n_envs)
@@ -351,15 +352,15 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
     def _improve(self, gradient: MinibatchGradient) -> None:
         self.policy.set_training_mode(True)
         remaining = self._current_progress_remaining
-        _now("learning_rate", self.lr_schedule, remaining)
+        value_now("learning_rate", self.lr_schedule, remaining)
         self._update_learning_rate(self.policy.optimizer)
         rollout, network, cut = self.rollout_buffer, self.policy.network, self._cut()
         clip_range, ent_coef = (
-            _now(name, getattr(self, name), remaining) for name in ("clip_range", "ent_coef")
+            value_now(name, getattr(self, name), remaining) for name in ("clip_range", "ent_coef")
         )
         clip_range_vf = None
         if self.clip_range_vf is not None:
-            clip_range_vf = _now("clip_range_vf", self.clip_range_vf, remaining)
+            clip_range_vf = value_now("clip_range_vf", self.clip_range_vf, remaining)
         objective = Objective(clip_range, clip_range_vf, ent_coef, self.vf_coef)
         step = optimizer_step(self.policy.optimizer, gradient.parameters, gradient.gradient)
         figures: list[Tensor] = []
@@ -461,22 +462,3 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_noise", "_order"]
-
-
-def _now(name: str, schedule: float | Schedule, remaining: float) -> float:
-    """A setting that may be a function of the progress remaining, and may have been set since the start."""
-    while isinstance(schedule, FloatSchedule):
-        schedule = schedule.value_schedule
-    value = plain(schedule(remaining) if callable(schedule) else schedule)
-    try:
-        number = math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    least = -sys.float_info.max if name == "ent_coef" else 0.0
-    if not number >= least:
-        allowed = "a number" if name == "ent_coef" else "a number of at least 0"
-        raise UserError(
-            f"{name} returned {value!r} where {remaining:.3g} of the learning remained: a schedule must "
-            f"return {allowed}, whatever remains from 1 to 0."
-        )
-    return number

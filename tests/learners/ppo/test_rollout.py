@@ -12,7 +12,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from tiny_games import Clock, clocks
 
 from rlrnn.errors import EnvironmentFault
-from rlrnn.learners.ppo.collect import Position, RewardScaler, collect
+from rlrnn.learners.ppo.collect import Position, collect
+from rlrnn.learners.scaling import RewardScaler
 from rlrnn.learners.ppo.rollout import Rollout
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 

@@ -1,0 +1,1 @@
+"""The learner from replay by values of actions."""

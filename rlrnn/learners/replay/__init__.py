@@ -1,0 +1,1 @@
+"""What learners from replay share: what is kept of the play, and how it is played and drawn from."""

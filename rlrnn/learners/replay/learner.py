@@ -1,0 +1,500 @@
+"""What learners from replay have in common: they play, keep what was played, and learn from rows of it.
+
+In the order it runs: ``collect_rollouts`` plays some steps and puts them into the replay; then ``train`` draws
+rows from it, each with the memory it began with, and improves the network on them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import (
+    GymEnv,
+    MaybeCallback,
+    RolloutReturn,
+    Schedule,
+    TrainFreq,
+    TrainFrequencyUnit,
+)
+from stable_baselines3.common.utils import should_collect_more_steps
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from rlrnn.cells.options import check_options
+from rlrnn.common import arrays
+from rlrnn.common.batches import copied, join, map_arrays
+from rlrnn.common.settings import check_choice, check_number, check_seed, check_whole, plain
+from rlrnn.common.threads import keep_freed_memory, one_thread
+from rlrnn.errors import UserError, games_of
+from rlrnn.learners.base import Learner, check_learning
+from rlrnn.learners.policy.policy import RecurrentPolicy
+from rlrnn.learners.replay.buffer import Rows, SequenceReplay
+from rlrnn.learners.scaling import RewardScaler
+from rlrnn.learners.schedules import value_now
+from rlrnn.network import acting
+from rlrnn.network.stream import Stream
+
+FIRST_STATES = ("stored", "zero")
+
+
+class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
+    """Plays, keeps and draws; how a minibatch changes the network, and how it explores, is the learner's own."""
+
+    replay_buffer: SequenceReplay  # type: ignore[assignment]
+    copies_of_weights = 5  # with a target network, their gradient and Adam's two means
+
+    def __init__(
+        self,
+        policy: str | type[RecurrentPolicy],
+        env: GymEnv | str | None,
+        *,
+        gradient_steps: int | None,
+        replayed_steps: float,
+        seq_len: int,
+        burn_in: int,
+        first_state: str,
+        whole_episodes: bool,
+        encoder_learning_rate: float | Schedule | None,
+        max_grad_norm: float,
+        target_update_interval: int,
+        normalize_rewards: bool,
+        seed: int | None,
+        _init_setup_model: bool,
+        **settings: Any,
+    ) -> None:
+        if isinstance(policy, type) and not issubclass(policy, RecurrentPolicy):
+            raise UserError(
+                f"the policy class {policy.__module__}.{policy.__name__} is not one of rlrnn's: use its name "
+                'as a string, such as "MlpGruPolicy", or a class that rlrnn exports (rlrnn.MlpGruPolicy).'
+            )
+        check_seed(seed)  # before any game is made
+        super().__init__(
+            policy,
+            env,
+            gradient_steps=gradient_steps,
+            seed=seed,
+            sde_support=False,
+            support_multi_env=True,
+            **settings,
+        )
+        self.replayed_steps, self.seq_len, self.burn_in = replayed_steps, seq_len, burn_in
+        self.first_state, self.whole_episodes = first_state, whole_episodes
+        self.encoder_learning_rate, self.max_grad_norm = encoder_learning_rate, max_grad_norm
+        self.target_update_interval = target_update_interval
+        self.normalize_rewards = normalize_rewards
+        self._reward_scaler: RewardScaler | None = None
+        self._last_state: Tensor | None = None  # [B, S] what is remembered before the next step
+        self._due = 0.0  # updates that the steps played so far have paid for
+        if _init_setup_model:
+            self._setup_model()
+
+    # What a learner has of its own.
+
+    @abstractmethod
+    def _make_networks(self) -> None:
+        """The policy, and what learns beside it."""
+
+    @abstractmethod
+    def _improve(self, rows: Rows) -> dict[str, float]:
+        """One update on some rows; returns figures for the log."""
+
+    @abstractmethod
+    def _networks(self) -> list[nn.Module]:
+        """All modules that read observations, whose statistics move together."""
+
+    @property
+    def _beside(self) -> Stream | None:
+        """What remembers along with the actor at play, if anything."""
+        return None
+
+    def _warm_up(self, rows: int) -> npt.NDArray[Any]:
+        """Actions [B, A] that are drawn evenly, before learning starts."""
+        raise NotImplementedError
+
+    # Setting up.
+
+    def _setup_model(self) -> None:
+        self._check_settings()
+        self._setup_lr_schedule()
+        value_now("learning_rate", self.lr_schedule, 1.0)
+        self.set_random_seed(self.seed)
+        self._make_networks()
+        self._convert_train_freq()
+        self._last_state = self._empty_state()
+        self.replay_buffer = self._empty_replay()
+        if self.verbose >= 1:
+            print(self._describe())
+
+    def _describe(self) -> str:
+        rows = self._rows_of_a_batch(self.batch_size)
+        return (
+            f"A minibatch is {rows} row(s) of {self._length} steps; {self.replay_ratio:g} steps are replayed "
+            f"for each step of the game; the replay holds {self.replay_buffer.buffer_size:,} steps in "
+            f"{self.replay_buffer.bytes / 1e6:,.1f} MB."
+        )
+
+    @property
+    def _length(self) -> int:
+        """Steps of a row that are learned from: one where nothing remembers."""
+        return self.seq_len if self._empty_state().shape[1] else 1
+
+    @property
+    def replay_ratio(self) -> float:
+        """Steps replayed for each step of the game."""
+        if self.gradient_steps is None:
+            return self.replayed_steps
+        if self.gradient_steps < 0:
+            return float(self.batch_size)
+        frequency: Any = self.train_freq
+        steps = getattr(frequency, "frequency", 1) * self.n_envs
+        return self.gradient_steps * self._rows_of_a_batch(self.batch_size) * self._length / steps
+
+    def _rows_of_a_batch(self, batch_size: int) -> int:
+        return max(1, round(batch_size / self._length))
+
+    def _empty_state(self) -> Tensor:
+        """An empty memory of everything that remembers at play: [B, S]."""
+        network, beside = self.policy.network, self._beside
+        further = 0 if beside is None else getattr(beside.memory, "state_size", 0)
+        return network.like.new_zeros(self.n_envs, network.state_sizes[0] + further)
+
+    def _empty_replay(self) -> SequenceReplay:
+        actuators = self.policy.network.actuators
+        remembers = self._length > 1 or self.seq_len == 1
+        replay = SequenceReplay(
+            self.buffer_size,
+            self.n_envs,
+            self._length,
+            self.burn_in if remembers else 0,
+            self.observation_space,
+            actuators.action_size,
+            actuators.action_dtype,
+            self._empty_state().shape[1],
+            whole_episodes=self.whole_episodes and remembers,
+        )
+        rows, wanted = len(replay.states) * self.n_envs, self._rows_of_a_batch(self.batch_size)
+        if self.buffer_size < self._length or rows < wanted:
+            raise UserError(
+                f"buffer_size is {self.buffer_size:,}, which is fewer than the steps of a minibatch "
+                f"(batch_size={self.batch_size:,} in rows of seq_len={self._length}): raise it, or lower those."
+            )
+        return replay
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed everything that draws: SB3's global generators, exploration, and what is replayed."""
+        seed = plain(seed)
+        check_seed(seed)
+        super().set_random_seed(seed)
+        entropy = int(torch.randint(2**62, ())) if seed is None else seed
+        noise, order = np.random.SeedSequence(entropy).spawn(2)
+        self._noise = torch.Generator(self.device)
+        self._noise.manual_seed(int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        self._order = np.random.default_rng(order)
+
+    def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
+        super().set_env(env, force_reset)
+        if self.replay_buffer.n_envs != self.n_envs:
+            self.replay_buffer = self._empty_replay()
+            self._last_state = self._empty_state()
+
+    # Learning.
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Play and learn for so many steps; ``log_interval`` counts episodes, as of SB3's off-policy learners."""
+        check_learning(self.env, total_timesteps, callback, log_interval)
+        keep_freed_memory()
+        name = tb_log_name or type(self).__name__
+        with one_thread(self.device):
+            total_timesteps, callback = self._setup_learn(
+                total_timesteps, callback, reset_num_timesteps, name, progress_bar
+            )
+            callback.on_training_start(locals(), globals())
+            assert self.env is not None
+            while self.num_timesteps < total_timesteps:
+                played = self.collect_rollouts(
+                    self.env,
+                    callback,
+                    self.train_freq,
+                    self.replay_buffer,
+                    learning_starts=self.learning_starts,
+                    log_interval=log_interval,
+                )
+                if not played.continue_training:
+                    break
+                if self.num_timesteps > self.learning_starts:
+                    updates = self._updates_for(played.episode_timesteps)
+                    if updates > 0 and self.replay_buffer.n_rows() > 0:
+                        self.train(updates, self.batch_size)
+            callback.on_training_end()
+        return self
+
+    def _updates_for(self, steps: int) -> int:
+        """How many updates so many more steps of play pay for."""
+        if self.gradient_steps is not None:
+            return self.gradient_steps if self.gradient_steps >= 0 else steps
+        self._due += steps * self.replayed_steps / (self._rows_of_a_batch(self.batch_size) * self._length)
+        updates = int(self._due)
+        self._due -= updates
+        return updates
+
+    def collect_rollouts(  # type: ignore[override]
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        train_freq: TrainFreq,
+        replay_buffer: SequenceReplay,
+        action_noise: None = None,
+        learning_starts: int = 0,
+        log_interval: int | None = None,
+    ) -> RolloutReturn:
+        """Play some steps in every environment and keep them; SB3's callbacks hear of each."""
+        if env.num_envs > 1 and train_freq.unit is TrainFrequencyUnit.EPISODE:
+            raise UserError(
+                f"train_freq is {train_freq.frequency} episode(s), but {env.num_envs} copies are played at "
+                "once, which end at different steps: give a number of steps, or one copy."
+            )
+        self.policy.set_training_mode(False)
+        self._check_settings()
+        callback.on_rollout_start()
+        act, draw = self._acting(), self.policy.network.actuators.draw(self._noise)
+        steps, episodes, seen = 0, 0, []
+        while should_collect_more_steps(train_freq, steps, episodes):
+            observation, start, state = self._last_obs, np.asarray(self._last_episode_starts, np.bool_), self._last_state
+            assert observation is not None and state is not None
+            observation = arrays.observed(observation, env.observation_space, env.num_envs, "step of the play")
+            original = observation if self._vec_normalize_env is None else self._last_original_obs
+            tensors = map_arrays(lambda a: torch.as_tensor(a, device=self.device), observation)
+            numbers, after = act(tensors, torch.as_tensor(start, device=self.device), state)
+            self._explore()
+            early = self.num_timesteps < learning_starts
+            actions = self._warm_up(env.num_envs) if early else draw(numbers)[0]
+            self._last_obs = None  # unknown while games make a step, and after one that was broken off
+            with games_of(env, "step()"):
+                answer = env.step(self.policy.network.actuators.to_space(actions).copy())
+            new_obs, rewards, dones, infos = arrays.stepped(
+                answer, env.observation_space, env.num_envs, f"step {steps} of the play"
+            )
+            self._last_obs, self._last_episode_starts, self._last_state = new_obs, dones, after
+            self._keep(replay_buffer, env, original, start, state, actions, rewards, dones, infos, after)
+            seen.append(copied(observation))
+            self.num_timesteps += env.num_envs
+            steps += 1
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return RolloutReturn(steps * env.num_envs, episodes, continue_training=False)
+            self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+            ended = np.flatnonzero(dones)
+            if len(ended):
+                self._update_info_buffer([infos[b] for b in ended], dones[ended])
+            for _ in ended:
+                episodes += 1
+                self._episode_num += 1
+                if log_interval is not None and self._episode_num % log_interval == 0:
+                    self.dump_logs()
+        self._observe(seen)
+        callback.on_rollout_end()
+        return RolloutReturn(steps * env.num_envs, episodes, continue_training=True)
+
+    def _acting(self) -> acting.Decide:
+        """The network at play, made once and kept while its weights stay where they are."""
+        weights = tuple(p.data_ptr() for module in self._networks() for p in module.parameters())
+        if getattr(self, "_act", None) is None or self._act[0] != weights:
+            self._act = weights, acting.deciding(self.policy.network, self._beside)
+        return self._act[1]
+
+    def _explore(self) -> None:
+        """Set how much is explored by now, where that changes."""
+
+    def _keep(
+        self,
+        replay: SequenceReplay,
+        env: VecEnv,
+        observation: Any,
+        start: npt.NDArray[np.bool_],
+        state: Tensor,
+        actions: npt.NDArray[Any],
+        rewards: npt.NDArray[Any],
+        dones: npt.NDArray[np.bool_],
+        infos: list[dict[str, Any]],
+        after: Tensor,
+    ) -> None:
+        """A step into the replay: as the game gave it, before any normalisation."""
+        truncated, finals = np.zeros_like(dones), {}
+        for b in np.flatnonzero(dones):
+            final = infos[b].get("terminal_observation")
+            truncated[b] = infos[b].get("TimeLimit.truncated", False)
+            if final is not None:
+                one = map_arrays(lambda a: np.asarray(a)[None], final)
+                final = arrays.observed(one, env.observation_space, 1, "an episode's end", [int(b)])
+                if self._vec_normalize_env is not None:
+                    final = self._vec_normalize_env.unnormalize_obs(final)
+                finals[int(b)] = map_arrays(lambda a: a[0], final)
+        if self._vec_normalize_env is not None:
+            rewards = self._vec_normalize_env.get_original_reward()
+            self._last_original_obs = self._vec_normalize_env.get_original_obs()
+        if self.normalize_rewards:
+            self._scaler().see(rewards, start)
+        replay.add(
+            observation,
+            start,
+            state.cpu().numpy(),
+            actions,
+            rewards,
+            dones & ~truncated,
+            truncated,
+            finals,
+            after.cpu().numpy(),
+        )
+
+    def _scaler(self) -> RewardScaler:
+        """What rewards are divided by; begun when it is first asked for."""
+        scaler = self._reward_scaler or RewardScaler(self.gamma, np.zeros(self.n_envs))
+        if len(scaler.discounted) != self.n_envs:  # of an agent loaded with fewer or more environments
+            scaler.discounted = np.zeros(self.n_envs)
+        self._reward_scaler = scaler
+        return scaler
+
+    def _observe(self, seen: list[Any]) -> None:
+        """Fold what was seen into the running statistics, the same of every network."""
+        if not seen or not self.policy.description.normalize_observations:
+            return
+        batch = map_arrays(lambda a: torch.as_tensor(a, device=self.device), join(seen))
+        for network in self._networks():
+            network.observe(batch)
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """So many updates, each on rows of ``batch_size`` steps together."""
+        # A game may have switched gradients off, which torch does for all.
+        with torch.enable_grad(), one_thread(self.device):
+            self.policy.set_training_mode(True)
+            figures: list[dict[str, float]] = []
+            self._set_rates()
+            for _ in range(gradient_steps):
+                rows = self.replay_buffer.sample(self._order, self._rows_of_a_batch(batch_size), self.device)
+                figures.append(self._improve(self._normalized(rows)))
+                self._n_updates += 1
+                if self._n_updates % self.target_update_interval == 0:
+                    self._update_targets()
+            for name in figures[-1]:
+                self.logger.record(f"train/{name}", float(np.mean([each[name] for each in figures])))
+            self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+            self.logger.record("train/replay_ratio", self.replay_ratio)
+
+    def _normalized(self, rows: Rows) -> Rows:
+        """Rows as the network is to see them, where observations or rewards are normalised."""
+        if self._vec_normalize_env is not None:
+            env = self._vec_normalize_env
+            seen = map_arrays(lambda t: t.cpu().numpy(), rows.observation)
+            observation = map_arrays(lambda a: torch.as_tensor(a, device=self.device), env.normalize_obs(seen))
+            reward = torch.as_tensor(env.normalize_reward(rows.reward.cpu().numpy()), device=self.device)
+            rows = replace(rows, observation=observation, reward=reward.float())
+        if self.normalize_rewards:
+            rows = replace(rows, reward=self._scaler().scaled(rows.reward).float())
+        if self.first_state == "zero":
+            rows = replace(rows, state=torch.zeros_like(rows.state))
+        return rows
+
+    def _set_rates(self) -> None:
+        """Of every optimizer, by the schedules: encoders (sensors and memories) may have one of their own."""
+        remaining = self._current_progress_remaining
+        heads = value_now("learning_rate", self.lr_schedule, remaining)
+        encoders = heads
+        if self.encoder_learning_rate is not None:
+            encoders = value_now("encoder_learning_rate", self.encoder_learning_rate, remaining)
+        self.logger.record("train/learning_rate", heads)
+        for optimizer in self._optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = encoders if group["encodes"] else heads
+
+    @abstractmethod
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        """Whose parameters are parted in groups with a key ``encodes``."""
+
+    @abstractmethod
+    def _update_targets(self) -> None:
+        """Move target networks toward the others."""
+
+    def _diverged(self, loss: float, norm: float) -> UserError:
+        """Raised before such a gradient moves any weight."""
+        rewards = self.replay_buffer.rewards
+        return UserError(
+            f"learning broke down after {self.num_timesteps} steps (the loss is {loss:g}, the gradient's "
+            f"norm {norm:g}, with rewards from {rewards.min():g} to {rewards.max():g}): try a smaller "
+            "learning_rate or max_grad_norm, or normalise observations and rewards."
+        )
+
+    def _clip(self, parameters: list[nn.Parameter], loss: Tensor) -> None:
+        """Shorten their gradient; a loss or gradient that is not finite is refused."""
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm, foreach=True))
+        value = float(loss.detach())
+        if not math.isfinite(value + norm):
+            raise self._diverged(value, norm)
+
+    # Settings and files.
+
+    def _check_settings(self) -> None:
+        if not hasattr(self, "observation_space"):
+            raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
+        kinds = type(self).__init__
+        names = [name for name in kinds.__annotations__ if name in vars(self) and name not in ("policy", "train_freq", "env")]
+        settings = {name: getattr(self, name) for name in names}
+        finite = {name: value for name, value in settings.items() if value != math.inf}
+        check_options(type(self).__name__, kinds, finite)
+        for name in ("buffer_size", "batch_size", "seq_len", "target_update_interval"):
+            check_whole(name, getattr(self, name), 1)
+        for name in ("learning_starts", "burn_in"):
+            check_whole(name, getattr(self, name), 0)
+        if self.gradient_steps is not None:
+            check_whole("gradient_steps", self.gradient_steps, -1)
+        check_number("replayed_steps", self.replayed_steps, 0, ends="(]")
+        check_number("gamma", self.gamma, 0, 1)
+        check_number("tau", self.tau, 0, 1, "(]")
+        check_choice("first_state", self.first_state, FIRST_STATES)
+        for name in ("learning_rate", "encoder_learning_rate", "max_grad_norm"):
+            value = getattr(self, name)
+            if isinstance(value, float | int) and value != math.inf:
+                check_number(name, value, 0)
+
+    def random_state(self) -> dict[str, Any]:
+        return {"noise": self._noise.get_state(), "order": self._order.bit_generator.state}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        self._noise.set_state(state["noise"].cpu())
+        self._order.bit_generator.state = state["order"]
+
+    def experience(self) -> dict[str, Any]:
+        return self.replay_buffer.contents()
+
+    def set_experience(self, contents: Mapping[str, Any]) -> None:
+        self.replay_buffer.restore(dict(contents))
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_noise", "_order", "_act"]
+
+
+def parted(modules: list[nn.Module], encoders: list[nn.Module | None]) -> list[dict[str, Any]]:
+    """Parameters as an optimizer's groups: those of the encoders, and the others."""
+    every = [p for module in modules for p in module.parameters() if p.requires_grad]
+    inside = {id(p) for module in encoders if module is not None for p in module.parameters()}
+    groups = [
+        {"params": [p for p in every if (id(p) in inside) == encodes], "encodes": encodes}
+        for encodes in (True, False)
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,1 @@
+"""The learner from replay by an actor and critics of its actions."""

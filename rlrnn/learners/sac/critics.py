@@ -1,0 +1,84 @@
+"""Critics of actions: one memory of what was seen, and heads that value an action at what it remembers.
+
+    observation -> sensors -> memory -> y;   (y, action) -> head i -> Q_i
+
+Letters: T time, R rows, A numbers in an action or choices, H outputs of the memory, S state.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from rlrnn.network.layers import Affine, Mlp
+from rlrnn.network.memory import Memory
+from rlrnn.network.network import NetworkDescription
+from rlrnn.network.sensors import Observation, Sensors
+from rlrnn.network.stream import Stream
+
+
+class Critics(nn.Module):
+    """``count`` estimates of the value of actions, over one memory; shaped by the actor's description."""
+
+    def __init__(
+        self,
+        description: NetworkDescription,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        action_size: int,
+        count: int,
+        first: int,
+    ) -> None:
+        """``first``: where this memory's part of the state at play begins, after the actor's."""
+        super().__init__()
+        d = description
+        self.sensors = Sensors(
+            observation_space,
+            d.extractor_class,
+            d.extractor_options,
+            normalize_images=d.normalize_images,
+            normalize_observations=d.normalize_observations,
+            precision=d.precision,
+        )
+        self.memory = Memory(d.cell, self.sensors.output_size, d.hidden_size, d.n_layers, **d.cell_options)
+        self.columns = slice(first, first + self.memory.state_size)
+        self.chooses = isinstance(action_space, spaces.Discrete)
+        inputs = self.memory.output_size + (0 if self.chooses else action_size)
+        outputs = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 1
+        self.heads = nn.ModuleList(Mlp(inputs, d.critic_widths, d.activation) for _ in range(count))
+        self.values = nn.ModuleList(Affine(head.output_size, outputs) for head in self.heads)
+        if d.orthogonal:
+            for head, value in zip(self.heads, self.values, strict=True):
+                head.orthogonal(math.sqrt(2.0))
+                value.orthogonal(1.0)
+
+    @property
+    def stream(self) -> Stream:
+        """Sensors and memory, as what remembers along at play."""
+        return Stream(self.sensors, self.memory, self.heads[0], self.values[0], self.columns)
+
+    def outputs(self, observation: Observation, start: Tensor, state: Tensor) -> Tensor:
+        """The memory's outputs: observation [T, R, ...], start [T, R], state [R, S] of actor and critics."""
+        stream = self.stream
+        return stream.outputs(stream.features(observation), start, state)
+
+    def forward(self, y: Tensor, action: Tensor | None = None) -> Tensor:
+        """y [..., H], action [..., A] -> Q [count, ...]; without an action, of each choice [count, ..., A]."""
+        x = y if self.chooses else torch.cat((y, action), dim=-1)
+        q = torch.stack([value(head(x)) for head, value in zip(self.heads, self.values, strict=True)])
+        return q if self.chooses else q.squeeze(-1)
+
+    def observe(self, observation: Observation) -> None:
+        """Fold observations [N, ...] into the running statistics of the sensors."""
+        self.sensors.update(observation)
+
+
+class Temperature(nn.Module):
+    """The weight of the entropy, alpha, as its logarithm: learned or fixed."""
+
+    def __init__(self, first: float, learns: bool) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(math.log(first)) if first > 0 else torch.tensor(-math.inf), learns)

@@ -25,8 +25,10 @@ _HOMES = {
     "MultiInputLstmPolicy": "learners.policy.policy",
     "Player": "learners.player",
     "RecurrentNetwork": "network.network",
+    "RecurrentDQN": "learners.dqn.dqn",
     "RecurrentPPO": "learners.ppo.ppo",
     "RecurrentPolicy": "learners.policy.policy",
+    "RecurrentSAC": "learners.sac.sac",
     "SequenceLearner": "learners.sequences.supervised",
     "SmallCNN": "network.convolutions",
     "Strategy": "learners.evolution.strategies",
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from rlrnn.experiment.runs.loading import load as load
     from rlrnn.experiment.training.evaluating import EvaluationCallback as EvaluationCallback
     from rlrnn.experiment.training.training import train as train
+    from rlrnn.learners.dqn.dqn import RecurrentDQN as RecurrentDQN
     from rlrnn.learners.evolution.evolution import Evolution as Evolution
     from rlrnn.learners.evolution.strategies import Strategy as Strategy
     from rlrnn.learners.evolution.strategies import register_strategy as register_strategy
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
     from rlrnn.learners.policy.policy import MultiInputLstmPolicy as MultiInputLstmPolicy
     from rlrnn.learners.policy.policy import RecurrentPolicy as RecurrentPolicy
     from rlrnn.learners.ppo.ppo import RecurrentPPO as RecurrentPPO
+    from rlrnn.learners.sac.sac import RecurrentSAC as RecurrentSAC
     from rlrnn.learners.sequences.episodes import Episode as Episode
     from rlrnn.learners.sequences.episodes import load_episodes as load_episodes
     from rlrnn.learners.sequences.episodes import save_episodes as save_episodes

@@ -25,18 +25,20 @@ from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import PpoRecipe, Recipe, Schedule
+from rlrnn.learners.dqn.dqn import RecurrentDQN
 from rlrnn.learners.evolution.evolution import Evolution
 from rlrnn.learners.files import agent as agent_file
 from rlrnn.learners.files import contrib
 from rlrnn.learners.ppo.ppo import RecurrentPPO
+from rlrnn.learners.sac.sac import RecurrentSAC
 from rlrnn.network.convolutions import SmallCNN, smallest
 from rlrnn.network.sensors import is_convolvable
 from rlrnn.storage import archive
 
-Agent: TypeAlias = RecurrentPPO | Evolution
+Agent: TypeAlias = RecurrentPPO | RecurrentDQN | RecurrentSAC | Evolution
 # By the kind that a saved agent's file names.
-LEARNERS: dict[str, type[RecurrentPPO] | type[Evolution]] = {
-    **{kind.__name__: kind for kind in (RecurrentPPO, Evolution)},
+LEARNERS: dict[str, type[Agent]] = {
+    **{kind.__name__: kind for kind in (RecurrentPPO, RecurrentDQN, RecurrentSAC, Evolution)},
     contrib.KIND: RecurrentPPO,
 }
 ACTIVATIONS = {
@@ -51,6 +53,8 @@ FIRST_SEED = (
     10_000_000  # of the games of run 0; those of run k begin k times as far on, apart from evaluation seeds
 )
 MOST_COPIES = 512  # played at once where a recipe does not say; more are hardly faster
+EPISODES_OF_A_ROW = 4  # of each copy, of a learner whose log counts episodes
+OF_CRITIC = ("critic", "log_std_init")  # settings of a network that learners from replay are without
 OF_RUNS = ("n_envs", "evaluations", "seconds", "target")  # settings of [evolution] that are not its learner's
 
 
@@ -103,6 +107,29 @@ def _ppo(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, dev
     return agent
 
 
+def _replay(
+    learns: type[RecurrentDQN] | type[RecurrentSAC],
+    recipe: Recipe,
+    env: VecEnv,
+    network: dict[str, Any],
+    *,
+    seed: int,
+    device: str,
+) -> Any:
+    settings = {name: _setting(value) for name, value in vars(recipe.learner).items() if name != "n_envs"}
+    agent = learns(
+        _policy(recipe, env),
+        env,
+        policy_kwargs={name: value for name, value in network.items() if name not in OF_CRITIC},
+        normalize_rewards=recipe.normalize.rewards,
+        seed=seed,
+        device=device,
+        **settings,
+    )
+    env.seed(FIRST_SEED * (seed + 1))  # as of _ppo
+    return agent
+
+
 def _evolution(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, device: str) -> Evolution:
     how = {name: value for name, value in vars(recipe.evolution).items() if name not in OF_RUNS}
     return Evolution(
@@ -118,6 +145,8 @@ def _evolution(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: in
 
 MAKERS: dict[str, Callable[..., Agent]] = {
     RecurrentPPO.recipe_table: _ppo,
+    RecurrentDQN.recipe_table: partial(_replay, RecurrentDQN),
+    RecurrentSAC.recipe_table: partial(_replay, RecurrentSAC),
     Evolution.recipe_table: _evolution,
 }
 
@@ -143,6 +172,8 @@ def share(agent: Agent, game: Game, workers: int | None, imports: Sequence[str] 
 def budgets(recipe: Recipe, spent: float) -> dict[str, Any]:
     """Further limits of a training that has taken so many seconds, as keywords of ``learn``."""
     how = recipe.evolution
+    if recipe.table in ("dqn", "sac"):
+        return {"log_interval": EPISODES_OF_A_ROW * _how_many(recipe, catalogue.game_of(recipe))}
     if how is None:
         return {}
     seconds = None if how.seconds is None else how.seconds - spent
@@ -183,7 +214,8 @@ def policy_name(observations: spaces.Space[Any], sees: type[BaseFeaturesExtracto
 def _how_many(recipe: Recipe, game: Game) -> int:
     how = recipe.evolution
     if how is None:
-        return recipe.ppo.n_envs
+        settings: Any = recipe.learner
+        return int(settings.n_envs)
     if how.n_envs is not None:
         return how.n_envs
     with closing(games.make_vec(game, how.episodes, workers=0)) as env:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 CONTROLS = ("feedforward", "stacked")  # baselines of an agent, without memory
 MEMORY_OPTIONS = ("dropout", "residual")  # of all cells alike, and so of the baseline's
+INSTEAD = {"dqn", "sac", "evolution"}  # tables of learners, one of which is given instead of "ppo"
 FRAMES = 4  # observations stacked by the second baseline
 
 
@@ -91,6 +92,59 @@ class PpoRecipe:
 
 
 @dataclass(frozen=True)
+class DqnRecipe:
+    """The learner from replay by values of actions, in the words of ``RecurrentDQN``; instead of ``ppo``."""
+
+    n_envs: Count = 8  # copies of the game played at once
+    learning_rate: float | Schedule = 3e-4  # of Adam, for the layers after the memory
+    encoder_learning_rate: float | Schedule | None = None  # of sensors and memory; not given: the same
+    buffer_size: Count = 200_000  # steps that are kept, of all copies together
+    learning_starts: int = 1000  # steps before the first update, drawn evenly
+    batch_size: Count = 1024  # steps per minibatch, in all
+    seq_len: Count = 64  # steps of a sequence, through which gradients flow
+    burn_in: int = 0  # steps before those, over which the memory is brought up to date
+    first_state: Literal["stored", "zero"] = "stored"  # recurrent state at the start of a sequence
+    whole_episodes: bool = False  # every episode begins a sequence of its own
+    replayed_steps: float = 64.0  # steps that are replayed for each step of the game
+    train_freq: Count = 4  # steps of each copy between two rounds of updates
+    tau: float = 0.005  # how far the target network goes toward the network, 0 to 1
+    target_update_interval: Count = 1  # updates between two of the target network
+    gamma: float = 0.99  # discount per step
+    double: bool = True  # the network chooses what its target values
+    q_lambda: float = 0.8  # weight of longer returns in the target, 0 to 1
+    trace: Literal["watkins", "peng"] = "watkins"  # whether an action that was not the best cuts them
+    exploration_fraction: float = 0.1  # of the training, over which the exploration rate falls
+    exploration_initial_eps: float = 1.0  # share of actions that are drawn evenly, at first
+    exploration_final_eps: float = 0.05  # and at last
+    max_grad_norm: float = 10.0  # the gradient's norm is clipped to this
+
+
+@dataclass(frozen=True)
+class SacRecipe:
+    """The learner from replay by actor and critics, in the words of ``RecurrentSAC``; instead of ``ppo``."""
+
+    n_envs: Count = 8  # copies of the game played at once
+    learning_rate: float | Schedule = 3e-4  # of Adam, for the layers after the memories
+    encoder_learning_rate: float | Schedule | None = 1e-4  # of sensors and memories
+    buffer_size: Count = 200_000  # steps that are kept, of all copies together
+    learning_starts: int = 1000  # steps before the first update, drawn evenly
+    batch_size: Count = 1024  # steps per minibatch, in all
+    seq_len: Count = 64  # steps of a sequence, through which gradients flow
+    burn_in: int = 0  # steps before those, over which the memories are brought up to date
+    first_state: Literal["stored", "zero"] = "stored"  # recurrent state at the start of a sequence
+    whole_episodes: bool = False  # every episode begins a sequence of its own
+    replayed_steps: float = 64.0  # steps that are replayed for each step of the game
+    train_freq: Count = 1  # steps of each copy between two rounds of updates
+    tau: float = 0.005  # how far the target critics go toward the critics, 0 to 1
+    target_update_interval: Count = 1  # updates between two of the target critics
+    gamma: float = 0.99  # discount per step
+    ent_coef: float | str = "auto"  # weight of the entropy: a number, "auto", or "auto_0.1" to begin there
+    target_entropy: float | Literal["auto"] = "auto"  # nats that "auto" holds the entropy at
+    n_critics: Count = 2  # estimates of a value, of which the least counts
+    max_grad_norm: float = 10.0  # the gradients' norms are clipped to this
+
+
+@dataclass(frozen=True)
 class EvolutionRecipe:
     """The learner from fitness, in the words of ``Evolution``; given instead of ``ppo``."""
 
@@ -146,6 +200,8 @@ class Recipe:
     network: NetworkRecipe = NetworkRecipe()
     normalize: NormalizeRecipe = NormalizeRecipe()
     ppo: PpoRecipe = PpoRecipe()
+    dqn: DqnRecipe | None = None
+    sac: SacRecipe | None = None
     evolution: EvolutionRecipe | None = None
     evaluation: EvaluationRecipe = EvaluationRecipe()
     verified: Verified | None = None
@@ -153,17 +209,29 @@ class Recipe:
     @property
     def table(self) -> str:
         """Which table has the settings of its learner."""
-        return "ppo" if self.evolution is None else "evolution"
+        return next((name for name in INSTEAD if getattr(self, name) is not None), "ppo")
+
+    @property
+    def learner(self) -> PpoRecipe | DqnRecipe | SacRecipe | EvolutionRecipe:
+        """The settings of its learner."""
+        settings: PpoRecipe | DqnRecipe | SacRecipe | EvolutionRecipe = getattr(self, self.table)
+        return settings
 
     def __post_init__(self) -> None:
         check_name(self.name, "an agent")
+        given = [name for name in INSTEAD if getattr(self, name) is not None]
+        if given and self.ppo != PpoRecipe():
+            given = ["ppo", *given]
+        if len(given) > 1:
+            tables = " and in ".join(f"[{name}]" for name in given)
+            raise UserError(
+                f"{self.name} has settings in {tables}, but an agent learns in one way: keep one of these "
+                "tables."
+            )
+        if given and given != ["evolution"]:
+            self._check_replay(given[0])
         if self.evolution is None:
             return
-        if self.ppo != PpoRecipe():
-            raise UserError(
-                f"{self.name} has settings in [ppo] and in [evolution], but an agent learns from its reward "
-                "or from its fitness: keep one of the two tables."
-            )
         if self.normalize.rewards:
             raise UserError(
                 f"{self.name} has normalize.rewards, but its fitness is the points that the game counts: "
@@ -171,6 +239,14 @@ class Recipe:
             )
         if self.evolution.seconds is not None:
             check_number(f"{self.name}: evolution.seconds", self.evolution.seconds, 0, ends="(]")
+
+    def _check_replay(self, table: str) -> None:
+        for name in ("critic", "log_std_init"):
+            if getattr(self.network, name) != getattr(NetworkRecipe(), name):
+                raise UserError(
+                    f"{self.name} has network.{name}, which says nothing to [{table}], whose values are of "
+                    "actions: leave it out."
+                )
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -189,9 +265,14 @@ def read_recipe(path: str | Path) -> Recipe:
 def to_toml(record: object) -> str:
     """The text of a TOML file that reads back as the same dataclass."""
     table = to_mapping(record)
-    if "evolution" in table:
-        table.pop("ppo", None)  # which is not used
+    if isinstance(record, Recipe):
+        table = without_unused(table)
     return tomli_w.dumps(table)
+
+
+def without_unused(table: dict[str, Any]) -> dict[str, Any]:
+    """The table of a recipe, without the settings of learners that are not its own."""
+    return {name: value for name, value in table.items() if name != "ppo" or not INSTEAD & table.keys()}
 
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:

@@ -15,6 +15,7 @@ from rlrnn.envs import games
 from rlrnn.errors import FileFault
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.default_recipe import choose
+from rlrnn.experiment.recipes import Recipe, without_unused
 
 LEFT_OUT = "name", "verified"  # the file's own name; what only a measurement may say
 HEAD = """# {what}
@@ -65,12 +66,12 @@ def write(
 def text(record: Any) -> str:
     """The TOML of a dataclass that reads back as the same, with a comment for every key."""
     values = to_mapping(record)
-    if values.get("evolution") is not None:
-        values.pop("ppo")
+    if isinstance(record, Recipe):
+        values = without_unused(values)
     keys = [key for key in keys_of(type(record)) if key.name not in LEFT_OUT]
     lines = [_line(key, values.get(key.name)) for key in keys if key.table is None]
     for key in keys:
-        if key.table is not None and not (key.name == "ppo" and "evolution" in values):
+        if key.table is not None and not (key.name == "ppo" and "ppo" not in values):
             lines += [
                 "",
                 f"# {_meaning(key)[:1].upper()}{_meaning(key)[1:]}.",

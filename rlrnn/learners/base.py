@@ -36,6 +36,7 @@ from rlrnn.learners.policy.options import check_policy_kwargs
 from rlrnn.learners.policy.policy import RecurrentPolicy, policy_named
 from rlrnn.network import actuators, sensors
 from rlrnn.network.convolutions import computes
+from rlrnn.network.network import CRITICS
 from rlrnn.storage import archive
 
 Self = TypeVar("Self", bound="Learner")
@@ -100,8 +101,9 @@ class Learner(BaseAlgorithm):
         super().set_env(_named(env), force_reset)
         self._surroundings = surroundings.of(self.env)
 
-    def _make_policy(self, **options: Any) -> RecurrentPolicy:
-        """The untrained policy, once its policy_kwargs are known ones; ``options`` are the learner's own."""
+    def _make_policy(self) -> RecurrentPolicy:
+        """The untrained policy, once its policy_kwargs are known ones."""
+        options = self.policy_options
         own = ("observation_space", "action_space", "lr_schedule", *options)
         kwargs, policy_class = self.policy_kwargs, self.policy_class
         check_policy_kwargs(policy_class, kwargs, own)
@@ -111,6 +113,11 @@ class Learner(BaseAlgorithm):
         with one_thread(self.device):  # orthogonal weights depend on how many threads compute them
             policy: Any = policy_class(*spaces, self.lr_schedule, **options, **kwargs)
             result: RecurrentPolicy = policy.to(self.device)
+        if self.has_value and not result.network.has_critic:
+            raise OptionsError(
+                f"critic is 'none' in policy_kwargs, but {type(self).__name__} learns with one: choose one of "
+                f"{', '.join(CRITICS)}."
+            )
         precision = result.description.precision
         if not computes(precision, self.device.type):
             warn(
@@ -118,6 +125,18 @@ class Learner(BaseAlgorithm):
                 "float32 here."
             )
         return result
+
+    @property
+    def policy_options(self) -> dict[str, Any]:
+        """Arguments of the policy that the learner says, and no user."""
+        return {"actions": "drawn"}
+
+    def experience(self) -> dict[str, Any]:
+        """What it learns from and has kept, where that outlives an update."""
+        return {}
+
+    def set_experience(self, kept: Mapping[str, Any]) -> None:
+        """Go on with that."""
 
     def random_state(self) -> dict[str, Any]:
         """Where its own generators stand: what it draws beside those of torch, numpy and Python."""

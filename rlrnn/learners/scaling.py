@@ -42,7 +42,8 @@ class RewardScaler:
 
     def scaled(self, rewards: Numbers) -> Numbers:
         """Rewards of any shape, by the statistics as they are."""
-        return (rewards / np.sqrt(self.variance + self.EPSILON)).clip(-self.CLIP, self.CLIP)
+        result: Numbers = (rewards / np.sqrt(self.variance + self.EPSILON)).clip(-self.CLIP, self.CLIP)
+        return result
 
 
 encoding.RECORDS["$RewardScaler"] = (RewardScaler, vars)

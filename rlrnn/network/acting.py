@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rlrnn.common.batches import map_arrays
+from rlrnn.common.compiling import can_compile
 from rlrnn.common.threads import share
 from rlrnn.errors import UserError
 from rlrnn.network import program
@@ -115,7 +116,8 @@ def deciding(network: RecurrentNetwork, beside: Stream | None = None, threads: i
     goes along: its part of the state follows the actor's own.
     """
     own = network.state_sizes[0]
-    if beside is not None and (not isinstance(beside.memory, Memory) or beside.memory.state_size == 0):
+    further_size = beside.memory.state_size if beside and isinstance(beside.memory, Memory) else 0
+    if not further_size:
         beside = None
     plans, further = plans_of(network), None if beside is None else _memory_of(beside, network)
     if plans is None or (beside is not None and further is None):
@@ -131,10 +133,11 @@ def deciding(network: RecurrentNetwork, beside: Stream | None = None, threads: i
 
         return by_modules
 
-    size = own + (beside.memory.state_size if beside is not None else 0)
     read = network.sensors.reader()
     read_beside = None if beside is None else beside.sensors.reader()
-    step = _stepping(network, plans, threads, critic=False, beside=further or (), state_size=size)
+    step = _stepping(
+        network, plans, threads, critic=False, beside=further or (), state_size=own + further_size
+    )
 
     def by_kernels(observation: Observation, start: Tensor, state: Tensor) -> tuple[Array, Tensor]:
         seen = map_arrays(Tensor.numpy, observation)
@@ -144,6 +147,20 @@ def deciding(network: RecurrentNetwork, beside: Stream | None = None, threads: i
         return numbers, torch.from_numpy(after)
 
     return by_kernels
+
+
+def drawing(network: RecurrentNetwork, generator: torch.Generator) -> Callable[[Array], Array]:
+    """Actions drawn from the numbers of the output units: [B, O] -> [B, A]."""
+    if can_compile() and network.like.device.type == "cpu":
+        draw = network.actuators.draw(generator)
+        return lambda numbers: draw(numbers)[0]
+
+    def by_torch(numbers: Array) -> Array:
+        distribution = network.actuators.distribution(torch.from_numpy(numbers).to(network.like.device))
+        drawn: Array = distribution.sample(generator).cpu().numpy()
+        return drawn
+
+    return by_torch
 
 
 def _memory_of(stream: Stream, network: RecurrentNetwork) -> tuple[Layer, ...] | None:

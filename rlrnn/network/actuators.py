@@ -315,7 +315,7 @@ class ContinuousActuators(BoxActuators):
 
 
 class SquashedActuators(BoxActuators):
-    """Normal actuators whose mean and spread are output units both, bounded by tanh (Haarnoja et al. 2018)."""
+    """Normal actuators whose mean and spread are output units, bounded by tanh (Haarnoja et al. 2018)."""
 
     squashed = True
 
@@ -332,9 +332,13 @@ class SquashedActuators(BoxActuators):
         return True
 
     def draw(self, generator: torch.Generator) -> Draw:
+        from rlrnn.network import kernels  # late, as numba takes a while to load
+
         def draw(numbers: Array) -> tuple[Array, Array]:
-            action, log_prob = self.distribution(torch.from_numpy(numbers)).draw(generator)
-            return action.numpy(), log_prob.numpy()
+            noise = torch.empty(len(numbers), self.action_size).normal_(generator=generator).numpy()
+            action, log_prob = np.empty_like(noise), np.empty(len(noise), np.float32)
+            kernels.squash(numbers, noise, action, log_prob)
+            return action, log_prob
 
         return draw
 

@@ -110,7 +110,8 @@ class EpsilonGreedy(Categorical):
         return self.values.argmax(dim=-1, keepdim=True)
 
     def entropy(self) -> Tensor:
-        return torch.special.entr(self.log_p[0].exp()).sum(-1)
+        entropy: Tensor = torch.special.entr(self.log_p[0].exp()).sum(-1)
+        return entropy
 
     def decisive(self) -> Tensor:
         return self.values

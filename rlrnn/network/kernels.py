@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
-from rlrnn.cells.kernels.arithmetic import exp, kernel, log
+from rlrnn.cells.kernels.arithmetic import exp, kernel, log, tanh
 
-HALF, HALF_LOG_2PI = np.float32(0.5), np.float32(0.5 * math.log(2.0 * math.pi))
+ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+HALF_LOG_2PI, LOG_2 = np.float32(0.5 * math.log(2.0 * math.pi)), np.float32(math.log(2.0))
+LOWEST, HIGHEST = np.float32(-20.0), np.float32(2.0)  # of a spread's log, as in ``SquashedGaussian``
 
 
 @kernel
@@ -42,3 +44,20 @@ def scatter(mean, log_std, noise, actions, log_probs):
             actions[b, a] = mean[b, a] + exp(log_std[a]) * z
             total -= HALF * z * z + log_std[a] + HALF_LOG_2PI
         log_probs[b] = total
+
+
+@kernel
+def squash(numbers, noise, action, log_prob):
+    """numbers [N, 2 A], noise [N, A] -> action [N, A], log_prob [N] (``SquashedGaussian.draw``)."""
+    size = noise.shape[1]
+    for n in range(len(numbers)):
+        total = ZERO
+        for a in range(size):
+            log_std, z = min(max(numbers[n, size + a], LOWEST), HIGHEST), noise[n, a]
+            u = numbers[n, a] + exp(log_std) * z
+            action[n, a] = tanh(u)
+            # log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|)))
+            size_u = abs(u)
+            slope = TWO * (LOG_2 - size_u - log(ONE + exp(-TWO * size_u)))
+            total -= HALF * z * z + log_std + HALF_LOG_2PI + slope
+        log_prob[n] = total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,10 @@ class Mlp(nn.Module):
 
     def orthogonal(self, gain: float) -> None:
         """Of each layer: see ``Affine.orthogonal``."""
-        for layer in self.layers:
-            assert isinstance(layer, Affine)
+        for layer in self.affine:
             layer.orthogonal(gain)
+
+    @property
+    def affine(self) -> list[Affine]:
+        """The layers, without the activations."""
+        return cast("list[Affine]", list(self.layers))

@@ -29,7 +29,8 @@ from rlrnn.network.memory import Memory
 from rlrnn.network.sensors import Observation, Sensors
 from rlrnn.network.stream import Stream
 
-CRITICS = ("own", "shared", "detached", "feedforward", "none")
+CRITICS = ("own", "shared", "detached", "feedforward")
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class NetworkDescription:
     actuator_options: Mapping[str, Any] = field(default_factory=dict)  # of ContinuousActuators
 
     def __post_init__(self) -> None:
-        check_choice("critic", self.critic, CRITICS)
+        check_choice("critic", self.critic, (*CRITICS, NONE))
         check_choice("actions", self.actions, ACTIONS)
         check_choice("precision", self.precision, PRECISIONS)
         if self.critic in ("shared", "detached") and not self.share_extractor:
@@ -91,7 +92,7 @@ class RecurrentNetwork(nn.Module):
         elif d.critic == "feedforward":
             self.critic_memory = Affine(features, self.memory.output_size)
         self.actor_head = Mlp(self.memory.output_size, d.actor_widths, d.activation)
-        if d.critic != "none":
+        if self.has_critic:
             self.critic_head = Mlp(self.memory.output_size, d.critic_widths, d.activation)
         self.actuators = make_actuators(
             action_space,
@@ -100,7 +101,7 @@ class RecurrentNetwork(nn.Module):
             output_layer=d.output_layer,
             **d.actuator_options,
         )
-        if d.critic != "none":
+        if self.has_critic:
             self.value = Affine(self.critic_head.output_size, 1)
         own = self.critic_memory.state_size if isinstance(self.critic_memory, Memory) else 0
         self.state_sizes = [self.memory.state_size, own]
@@ -120,7 +121,7 @@ class RecurrentNetwork(nn.Module):
     @property
     def has_critic(self) -> bool:
         """Whether it estimates the value of situations."""
-        return self.description.critic != "none"
+        return self.description.critic != NONE
 
     @property
     def actor(self) -> Stream:
@@ -215,7 +216,9 @@ class RecurrentNetwork(nn.Module):
     def _critic_beside(self, actor: Stream) -> Stream:
         """The critic, of whose parts some are the actor's: looked up once, as a module's take their time."""
         if not self.has_critic:
-            raise UserError("this agent has no critic: it values actions, not situations, so it has no value.")
+            raise UserError(
+                "this agent has no critic: it values actions, not situations, so it has no value."
+            )
         head, value, memory = self.critic_head, self.value, self.critic_memory
         if memory is None:
             detached = self.description.critic == "detached"

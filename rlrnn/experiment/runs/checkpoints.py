@@ -93,6 +93,7 @@ def take(agent: Agent, logs: Iterable[Log], seconds: float) -> Snapshot:
     """The state of a training between two rollouts, after so many seconds of it."""
     extras = {
         "random": _random_states(agent),
+        "experience": agent.experience(),
         "games": _games(agent),
         "episodes": [dict(episode) for episode in agent.ep_info_buffer or ()],
         "successes": list(agent.ep_success_buffer or ()),
@@ -165,6 +166,8 @@ def restore(checkpoint: Checkpoint, env: VecEnv, device: str) -> Agent:
         if games:
             _beneath(env).set_state(games)
         _set_random_states(agent, extras["random"])
+        if extras.get("experience"):
+            agent.set_experience(extras["experience"])
         agent.ep_info_buffer = deque(extras["episodes"], maxlen=agent._stats_window_size)
         agent.ep_success_buffer = deque(extras["successes"], maxlen=agent._stats_window_size)
     except UserError:

@@ -13,7 +13,7 @@ from rlrnn.common.texts import is_name
 from rlrnn.envs.games import Game
 from rlrnn.errors import FileFault
 from rlrnn.experiment.evaluation import Score
-from rlrnn.experiment.recipes import Recipe
+from rlrnn.experiment.recipes import Recipe, without_unused
 
 FORMAT = 1  # of a run folder; raised when an older rlrnn could misread a newer one
 TRAINING, INTERRUPTED, TRAINED, FINISHED = "training", "interrupted", "trained", "finished"
@@ -88,8 +88,7 @@ def decides(recipe: Recipe, game: Game) -> dict[str, Any]:
     table |= {"init": os.path.realpath(init) if os.path.exists(init) else init} if init else {}
     for name in ("every", "episodes_each"):  # which only look on
         table["evaluation"].pop(name, None)
-    if recipe.evolution is not None:
-        table.pop("ppo")
+    table = without_unused(table)
     own = {name: played[name] for name in ("id", "kwargs", "wrappers", "episodes")}
     return dict(leaves({"game": {**own, "win": game.points.win}, **table}))
 

@@ -7,22 +7,21 @@ Mnih et al. 2015, with memory after Hausknecht and Stone 2015 and Kapturowski et
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import LinearSchedule
-from torch import Tensor, nn
 
 from rlrnn.common.settings import check_choice, check_number, takes_plain
-from rlrnn.errors import UserError
-from rlrnn.learners.dqn.targets import TRACES, lambda_targets
+from rlrnn.learners.adam import optimizer_step
+from rlrnn.learners.dqn.gradient import Objective, QGradient, gradient_of
+from rlrnn.learners.dqn.targets import TRACES
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.replay.buffer import Rows
-from rlrnn.learners.replay.burn_in import after_burn_in
 from rlrnn.learners.replay.learner import ReplayLearner, parted
 from rlrnn.network.actuators import GreedyActuators
 from rlrnn.network.network import RecurrentNetwork
@@ -35,44 +34,46 @@ class RecurrentDQN(ReplayLearner):
         class
     :param env: copies of a game with Discrete actions, or its name. More copies bring more various steps, and
         cost less each.
-    :param learning_rate: of Adam, for the layers between memory and values. Larger learns in fewer updates, up
-        to where values run away. Or a function of the progress remaining (from 1 to 0).
-    :param buffer_size: steps that are kept, of all copies together. More: older and more various play, and more
-        memory.
+    :param learning_rate: of Adam, for the layers between memory and values. Larger learns in fewer updates,
+        up to where values run away. Or a function of the progress remaining (from 1 to 0).
+    :param buffer_size: steps that are kept, of all copies together. More: older and more various play, and
+        more memory.
     :param learning_starts: steps of play before the first update, all of them drawn evenly
-    :param batch_size: steps of a minibatch, taken as whole rows: ``max(1, round(batch_size / seq_len))`` of them.
-        Larger: steadier and slower.
-    :param tau: how far the target network goes toward the network at each of its updates; 1 copies it. Smaller:
-        steadier targets that follow slowly.
+    :param batch_size: steps of a minibatch, taken as whole rows: ``max(1, round(batch_size / seq_len))`` of
+        them. Larger: steadier and slower.
+    :param tau: how far the target network goes toward the network at each of its updates; 1 copies it.
+        Smaller: steadier targets that follow slowly.
     :param gamma: discount per step, 0 to 1: rewards count for about 1 / (1 - gamma) steps ahead
-    :param train_freq: steps of all copies at once between two rounds of updates, or (n, "episode") of one copy
+    :param train_freq: steps of all copies at once between two rounds of updates, or (n, "episode") of one
+        copy
     :param gradient_steps: updates in a round; -1: as many as steps were played. None, the default: as many as
         ``replayed_steps`` asks for.
     :param replayed_steps: steps that are replayed for each step of the game. It decides what learning costs:
         more learn from fewer steps of the game and take longer.
     :param seq_len: steps of a row, which is how far back gradients flow; where nothing remembers a row is one
-    :param burn_in: steps before those, over which the memory is brought up to date with the present network and
-        nothing is learned (Kapturowski et al. 2019)
+    :param burn_in: steps before those, over which the memory is brought up to date with the present network
+        and nothing is learned (Kapturowski et al. 2019)
     :param first_state: the memory at a row's first step: "stored" as it was at play, or "zero"
     :param whole_episodes: every episode begins a row of its own; with ``seq_len`` above the longest episode,
         gradients reach back to its beginning
     :param target_update_interval: updates between two of the target network; 1 with ``tau`` 1: there is none
     :param double: the network chooses what the target network values; False: the target network does both,
         which promises too much
-    :param q_lambda: 0 to 1, how far targets look along the row before they trust the values. Nearer to 1: news
-        of a far reward come faster, noisier. 0: one step.
+    :param q_lambda: 0 to 1, how far targets look along the row before they trust the values. Nearer to 1:
+        news of a far reward come faster, noisier. 0: one step.
     :param trace: "watkins" cuts these targets where an action was not the best one, "peng" never does
     :param exploration_fraction: of the learning, over which the exploration rate falls
     :param exploration_initial_eps: how many of the actions are drawn evenly at first, 0 to 1
     :param exploration_final_eps: and at last. More keeps trying; fewer plays as it will be judged.
-    :param encoder_learning_rate: of sensors and memory, where it is another: they are often taught more slowly,
-        as what one update changes adds up along a row. None: ``learning_rate``.
+    :param encoder_learning_rate: of sensors and memory, where it is another: they are often taught more
+        slowly, as what one update changes adds up along a row. None: ``learning_rate``.
     :param max_grad_norm: longest gradient: longer ones are shortened to it
-    :param normalize_rewards: divide rewards by the running std of the discounted return, so that values have one
-        size whatever the points
+    :param normalize_rewards: divide rewards by the running std of the discounted return, so that values have
+        one size whatever the points
     :param stats_window_size: episodes over which the logged ``rollout/ep_rew_mean`` is taken
     :param tensorboard_log: folder for TensorBoard's logs; None: none
-    :param policy_kwargs: settings of the network, such as ``{"hidden_size": 64}``: see ``rlrnn.RecurrentPolicy``
+    :param policy_kwargs: settings of the network, such as ``{"hidden_size": 64}``: see
+        ``rlrnn.RecurrentPolicy``
     :param verbose: 0: silent; 1: the log's tables, and what is replayed; 2: SB3's debug messages, too
     :param seed: of weights, actions, rows and games: the same seed is the same run. None: drawn.
     :param device: of the network: "cpu", "cuda", or "auto", which takes a GPU where there is one
@@ -80,6 +81,7 @@ class RecurrentDQN(ReplayLearner):
     """
 
     recipe_table = "dqn"
+    actions = (spaces.Discrete,)
 
     @takes_plain
     def __init__(
@@ -148,7 +150,6 @@ class RecurrentDQN(ReplayLearner):
             verbose=verbose,
             seed=seed,
             device=device,
-            supported_action_spaces=(spaces.Discrete,),
             _init_setup_model=_init_setup_model,
         )
 
@@ -165,15 +166,20 @@ class RecurrentDQN(ReplayLearner):
         )
         return schedule(self._current_progress_remaining)
 
+    @property
+    def policy_options(self) -> dict[str, Any]:
+        return {"critic": "none", "actions": "greedy"}
+
     def _make_networks(self) -> None:
-        self.policy = self._make_policy(critic="none", actions="greedy")
+        self.policy = self._make_policy()
         network = self.policy.network
-        kind, options = self.policy.optimizer_class, self.policy.optimizer_kwargs
+        kind: Any = self.policy.optimizer_class
+        options = self.policy.optimizer_kwargs
         groups = parted([network], [network.sensors, network.memory])
         self.policy.optimizer = kind(groups, lr=self.lr_schedule(1), **options)
         self.q_net_target = copy.deepcopy(network).requires_grad_(False)
 
-    def _networks(self) -> list[nn.Module]:
+    def _networks(self) -> list[Any]:
         return [self.policy.network, self.q_net_target]
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
@@ -185,41 +191,38 @@ class RecurrentDQN(ReplayLearner):
         actuators.exploration_rate.fill_(self.exploration_rate)
 
     def _warm_up(self, rows: int) -> npt.NDArray[Any]:
-        count = self.policy.network.actuators.sizes[0]
-        return torch.randint(count, (rows, 1), generator=self._noise).numpy()
+        actuators = self.policy.network.actuators
+        assert isinstance(actuators, GreedyActuators)
+        drawn: npt.NDArray[Any] = torch.randint(actuators.sizes[0], (rows, 1), generator=self._noise).numpy()
+        return drawn
 
     def _improve(self, rows: Rows) -> dict[str, float]:
-        q = values_of(self.q_net, rows, self.burn_in)  # [L + 1, R, A]
-        burned = len(rows.action) - (len(q) - 1)
-        action, reward = rows.action[burned:], rows.reward[burned:]
-        weight = rows.weight[burned:]
-        with torch.no_grad():
-            if self.tau == 1.0 and self.target_update_interval == 1:
-                q_target = q.detach()
-            else:
-                q_target = values_of(self.q_net_target, rows, self.burn_in)
-            best = (q if self.double else q_target).argmax(dim=-1, keepdim=True)  # [L + 1, R, 1]
-            targets = lambda_targets(
-                reward,
-                rows.terminated[burned:],
-                weight,
-                q_target.gather(-1, best).squeeze(-1)[1:],
-                best[:-1, :, 0] == action[..., 0],
-                self.gamma,
-                self.q_lambda,
-                self.trace,
-            )
-        chosen = q[:-1].gather(-1, action).squeeze(-1)
-        error = nn.functional.smooth_l1_loss(chosen, targets, reduction="none")
-        total = weight[:-1].sum().clamp(min=1.0)
-        loss = (error * weight[:-1]).sum() / total
-        optimizer = self.policy.optimizer
-        optimizer.zero_grad()
-        loss.backward()
-        self._clip(list(self.policy.network.parameters()), loss)
-        optimizer.step()
-        mean = (chosen.detach() * weight[:-1]).sum() / total
-        return {"loss": float(loss.detach()), "q_mean": float(mean)}
+        gradient, step = self._update()
+        objective = Objective(
+            self.gamma,
+            self.q_lambda,
+            self.trace,
+            self.double,
+            has_target=self.tau < 1.0 or self.target_update_interval > 1,
+            burn_in=self.burn_in,
+        )
+        figures = gradient(rows, objective)
+        norm = gradient.vector.clip(self.max_grad_norm)
+        self._check_finite(figures.loss, norm)
+        step()
+        return figures._asdict()
+
+    def _update(self) -> tuple[QGradient, Callable[[], Any]]:
+        """What works out the gradient and makes the step, made once while the weights stay where they are."""
+        where = self._where()
+        if self._made is None or self._made[0] != where:
+            optimizer = self.policy.optimizer
+            order = [p for group in optimizer.param_groups for p in group["params"]]
+            gradient = gradient_of(self.q_net, self.q_net_target, order)
+            step = optimizer_step(optimizer, order, gradient.vector.gradient)
+            self._made = self._where(), (gradient, step)
+        made: tuple[QGradient, Callable[[], Any]] = self._made[1]
+        return made
 
     def _update_targets(self) -> None:
         pairs = zip(self.q_net_target.parameters(), self.q_net.parameters(), strict=True)
@@ -240,11 +243,3 @@ class RecurrentDQN(ReplayLearner):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer", "q_net_target"], []
-
-
-def values_of(network: RecurrentNetwork, rows: Rows, burn_in: int) -> Tensor:
-    """The output units' numbers at the steps after the first ``burn_in`` of rows: [L + 1, R, O]."""
-    actor = network.actor
-    observation, start, state = after_burn_in(actor, rows, rows.state, burn_in)
-    values: Tensor = actor.read(actor.outputs(actor.features(observation), start, state))
-    return values

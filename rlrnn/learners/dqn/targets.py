@@ -22,9 +22,10 @@ def lambda_targets(
 
         G_t = r_t + gamma (1 - terminated_t) ((1 - lambda_t) V_{t+1} + lambda_t G_{t+1})
 
-    lambda_t is 0 at a row's last step, and where step t + 1 is none (``weight`` 0: the final observation of an
-    episode); with "watkins" also where action t + 1 was not the best one, as what followed it says nothing of the
-    best (Watkins 1989, section 7.6; Peng and Williams 1996 keep it always). lambda 0 is one-step Q-learning.
+    lambda_t is 0 at a row's last step, and where step t + 1 is none (``weight`` 0: the final observation of
+    an episode); with "watkins" also where action t + 1 was not the best one, as what followed it says nothing
+    of the best (Watkins 1989, section 7.6; Peng and Williams 1996 keep it always). lambda 0 is one-step
+    Q-learning.
 
     :param reward, terminated, greedy: [L, R]; greedy: whether the action of that step was the best one
     :param weight: [L + 1, R] 1 where something was done

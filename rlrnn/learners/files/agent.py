@@ -205,7 +205,7 @@ def _refuse_oversized(learner: Any, policy_class: type[Any], agent: archive.Agen
     arguments = {
         "observation_space": learner.observation_space,
         "action_space": learner.action_space,
-        "use_sde": learner.use_sde,
+        **learner.policy_options,
         **learner.policy_kwargs,
     }
     sizing.check_policy(policy_class, arguments, agent.states["policy"])

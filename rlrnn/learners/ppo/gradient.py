@@ -11,8 +11,7 @@ else autograd does.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,11 +24,12 @@ from torch import Tensor, nn
 
 from rlrnn.common.batches import map_arrays
 from rlrnn.common.threads import workers
+from rlrnn.learners.features import Features, divisible, learns
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.compiled import Batch, Part
-from rlrnn.learners.ppo.features import Features, divisible, learns
 from rlrnn.learners.ppo.loss import Objective, Sums, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
+from rlrnn.learners.vector import GradientVector
 from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Sensors
@@ -48,7 +48,7 @@ class Workspace:
     """The gradient of a block, and, where kernels run the network, what writes into it."""
 
     gradient: Tensor  # [D]
-    places: dict[nn.Parameter, Tensor]  # of each parameter, within that
+    places: Mapping[nn.Parameter, Tensor]  # of each parameter, within that
     features: dict[Sensors, Features]
     parts: list[Part]
 
@@ -60,11 +60,11 @@ class MinibatchGradient:
         self.network = network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.work = 6 * sum(p.numel() for p in self.parameters if p.dim() > 1)  # of a step, both passes
-        self.gradient = network.value.weight.new_zeros(sum(p.numel() for p in self.parameters))
-        for parameter, part in self._places(self.gradient).items():
-            parameter.grad = part
+        self.plans = compiled.plans_of(network)
+        self.vector = GradientVector(self.parameters, compiled=self.plans is not None)
+        self.gradient = self.vector.gradient
         dropout = any(isinstance(m, Memory) and m.dropout > 0.0 for m in network.modules())
-        on_cpu = network.value.weight.device.type == "cpu"
+        on_cpu = network.like.device.type == "cpu"
         self.divisible = on_cpu and not dropout and divisible(network)
         owned = (network.critic_sensors, network.critic_memory, network.critic_head, network.value)
         critic = {p for module in owned if module is not None for p in module.parameters()}
@@ -73,7 +73,6 @@ class MinibatchGradient:
         self.learns = learns(network.sensors)
         common = network.critic_sensors is None and self.learns
         self.halves = self.divisible and network.critic_memory is not None and not common
-        self.plans = compiled.plans_of(network)
         self.workspaces: list[Workspace] = []  # of as many blocks as there have been
         self.threads = threads
         self.pool = workers(threads) if threads > 1 else None
@@ -92,7 +91,7 @@ class MinibatchGradient:
 
     def _workspace(self) -> Workspace:
         gradient = torch.empty_like(self.gradient) if self.workspaces else self.gradient
-        places = self._places(gradient)
+        places = self.vector.within(gradient)
         if self.plans is None:
             return Workspace(gradient, places, {}, [])
         parts = compiled.parts_of(self.network, self.plans, places)
@@ -211,11 +210,6 @@ class MinibatchGradient:
             )
         return figures
 
-    def _places(self, gradient: Tensor) -> dict[nn.Parameter, Tensor]:
-        """The gradient of each parameter, within that of all."""
-        parts = gradient.split([p.numel() for p in self.parameters])
-        return {p: part.view_as(p) for p, part in zip(self.parameters, parts, strict=True)}
-
     def _blocks(self, batch: Rows) -> list[Rows]:
         """The rows in 1, 2, 4 ... parts of equal size, or nearly."""
         steps, rows = batch.start.shape
@@ -231,19 +225,7 @@ class MinibatchGradient:
 
     def clip(self, longest: float) -> float:
         """Shorten the gradient to at most that norm; returns its norm before. If not finite, it stays."""
-        norm = self.norm()
-        scale = longest / (norm + 1e-6)
-        if scale < 1.0 and math.isfinite(norm):
-            self.gradient *= scale
-        return norm
-
-    def norm(self) -> float:
-        """The gradient's, in double precision: squares of numbers beyond 1e19 would overflow."""
-        if self.plans is None:
-            return float(torch.linalg.vector_norm(self.gradient, dtype=torch.float64))
-        from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
-
-        return float(kernels.norm(self.gradient.numpy()))
+        return self.vector.clip(longest)
 
 
 def _gradients(outputs: list[tuple[Tensor, Tensor]], parameters: list[nn.Parameter]) -> dict[Tensor, Tensor]:

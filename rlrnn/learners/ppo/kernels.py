@@ -10,10 +10,8 @@ of steps of the minibatch.
 import math
 
 import numpy as np
-from numba import carray
 
-from rlrnn.cells.kernels.arithmetic import LANES, exp, inlined, kernel, log, sum_of
-from rlrnn.cells.kernels.products import pointer
+from rlrnn.cells.kernels.arithmetic import exp, inlined, kernel, log
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 POLICY_LOSS, VALUE_LOSS, ENTROPY, KL, CLIPPED = range(5)  # places in ``sums``, as in ``loss.Sums``
@@ -33,36 +31,6 @@ def normalise(advantage, weight, normalised):
     scale = 1.0 / (math.sqrt(square / (total - 1.0)) + 1e-8)
     for n in range(len(weight)):
         normalised[n] = (advantage[n] - mean) * scale
-
-
-@kernel
-def norm(gradient):
-    """The length of a vector [D]."""
-    parts, whole = np.zeros(LANES), len(gradient) // LANES * LANES
-    for first in range(0, whole, LANES):
-        some = gradient[first : first + LANES]
-        for j in range(LANES):
-            parts[j] += np.float64(some[j]) * np.float64(some[j])
-    for i in range(whole, len(gradient)):
-        parts[i - whole] += np.float64(gradient[i]) * np.float64(gradient[i])
-    return math.sqrt(sum_of(parts))
-
-
-@kernel
-def adam(places, ends, gradient, size, beta1, beta2, correction, epsilon):
-    """places [parameters, 4]: addresses of weights, first and second moments, steps; gradient [D] of all."""
-    first = 0
-    for n in range(len(ends)):
-        count = ends[n] - first
-        weights = carray(pointer(places[n, 0]), count)
-        m, v = carray(pointer(places[n, 1]), count), carray(pointer(places[n, 2]), count)
-        g = gradient[first : ends[n]]
-        for i in range(count):
-            m[i] += (ONE - beta1) * (g[i] - m[i])
-            v[i] += (ONE - beta2) * (g[i] * g[i] - v[i])
-            weights[i] -= size * m[i] / (np.sqrt(v[i]) / correction + epsilon)
-        first = ends[n]
-        carray(pointer(places[n, 3]), 1)[0] += ONE
 
 
 @inlined

@@ -28,10 +28,10 @@ from rlrnn.common.capacity import check_fits
 from rlrnn.common.settings import check_choice, check_number, check_seed, check_whole, plain, takes_plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import OptionsError, UserError
+from rlrnn.learners.adam import optimizer_step
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.policy.states import RNNStates
-from rlrnn.learners.ppo.adam import optimizer_step
 from rlrnn.learners.ppo.ahead import may_be_late
 from rlrnn.learners.ppo.collect import Position, collect
 from rlrnn.learners.ppo.cutting import Cut
@@ -193,7 +193,7 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
         self._setup_lr_schedule()
         value_now("learning_rate", self.lr_schedule, 1.0)
         self.set_random_seed(self.seed)
-        self.policy = self._make_policy(use_sde=self.use_sde)
+        self.policy = self._make_policy()
         self._last_state = self.policy.network.initial_state(self.n_envs)
         self.rollout_buffer = self._empty_rollout()
         self._scaler()
@@ -208,6 +208,10 @@ class RecurrentPPO(Learner, OnPolicyAlgorithm):  # type: ignore[misc]
             print(
                 f"A minibatch is {cut.rows} row(s) of {cut.length} steps (batch_size={self.batch_size}{note})"
             )
+
+    @property
+    def policy_options(self) -> dict[str, Any]:
+        return {**super().policy_options, "use_sde": self.use_sde}
 
     def _empty_rollout(self) -> Rollout:
         actuators = self.policy.network.actuators

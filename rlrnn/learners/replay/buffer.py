@@ -1,10 +1,10 @@
 """What was played and is learned from again and again: ``SequenceReplay``, and the ``Rows`` drawn from it.
 
-Every environment has a ring of slots. A slot holds an observation, whether an episode begins with it, and what
-was done there: the action, the reward after it, and whether that ended the episode. An episode of T steps takes
-T + 1 slots: the last holds its final observation, where nothing was done (weight 0), so that whoever looks one
-step ahead finds it there, with the memory that saw it. So a step of weight 1 that did not terminate is always
-followed by a slot of the same episode.
+Every environment has a ring of slots. A slot holds an observation, whether an episode begins with it, and
+what was done there: the action, the reward after it, and whether that ended the episode. An episode of T
+steps takes T + 1 slots: the last holds its final observation, where nothing was done (weight 0), so that
+whoever looks one step ahead finds it there, with the memory that saw it. So a step of weight 1 that did not
+terminate is always followed by a slot of the same episode.
 
 Row k of an environment begins at slot k L of all that it ever played and has ``burn_in`` + L slots and one
 observation more; the memory before its first slot is kept. Letters: L ``seq_len``, C slots of an environment,
@@ -249,7 +249,9 @@ class SequenceReplay:
         for name in ("actions", "rewards", *FLAGS, "states"):
             kept = contents[name]
             getattr(self, name)[: len(kept)] = kept
-        map_arrays(lambda mine, kept: put(mine, slice(len(kept)), kept), self.observations, contents["observations"])
+        map_arrays(
+            lambda mine, kept: put(mine, slice(len(kept)), kept), self.observations, contents["observations"]
+        )
         self.written[:], self.open[:] = contents["written"], contents["open"]
 
 

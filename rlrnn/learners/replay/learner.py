@@ -1,7 +1,7 @@
 """What learners from replay have in common: they play, keep what was played, and learn from rows of it.
 
-In the order it runs: ``collect_rollouts`` plays some steps and puts them into the replay; then ``train`` draws
-rows from it, each with the memory it began with, and improves the network on them.
+In the order it runs: ``collect_rollouts`` plays some steps and puts them into the replay; then ``train``
+draws rows from it, each with the memory it began with, and improves the network on them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import (
@@ -32,10 +33,11 @@ from torch import Tensor, nn
 from rlrnn.cells.options import check_options
 from rlrnn.common import arrays
 from rlrnn.common.batches import copied, join, map_arrays
-from rlrnn.common.settings import check_choice, check_number, check_seed, check_whole, plain
+from rlrnn.common.settings import check_choice, check_number, check_seed, check_whole, is_whole, plain
 from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import UserError, games_of
 from rlrnn.learners.base import Learner, check_learning
+from rlrnn.learners.features import has_modes
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.replay.buffer import Rows, SequenceReplay
 from rlrnn.learners.scaling import RewardScaler
@@ -46,10 +48,13 @@ from rlrnn.network.stream import Stream
 FIRST_STATES = ("stored", "zero")
 
 
-class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
-    """Plays, keeps and draws; how a minibatch changes the network, and how it explores, is the learner's own."""
+class ReplayLearner(Learner, OffPolicyAlgorithm):
+    """Plays, keeps, draws; how a minibatch changes the network, and how it explores, is a learner's own."""
 
     replay_buffer: SequenceReplay  # type: ignore[assignment]
+    gradient_steps: int | None  # type: ignore[assignment]
+    has_value = False
+    actions: ClassVar[tuple[type[spaces.Space[Any]], ...]]  # that it can learn
     copies_of_weights = 5  # with a target network, their gradient and Adam's two means
 
     def __init__(
@@ -93,6 +98,10 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         self.normalize_rewards = normalize_rewards
         self._reward_scaler: RewardScaler | None = None
         self._last_state: Tensor | None = None  # [B, S] what is remembered before the next step
+        self._modal: bool | None = None  # whether a network computes otherwise while it learns
+        self._checked: list[Any] | None = None  # settings
+        self._made: tuple[Any, Any] | None = None  # of an update, while the weights stay where they are
+        self._act: tuple[Any, acting.Decide] | None = None  # and of acting
         self._due = 0.0  # updates that the steps played so far have paid for
         if _init_setup_model:
             self._setup_model()
@@ -108,7 +117,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         """One update on some rows; returns figures for the log."""
 
     @abstractmethod
-    def _networks(self) -> list[nn.Module]:
+    def _networks(self) -> list[Any]:
         """All modules that read observations, whose statistics move together."""
 
     @property
@@ -128,7 +137,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         value_now("learning_rate", self.lr_schedule, 1.0)
         self.set_random_seed(self.seed)
         self._make_networks()
-        self._convert_train_freq()
+        self._weights = [p for module in self._networks() for p in module.parameters()]
         self._last_state = self._empty_state()
         self.replay_buffer = self._empty_replay()
         if self.verbose >= 1:
@@ -154,8 +163,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
             return self.replayed_steps
         if self.gradient_steps < 0:
             return float(self.batch_size)
-        frequency: Any = self.train_freq
-        steps = getattr(frequency, "frequency", 1) * self.n_envs
+        steps = self._frequency().frequency * self.n_envs
         return self.gradient_steps * self._rows_of_a_batch(self.batch_size) * self._length / steps
 
     def _rows_of_a_batch(self, batch_size: int) -> int:
@@ -185,7 +193,8 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         if self.buffer_size < self._length or rows < wanted:
             raise UserError(
                 f"buffer_size is {self.buffer_size:,}, which is fewer than the steps of a minibatch "
-                f"(batch_size={self.batch_size:,} in rows of seq_len={self._length}): raise it, or lower those."
+                f"(batch_size={self.batch_size:,} in rows of seq_len={self._length}): raise it, or lower "
+                "those."
             )
         return replay
 
@@ -217,10 +226,13 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Play and learn for so many steps; ``log_interval`` counts episodes, as of SB3's off-policy learners."""
+        """Play and learn for so many steps; ``log_interval`` counts episodes, as of SB3's off-policy
+        learners.
+        """
         check_learning(self.env, total_timesteps, callback, log_interval)
         keep_freed_memory()
         name = tb_log_name or type(self).__name__
+        self._weights = [p for module in self._networks() for p in module.parameters()]
         with one_thread(self.device):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, name, progress_bar
@@ -231,7 +243,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
                 played = self.collect_rollouts(
                     self.env,
                     callback,
-                    self.train_freq,
+                    self._frequency(),
                     self.replay_buffer,
                     learning_starts=self.learning_starts,
                     log_interval=log_interval,
@@ -244,6 +256,17 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
                         self.train(updates, self.batch_size)
             callback.on_training_end()
         return self
+
+    def _frequency(self) -> TrainFreq:
+        """How long is played between two rounds of updates; ``train_freq`` stays as it was given."""
+        given: Any = self.train_freq
+        number, unit = given if isinstance(given, tuple | list) and len(given) == 2 else (given, "step")
+        units = {each.value: each for each in TrainFrequencyUnit}
+        if not is_whole(number) or number < 1 or unit not in units:
+            raise UserError(
+                f'train_freq is {given!r}: give a whole number of steps of at least 1, or (n, "episode").'
+            )
+        return TrainFreq(int(number), units[unit])
 
     def _updates_for(self, steps: int) -> int:
         """How many updates so many more steps of play pay for."""
@@ -270,21 +293,27 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
                 f"train_freq is {train_freq.frequency} episode(s), but {env.num_envs} copies are played at "
                 "once, which end at different steps: give a number of steps, or one copy."
             )
-        self.policy.set_training_mode(False)
-        self._check_settings()
+        self._check_settings_if_changed()
+        self._set_mode(learns=False)
         callback.on_rollout_start()
-        act, draw = self._acting(), self.policy.network.actuators.draw(self._noise)
+        act, draw = self._acting(), acting.drawing(self.policy.network, self._noise)
         steps, episodes, seen = 0, 0, []
         while should_collect_more_steps(train_freq, steps, episodes):
-            observation, start, state = self._last_obs, np.asarray(self._last_episode_starts, np.bool_), self._last_state
+            observation, start, state = (
+                self._last_obs,
+                np.asarray(self._last_episode_starts, np.bool_),
+                self._last_state,
+            )
             assert observation is not None and state is not None
-            observation = arrays.observed(observation, env.observation_space, env.num_envs, "step of the play")
+            observation = arrays.observed(
+                observation, env.observation_space, env.num_envs, "step of the play"
+            )
             original = observation if self._vec_normalize_env is None else self._last_original_obs
             tensors = map_arrays(lambda a: torch.as_tensor(a, device=self.device), observation)
             numbers, after = act(tensors, torch.as_tensor(start, device=self.device), state)
             self._explore()
             early = self.num_timesteps < learning_starts
-            actions = self._warm_up(env.num_envs) if early else draw(numbers)[0]
+            actions = self._warm_up(env.num_envs) if early else draw(numbers)
             self._last_obs = None  # unknown while games make a step, and after one that was broken off
             with games_of(env, "step()"):
                 answer = env.step(self.policy.network.actuators.to_space(actions).copy())
@@ -314,10 +343,22 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
 
     def _acting(self) -> acting.Decide:
         """The network at play, made once and kept while its weights stay where they are."""
-        weights = tuple(p.data_ptr() for module in self._networks() for p in module.parameters())
-        if getattr(self, "_act", None) is None or self._act[0] != weights:
-            self._act = weights, acting.deciding(self.policy.network, self._beside)
+        where = self._where()
+        if self._act is None or self._act[0] != where:
+            self._act = where, acting.deciding(self.policy.network, self._beside)
         return self._act[1]
+
+    def _set_mode(self, *, learns: bool) -> None:
+        """For dropout and the like: to go through all modules takes long, so only if one has it."""
+        if self._modal is None:
+            self._modal = any(map(has_modes, self._networks()))
+        if self._modal or self.policy.training:
+            self.policy.set_training_mode(learns)
+
+    def _where(self) -> tuple[Any, ...]:
+        """Where all weights and the optimizers' states are."""
+        kept = [id(state) for each in self._optimizers() for state in each.state.values()]
+        return (*(p.data_ptr() for p in self._weights), *kept)
 
     def _explore(self) -> None:
         """Set how much is explored by now, where that changes."""
@@ -383,7 +424,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         """So many updates, each on rows of ``batch_size`` steps together."""
         # A game may have switched gradients off, which torch does for all.
         with torch.enable_grad(), one_thread(self.device):
-            self.policy.set_training_mode(True)
+            self._set_mode(learns=True)
             figures: list[dict[str, float]] = []
             self._set_rates()
             for _ in range(gradient_steps):
@@ -402,7 +443,9 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         if self._vec_normalize_env is not None:
             env = self._vec_normalize_env
             seen = map_arrays(lambda t: t.cpu().numpy(), rows.observation)
-            observation = map_arrays(lambda a: torch.as_tensor(a, device=self.device), env.normalize_obs(seen))
+            observation = map_arrays(
+                lambda a: torch.as_tensor(a, device=self.device), env.normalize_obs(seen)
+            )
             reward = torch.as_tensor(env.normalize_reward(rows.reward.cpu().numpy()), device=self.device)
             rows = replace(rows, observation=observation, reward=reward.float())
         if self.normalize_rewards:
@@ -440,23 +483,39 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
             "learning_rate or max_grad_norm, or normalise observations and rewards."
         )
 
-    def _clip(self, parameters: list[nn.Parameter], loss: Tensor) -> None:
-        """Shorten their gradient; a loss or gradient that is not finite is refused."""
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm, foreach=True))
-        value = float(loss.detach())
-        if not math.isfinite(value + norm):
-            raise self._diverged(value, norm)
+    def _check_finite(self, loss: float, norm: float) -> None:
+        """Refuse a loss or a gradient's norm that is not finite."""
+        if not math.isfinite(loss + norm):
+            raise self._diverged(loss, norm)
 
     # Settings and files.
+
+    def _check_settings_if_changed(self) -> None:
+        """A callback may have changed them; the check takes as long as many steps of play."""
+        now = [vars(self)[name] for name in self._settings()]
+        if now != self._checked:
+            self._check_settings()
+            self._checked = now
+
+    def _settings(self) -> list[str]:
+        """The arguments that are kept under their names."""
+        others = "policy", "env"
+        return [
+            name for name in type(self).__init__.__annotations__ if name in vars(self) and name not in others
+        ]
 
     def _check_settings(self) -> None:
         if not hasattr(self, "observation_space"):
             raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
-        kinds = type(self).__init__
-        names = [name for name in kinds.__annotations__ if name in vars(self) and name not in ("policy", "train_freq", "env")]
-        settings = {name: getattr(self, name) for name in names}
+        if not isinstance(self.action_space, self.actions):
+            raise UserError(
+                f"{type(self).__name__} takes {' or '.join(kind.__name__ for kind in self.actions)} actions, "
+                f"but the game has {self.action_space}: learn it by {_learner_of(self.action_space)}."
+            )
+        self._frequency()
+        settings = {name: getattr(self, name) for name in self._settings() if name != "train_freq"}
         finite = {name: value for name, value in settings.items() if value != math.inf}
-        check_options(type(self).__name__, kinds, finite)
+        check_options(type(self).__name__, type(self).__init__, finite)
         for name in ("buffer_size", "batch_size", "seq_len", "target_update_interval"):
             check_whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "burn_in"):
@@ -486,7 +545,21 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):  # type: ignore[misc]
         self.replay_buffer.restore(dict(contents))
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_noise", "_order", "_act"]
+        return [
+            *super()._excluded_save_params(),
+            "_noise",
+            "_order",
+            "_act",
+            "_made",
+            "_modal",
+            "_weights",
+            "_checked",
+        ]
+
+
+def _learner_of(space: spaces.Space[Any]) -> str:
+    """What learns such actions."""
+    return "RecurrentSAC or RecurrentPPO" if isinstance(space, spaces.Box) else "RecurrentPPO"
 
 
 def parted(modules: list[nn.Module], encoders: list[nn.Module | None]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ Letters: T time, R rows, A numbers in an action or choices, H outputs of the mem
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import torch
 from gymnasium import spaces
@@ -26,8 +27,8 @@ class Critics(nn.Module):
     def __init__(
         self,
         description: NetworkDescription,
-        observation_space: spaces.Space,
-        action_space: spaces.Space,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
         action_size: int,
         count: int,
         first: int,
@@ -48,12 +49,23 @@ class Critics(nn.Module):
         self.chooses = isinstance(action_space, spaces.Discrete)
         inputs = self.memory.output_size + (0 if self.chooses else action_size)
         outputs = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 1
-        self.heads = nn.ModuleList(Mlp(inputs, d.critic_widths, d.activation) for _ in range(count))
-        self.values = nn.ModuleList(Affine(head.output_size, outputs) for head in self.heads)
+        heads = [Mlp(inputs, d.critic_widths, d.activation) for _ in range(count)]
+        values = [Affine(head.output_size, outputs) for head in heads]
+        self.head_modules, self.value_modules = nn.ModuleList(heads), nn.ModuleList(values)
         if d.orthogonal:
-            for head, value in zip(self.heads, self.values, strict=True):
+            for head, value in zip(heads, values, strict=True):
                 head.orthogonal(math.sqrt(2.0))
                 value.orthogonal(1.0)
+
+    @property
+    def heads(self) -> list[Mlp]:
+        """The layers of each critic between memory and value."""
+        return cast("list[Mlp]", list(self.head_modules))
+
+    @property
+    def values(self) -> list[Affine]:
+        """The output units of each critic."""
+        return cast("list[Affine]", list(self.value_modules))
 
     @property
     def stream(self) -> Stream:
@@ -66,10 +78,10 @@ class Critics(nn.Module):
         return stream.outputs(stream.features(observation), start, state)
 
     def forward(self, y: Tensor, action: Tensor | None = None) -> Tensor:
-        """y [..., H], action [..., A] -> Q [count, ...]; without an action, of each choice [count, ..., A]."""
-        x = y if self.chooses else torch.cat((y, action), dim=-1)
+        """y [..., H], action [..., A] -> Q [count, ...]; of choices without one, of each: [count, ..., A]."""
+        x = y if action is None else torch.cat((y, action), dim=-1)
         q = torch.stack([value(head(x)) for head, value in zip(self.heads, self.values, strict=True)])
-        return q if self.chooses else q.squeeze(-1)
+        return q if action is None else q.squeeze(-1)
 
     def observe(self, observation: Observation) -> None:
         """Fold observations [N, ...] into the running statistics of the sensors."""
@@ -81,4 +93,6 @@ class Temperature(nn.Module):
 
     def __init__(self, first: float, learns: bool) -> None:
         super().__init__()
-        self.log = nn.Parameter(torch.tensor(math.log(first)) if first > 0 else torch.tensor(-math.inf), learns)
+        self.log = nn.Parameter(
+            torch.tensor(math.log(first)) if first > 0 else torch.tensor(-math.inf), learns
+        )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy.typing as npt
 import torch
@@ -18,12 +19,13 @@ from torch import Tensor, nn
 
 from rlrnn.common.settings import check_whole, is_number, takes_plain
 from rlrnn.errors import UserError
+from rlrnn.learners.adam import optimizer_step
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.replay.buffer import Rows
-from rlrnn.learners.replay.burn_in import after_burn_in
 from rlrnn.learners.replay.learner import ReplayLearner, parted
 from rlrnn.learners.sac.critics import Critics, Temperature
-from rlrnn.network.actuators import SquashedActuators
+from rlrnn.learners.sac.gradient import Networks, SacGradient, gradient_of
+from rlrnn.network.actuators import ChoiceActuators, SquashedActuators
 from rlrnn.network.stream import Stream
 
 OF_CHOICES = 0.7  # of the largest entropy: the target where actions are choices
@@ -34,18 +36,19 @@ class RecurrentSAC(ReplayLearner):
 
     :param policy: a name, "Mlp", "Cnn" (images) or "MultiInput" (Dict) and then a cell: "MlpGruPolicy"; or a
         class
-    :param env: copies of a game with Box or Discrete actions, or its name. More copies bring more various steps,
-        and cost less each.
-    :param learning_rate: of Adam, for what reads the memories. Or a function of the progress remaining (from 1
-        to 0).
-    :param buffer_size: steps that are kept, of all copies together. More: older and more various play, and more
-        memory.
+    :param env: copies of a game with Box or Discrete actions, or its name. More copies bring more various
+        steps, and cost less each.
+    :param learning_rate: of Adam, for what reads the memories. Or a function of the progress remaining (from
+        1 to 0).
+    :param buffer_size: steps that are kept, of all copies together. More: older and more various play, and
+        more memory.
     :param learning_starts: steps of play before the first update, all of them drawn evenly
-    :param batch_size: steps of a minibatch, taken as whole rows: ``max(1, round(batch_size / seq_len))`` of them.
-        Larger: steadier and slower.
+    :param batch_size: steps of a minibatch, taken as whole rows: ``max(1, round(batch_size / seq_len))`` of
+        them. Larger: steadier and slower.
     :param tau: how far the target critics go toward the critics at each of their updates; 1 copies them
     :param gamma: discount per step, 0 to 1: rewards count for about 1 / (1 - gamma) steps ahead
-    :param train_freq: steps of all copies at once between two rounds of updates, or (n, "episode") of one copy
+    :param train_freq: steps of all copies at once between two rounds of updates, or (n, "episode") of one
+        copy
     :param gradient_steps: updates in a round; -1: as many as steps were played. None, the default: as many as
         ``replayed_steps`` asks for.
     :param replayed_steps: steps that are replayed for each step of the game. It decides what learning costs:
@@ -53,23 +56,24 @@ class RecurrentSAC(ReplayLearner):
     :param ent_coef: weight of the entropy, alpha: a number, "auto" (learned, so that the entropy is
         ``target_entropy``) or "auto_0.1" (from 0.1 on). Where rewards come late, a number holds better.
     :param target_update_interval: updates between two of the target critics
-    :param target_entropy: in nats; "auto": minus the number of actions, or, of choices, 0.7 of what drawing evenly
-        has
+    :param target_entropy: in nats; "auto": minus the number of actions, or, of choices, 0.7 of what drawing
+        evenly has
     :param seq_len: steps of a row, which is how far back gradients flow; where nothing remembers a row is one
-    :param burn_in: steps before those, over which the memories are brought up to date with the present networks
-        and nothing is learned (Kapturowski et al. 2019)
+    :param burn_in: steps before those, over which the memories are brought up to date with the present
+        networks and nothing is learned (Kapturowski et al. 2019)
     :param first_state: the memories at a row's first step: "stored" as they were at play, or "zero"
     :param whole_episodes: every episode begins a row of its own; with ``seq_len`` above the longest episode,
         gradients reach back to its beginning
     :param n_critics: estimates of a value, of which the least counts
-    :param encoder_learning_rate: of sensors and memories: what one update changes in them adds up along a row, so
-        that they are best taught more slowly than what reads them. None: ``learning_rate``.
+    :param encoder_learning_rate: of sensors and memories: what one update changes in them adds up along a
+        row, so that they are best taught more slowly than what reads them. None: ``learning_rate``.
     :param max_grad_norm: longest gradient of actor and critics each: longer ones are shortened to it
-    :param normalize_rewards: divide rewards by the running std of the discounted return, so that values have one
-        size whatever the points
+    :param normalize_rewards: divide rewards by the running std of the discounted return, so that values have
+        one size whatever the points
     :param stats_window_size: episodes over which the logged ``rollout/ep_rew_mean`` is taken
     :param tensorboard_log: folder for TensorBoard's logs; None: none
-    :param policy_kwargs: settings of the networks, such as ``{"hidden_size": 64}``: see ``rlrnn.RecurrentPolicy``
+    :param policy_kwargs: settings of the networks, such as ``{"hidden_size": 64}``: see
+        ``rlrnn.RecurrentPolicy``
     :param verbose: 0: silent; 1: the log's tables, and what is replayed; 2: SB3's debug messages, too
     :param seed: of weights, actions, rows and games: the same seed is the same run. None: drawn.
     :param device: of the networks: "cpu", "cuda", or "auto", which takes a GPU where there is one
@@ -77,6 +81,7 @@ class RecurrentSAC(ReplayLearner):
     """
 
     recipe_table = "sac"
+    actions = (spaces.Box, spaces.Discrete)
     copies_of_weights = 10
 
     @takes_plain
@@ -143,22 +148,30 @@ class RecurrentSAC(ReplayLearner):
             _init_setup_model=_init_setup_model,
         )
 
+    @property
+    def policy_options(self) -> dict[str, Any]:
+        chooses = isinstance(self.action_space, spaces.Discrete)
+        return {"critic": "none", "actions": "drawn" if chooses else "squashed"}
+
     def _make_networks(self) -> None:
         chooses = isinstance(self.action_space, spaces.Discrete)
-        self.policy = self._make_policy(critic="none", actions="drawn" if chooses else "squashed")
+        self.policy = self._make_policy()
         network, size = self.policy.network, self.policy.network.actuators.action_size
         spaces_of = self.observation_space, self.action_space
         first = network.state_sizes[0]
         self.critic = Critics(network.description, *spaces_of, size, self.n_critics, first).to(self.device)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
-        kind, options = self.policy.optimizer_class, self.policy.optimizer_kwargs
+        kind: Any = self.policy.optimizer_class
+        options = self.policy.optimizer_kwargs
         rate = self.lr_schedule(1)
         self.policy.optimizer = kind(parted([network], [network.sensors, network.memory]), lr=rate, **options)
         encoders: list[nn.Module | None] = [self.critic.sensors, self.critic.memory]
         self.critic_optimizer = kind(parted([self.critic], encoders), lr=rate, **options)
         learns = isinstance(self.ent_coef, str)
         self.temperature = Temperature(self._first_temperature(), learns).to(self.device)
-        self.temperature_optimizer = torch.optim.Adam([{"params": [self.temperature.log], "encodes": False}], lr=rate)
+        self.temperature_optimizer = torch.optim.Adam(
+            [{"params": [self.temperature.log], "encodes": False}], lr=rate
+        )
         largest = math.log(self.action_space.n) if isinstance(self.action_space, spaces.Discrete) else 0.0
         by_default = OF_CHOICES * largest if chooses else -float(size)
         self._entropy = by_default if self.target_entropy == "auto" else float(self.target_entropy)
@@ -172,7 +185,7 @@ class RecurrentSAC(ReplayLearner):
     def _beside(self) -> Stream:
         return self.critic.stream
 
-    def _networks(self) -> list[nn.Module]:
+    def _networks(self) -> list[Any]:
         return [self.policy.network, self.critic, self.critic_target]
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
@@ -183,74 +196,51 @@ class RecurrentSAC(ReplayLearner):
         if isinstance(actuators, SquashedActuators):
             drawn = torch.empty(rows, actuators.action_size).uniform_(-1.0, 1.0, generator=self._noise)
         else:
-            drawn = torch.randint(self.action_space.n, (rows, 1), generator=self._noise)
+            actuators = cast("ChoiceActuators", actuators)
+            drawn = torch.randint(actuators.sizes[0], (rows, 1), generator=self._noise)
         return drawn.numpy()
 
     def _improve(self, rows: Rows) -> dict[str, float]:
-        network, critic = self.policy.network, self.critic
-        own = slice(0, network.state_sizes[0])
-        seen, start, actor_state = after_burn_in(network.actor, rows, rows.state[:, own], self.burn_in)
-        critic_seen = after_burn_in(critic.stream, rows, rows.state, self.burn_in)
-        target_seen = after_burn_in(self.critic_target.stream, rows, rows.state, self.burn_in)
-        burned = len(rows.action) + 1 - len(start)
-        action, reward, weight = rows.action[burned:], rows.reward[burned:], rows.weight[burned:-1]
-        live = self.gamma * (~rows.terminated[burned:]).float()
-        total = weight.sum().clamp(min=1.0)
-
-        def mean(x: Tensor) -> Tensor:
-            return (x * weight).sum() / total
-
-        actor = network.actor
-        numbers = actor.read(actor.outputs(actor.features(seen), start, actor_state))  # [L + 1, R, O]
-        alpha = self.temperature.log.detach().exp()
-        if self.critic.chooses:
-            log_pi = numbers.log_softmax(-1)
-            pi, drawn = log_pi.exp(), None
-            log_prob = (pi * log_pi).sum(-1)  # its mean: minus the entropy
-        else:
-            log_pi = pi = None
-            noise = torch.empty_like(numbers[..., : action.shape[-1]]).normal_(generator=self._noise)
-            drawn, log_prob = network.actuators.distribution(numbers).draw(noise=noise)
-
-        def worth(critics: Critics, y: Tensor, where: slice) -> Tensor:
-            """The least estimate of what the actor would do, and the entropy of that."""
-            if log_pi is not None:
-                return (pi[where] * (critics(y).amin(0) - alpha * log_pi[where])).sum(-1)
-            return critics(y, drawn[where]).amin(0) - alpha * log_prob[where]
-
-        if self.temperature.log.requires_grad:
-            gap = (log_prob[:-1] + self._entropy).detach()
-            alpha_loss = -mean(self.temperature.log * gap)
-            self.temperature_optimizer.zero_grad()
-            alpha_loss.backward()
+        gradient, step_actor, step_critics = self._update()
+        noise = None
+        if not self.critic.chooses:
+            size = self.policy.network.actuators.action_size
+            steps = len(rows.weight) - min(self.burn_in, len(rows.action) - 1)
+            noise = self._draw_noise(torch.empty(steps, len(rows), size, device=self.device))
+        negentropy = gradient.begin(rows, noise, self.burn_in)
+        alpha = float(self.temperature.log.detach().exp())
+        if isinstance(self.ent_coef, str):  # its loss: - log alpha (log pi + target entropy)
+            self.temperature.log.grad = torch.full_like(self.temperature.log, -(negentropy + self._entropy))
             self.temperature_optimizer.step()
+        critic_loss, q_mean = gradient.of_critics(alpha, self.gamma)
+        self._check_finite(critic_loss, gradient.of_values.clip(self.max_grad_norm))
+        step_critics()
+        actor_loss = gradient.of_actor(alpha)
+        self._check_finite(actor_loss, gradient.of_actions.clip(self.max_grad_norm))
+        step_actor()
+        figures = {"actor_loss": actor_loss, "critic_loss": critic_loss, "q_mean": q_mean}
+        return {**figures, "ent_coef": alpha, "entropy": -negentropy}
 
-        with torch.no_grad():
-            y_target = self.critic_target.outputs(*target_seen)[1:]
-            target = reward + live * worth(self.critic_target, y_target, slice(1, None))
-        y = critic.outputs(*critic_seen)[:-1]
-        q = critic(y).gather(-1, action.expand(self.n_critics, *action.shape)).squeeze(-1) if pi is not None else critic(y, action)
-        critic_loss = 0.5 * mean((q - target).square().sum(0))
-        self.critic_optimizer.zero_grad()
-        critic_loss.backward()
-        self._clip(list(critic.parameters()), critic_loss)
-        self.critic_optimizer.step()
+    def _update(self) -> tuple[SacGradient, Callable[[], Any], Callable[[], Any]]:
+        """What makes gradients and steps, made once while weights stay where they are."""
+        where = self._where()
+        if self._made is None or self._made[0] != where:
+            optimizers = self.policy.optimizer, self.critic_optimizer
+            orders = [[p for group in each.param_groups for p in group["params"]] for each in optimizers]
+            networks = Networks(self.policy.network, self.critic, self.critic_target)
+            gradient = gradient_of(networks, *orders)
+            vectors = gradient.of_actions, gradient.of_values
+            steps = [
+                optimizer_step(optimizer, order, vector.gradient)
+                for optimizer, order, vector in zip(optimizers, orders, vectors, strict=True)
+            ]
+            self._made = self._where(), (gradient, *steps)
+        made: tuple[SacGradient, Callable[[], Any], Callable[[], Any]] = self._made[1]
+        return made
 
-        with torch.no_grad():
-            y = critic.outputs(*critic_seen)[:-1]
-        actor_loss = -mean(worth(critic, y, slice(None, -1)))
-        parameters = list(network.parameters())
-        for parameter, gradient in zip(parameters, torch.autograd.grad(actor_loss, parameters), strict=True):
-            parameter.grad = gradient
-        self._clip(parameters, actor_loss)
-        self.policy.optimizer.step()
-        return {
-            "actor_loss": float(actor_loss.detach()),
-            "critic_loss": float(critic_loss.detach()),
-            "ent_coef": float(alpha),
-            "entropy": -float(mean(log_prob[:-1].detach())),
-            "q_mean": float(mean(q.detach()[0])),
-        }
+    def _draw_noise(self, like: Tensor) -> Tensor:
+        """Standard normal numbers of that shape."""
+        return like.normal_(generator=self._noise)
 
     def _update_targets(self) -> None:
         pairs = zip(self.critic_target.parameters(), self.critic.parameters(), strict=True)
@@ -268,8 +258,8 @@ class RecurrentSAC(ReplayLearner):
             good = False
         if not good:
             raise UserError(
-                f'ent_coef is {self.ent_coef!r}: give a number of at least 0, "auto", or "auto_" and the number '
-                'to begin with, such as "auto_0.1".'
+                f'ent_coef is {self.ent_coef!r}: give a number of at least 0, "auto", or "auto_" and the '
+                'number to begin with, such as "auto_0.1".'
             )
         if self.target_entropy != "auto" and not is_number(self.target_entropy):
             raise UserError(f'target_entropy is {self.target_entropy!r}: give a number of nats, or "auto".')

@@ -22,8 +22,8 @@ from rlrnn.common.threads import keep_freed_memory, one_thread
 from rlrnn.errors import EnvironmentFault, UserError
 from rlrnn.learners.base import Learner
 from rlrnn.learners.policy.policy import RecurrentPolicy
-from rlrnn.learners.scaling import RewardScaler
 from rlrnn.learners.ppo.ppo import RecurrentPPO
+from rlrnn.learners.scaling import RewardScaler
 from rlrnn.learners.sequences.episodes import Episode
 from rlrnn.learners.sequences.fitting import Indices, minimise, split
 from rlrnn.learners.sequences.packing import pack

@@ -13,8 +13,8 @@ from tiny_games import Clock, clocks
 
 from rlrnn.errors import EnvironmentFault
 from rlrnn.learners.ppo.collect import Position, collect
-from rlrnn.learners.scaling import RewardScaler
 from rlrnn.learners.ppo.rollout import Rollout
+from rlrnn.learners.scaling import RewardScaler
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 
 CPU = torch.device("cpu")

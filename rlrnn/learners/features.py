@@ -15,10 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.cells.kernels.recurrence import Array, array
+from rlrnn.network.memory import Memory
 from rlrnn.network.sensors import Observation, Sensors
 
 # Dropout draws from one stream of numbers, and batch statistics are those of the whole.
 INDIVISIBLE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+
+
+def has_modes(module: nn.Module) -> bool:
+    """Whether it computes otherwise while it learns."""
+    drops = any(getattr(part, "dropout", 0.0) for part in module.modules() if isinstance(part, Memory))
+    return drops or not divisible(module)
 
 
 def divisible(module: nn.Module) -> bool:

@@ -20,35 +20,41 @@ OTHERWISE = ("weight_decay", "amsgrad", "maximize", "differentiable", "capturabl
 
 
 class Adam:
-    """Kingma and Ba 2015 (algorithm 1), on the state of a ``torch.optim.Adam``, while that stays in place."""
+    """Kingma and Ba 2015 (algorithm 1), on the state of a ``torch.optim.Adam``, while that stays in place.
+
+    ``parameters`` are in the order of its groups, and the gradient [D] in theirs.
+    """
 
     def __init__(
         self, optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], gradient: Tensor
     ) -> None:
-        from rlrnn.learners.ppo import kernels  # late, as numba takes a while to load
+        from rlrnn.learners import kernels  # late, as numba takes a while to load
 
-        self.kernel, self.gradient = kernels.adam, gradient.numpy()
-        (self.group,) = optimizer.param_groups
-        states = [optimizer.state[parameter] for parameter in parameters]
-        for state, parameter in zip(states, parameters, strict=True):
-            if not state:  # as torch begins
+        self.kernel = kernels.adam
+        for parameter in parameters:
+            if not (state := optimizer.state[parameter]):  # as torch begins
                 state["step"] = torch.zeros(())
-                state["exp_avg"], state["exp_avg_sq"] = (
-                    torch.zeros_like(parameter),
-                    torch.zeros_like(parameter),
-                )
-        self.count = float(states[0]["step"])
-        tensors = [(p, *(state[name] for name in STATE)) for p, state in zip(parameters, states, strict=True)]
-        self.places = np.array([[tensor.data_ptr() for tensor in four] for four in tensors])
-        self.ends = np.cumsum([parameter.numel() for parameter in parameters])
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+        self.count = float(optimizer.state[parameters[0]]["step"])
+        self.groups, rest = [], gradient.numpy()
+        for group in optimizer.param_groups:
+            own = [p for p in group["params"] if p.requires_grad]
+            tensors = [(p, *(optimizer.state[p][name] for name in STATE)) for p in own]
+            places = np.array([[tensor.data_ptr() for tensor in four] for four in tensors]).reshape(-1, 4)
+            ends = np.cumsum([parameter.numel() for parameter in own], dtype=np.int64)
+            size = int(ends[-1]) if own else 0
+            self.groups.append((group, places, ends, rest[:size]))
+            rest = rest[size:]
 
     def step(self) -> None:
         """Move the weights against the gradient."""
         self.count += 1.0
-        beta1, beta2 = self.group["betas"]
-        size = self.group["lr"] / (1.0 - beta1**self.count)
-        numbers = size, beta1, beta2, (1.0 - beta2**self.count) ** 0.5, self.group["eps"]
-        self.kernel(self.places, self.ends, self.gradient, *map(np.float32, numbers))
+        for group, places, ends, gradient in self.groups:
+            beta1, beta2 = group["betas"]
+            size = group["lr"] / (1.0 - beta1**self.count)
+            numbers = size, beta1, beta2, (1.0 - beta2**self.count) ** 0.5, group["eps"]
+            self.kernel(places, ends, gradient, *map(np.float32, numbers))
 
 
 def optimizer_step(
@@ -60,16 +66,16 @@ def optimizer_step(
 
 def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> bool:
     """Whether it is a plain Adam, which nobody asked to run in another way, of these parameters on a CPU."""
-    if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1 or not can_compile():
+    if type(optimizer) is not torch.optim.Adam or not can_compile():
         return False
-    (group,) = optimizer.param_groups
+    groups = optimizer.param_groups
     states = [optimizer.state[parameter] for parameter in parameters if parameter in optimizer.state]
     tensors = [*parameters, *(tensor for state in states for tensor in state.values())]
-    trained = [p for p in group["params"] if p.requires_grad]
+    trained = [p for group in groups for p in group["params"] if p.requires_grad]
     return (
-        bool(group.get("fused"))
-        and not any(group.get(name) for name in OTHERWISE)
-        and not isinstance(group["lr"], Tensor)
+        all(group.get("fused") for group in groups)
+        and not any(group.get(name) for group in groups for name in OTHERWISE)
+        and not any(isinstance(group["lr"], Tensor) for group in groups)
         and len(trained) == len(parameters)
         and all(one is other for one, other in zip(trained, parameters, strict=True))
         and all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.common import compiling
-from rlrnn.learners.ppo.adam import Adam, fits, optimizer_step
+from rlrnn.learners.adam import Adam, fits, optimizer_step
 
 if not compiling.can_compile():
     pytest.skip("numba cannot compile here, or is switched off", allow_module_level=True)
@@ -92,8 +92,8 @@ def test_what_else_is_left_to_torch() -> None:
     assert not fits(torch.optim.Adam(doubles, **SETTINGS), doubles)
     assert not fits(torch.optim.Adam(parameters, **SETTINGS), parameters[:2])  # more than the gradient has
     assert not fits(torch.optim.AdamW(parameters, fused=True), parameters)
-    two = torch.optim.Adam([{"params": parameters[:1]}, {"params": parameters[1:]}], **SETTINGS)
-    assert not fits(two, parameters)
+    turned = torch.optim.Adam([{"params": parameters[1:]}, {"params": parameters[:1]}], **SETTINGS)
+    assert not fits(turned, parameters)
     hooked = torch.optim.Adam(parameters, **SETTINGS)
     hooked.register_step_post_hook(lambda *_: None)
     assert not fits(hooked, parameters)

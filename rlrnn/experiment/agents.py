@@ -151,6 +151,12 @@ MAKERS: dict[str, Callable[..., Agent]] = {
 }
 
 
+def learners_of(actions: spaces.Space[Any]) -> tuple[str, ...]:
+    """The tables of a recipe whose learners take such actions."""
+    kinds = [kind for name, kind in LEARNERS.items() if name == kind.__name__]
+    return tuple(kind.recipe_table for kind in kinds if isinstance(actions, kind.actions))
+
+
 def untrained(recipe: Recipe) -> Agent:
     """The untrained agent of a recipe, to be inspected: with as few copies of the game as possible."""
     episodes = recipe.evolution.episodes if recipe.evolution else 1

@@ -165,7 +165,7 @@ def _checked(env: VecEnv, name: str, episodes: int, seed: int) -> Check:
     }
     ended = tuple(played.points), tuple(played.lengths)
     plain = Check(
-        name, words(sees), words(does), tuple(agents.MAKERS), *ended, **found, warnings=(), advice=()
+        name, words(sees), words(does), agents.learners_of(does), *ended, **found, warnings=(), advice=()
     )
     return dataclasses.replace(
         plain, warnings=tuple(_warnings(plain, played)), advice=tuple(_advice(plain, played))

@@ -49,6 +49,12 @@ class Learner(BaseAlgorithm):
     policy: RecurrentPolicy
     copies_of_weights: ClassVar[int] = 1  # that learning holds
     recipe_table: ClassVar[str] = ""  # of a recipe, that has its settings
+    actions: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (  # that it can learn
+        spaces.Discrete,
+        spaces.MultiDiscrete,
+        spaces.MultiBinary,
+        spaces.Box,
+    )
     has_value: ClassVar[bool] = True  # a critic learns beside the actor
     keeps_episodes: ClassVar[bool] = True  # they go on from one update to the next
     shares_play: ClassVar[bool] = False  # ``workers`` and ``make_env`` say with whom

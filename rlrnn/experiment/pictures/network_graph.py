@@ -87,7 +87,7 @@ def wiring(agent: Any) -> Wiring:
     links += _head("actor", network.actor_head, output, ACTIONS)
     parts: list[nn.Module] = [sensors, network.memory, network.actor_head, output]
     valued: list[nn.Module] = []
-    if network.critic_memory is None and getattr(agent, "has_value", True):
+    if network.has_critic and network.critic_memory is None and getattr(agent, "has_value", True):
         blocks.append(Block(VALUE, "output", 1, ("value",)))
         links += _head("critic", network.critic_head, network.value, VALUE)
         valued = [network.critic_head, network.value]

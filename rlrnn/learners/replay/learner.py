@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,6 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
     replay_buffer: SequenceReplay  # type: ignore[assignment]
     gradient_steps: int | None  # type: ignore[assignment]
     has_value = False
-    actions: ClassVar[tuple[type[spaces.Space[Any]], ...]]  # that it can learn
     copies_of_weights = 5  # with a target network, their gradient and Adam's two means
 
     def __init__(

@@ -121,7 +121,7 @@ class Learner(BaseAlgorithm):
             result: RecurrentPolicy = policy.to(self.device)
         if self.has_value and not result.network.has_critic:
             raise OptionsError(
-                f"critic is 'none' in policy_kwargs, but {type(self).__name__} learns with one: choose one of "
+                f"critic is 'none' in policy_kwargs, but {type(self).__name__} learns with one: choose "
                 f"{', '.join(CRITICS)}."
             )
         precision = result.description.precision

@@ -1,13 +1,13 @@
-"""What learning from replay costs: steps per second at so many steps replayed for each, and its share of the limit.
+"""What learning from replay costs: steps a second by steps replayed for each, and its share of the limit.
 
     python benchmarks/replaying.py                 # some minutes; --json FILE keeps the raw figures
     python benchmarks/replaying.py dqn --copies 8
 
-One torch thread, GRU-64, rows of 64 steps, minibatches of 1,024; environments, acting, keeping and drawing included.
-"Update" is the time of an update alone, on rows that are drawn for it. The limit is the fastest matrix product on one
-core (``machine.py``), asked again before every row; the arithmetic of an update is that of its matrix products: a
-multiplication and an addition for each weight, three times for what learns (forward, and both gradients), once for
-what only runs forward.
+GRU-64, rows of 64 steps, minibatches of 1,024; environments, acting, keeping and drawing included. "Update"
+is the time of an update alone, on rows that are drawn for it. The limit is the fastest matrix product on the
+cores (``machine.py``), asked again before every row; the arithmetic of an update is that of its matrix
+products: a multiplication and an addition for each weight, three times for what learns (forward, and both
+gradients), once for what only runs forward.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ def work(kind: str, agent: Any) -> float:
     actor, critic = weights(agent.policy.network), weights(agent.critic)
     memory = weights(agent.critic.memory)
     heads = critic - memory
-    # The actor learns; the critics learn, run forward for the target, and once more for the actor, whose gradient
-    # passes back through the heads to the action.
+    # The actor learns; the critics learn, run forward for the target, and once more for the actor, whose
+    # gradient passes back through the heads to the action.
     return 2.0 * (3 * actor + 3 * critic + critic + memory + 2 * heads)
 
 
 def measure(kind: str, copies: int, replayed: float, limit: machine.Limit) -> dict[str, Any]:
-    gflops = limit.probe_one()
+    gflops = limit.probe()
     agent, clock = learner(kind, copies, replayed), Clock()
     agent.learn(10**9, clock)
     times = []
@@ -102,19 +102,28 @@ def measure(kind: str, copies: int, replayed: float, limit: machine.Limit) -> di
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("learners", nargs="*", default=list(GAMES), metavar="LEARNER", help="dqn, sac")
     parser.add_argument("--copies", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     facts, found = machine.facts(), []
     print(", ".join(f"{name} {value}" for name, value in facts.items()), "\n")
     with machine.Limit() as limit:
         for kind in arguments.learners:
             for copies in arguments.copies:
                 found += [measure(kind, copies, replayed, limit) for replayed in REPLAYED]
-    header = ["learner", "copies", "replayed a step", "steps/s", "an update", "share of the limit", "bytes a step"]
+    header = [
+        "learner",
+        "copies",
+        "replayed a step",
+        "steps/s",
+        "an update",
+        "share of the limit",
+        "bytes a step",
+    ]
     rows = [
         [
             each["learner"],
@@ -129,7 +138,9 @@ def main() -> None:
     ]
     print(table(header, rows))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": facts, "rows": found}, indent=1) + "\n", encoding="utf-8")
+        arguments.json.write_text(
+            json.dumps({"machine": facts, "rows": found}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ class RecurrentDQN(ReplayLearner):
         if self._made is None or self._made[0] != where:
             optimizer = self.policy.optimizer
             order = [p for group in optimizer.param_groups for p in group["params"]]
-            gradient = gradient_of(self.q_net, self.q_net_target, order)
+            gradient = gradient_of(self.q_net, self.q_net_target, order, self._threads)
             step = optimizer_step(optimizer, order, gradient.vector.gradient)
             self._made = self._where(), (gradient, step)
         made: tuple[QGradient, Callable[[], Any]] = self._made[1]

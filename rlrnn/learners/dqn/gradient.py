@@ -6,10 +6,13 @@ Letters: L steps that are learned from, R rows, T = L + 1 observations of a row,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -20,9 +23,11 @@ from rlrnn.learners.features import Features
 from rlrnn.learners.layers import Unread, backward, can_run, compiled_layer, forward
 from rlrnn.learners.replay.buffer import Rows
 from rlrnn.learners.replay.burn_in import after_burn_in
+from rlrnn.learners.replay.parting import parts_of
+from rlrnn.learners.sharing import Sharing
 from rlrnn.learners.vector import GradientVector
 from rlrnn.network.network import RecurrentNetwork
-from rlrnn.network.plan import Plan, plan
+from rlrnn.network.plan import plan
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,13 @@ class QGradient(ABC):
         """The gradient of the mean error of rows."""
 
 
-def gradient_of(network: RecurrentNetwork, target: RecurrentNetwork, order: list[nn.Parameter]) -> QGradient:
+def gradient_of(
+    network: RecurrentNetwork, target: RecurrentNetwork, order: list[nn.Parameter], threads: int = 1
+) -> QGradient:
     """By kernels if they can; ``order`` is that of the parameters in the gradient."""
-    planned = plan(network.actor) if can_run(network) and can_run(target) else None
-    if planned is None:
-        return ByAutograd(network, target, order)
-    return ByKernels(network, target, order, planned)
+    if can_run(network) and can_run(target) and plan(network.actor) is not None:
+        return ByKernels(network, target, order, threads)
+    return ByAutograd(network, target, order)
 
 
 class ByAutograd(QGradient):
@@ -99,7 +105,7 @@ class ByAutograd(QGradient):
 
 
 class ByKernels(QGradient):
-    """Networks with a plan: forward and backward written out, but for what sensors do."""
+    """Networks with a plan: forward and backward written out, in blocks of rows that threads may share."""
 
     compiled = True
 
@@ -108,18 +114,45 @@ class ByKernels(QGradient):
         network: RecurrentNetwork,
         target: RecurrentNetwork,
         order: list[nn.Parameter],
-        planned: Plan,
+        threads: int = 1,
     ) -> None:
         super().__init__(network, target, order)
-        places = {parameter: part.numpy() for parameter, part in self.vector.places.items()}
-        self.layers = [compiled_layer(layer, places) for layer in planned.layers]
-        planned_target = plan(target.actor)
-        assert planned_target is not None
-        self.target_layers = [compiled_layer(layer, Unread()) for layer in planned_target.layers]
-        self.features = Features(network.sensors, self.vector.places)
-        self.target_features = Features(target.sensors, {})
+        self.sharing, self.blocks = Sharing(threads), [Block(network, target, self.vector.places)]
+        self.gradients = [self.vector.gradient]
+        self.work = 8 * sum(p.numel() for p in order if p.dim() > 1)  # of a step, the target's included
 
     def __call__(self, rows: Rows, objective: Objective) -> Figures:
+        burned = min(objective.burn_in, len(rows.action) - 1)
+        total = max(float(rows.weight[burned:-1].sum()), 1.0)
+        parts = parts_of(rows, self.work)
+        while len(self.blocks) < len(parts):
+            self.gradients.append(torch.empty_like(self.vector.gradient))
+            places = self.vector.within(self.gradients[-1])
+            self.blocks.append(Block(self.network, self.target, places))
+        tasks = [
+            partial(block, part, total, objective) for block, part in zip(self.blocks, parts, strict=False)
+        ]
+        sums = self.sharing.run(tasks)
+        self.sharing.add(self.vector.gradient, self.gradients[1 : len(parts)])
+        return Figures(*np.sum(sums, axis=0).tolist())
+
+
+class Block:
+    """Some rows at a time of a minibatch, whose gradient goes to places of its own."""
+
+    def __init__(
+        self, network: RecurrentNetwork, target: RecurrentNetwork, places: Mapping[nn.Parameter, Tensor]
+    ) -> None:
+        self.network, self.target = network, target
+        planned, planned_target = plan(network.actor), plan(target.actor)
+        assert planned is not None and planned_target is not None
+        own = {parameter: part.numpy() for parameter, part in places.items()}
+        self.layers = [compiled_layer(layer, own) for layer in planned.layers]
+        self.target_layers = [compiled_layer(layer, Unread()) for layer in planned_target.layers]
+        self.features, self.target_features = Features(network.sensors, places), Features(target.sensors, {})
+
+    def __call__(self, rows: Rows, total: float, objective: Objective) -> npt.NDArray[np.float64]:
+        """What the rows add to the Figures; ``total``: the steps that the minibatch learns from."""
         from rlrnn.learners.dqn import kernels  # late, as numba takes a while to load
 
         observation, start, state = after_burn_in(self.network.actor, rows, rows.state, objective.burn_in)
@@ -137,11 +170,10 @@ class ByKernels(QGradient):
                 state = after_burn_in(self.target.actor, rows, rows.state, objective.burn_in)[2]
             q_target = forward(self.target_layers, x, starts, array(state)).reshape(*shape, -1)
         burned = len(rows.weight) - len(q)
-        weight = array(rows.weight[burned:])
         dq, sums = np.zeros_like(q), np.zeros(2)
         kernels.q_loss(
             *(q, q_target, array(rows.action[burned:]), array(rows.reward[burned:])),
-            *(array(rows.terminated[burned:]), weight, np.float32(max(float(weight[:-1].sum()), 1.0))),
+            *(array(rows.terminated[burned:]), array(rows.weight[burned:]), np.float32(total)),
             *(np.float32(objective.gamma), np.float32(objective.q_lambda)),
             *(objective.trace == "watkins", objective.double, dq, sums),
         )
@@ -149,7 +181,7 @@ class ByKernels(QGradient):
         if self.features.learn:
             assert dx is not None
             self.features.backward([dx])
-        return Figures(*sums.tolist())
+        return sums
 
 
 def values_of(network: RecurrentNetwork, rows: Rows, burn_in: int) -> Tensor:

@@ -11,11 +11,10 @@ else autograd does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,12 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from rlrnn.common.batches import map_arrays
-from rlrnn.common.threads import workers
 from rlrnn.learners.features import Features, divisible, learns
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.compiled import Batch, Part
 from rlrnn.learners.ppo.loss import Objective, Sums, ppo_loss
 from rlrnn.learners.ppo.rollout import Rows
+from rlrnn.learners.sharing import Sharing, halved
 from rlrnn.learners.vector import GradientVector
 from rlrnn.network.memory import Memory
 from rlrnn.network.network import RecurrentNetwork
@@ -40,7 +39,6 @@ BLOCKS = 4  # at most
 BLOCK_WORK = 5e8  # floating-point operations that make a block worth its overhead
 BLOCK_STEPS = 64  # and that it has at least where sensors learn: convolutions of fewer run more slowly
 HALF_WORK = 1e8  # and a minibatch worth a second thread
-SLICE = 2**16  # numbers of all blocks' gradients that are added at once, within a core's cache
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,7 @@ class MinibatchGradient:
         common = network.critic_sensors is None and self.learns
         self.halves = self.divisible and network.critic_memory is not None and not common
         self.workspaces: list[Workspace] = []  # of as many blocks as there have been
-        self.threads = threads
-        self.pool = workers(threads) if threads > 1 else None
+        self.sharing = Sharing(threads)
 
     def __call__(self, batch: Rows, objective: Objective) -> Tensor:
         """The figures of ``ppo_loss`` for a minibatch, whose gradient is then in place."""
@@ -86,7 +83,7 @@ class MinibatchGradient:
         used = self.workspaces[: len(blocks)]
         way = self._by_autograd if self.plans is None else self._by_kernels
         figures = way(used, blocks, total, objective)
-        self._add([each.gradient for each in used[1:]])
+        self.sharing.add(self.gradient, [each.gradient for each in used[1:]])
         return figures
 
     def _workspace(self) -> Workspace:
@@ -110,11 +107,11 @@ class MinibatchGradient:
             for features in workspace.features.values()
         ]
         if any(features.learn for features in used[0].features.values()):
-            self._share(forward)
+            self.sharing.run(forward)
         else:  # calls of a few microseconds, which threads would wait for
             for task in forward:
                 task()
-        results = self._share([
+        results = self.sharing.run([
             partial(part.backward, batch, workspace.features[part.sensors].x)
             for workspace, batch in zip(used, batches, strict=True)
             for part in workspace.parts
@@ -131,50 +128,17 @@ class MinibatchGradient:
                 for sensors, features in workspace.features.items()
                 if features.learn
             ]
-        self._share(backward)
+        self.sharing.run(backward)
         return torch.tensor(Sums(*sums.sum((0, 1)).tolist()).figures(objective))
-
-    def _share(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
-        """The results of all tasks, done here and in other threads: who is free takes the next."""
-        queue, lock = iter(enumerate(tasks)), Lock()
-        results: dict[int, T] = {}
-
-        def work() -> None:
-            with torch.no_grad():
-                while True:
-                    with lock:
-                        number, task = next(queue, (0, None))
-                    if task is None:
-                        return
-                    results[number] = task()
-
-        helpers = min(self.threads, len(tasks)) - 1
-        others = [self.pool.submit(work) for _ in range(helpers)] if self.pool is not None else []
-        work()
-        for other in others:
-            other.result()
-        return [results[number] for number in range(len(tasks))]
-
-    def _add(self, others: list[Tensor]) -> None:
-        """Other blocks' gradients to that of the first, in order."""
-
-        def add(first: int) -> None:
-            part = slice(first, first + SLICE)
-            total = self.gradient[part]
-            for other in others:
-                total += other[part]
-
-        if others:
-            self._share([partial(add, first) for first in range(0, len(self.gradient), SLICE)])
 
     def _by_autograd(
         self, used: list[Workspace], blocks: list[Rows], total: Tensor, objective: Objective
     ) -> Tensor:
         if len(blocks) == 1:
-            pool = self.pool if blocks[0].start.numel() * self.work >= HALF_WORK else None
+            pool = self.sharing.pool if blocks[0].start.numel() * self.work >= HALF_WORK else None
             return self._differentiate(used[0], blocks[0], total, objective, pool)
-        work = partial(self._differentiate, total=total, objective=objective)
-        figures, *others = (map if self.pool is None else self.pool.map)(work, used, blocks)
+        pool, work = self.sharing.pool, partial(self._differentiate, total=total, objective=objective)
+        figures, *others = (map if pool is None else pool.map)(work, used, blocks)
         for of_block in others:
             figures += of_block
         return figures
@@ -215,13 +179,11 @@ class MinibatchGradient:
         steps, rows = batch.start.shape
         if not self.divisible:
             return [batch]
-        count, most = 1, min(BLOCKS, rows, steps * rows * self.work / BLOCK_WORK)
+        most = min(BLOCKS, steps * rows * self.work / BLOCK_WORK)
         if self.learns:
             most = min(most, steps * rows / BLOCK_STEPS)
-        while 2 * count <= most:
-            count *= 2
-        bounds = [rows * i // count for i in range(count + 1)]
-        return [batch.select(slice(*bounds[i : i + 2])) for i in range(count)] if count > 1 else [batch]
+        parts = halved(rows, most)
+        return [batch.select(part) for part in parts] if len(parts) > 1 else [batch]
 
     def clip(self, longest: float) -> float:
         """Shorten the gradient to at most that norm; returns its norm before. If not finite, it stays."""

@@ -45,6 +45,11 @@ class Rows:
     terminated: Tensor  # [T, R] bool: the episode ended there, and nothing is to be won any more
     weight: Tensor  # [T + 1, R] 1 where something was done, else 0
 
+    def select(self, rows: slice) -> Rows:
+        """Some of the rows."""
+        along = {name: map_arrays(lambda a: a[:, rows], value) for name, value in vars(self).items()}
+        return Rows(**{**along, "state": self.state[rows]})
+
     def __len__(self) -> int:
         return self.start.shape[1]
 

@@ -97,6 +97,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         self.normalize_rewards = normalize_rewards
         self._reward_scaler: RewardScaler | None = None
         self._last_state: Tensor | None = None  # [B, S] what is remembered before the next step
+        self._threads = 1  # that an update may use
         self._modal: bool | None = None  # whether a network computes otherwise while it learns
         self._checked: list[Any] | None = None  # settings
         self._made: tuple[Any, Any] | None = None  # of an update, while the weights stay where they are
@@ -357,7 +358,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
     def _where(self) -> tuple[Any, ...]:
         """Where all weights and the optimizers' states are."""
         kept = [id(state) for each in self._optimizers() for state in each.state.values()]
-        return (*(p.data_ptr() for p in self._weights), *kept)
+        return (self._threads, *(p.data_ptr() for p in self._weights), *kept)
 
     def _explore(self) -> None:
         """Set how much is explored by now, where that changes."""
@@ -422,7 +423,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """So many updates, each on rows of ``batch_size`` steps together."""
         # A game may have switched gradients off, which torch does for all.
-        with torch.enable_grad(), one_thread(self.device):
+        with torch.enable_grad(), one_thread(self.device) as self._threads:
             self._set_mode(learns=True)
             figures: list[dict[str, float]] = []
             self._set_rates()
@@ -550,6 +551,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
             "_order",
             "_act",
             "_made",
+            "_threads",
             "_modal",
             "_weights",
             "_checked",

@@ -9,9 +9,11 @@ action, or choices; C critics; H outputs of a memory.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,7 +25,9 @@ from rlrnn.learners.features import Features
 from rlrnn.learners.layers import Layer, Places, Unread, backward, can_run, compiled_layer, forward
 from rlrnn.learners.replay.buffer import Rows
 from rlrnn.learners.replay.burn_in import after_burn_in
+from rlrnn.learners.replay.parting import parts_of
 from rlrnn.learners.sac.critics import Critics
+from rlrnn.learners.sharing import Sharing
 from rlrnn.learners.vector import GradientVector
 from rlrnn.network import plan
 from rlrnn.network.actuators import ChoiceActuators, SquashedActuators
@@ -76,7 +80,9 @@ class SacGradient(ABC):
         """The gradient of alpha log pi(a) - min_i Q_i(y, a), what critics remember held fixed; its mean."""
 
 
-def gradient_of(networks: Networks, actor: list[nn.Parameter], critics: list[nn.Parameter]) -> SacGradient:
+def gradient_of(
+    networks: Networks, actor: list[nn.Parameter], critics: list[nn.Parameter], threads: int = 1
+) -> SacGradient:
     """By kernels if they can."""
     modules = networks.actor, networks.critics, networks.target
     if all(map(can_run, modules)) and plan.plan(networks.actor.actor) is not None:
@@ -84,20 +90,22 @@ def gradient_of(networks: Networks, actor: list[nn.Parameter], critics: list[nn.
         memories = [plan.memory_layers(each.memory, like) for each in (networks.critics, networks.target)]
         known = type(networks.critics.heads[0].activation) in plan.ACTIVATIONS
         if known and all(layers is not None for layers in memories):
-            return ByKernels(networks, actor, critics)
+            return ByKernels(networks, actor, critics, threads)
     return ByAutograd(networks, actor, critics)
 
 
 class Taken:
     """Rows without their burn-in: what each stream reads, and what was done."""
 
-    def __init__(self, networks: Networks, rows: Rows, burn_in: int) -> None:
+    def __init__(self, networks: Networks, rows: Rows, burn_in: int, total: float | None = None) -> None:
+        """``total``: steps of the minibatch that the rows are a part of; None: theirs."""
         streams = networks.streams
         self.seen = [after_burn_in(stream, rows, rows.state, burn_in) for stream in streams]
         burned = len(rows.weight) - len(self.seen[0][1])
         self.action, self.reward = rows.action[burned:], rows.reward[burned:]
         self.terminated, weight = rows.terminated[burned:], rows.weight[burned:-1]
-        self.share = weight / weight.sum().clamp(min=1.0)  # [L, R] of each step in a mean
+        whole = max(float(weight.sum()), 1.0) if total is None else total
+        self.share = weight / whole  # [L, R] of each step in a mean
 
 
 class ByAutograd(SacGradient):
@@ -194,31 +202,85 @@ class CompiledCritics:
 
 
 class ByKernels(SacGradient):
-    """Networks with plans: forward and backward written out, but for what sensors do."""
+    """Networks with plans: forward and backward written out, in blocks of rows that threads may share."""
 
     compiled = True
 
-    def __init__(self, networks: Networks, actor: list[nn.Parameter], critics: list[nn.Parameter]) -> None:
+    def __init__(
+        self,
+        networks: Networks,
+        actor: list[nn.Parameter],
+        critics: list[nn.Parameter],
+        threads: int = 1,
+    ) -> None:
         super().__init__(networks, actor, critics)
-        places = {parameter: part.numpy() for parameter, part in self.of_actions.places.items()}
+        self.sharing = Sharing(threads)
+        self.blocks = [Block(networks, self.of_actions.places, self.of_values.places)]
+        self.gradients = [(self.of_actions.gradient, self.of_values.gradient)]  # of each block
+        # Of a step, in products: all learns, the critics run twice more, and heads pass a gradient on.
+        self.work = 12 * sum(p.numel() for p in (*actor, *critics) if p.dim() > 1)
+
+    def begin(self, rows: Rows, noise: Tensor | None, burn_in: int) -> float:
+        burned = min(burn_in, len(rows.action) - 1)
+        total = max(float(rows.weight[burned:-1].sum()), 1.0)
+        parts = parts_of(rows, self.work)
+        while len(self.blocks) < len(parts):
+            vectors = self.of_actions, self.of_values
+            gradients = torch.empty_like(vectors[0].gradient), torch.empty_like(vectors[1].gradient)
+            self.gradients.append(gradients)
+            places = [vector.within(own) for vector, own in zip(vectors, gradients, strict=True)]
+            self.blocks.append(Block(self.networks, *places))
+        self.used = self.blocks[: len(parts)]
+        ends = np.cumsum([0, *map(len, parts)])
+        noises = [None if noise is None else noise[:, a:b] for a, b in itertools.pairwise(ends)]
+        tasks = [
+            partial(block.begin, part, own, burn_in, total)
+            for block, part, own in zip(self.used, parts, noises, strict=True)
+        ]
+        return float(np.sum(self.sharing.run(tasks)))
+
+    def of_critics(self, alpha: float, gamma: float) -> tuple[float, float]:
+        added = self.sharing.run([partial(block.of_critics, alpha, gamma) for block in self.used])
+        self.sharing.add(self.of_values.gradient, [own for _, own in self.gradients[1 : len(self.used)]])
+        loss, mean = np.sum(added, axis=0).tolist()
+        return loss, mean
+
+    def of_actor(self, alpha: float) -> float:
+        added = self.sharing.run([partial(block.of_actor, alpha) for block in self.used])
+        self.sharing.add(self.of_actions.gradient, [own for own, _ in self.gradients[1 : len(self.used)]])
+        return float(np.sum(added))
+
+
+class Block:
+    """Some rows at a time of a minibatch, whose gradients go to places of their own: see ``SacGradient``."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        of_actions: Mapping[nn.Parameter, Tensor],
+        of_values: Mapping[nn.Parameter, Tensor],
+    ) -> None:
+        self.networks = networks
+        places = {parameter: part.numpy() for parameter, part in of_actions.items()}
         planned = plan.plan(networks.actor.actor)
         assert planned is not None
         self.actor = [compiled_layer(layer, places) for layer in planned.layers]
-        places = {parameter: part.numpy() for parameter, part in self.of_values.places.items()}
+        places = {parameter: part.numpy() for parameter, part in of_values.items()}
         self.critics = CompiledCritics(networks.critics, places)
         self.target = CompiledCritics(networks.target, Unread())
         self.chooses = isinstance(networks.actor.actuators, ChoiceActuators)
         self.features = [
-            Features(networks.actor.sensors, self.of_actions.places),
-            Features(networks.critics.sensors, self.of_values.places),
+            Features(networks.actor.sensors, of_actions),
+            Features(networks.critics.sensors, of_values),
             Features(networks.target.sensors, {}),
         ]
 
-    def begin(self, rows: Rows, noise: Tensor | None, burn_in: int) -> float:
+    def begin(self, rows: Rows, noise: Tensor | None, burn_in: int, total: float) -> float:
+        """What the rows add to the mean log-probability; ``total``: the steps that all learn from."""
         from rlrnn.learners.sac import kernels  # late, as numba takes a while to load
         from rlrnn.network.kernels import squash
 
-        taken = Taken(self.networks, rows, burn_in)
+        taken = Taken(self.networks, rows, burn_in, total)
         flat = map_arrays(lambda a: a.flatten(0, 1), taken.seen[0][0])
         alike = not any(features.learn for features in self.features)  # whose statistics are the same
         for features in self.features[:1] if alike else self.features:
@@ -250,6 +312,7 @@ class ByKernels(SacGradient):
         return forward(critics.memory, self.x[which], self.start, self.states[which][:, columns])
 
     def of_critics(self, alpha: float, gamma: float) -> tuple[float, float]:
+        """What the rows add to the error and the mean value."""
         weight, decay = np.float32(alpha), np.float32(gamma)
         rows = len(self.numbers) - self.count  # R
         after = slice(rows, None)
@@ -280,6 +343,7 @@ class ByKernels(SacGradient):
         return loss, mean
 
     def of_actor(self, alpha: float) -> float:
+        """What the rows add to the loss."""
         from rlrnn.learners.sac import kernels
 
         weight, count, critics, share = np.float32(alpha), self.count, self.critics, self.share

@@ -228,7 +228,7 @@ class RecurrentSAC(ReplayLearner):
             optimizers = self.policy.optimizer, self.critic_optimizer
             orders = [[p for group in each.param_groups for p in group["params"]] for each in optimizers]
             networks = Networks(self.policy.network, self.critic, self.critic_target)
-            gradient = gradient_of(networks, *orders)
+            gradient = gradient_of(networks, orders[0], orders[1], self._threads)
             vectors = gradient.of_actions, gradient.of_values
             steps = [
                 optimizer_step(optimizer, order, vector.gradient)

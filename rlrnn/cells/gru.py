@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,8 @@ from rlrnn.cells.cell import (
     recurrent_weights,
 )
 from rlrnn.cells.gated import GatedCell
+from rlrnn.common.settings import check_number
+from rlrnn.errors import UserError
 
 
 class Gru(GatedCell):
@@ -25,8 +28,10 @@ class Gru(GatedCell):
     r, z = sigmoid(x W + b + h U + c), n = tanh(x W_n + b_n + r * (h U_n + c_n)), h' = n + z * (h - n).
     Columns of the weights: r, z, n, H each, as ``torch.nn.GRU`` orders its rows.
 
-    ``layer_norm``: the inputs of the gates and those of n are normalised, from x and from h, each by itself
-    (Ba, Kiros & Hinton 2016, eq. 26 to 28).
+    ``horizon``: at first unit k keeps 1 - 1 / tau_k of what it holds, tau from 2 to so many steps, evenly
+    spaced on a logarithmic scale (Tallec & Ollivier 2018, whose tau is uniform). ``layer_norm``: the inputs
+    of the gates and those of n are normalised, from x and from h, each by itself (Ba, Kiros & Hinton 2016,
+    eq. 26 to 28).
     """
 
     kernels: ClassVar[str] = "rlrnn.cells.kernels.gru"
@@ -39,8 +44,14 @@ class Gru(GatedCell):
         bias: bool = True,  # learned constants beside the weights
         init: str = "orthogonal",  # first weights: "orthogonal", or "torch" as torch draws them
         layer_norm: bool = False,  # inputs of the gates are normalised, which steadies them
+        horizon: float
+        | None = None,  # steps that the slowest unit remembers at first; not given: all alike, some three
     ) -> None:
         super().__init__(input_size, hidden_size, hidden_size)
+        if horizon is not None:
+            check_number("horizon", horizon, 2)
+            if not bias:
+                raise UserError(f"horizon is {horizon}, but this gru has no biases: leave out bias=False.")
         self.layer_norm = layer_norm
         self.weight_input, self.weight_hidden = recurrent_weights(init, input_size, hidden_size, gates=3)
         self.bias_input = recurrent_bias(init, hidden_size, gates=3) if bias else None
@@ -48,6 +59,11 @@ class Gru(GatedCell):
         if self.bias_hidden is not None and init == "orthogonal":
             with torch.no_grad():  # z begins near 0.73: remember rather than overwrite
                 self.bias_hidden[hidden_size : 2 * hidden_size] = 1.0
+        if self.bias_input is not None and self.bias_hidden is not None and horizon is not None:
+            update = slice(hidden_size, 2 * hidden_size)
+            with torch.no_grad():
+                tau = torch.logspace(math.log10(2.0), math.log10(horizon), hidden_size)
+                self.bias_input[update], self.bias_hidden[update] = 0.0, (tau - 1.0).log()
         if layer_norm:
             self.gain_input, self.gain_hidden = ones(3 * hidden_size), ones(3 * hidden_size)
 

@@ -253,3 +253,28 @@ def test_a_population_plays_variants_as_each_would_alone(name: str, options: dic
             own = torch.from_numpy(row[2 * p : 2 * p + 2])
             distribution, state = network.act(own, torch.zeros(2, dtype=torch.bool), state)
             assert distribution.mode().flatten().tolist() == acts[t].flatten()[2 * p : 2 * p + 2].tolist()
+
+
+def test_a_grus_horizon_is_how_long_its_units_remember_at_first() -> None:
+    cell = make_cell("gru", 1, 5, horizon=162.0)
+    assert isinstance(cell, Gru) and cell.bias_input is not None and cell.bias_hidden is not None
+    with torch.no_grad():
+        cell.weight_input.zero_()
+        cell.weight_hidden.zero_()
+        cell.bias_input[10:].zero_()
+        _, state = cell.step(cell.project(torch.zeros(1, 1)), torch.ones(1, 5))
+    # Of what a unit held it keeps 1 - 1/2, 1 - 1/6, 1 - 1/18, 1 - 1/54 and 1 - 1/162.
+    kept = torch.tensor([[1 / 2, 5 / 6, 17 / 18, 53 / 54, 161 / 162]])
+    torch.testing.assert_close(state, kept, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"horizon": 1}, "horizon is 1, but must be a number of at least 2"),
+        ({"horizon": 9.0, "bias": False}, "horizon is 9.0, but this gru has no biases: leave out bias=False"),
+    ],
+)
+def test_a_horizon_that_a_gru_cannot_have(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        make_cell("gru", 1, 5, **options)

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rlrnn.cells.cell import affine, inverse_root, uniform
+from rlrnn.cells.cell import affine, inverse_root, normalised, ones, uniform
 from rlrnn.errors import UserError
 
 
@@ -49,20 +49,30 @@ class FirstUnits(Affine):
 
 
 class Mlp(nn.Module):
-    """Fully connected layers, each followed by the activation: [..., I] -> [..., last width]."""
+    """Fully connected layers, each followed by the activation: [..., I] -> [..., last width].
 
-    def __init__(self, input_size: int, widths: Sequence[int], activation: type[nn.Module]) -> None:
+    ``norm``: before the activation each layer's sums are brought to mean 0 and deviation 1 (Ba, Kiros &
+    Hinton 2016, eq. 3), times a gain and plus a bias that are learned.
+    """
+
+    def __init__(
+        self, input_size: int, widths: Sequence[int], activation: type[nn.Module], norm: bool = False
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
         self.activation = activation()
         for width in widths:
             self.layers.append(Affine(input_size, width))
             input_size = width
-        self.output_size = input_size
+        self.output_size, self.norm = input_size, norm
+        if norm:
+            self.gains = nn.ParameterList([ones(width) for width in widths])
+            self.biases = nn.ParameterList([nn.Parameter(torch.zeros(width)) for width in widths])
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = self.activation(layer(x))
+        for k, layer in enumerate(self.layers):
+            x = layer(x)
+            x = self.activation(normalised(x, self.gains[k], self.biases[k]) if self.norm else x)
         return x
 
     def orthogonal(self, gain: float) -> None:

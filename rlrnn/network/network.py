@@ -49,6 +49,7 @@ class NetworkDescription:
     actor_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and actuators
     critic_widths: tuple[int, ...] = (64, 64)  # units of the layers between memory and value
     activation: type[nn.Module] = nn.Tanh  # between those layers
+    head_norm: bool = False  # those layers' sums are normalised before the activation
     output_layer: bool = True  # false: the last layer's first units are the output units themselves
     orthogonal: bool = True  # orthogonal initial weights outside the memory, small ones at the actuators
     extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor
@@ -91,9 +92,9 @@ class RecurrentNetwork(nn.Module):
             self.critic_memory = Memory(d.cell, features, d.hidden_size, d.n_layers, **d.cell_options)
         elif d.critic == "feedforward":
             self.critic_memory = Affine(features, self.memory.output_size)
-        self.actor_head = Mlp(self.memory.output_size, d.actor_widths, d.activation)
+        self.actor_head = Mlp(self.memory.output_size, d.actor_widths, d.activation, d.head_norm)
         if self.has_critic:
-            self.critic_head = Mlp(self.memory.output_size, d.critic_widths, d.activation)
+            self.critic_head = Mlp(self.memory.output_size, d.critic_widths, d.activation, d.head_norm)
         self.actuators = make_actuators(
             action_space,
             self.actor_head.output_size,

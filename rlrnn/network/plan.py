@@ -70,7 +70,7 @@ def plan(stream: Stream) -> Plan | None:
     output = stream.output
     memory = memory_layers(stream.memory, output.weight)
     activation = ACTIVATIONS.get(type(stream.head.activation))
-    if memory is None or activation is None:
+    if memory is None or activation is None or stream.head.norm:
         return None
     head = tuple(Dense(*_weights(layer), activation) for layer in stream.head.layers)
     return Plan(memory, head, Dense(output.weight, output.bias, "identity"))

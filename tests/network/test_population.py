@@ -49,6 +49,7 @@ def played(net: RecurrentNetwork, table: np.ndarray, shown: np.ndarray) -> np.nd
 KINDS = {
     **{cell: {"cell": cell} for cell in CELLS},
     "relu head": {"activation": torch.nn.ReLU},
+    "normalised head": {"head_norm": True},
     "softsign, no bias, no output layer": {
         "cell": "elman",
         "cell_options": {"nonlinearity": "softsign", "bias": False},

@@ -54,6 +54,8 @@ class RecurrentPolicy(BasePolicy):
         alone: contrib's ``shared_lstm=True``), or "feedforward" (contrib's ``enable_critic_lstm=False``)
     :param actions: what the output units mean, which is the learner's to say: "drawn", "greedy" or "squashed"
     :param normalize_observations: Box vectors to mean 0, std 1 by running statistics kept in the network
+    :param head_norm: normalise what each layer of the heads adds up, before its activation (layer norm):
+        values that are learned without a target network need it; torch runs such networks, not kernels
     :param output_layer: False lets the first units of the last layer act themselves
     :param precision: "bfloat16" lets the features' extractor compute with numbers of half the size, which
         is for convolutions on processors that have instructions for them (AVX512-BF16, AMX, a GPU);
@@ -98,6 +100,7 @@ class RecurrentPolicy(BasePolicy):
         critic: str | None = None,
         actions: str = "drawn",
         normalize_observations: bool = False,
+        head_norm: bool = False,
         output_layer: bool = True,
         precision: str = "float32",
     ) -> None:
@@ -160,6 +163,7 @@ class RecurrentPolicy(BasePolicy):
             share_extractor=share_features_extractor,
             normalize_images=normalize_images,
             normalize_observations=normalize_observations,
+            head_norm=head_norm,
             output_layer=output_layer,
             precision=precision,
             actions=actions,

@@ -49,7 +49,7 @@ class Critics(nn.Module):
         self.chooses = isinstance(action_space, spaces.Discrete)
         inputs = self.memory.output_size + (0 if self.chooses else action_size)
         outputs = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 1
-        heads = [Mlp(inputs, d.critic_widths, d.activation) for _ in range(count)]
+        heads = [Mlp(inputs, d.critic_widths, d.activation, d.head_norm) for _ in range(count)]
         values = [Affine(head.output_size, outputs) for head in heads]
         self.head_modules, self.value_modules = nn.ModuleList(heads), nn.ModuleList(values)
         if d.orthogonal:

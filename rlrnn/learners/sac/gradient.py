@@ -88,7 +88,8 @@ def gradient_of(
     if all(map(can_run, modules)) and plan.plan(networks.actor.actor) is not None:
         like = networks.actor.like
         memories = [plan.memory_layers(each.memory, like) for each in (networks.critics, networks.target)]
-        known = type(networks.critics.heads[0].activation) in plan.ACTIVATIONS
+        head = networks.critics.heads[0]
+        known = type(head.activation) in plan.ACTIVATIONS and not head.norm
         if known and all(layers is not None for layers in memories):
             return ByKernels(networks, actor, critics, threads)
     return ByAutograd(networks, actor, critics)

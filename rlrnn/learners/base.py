@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
-from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.policies import BasePolicy
@@ -207,7 +207,7 @@ class Learner(BaseAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As SB3 does, if the network has sensors and actuators for these spaces."""
-        game: GymEnv = _named(env)
+        game: GymEnv = maybe_make_env(_named(env), verbose)
         sensors.check_supported(game.observation_space)
         actuators.check_supported(game.action_space)
         return BaseAlgorithm._wrap_env(game, verbose, monitor_wrapper)

@@ -37,6 +37,7 @@ from rlrnn.storage.encoding import REGISTERED, Decoder, encode_dict
 File: TypeAlias = str | Path | io.BufferedIOBase | BinaryIO
 
 FORMAT = 1
+REPLAY = "SequenceReplay"  # the kind of a file that holds no agent, but what one was learning from
 IN_A_FOLDER = "agent.zip"  # that a run leaves
 
 
@@ -89,7 +90,7 @@ def write_agent(
     try:
         file.write(buffer.getvalue())
     except (OSError, ValueError) as error:
-        raise FileFault(f"cannot save the agent to {_label(file)}: {error}.") from error
+        raise FileFault(f"cannot save to {_label(file)}: {error}.") from error
 
 
 def read_agent(
@@ -186,14 +187,14 @@ class Archive:
         """A member's content; absent, damaged, compressed or claiming too much is a ``FileFault``."""
         if name not in self.names():
             raise FileFault(
-                f"{self.label} holds no {name}: it is no agent of this kind, or incomplete; check the path "
+                f"{self.label} holds no {name}: it is no file of this kind, or incomplete; check the path "
                 "or save it anew."
             )
         info = self.zip.getinfo(name)
         if info.compress_type != zipfile.ZIP_STORED or not info.compress_size == info.file_size <= self.size:
             raise FileFault(
                 f"{self.label} has a member {name} that is compressed or claims {info.file_size} bytes of a "
-                f"file of {self.size}: agents are stored uncompressed; use the file as it was saved."
+                f"file of {self.size}: members are stored uncompressed; use the file as it was saved."
             )
         try:
             return self.zip.read(info)
@@ -238,7 +239,7 @@ def _archive(label: str, stream: Any) -> Archive:
         return Archive(label, stream.seek(0, os.SEEK_END), zipfile.ZipFile(stream))
     except Exception as error:
         raise FileFault(
-            f"{label} is not a zip file or is damaged ({error}): is it a saved agent, and copied whole?"
+            f"{label} is not a zip file or is damaged ({error}): was it saved by rlrnn, and copied whole?"
         ) from error
 
 

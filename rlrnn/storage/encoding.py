@@ -109,7 +109,7 @@ def _encode(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> An
     if isinstance(value, np.generic) and value.dtype.name in DTYPES:
         return {"$scalar": [value.dtype.name, _encode(value.item(), path, tensors)]}
     if kind is np.ndarray and value.dtype.name in DTYPES:
-        native = np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
+        native = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])  # copied where it must be
         return {"$array": _keep(torch.from_numpy(native), path, tensors)}
     if isinstance(value, Tensor) and _name(value.dtype) in TENSOR_DTYPES and value.layout is torch.strided:
         return {"$tensor": _keep(value, path, tensors)}

@@ -75,7 +75,13 @@ def read(
         agent = contrib.read_contrib(file, device=device, custom_objects=custom_objects)
         _take_statistics(agent, file)
         return agent
-    return archive.read_agent(file, device=device, custom_objects=custom_objects)
+    agent = archive.read_agent(file, device=device, custom_objects=custom_objects)
+    if agent.kind == archive.REPLAY:
+        raise UserError(
+            f"{file} holds a replay, not an agent: load the agent, then give this file to its "
+            "load_replay_buffer."
+        )
+    return agent
 
 
 def _take_statistics(agent: archive.Agent, file: archive.File) -> None:

@@ -39,11 +39,13 @@ from rlrnn.errors import UserError, games_of
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.features import has_modes
 from rlrnn.learners.policy.policy import RecurrentPolicy
+from rlrnn.learners.replay import files
 from rlrnn.learners.replay.buffer import Rows, SequenceReplay
 from rlrnn.learners.scaling import RewardScaler
 from rlrnn.learners.schedules import value_now
 from rlrnn.network import acting
 from rlrnn.network.stream import Stream
+from rlrnn.storage import archive
 
 FIRST_STATES = ("stored", "zero")
 
@@ -542,7 +544,22 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         return self.replay_buffer.contents()
 
     def set_experience(self, contents: Mapping[str, Any]) -> None:
+        files.check(self.replay_buffer, contents, self.policy.network.actuators, self.replay_buffer.slots)
         self.replay_buffer.restore(dict(contents))
+
+    def save_replay_buffer(self, path: archive.File) -> None:
+        """All that was kept of the play, as one file without pickle; a path without suffix gets ``.replay``."""
+        files.save(self, path)
+
+    def load_replay_buffer(self, path: archive.File, truncate_last_traj: bool = True) -> None:
+        """Take over what ``save_replay_buffer`` wrote; what does not fit leaves the replay as it was.
+
+        :param truncate_last_traj: the next step begins an episode. False: games and agent stand just where
+            the replay ends, and go on from there.
+        """
+        files.load(self, path)
+        if truncate_last_traj:
+            self._last_obs = None  # so that ``learn`` begins episodes
 
     def _excluded_save_params(self) -> list[str]:
         return [

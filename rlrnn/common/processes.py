@@ -37,7 +37,7 @@ _BOOT = (
 _PATIENCE = 10.0  # seconds that all objects together get to close
 _SILENCE, _HANGING = 60.0, 900.0  # seconds of silence until a warning, and until the process is ended
 _BEAT = 1.0  # seconds at least between two heartbeats
-_HEAD = struct.Struct("<QQ")  # before every message: its number (0: no answer), the bytes that follow
+_HEAD = struct.Struct("<QQ")  # before every message: its number (0: no answer; the end), bytes that follow
 _CHUNK = 1 << 20  # bytes read at once
 # Unlike select(), it takes descriptors above 1,023. Windows cannot wait for pipes at all.
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
@@ -170,6 +170,7 @@ class Process:
     def finish(self) -> None:
         """Let the process close its object and stop: it reads to the end of its commands."""
         if not self._stdin.closed:
+            self._write(_HEAD.pack(0, 0))  # a child that a game forked here keeps the pipe open
             self._stdin.close()
 
     def wait(self, seconds: float) -> None:
@@ -301,9 +302,13 @@ def serve() -> None:
     commands, sys.stdin = sys.stdin.buffer, open(os.devnull)  # noqa: SIM115  # no environment reads commands
     _answers = os.dup(1)
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_leave)
     instance: Any = None
     while len(head := commands.read(_HEAD.size)) == _HEAD.size:
         number, size = _HEAD.unpack(head)
+        if not number:
+            break
         body = commands.read(size)
         if len(body) < size:
             break
@@ -315,7 +320,7 @@ def serve() -> None:
             else:
                 answer = getattr(instance, verb)(*arguments)
             message = _pickled((True, answer))
-        except GAME_ERRORS as error:
+        except (*GAME_ERRORS, KeyboardInterrupt) as error:  # nobody's but the game's own: SIGINT is ignored
             message = _pickled((False, _plain(error)))
         try:
             _write(_answers, _HEAD.pack(number, len(message)), message)
@@ -327,6 +332,19 @@ def serve() -> None:
         except GAME_ERRORS as error:
             print(f"rlrnn: {errors.game_fault('A worker process', 'close()', error)}", file=sys.stderr)
     os.close(_answers)
+
+
+def _leave() -> None:
+    """In a process that a game forks off a worker: that alone hears from the parent and answers it.
+
+    Else the parent would not notice that the worker is gone as long as the other process lives.
+    """
+    global _answers
+    if _answers is not None:
+        os.close(_answers)
+        _answers = None
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
 
 
 @contextmanager
@@ -357,7 +375,7 @@ def _plain(error: BaseException) -> Exception:
     elif isinstance(error, UserError):  # as the nearest class of ours, since another may not be known there
         ours = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
         plain = ours(str(error))
-    elif isinstance(error, SystemExit):
+    elif isinstance(error, SystemExit | KeyboardInterrupt):
         plain = errors.game_fault("A worker process", "its work", error)
     else:
         plain = EnvironmentFault(

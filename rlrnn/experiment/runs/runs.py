@@ -307,7 +307,10 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FileFault(f"the run {folder} is being trained by another process: wait for it.") from None
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a process that a game forked has the lock, too
     finally:
         os.close(handle)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import closing
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from gymnasium import spaces
 from playing import same
 
-from rlrnn.common import shared
+from rlrnn.common import processes, shared
 from rlrnn.envs.engines import workers
 from rlrnn.envs.vec import from_envs
 from rlrnn.errors import EnvironmentFault
@@ -149,3 +150,79 @@ def test_what_is_too_long_ago_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -
         env.step(np.zeros(2, int))
         env.seed(5)
         same(env.reset(), first)
+
+
+class Parent(Film):
+    """Begins a process of its own at its first step, as servers of games do, and says its number."""
+
+    child: int = 0
+
+    def step(self, action: Any) -> Any:
+        if not self.child:
+            self.child = os.fork()
+            if not self.child:
+                time.sleep(300)
+                os._exit(0)
+        return super().step(action)
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+
+
+@needs_fork
+def test_a_process_that_a_game_forks_does_not_hide_that_its_worker_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(processes, "_HANGING", 60.0)  # of silence
+    with closing(from_envs([Parent] * 2, workers=1, seed=0)) as env:
+        env.reset()
+        env.step(np.zeros(2, int))
+        children = env.get_attr("child")
+        try:
+            (pid,) = env._engine.pids  # type: ignore[attr-defined]
+            os.kill(pid, signal.SIGKILL)
+            env.step(np.zeros(2, int))
+            assert "ended by SIGKILL: another one has replayed" in capsys.readouterr().err
+            children += env.get_attr("child")
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+
+
+@needs_fork
+@pytest.mark.parametrize("where", ["in a worker", "here"])
+def test_nor_does_it_keep_a_worker_from_ending(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PATIENCE", 60.0)
+    env = from_envs([Parent if where == "in a worker" else Film] * 2, workers=1, seed=0)
+    env.reset()
+    env.step(np.zeros(2, int))
+    if where == "here":
+        with closing(from_envs([Parent], seed=0)) as own:
+            own.reset()
+            own.step(np.zeros(1, int))
+            children = own.get_attr("child")
+    else:
+        children = env.get_attr("child")
+    try:
+        (worker,) = env._engine._workers  # type: ignore[attr-defined]
+        env.close()
+        assert worker._process.returncode == 0  # by itself, not killed
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+
+
+class Interrupted(Film):
+    """Raises what Ctrl-C does, as a game that reads keys may."""
+
+    def step(self, action: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_a_game_that_interrupts_its_worker_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    with closing(from_envs([Interrupted] * 2, workers=1, seed=0)) as env:
+        env.reset()
+        with pytest.raises(EnvironmentFault, match=r"raised KeyboardInterrupt in its work.*lost\.py, line"):
+            env.step(np.zeros(2, int))
+        assert len(env.reset()["count"]) == 2  # it goes on
+    assert "Traceback" not in capfd.readouterr().err

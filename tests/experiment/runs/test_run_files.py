@@ -284,6 +284,19 @@ def test_a_run_in_training_or_killed_is_played_as_its_last_checkpoint(
         assert f"{words}: this is its agent after 1,234 steps." in capsys.readouterr().err
 
 
+def test_a_process_that_a_game_forked_does_not_hold_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the lock's handle, as a second one of the same opened file."""
+    opened, real = [], os.open
+    monkeypatch.setattr(os, "open", lambda *how: opened.append(real(*how)) or opened[-1])
+    with runs.held(tmp_path):
+        inherited = os.dup(opened[0])
+        assert runs.is_held(tmp_path)
+    assert not runs.is_held(tmp_path)
+    os.close(inherited)
+
+
 def test_passing_errors_of_a_disk_end_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

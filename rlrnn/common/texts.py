@@ -47,7 +47,7 @@ def tell(*texts: object, sep: str = " ", file: TextIO | None = None) -> None:
     print(*map(printable, texts), sep=sep, file=file)
 
 
-def tell_json(data: Any) -> None:
+def tell_json(data: Any, file: TextIO | None = None) -> None:
     """Print one JSON document; numbers that JSON does not know are null."""
     import json
 
@@ -58,7 +58,7 @@ def tell_json(data: Any) -> None:
             return [known(inner) for inner in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    print(json.dumps(known(data), indent=1, allow_nan=False))
+    print(json.dumps(known(data), indent=1, allow_nan=False), file=file)
 
 
 def terminal(stderr: bool = False, **how: Any) -> Console:

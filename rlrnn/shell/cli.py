@@ -8,7 +8,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rlrnn.common.settings import unknown
@@ -16,6 +16,7 @@ from rlrnn.common.texts import tell
 from rlrnn.errors import TRACEBACK, GameExit, UserError, sentences, show_traceback
 from rlrnn.experiment.imports import import_module
 from rlrnn.shell.arguments import parser
+from rlrnn.shell.document import document
 from rlrnn.shell.verbs import VERBS
 
 
@@ -35,9 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.traceback:
         os.environ[TRACEBACK] = "1"  # inherited by the processes of seeds
     try:
-        for module in getattr(arguments, "imports", []):
-            import_module(module)
-        with _warnings_in_a_line():
+        with ExitStack() as block:
+            if getattr(arguments, "json", False):
+                arguments.json = block.enter_context(document())
+            for module in getattr(arguments, "imports", []):
+                import_module(module)
+            block.enter_context(_warnings_in_a_line())
             status = VERBS[arguments.command].run(arguments) or 0
         sys.stdout.flush()
         return status

@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -44,6 +48,52 @@ def test_each_prints_one_document(run, tmp_path, capsys):
     assert tuple(written[0]) == COLUMNS and float(written[0]["mean"]) == mean
     text = tex.read_text()
     assert text.startswith("\\begin{tabular}") and f"${mean:.2f}$" in text and text.count(r"\\") == 4
+
+
+PRINTS = """
+import ctypes
+import os
+
+import gymnasium as gym
+from rlrnn.games.cartpole import SingleCartPole
+
+print("a library greets you")
+
+
+class Loud(SingleCartPole):
+    def step(self, action):
+        print("step", action)
+        os.write(1, b"without Python\\n")
+        ctypes.CDLL(None).printf(b"late")  # which C keeps until the end
+        return super().step(action)
+
+
+gym.register("Loud-v0", Loud, max_episode_steps=5)
+"""
+
+
+def test_what_a_game_prints_does_not_come_between(tmp_path, capsys, monkeypatch):
+    """Neither what Python prints nor what a library prints without it, nor what is printed late."""
+    (tmp_path / "loud.py").write_text(PRINTS)
+    game = ["check", "Loud-v0", "--import", str(tmp_path / "loud.py"), "--episodes", "2", "--json"]
+    program = f"from rlrnn.shell.cli import main; main({game}); print('afterwards')"
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=usual)
+    document, _, after = done.stdout.rpartition(b"}")
+    assert json.loads(document + b"}")["lengths"] == [5, 5] and after == b"\nafterwards\n"
+    for words in (b"a library greets you", b"step 1", b"without Python", b"late"):
+        assert words in done.stderr
+    assert printed(capsys, *game)["game"] == "Loud-v0"  # where standard output is no file of the system, too
+    assert main(["check", "Nothing-v0", "--json"]) == 2
+    print("afterwards")
+    assert capsys.readouterr().out == "afterwards\n"  # it is what it was
+    monkeypatch.delitem(gym.registry, "Loud-v0")
+
+
+def test_a_reader_that_goes_away_is_no_fault():
+    command = f"{sys.executable} -m rlrnn list --json | head -c 5"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True)
+    assert (done.stdout, done.stderr, done.returncode) == (b'{\n "g', b"", 1)
 
 
 def test_quiet_leaves_out_the_progress(run, tmp_path, capsys):

@@ -47,6 +47,6 @@ def run(arguments: Namespace) -> None:
     advice = tuple(sentence.replace(named, " ".join([named, *words])) for sentence in found.advice)
     found = dataclasses.replace(found, advice=advice)
     if arguments.json:
-        tell_json(found.to_json())
+        tell_json(found.to_json(), arguments.json)
     else:
         terminal().print(found.table())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def run(arguments: Namespace) -> None:
 
     comparison = compare(arguments.runs)
     if arguments.json:
-        tell_json(exporting.to_json(comparison))
+        tell_json(exporting.to_json(comparison), arguments.json)
     else:
         terminal().print(table(comparison))
     written: list[Path] = [draw(comparison, arguments.out)] if arguments.out else []
@@ -55,4 +54,4 @@ def run(arguments: Namespace) -> None:
     written += [exporting.write_csv(comparison, arguments.csv)] if arguments.csv else []
     written += [exporting.write_latex(comparison, arguments.latex)] if arguments.latex else []
     for path in written:
-        tell(path, file=sys.stderr if arguments.json else None)
+        tell(path)  # with --json on stderr

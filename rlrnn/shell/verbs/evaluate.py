@@ -43,7 +43,8 @@ def run(arguments: Namespace) -> None:
     with nullcontext() if arguments.quiet else Judging(arguments.run) as progress:
         scores = judge(agent, game, episodes, deterministic, progress=progress)
     if arguments.json:
-        tell_json({"game": game.name, "scores": {name: score.to_json() for name, score in scores.items()}})
+        found = {name: score.to_json() for name, score in scores.items()}
+        tell_json({"game": game.name, "scores": found}, arguments.json)
     else:
         terminal().print(table(scores, game, agent.policy.description.cell != "none"))
     if arguments.out:

@@ -55,7 +55,7 @@ def run(arguments: Namespace) -> None:
         said = " ".join(words)
         raise UserError(f"no row of the list has {said!r} in it: see all of them with rlrnn list.")
     if arguments.json:
-        tell_json({"games": _tables(known), "agents": _tables(recipes)})
+        tell_json({"games": _tables(known), "agents": _tables(recipes)}, arguments.json)
         return
     listed = Table(column("game", known), "what must be remembered", box=SIMPLE, pad_edge=False)
     for name, game in known.items():

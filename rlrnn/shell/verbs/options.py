@@ -41,7 +41,7 @@ def add_judged(parser: ArgumentParser) -> None:
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """One JSON document instead of tables."""
+    """One JSON document instead of tables; ``json`` is then the stream that it goes to."""
     parser.add_argument("--json", action="store_true", help="print one JSON document, and nothing else")
 
 

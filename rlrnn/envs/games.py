@@ -87,6 +87,13 @@ def game(name: str | Path | Game) -> Game:
     return Game(name=text, id=find_spec(text).id, title=text)
 
 
+def is_game(name: str) -> bool:
+    """Whether it is the name of a game of the catalogue, or registered by now."""
+    from rlrnn.envs.engines.ids import is_registered
+
+    return name in toml_files("envs") or is_registered(name)
+
+
 @takes_plain
 def make_vec(
     game_or_id: str | Path | Game,

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from rlrnn.common.package_data import toml_files
 from rlrnn.common.settings import unknown
-from rlrnn.envs.engines.ids import is_registered
-from rlrnn.envs.games import Game, References, game, games
+from rlrnn.envs.games import Game, References, game, games, is_game
 from rlrnn.errors import UserError
 from rlrnn.experiment import recipes
 from rlrnn.experiment.recipes import Recipe
@@ -72,7 +71,7 @@ def agent(name: str | Path) -> Recipe:
     """A recipe by its name in the catalogue or the path of its TOML file."""
     files, text = toml_files("agents"), str(name)
     if not text.endswith(".toml") and text not in files:
-        if text in toml_files("envs") or is_registered(text):
+        if is_game(text):
             raise UserError(
                 f"{text} is a game and no agent: rlrnn train --game {text} learns it by a recipe that its "
                 "spaces choose."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -40,11 +41,14 @@ class Parser(argparse.ArgumentParser):
 
     def _check_options(self, words: Sequence[str]) -> None:
         known = [text for action in self._actions for text in action.option_strings if text[:2] == "--"]
-        for word in words:
+        for before, word in itertools.pairwise(["", *words]):
             commands = self._subparsers is not None  # whose own options stand behind their names
             if word == "--" or (commands and word[:1] != "-"):
                 return
-            name = word.partition("=")[0]
+            name, equals, value = word.partition("=")
+            if word == "" or (name in known and equals and not value):  # none means the same as no option
+                given = f"{name or before} is" if (name or before)[:2] == "--" else "an argument is"
+                self.error(f"{given} an empty text, as a variable is that was not set")
             if name[:2] == "--" and " " not in word and not any(text.startswith(name) for text in known):
                 self.error(unknown("option", name, known))
 

@@ -330,6 +330,16 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
         ("draw runs/tiny --out a.xyz", ["a.xyz should end in .png"]),
         ("draw runs/tiny --set network.cell=lstm", ["--set changes a recipe", "leave out --set"]),
         ("draw tiny.toml --set network.cell=gur", ["cell 'gur' is not known"]),
+        ("list --weights games", ["agents have weights, and games none"]),
+        ("compare runs/tiny --csv a.csv --latex x/../a.csv", ["--csv and --latex name the same file"]),
+        ("inspect runs/tiny --data u.npz --out x", ["--data writes that one file", "leave out --out"]),
+        ("inspect runs/tiny --data u.npz --snapshots", ["leave out --snapshots"]),
+        ("train tiny.toml --out x --jobs 2", ["--jobs says how many of several seeds", "add --seeds N"]),
+        (
+            "evaluate pong",
+            ["pong is a game and no agent; pong-evolved, pong-gru learn it: rlrnn train --game"],
+        ),
+        ("watch CartPole-v1", ["is a game and no agent: rlrnn train --game CartPole-v1", "--by-hand"]),
         ("watch runs/tiny --out a.avi", ["a.avi should end in .gif or .mp4"]),
     ],
 )
@@ -359,6 +369,7 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words, trained, capsy
         ("evaluate runs/tiny --episode 0", "argument --episodes: '0' is not a whole number of at least 1"),
         ("evaluate runs/tiny --episdoes 3", "unknown option '--episdoes'; did you mean '--episodes'?"),
         ("watch runs/tiny --sampled --deterministic", "not allowed with argument --sampled"),
+        ("train tiny.toml --steps=", "--steps is an empty text, as a variable is that was not set"),
         ("--verison", "unknown option '--verison'; did you mean '--version'?"),
     ],
 )
@@ -370,6 +381,16 @@ def test_what_argparse_refuses_is_one_sentence_and_status_2(arguments, words, ca
     assert output.err.startswith("rlrnn: ") and words in output.err
     command = " ".join(["rlrnn", *(word for word in arguments.split()[:1] if word in VERBS)])
     assert f"; see: {command} --help." in output.err or output.err.endswith("; see: rlrnn --help.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["train", "tiny.toml", "--from", ""], "--from is"), (["evaluate", ""], "an argument is")],
+)
+def test_an_empty_text_is_not_taken_for_an_option_left_out(words, named, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2 and f"{named} an empty text" in capsys.readouterr().err
 
 
 def test_what_looks_like_an_option_may_be_a_value():

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rlrnn.common.texts import tell, tell_json, terminal
+from rlrnn.errors import UserError
 from rlrnn.shell.verbs import options
 
 SHORT = "compare agents over their seeds"
@@ -44,6 +45,9 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment.runs import exporting
     from rlrnn.experiment.runs.comparing import compare, table
 
+    files = [path for path in (arguments.out, arguments.profile, arguments.csv, arguments.latex) if path]
+    if len({Path(path).resolve() for path in files}) < len(files):
+        raise UserError("two of --out, --profile, --csv and --latex name the same file: give each its own.")
     comparison = compare(arguments.runs)
     if arguments.json:
         tell_json(exporting.to_json(comparison), arguments.json)

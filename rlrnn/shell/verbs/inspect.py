@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rlrnn.common.texts import tell
+from rlrnn.errors import UserError
 from rlrnn.shell.verbs import options
 
 SHORT = "measure how far back an agent remembers"
@@ -48,6 +49,9 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment.pictures.memory_profile import profile
     from rlrnn.network.impulse import impulse_response
 
+    if arguments.data and (arguments.snapshots or arguments.out):
+        other = "--snapshots" if arguments.snapshots else "--out"
+        raise UserError(f"--data writes that one file and nothing else: leave out {other}, or --data.")
     if arguments.snapshots:
         _learning(arguments)
         return

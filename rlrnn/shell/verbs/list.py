@@ -44,6 +44,8 @@ def run(arguments: Namespace) -> None:
         # Names are for typing or copying: never truncated.
         return Column(heading, no_wrap=True, min_width=max(map(len, names), default=0))
 
+    if arguments.weights and arguments.words[:1] == ["games"]:
+        raise UserError("agents have weights, and games none: leave out --weights, or games.")
     kinds = [word for word in arguments.words[:1] if word in KINDS] or list(KINDS)
     words = arguments.words[1 if arguments.words[:1] == kinds else 0 :]
     known = catalogue.list_games(*words) if "games" in kinds and not arguments.weights else {}

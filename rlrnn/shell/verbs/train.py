@@ -157,6 +157,8 @@ def run(arguments: Namespace) -> None:
         recipe = recipes.control(recipe, arguments.control)
     if arguments.init:
         recipe = dataclasses.replace(recipe, init=arguments.init, verified=None)
+    if arguments.jobs and arguments.seeds is None:
+        raise UserError("--jobs says how many of several seeds are trained at once: add --seeds N.")
     if arguments.seeds is not None:
         if arguments.workers:
             raise UserError("--seeds trains one seed per core already: leave out --workers, or --seeds.")

@@ -128,7 +128,7 @@ def deciding(network: RecurrentNetwork, beside: Stream | None = None, threads: i
                 y, after = actor.step(actor.sensors(observation), start, state[:, :own])
                 if beside is not None:
                     x = beside.sensors(observation)
-                    after = torch.cat((after, beside.step(x, start, state[:, own:])[1]), dim=-1)
+                    after = torch.cat((after, beside.step(x, start, state)[1]), dim=-1)
                 return actor.read(y).cpu().numpy(), after
 
         return by_modules

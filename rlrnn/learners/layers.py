@@ -20,6 +20,7 @@ from rlrnn.cells.kernels.recurrence import Array, array
 from rlrnn.common.compiling import can_compile
 from rlrnn.learners.features import divisible
 from rlrnn.network import plan
+from rlrnn.network.layers import FirstUnits
 from rlrnn.network.memory import Memory
 from rlrnn.network.paths.delay_line import windows
 from rlrnn.network.sensors import Sensors
@@ -37,15 +38,29 @@ class Unread(dict[Tensor, Array]):
 
 def can_run(module: nn.Module) -> bool:
     """Whether kernels may compute what a module does but for its sensors, if its streams have plans."""
-    sensors = [part for part in module.modules() if isinstance(part, Sensors)]
-    of_sensors = {parameter for each in sensors for parameter in each.parameters()}
-    own = [parameter for parameter in module.parameters() if parameter not in of_sensors]
+    learned = [each for each in _sensors(module) if any(True for _ in each.parameters())]
     return (
         can_compile()
-        and all(p.device.type == "cpu" and p.is_contiguous() for p in own)
+        and all(p.device.type == "cpu" and p.is_contiguous() for p in _own(module))
         and not any(isinstance(part, Memory) and part.dropout > 0.0 for part in module.modules())
-        and (not of_sensors or all(map(divisible, sensors)))
+        and all(map(divisible, learned))
     )
+
+
+def can_train(module: nn.Module) -> bool:
+    """And its gradients, too: every weight of its layers learns."""
+    fixed = any(isinstance(part, FirstUnits) for part in module.modules())
+    return not fixed and all(p.requires_grad for p in _own(module)) and can_run(module)
+
+
+def _sensors(module: nn.Module) -> list[Sensors]:
+    return [part for part in module.modules() if isinstance(part, Sensors)]
+
+
+def _own(module: nn.Module) -> list[nn.Parameter]:
+    """Parameters that are not its sensors'."""
+    of_sensors = {parameter for each in _sensors(module) for parameter in each.parameters()}
+    return [parameter for parameter in module.parameters() if parameter not in of_sensors]
 
 
 class Layer(Protocol):

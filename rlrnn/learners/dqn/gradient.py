@@ -20,7 +20,7 @@ from rlrnn.cells.kernels.recurrence import array
 from rlrnn.common.batches import map_arrays
 from rlrnn.learners.dqn.targets import lambda_targets
 from rlrnn.learners.features import Features
-from rlrnn.learners.layers import Unread, backward, can_run, compiled_layer, forward
+from rlrnn.learners.layers import Unread, backward, can_run, can_train, compiled_layer, forward
 from rlrnn.learners.replay.buffer import Rows
 from rlrnn.learners.replay.burn_in import after_burn_in
 from rlrnn.learners.replay.parting import parts_of
@@ -69,7 +69,7 @@ def gradient_of(
     network: RecurrentNetwork, target: RecurrentNetwork, order: list[nn.Parameter], threads: int = 1
 ) -> QGradient:
     """By kernels if they can; ``order`` is that of the parameters in the gradient."""
-    if can_run(network) and can_run(target) and plan(network.actor) is not None:
+    if can_train(network) and can_run(target) and plan(network.actor) is not None:
         return ByKernels(network, target, order, threads)
     return ByAutograd(network, target, order)
 

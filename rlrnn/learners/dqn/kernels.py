@@ -42,4 +42,4 @@ def q_loss(
             size = abs(error)
             sums[0] += part * (HALF * error * error if size < ONE else size - HALF)
             sums[1] += part * q[t, r, a]
-            dq[t, r, a] = part * (error if size < ONE else (ONE if error > ZERO else -ONE))
+            dq[t, r, a] = part * (ONE if error > ONE else (-ONE if error < -ONE else error))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rlrnn.cells.kernels.recurrence import Array, array
 from rlrnn.learners.features import learns
-from rlrnn.learners.layers import Layer, Places, backward, can_run, compiled_layer, forward
+from rlrnn.learners.layers import Layer, Places, backward, can_train, compiled_layer, forward
 from rlrnn.learners.ppo.loss import Objective, Sums
 from rlrnn.learners.ppo.rollout import Rows
 from rlrnn.network import plan
@@ -106,13 +106,7 @@ class Part:
 
 def plans_of(network: RecurrentNetwork) -> tuple[Plan, Plan] | None:
     """The actor's and the critic's plan, if this module can run all that the network is made of."""
-    of_sensors = {p for each in (network.sensors, network.critic_sensors) if each for p in each.parameters()}
-    if (
-        not can_run(network)
-        or not all(p.requires_grad for p in network.parameters() if p not in of_sensors)
-        or not network.actuators.simple
-        or not isinstance(network.actuators.output.weight, nn.Parameter)
-    ):
+    if not can_train(network) or not network.actuators.simple:
         return None
     actor, critic = plan.plan(network.actor), plan.plan(network.critic)
     return None if actor is None or critic is None else (actor, critic)

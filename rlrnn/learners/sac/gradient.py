@@ -22,7 +22,16 @@ from torch import Tensor, nn
 from rlrnn.cells.kernels.recurrence import Array, array
 from rlrnn.common.batches import map_arrays
 from rlrnn.learners.features import Features
-from rlrnn.learners.layers import Layer, Places, Unread, backward, can_run, compiled_layer, forward
+from rlrnn.learners.layers import (
+    Layer,
+    Places,
+    Unread,
+    backward,
+    can_run,
+    can_train,
+    compiled_layer,
+    forward,
+)
 from rlrnn.learners.replay.buffer import Rows
 from rlrnn.learners.replay.burn_in import after_burn_in
 from rlrnn.learners.replay.parting import parts_of
@@ -84,8 +93,12 @@ def gradient_of(
     networks: Networks, actor: list[nn.Parameter], critics: list[nn.Parameter], threads: int = 1
 ) -> SacGradient:
     """By kernels if they can."""
-    modules = networks.actor, networks.critics, networks.target
-    if all(map(can_run, modules)) and plan.plan(networks.actor.actor) is not None:
+    learning = networks.actor, networks.critics
+    if (
+        all(map(can_train, learning))
+        and can_run(networks.target)
+        and plan.plan(networks.actor.actor) is not None
+    ):
         like = networks.actor.like
         memories = [plan.memory_layers(each.memory, like) for each in (networks.critics, networks.target)]
         head = networks.critics.heads[0]

@@ -98,8 +98,8 @@ class SequenceReplay:
 
     @staticmethod
     def least_rows(seq_len: int, burn_in: int) -> int:
-        """Rows that an environment's ring has at least, so that a whole one is never half overwritten."""
-        return math.ceil((seq_len + burn_in + 1) / seq_len)
+        """Rows that an environment's ring has at least: then one of them is whole, wherever it is written."""
+        return 2 + math.ceil(burn_in / seq_len)
 
     @property
     def slots(self) -> int:
@@ -140,6 +140,7 @@ class SequenceReplay:
         """
         broken = np.flatnonzero(self.open & start)  # an episode was left before it ended
         self.weights[(self.written[broken] - 1) % self.slots, broken] = False
+        self._fill_rows(broken)
         everyone = np.arange(self.n_envs)
         lacking = [b for b in np.flatnonzero(truncated) if b not in finals]
         terminated = terminated.copy()
@@ -175,9 +176,11 @@ class SequenceReplay:
             if b in finals:
                 put(self.observations, (slot, b), finals[b])
         self.open[ended] = False
-        if not self.whole_episodes:
-            return
-        for b in ended:
+        self._fill_rows(ended)
+
+    def _fill_rows(self, who: Array) -> None:
+        """Leave what remains of these environments' rows empty, where every episode begins one."""
+        for b in who if self.whole_episodes else ():
             while self.written[b] % self.seq_len:
                 slot = self.written[b] % self.slots
                 self.starts[slot, b], self.weights[slot, b] = True, False

@@ -193,8 +193,10 @@ class RecurrentDQN(ReplayLearner):
     def _warm_up(self, rows: int) -> npt.NDArray[Any]:
         actuators = self.policy.network.actuators
         assert isinstance(actuators, GreedyActuators)
-        drawn: npt.NDArray[Any] = torch.randint(actuators.sizes[0], (rows, 1), generator=self._noise).numpy()
-        return drawn
+        shape = (rows, 1)
+        drawn = torch.randint(actuators.sizes[0], shape, generator=self._noise, device=self.device)
+        actions: npt.NDArray[Any] = drawn.cpu().numpy()
+        return actions
 
     def _improve(self, rows: Rows) -> dict[str, float]:
         gradient, step = self._update()

@@ -163,10 +163,10 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         """Steps replayed for each step of the game."""
         if self.gradient_steps is None:
             return self.replayed_steps
-        if self.gradient_steps < 0:
-            return float(self.batch_size)
-        steps = self._frequency().frequency * self.n_envs
-        return self.gradient_steps * self._rows_of_a_batch(self.batch_size) * self._length / steps
+        drawn = self._rows_of_a_batch(self.batch_size) * self._length
+        if self.gradient_steps < 0:  # an update for each step
+            return float(drawn)
+        return self.gradient_steps * drawn / (self._frequency().frequency * self.n_envs)
 
     def _rows_of_a_batch(self, batch_size: int) -> int:
         return max(1, round(batch_size / self._length))
@@ -210,12 +210,6 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         self._noise = torch.Generator(self.device)
         self._noise.manual_seed(int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         self._order = np.random.default_rng(order)
-
-    def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
-        super().set_env(env, force_reset)
-        if self.replay_buffer.n_envs != self.n_envs:
-            self.replay_buffer = self._empty_replay()
-            self._last_state = self._empty_state()
 
     # Learning.
 
@@ -315,15 +309,17 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
             numbers, after = act(tensors, torch.as_tensor(start, device=self.device), state)
             self._explore()
             early = self.num_timesteps < learning_starts
-            actions = self._warm_up(env.num_envs) if early else draw(numbers)
+            buffer_actions = self._warm_up(env.num_envs) if early else draw(numbers)  # SB3's name
+            actions = self.policy.network.actuators.to_space(buffer_actions).copy()
             self._last_obs = None  # unknown while games make a step, and after one that was broken off
             with games_of(env, "step()"):
-                answer = env.step(self.policy.network.actuators.to_space(actions).copy())
+                answer = env.step(actions)
             new_obs, rewards, dones, infos = arrays.stepped(
                 answer, env.observation_space, env.num_envs, f"step {steps} of the play"
             )
             self._last_obs, self._last_episode_starts, self._last_state = new_obs, dones, after
-            self._keep(replay_buffer, env, original, start, state, actions, rewards, dones, infos, after)
+            kept = original, start, state, buffer_actions, rewards, dones, infos, after
+            self._keep(replay_buffer, env, *kept)
             seen.append(copied(observation))
             self.num_timesteps += env.num_envs
             steps += 1

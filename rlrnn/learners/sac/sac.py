@@ -194,11 +194,12 @@ class RecurrentSAC(ReplayLearner):
     def _warm_up(self, rows: int) -> npt.NDArray[Any]:
         actuators = self.policy.network.actuators
         if isinstance(actuators, SquashedActuators):
-            drawn = torch.empty(rows, actuators.action_size).uniform_(-1.0, 1.0, generator=self._noise)
+            drawn = torch.empty(rows, actuators.action_size, device=self.device)
+            drawn.uniform_(-1.0, 1.0, generator=self._noise)
         else:
-            actuators = cast("ChoiceActuators", actuators)
-            drawn = torch.randint(actuators.sizes[0], (rows, 1), generator=self._noise)
-        return drawn.numpy()
+            choices = cast("ChoiceActuators", actuators).sizes[0]
+            drawn = torch.randint(choices, (rows, 1), generator=self._noise, device=self.device)
+        return drawn.cpu().numpy()
 
     def _improve(self, rows: Rows) -> dict[str, float]:
         gradient, step_actor, step_critics = self._update()

@@ -5,6 +5,7 @@ RLRNN_TEST_SEED=1 gives all tests other numbers: what holds by reason, holds for
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -52,6 +53,18 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a population plays."""
     if request.param == "torch":
         monkeypatch.setattr(population, "plan_of", lambda network: None)
+    elif not compiling.can_compile():
+        pytest.skip("numba is missing or switched off")
+    return str(request.param)
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def computed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What computes: compiled kernels, or torch and numpy alone, as where RLRNN_FAST is 0."""
+    if request.param == "torch":
+        for name, module in list(sys.modules.items()):
+            if name.startswith("rlrnn.") and "can_compile" in vars(module):
+                monkeypatch.setattr(module, "can_compile", lambda: False)
     elif not compiling.can_compile():
         pytest.skip("numba is missing or switched off")
     return str(request.param)

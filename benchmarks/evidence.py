@@ -49,8 +49,11 @@ class Kept:
     def of(cls, run: Run) -> Kept:
         """Of a run in its folder, as its files tell it, once rlrnn has read them without complaint."""
         run.scores()
+        table = read_toml(run.folder / contents.RECIPE)
+        for name in ("every", "episodes_each"):  # evaluations on the way, which change nothing
+            table.get("evaluation", {}).pop(name, None)
         return cls(
-            read_toml(run.folder / contents.RECIPE),
+            table,
             read_json(run.folder / contents.VERSIONS),
             read_json(run.folder / contents.SCORE)["scores"],
         )

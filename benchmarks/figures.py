@@ -24,6 +24,7 @@ from rlrnn.network import population
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- begin: python benchmarks/figures.py -->", "<!-- end -->"
 NOTHING = "–"
+WAYS = {"ppo": "reward", "dqn": "replay", "sac": "replay", "evolution": "fitness"}  # of a recipe's tables
 # README's: for each kind of thing to be remembered one agent, and one that was evolved.
 FEW = (
     "cartpole-gru",
@@ -120,14 +121,14 @@ def published() -> str:
 
 
 def ways() -> str:
-    """Games that were learned both from reward and from fitness."""
+    """Games that were learned in another way than from fresh reward alone."""
     head = "game", "learns from", "agent", "parameters", "points", "steps", "time"
     agents = _agents()
-    evolved = {game.name for _, game, own in agents if own[0].recipe.evolution is not None}
+    others = {game.name for _, game, own in agents if own[0].recipe.table != "ppo"}
     rows = []
     for name, game, own in sorted(agents, key=lambda agent: agent[1].name):
-        if game.name in evolved:
-            way = "reward" if own[0].recipe.evolution is None else "fitness"
+        if game.name in others:
+            way = WAYS[own[0].recipe.table]
             points = f"{mean(_points(own)):,.{decimals(*_points(own))}f}"
             won = _lines(f"**{points}**", _range(own), _won(own, WITH_MEMORY, game, " won"))
             size = f"{_weights(own[0], game):,}"

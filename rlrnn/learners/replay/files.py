@@ -119,8 +119,8 @@ def check(replay: SequenceReplay, contents: Mapping[str, Any], actuators: Actuat
         raise UserError("the replay does not say how much was written of each copy.")
     if slots != replay.slots and written.max() > min(slots, replay.slots):
         raise UserError(
-            f"the replay is a ring of {slots} steps of each copy, but this agent's is one of {replay.slots}: make "
-            f"the agent with buffer_size={slots * replay.n_envs}."
+            f"the replay is a ring of {slots} steps of each copy, but this agent's is one of {replay.slots}: "
+            f"make the agent with buffer_size={slots * replay.n_envs}."
         )
     used = int(min(written.max(), replay.slots))
     seen, own_seen = parts_of(contents["observations"]), parts_of(replay.observations)
@@ -146,7 +146,9 @@ def _check_actions(actions: Array, actuators: Actuators) -> None:
     low, high = (-1, 1) if actions.dtype.kind == "f" else (0, np.array(getattr(actuators, "sizes", ())) - 1)
     inside = (actions >= low) & (actions <= high)  # NaN is neither
     if not inside.all():
-        raise UserError(f"an action of the replay is {actions[~inside][0]}, which must lie from {low} to {high}.")
+        raise UserError(
+            f"an action of the replay is {actions[~inside][0]}, which must lie from {low} to {high}."
+        )
 
 
 def _is_array(value: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> bool:

@@ -544,7 +544,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         self.replay_buffer.restore(dict(contents))
 
     def save_replay_buffer(self, path: archive.File) -> None:
-        """All that was kept of the play, as one file without pickle; a path without suffix gets ``.replay``."""
+        """All that was kept of the play, in one file without pickle; without suffix it is ``.replay``."""
         files.save(self, path)
 
     def load_replay_buffer(self, path: archive.File, truncate_last_traj: bool = True) -> None:

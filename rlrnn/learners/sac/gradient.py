@@ -295,10 +295,10 @@ class Block:
         from rlrnn.network.kernels import squash
 
         taken = Taken(self.networks, rows, burn_in, total)
-        flat = map_arrays(lambda a: a.flatten(0, 1), taken.seen[0][0])
+        self.flat = map_arrays(lambda a: a.flatten(0, 1), taken.seen[0][0])
         alike = not any(features.learn for features in self.features)  # whose statistics are the same
         for features in self.features[:1] if alike else self.features:
-            features.forward(flat)
+            features.forward(self.flat)
         self.x = [self.features[0 if alike else i].x for i in range(3)]
         self.start = array(taken.seen[0][1])
         self.states = [array(state) for _, _, state in taken.seen]
@@ -361,6 +361,9 @@ class Block:
         from rlrnn.learners.sac import kernels
 
         weight, count, critics, share = np.float32(alpha), self.count, self.critics, self.share
+        if self.features[1].learn:  # and have made a step
+            with torch.no_grad():
+                self.x[1] = array(self.networks.critics.sensors(self.flat))
         y = self._remembered(critics, 1)[:count]
         d_numbers = np.zeros_like(self.numbers)
         if self.chooses:

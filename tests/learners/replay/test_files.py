@@ -108,7 +108,9 @@ def test_where_it_goes_on(tmp_path: Path) -> None:
     replay, before = fresh.replay_buffer, fresh.replay_buffer.written.copy()
     fresh.learn(2)
     assert replay.starts[before, [0, 1]].all()  # a new episode of each copy,
-    assert not replay.weights[before - 1, [0, 1]].any()  # and what the one before would have led to is unknown
+    assert not replay.weights[
+        before - 1, [0, 1]
+    ].any()  # and what the one before would have led to is unknown
 
 
 def test_an_empty_one() -> None:
@@ -133,18 +135,18 @@ def test_an_empty_one() -> None:
         ),
         (
             {"cell": "Lstm"},
-            "holds memories of gru with 4 units (8 numbers), but this agent has memories of lstm with 4 units "
-            "(16 numbers): make the agent so, or begin with an empty replay.",
+            "holds memories of gru with 4 units (8 numbers), but this agent has memories of lstm with 4 "
+            "units (16 numbers): make the agent so, or begin with an empty replay.",
         ),
         (
             {"policy_kwargs": {**NETWORK, "n_layers": 2}},
-            "holds memories of gru with 4 units (8 numbers), but this agent has memories of gru with 2 layers "
-            "of 4 units (16 numbers): make the agent so, or begin with an empty replay.",
+            "holds memories of gru with 4 units (8 numbers), but this agent has memories of gru with 2 "
+            "layers of 4 units (16 numbers): make the agent so, or begin with an empty replay.",
         ),
         (
             {"n_envs": 3},
-            "holds play of n_envs=2, but this agent has play of n_envs=3: make the agent so, or begin with an "
-            "empty replay.",
+            "holds play of n_envs=2, but this agent has play of n_envs=3: make the agent so, or begin with "
+            "an empty replay.",
         ),
         (
             {"seq_len": 8},
@@ -186,7 +188,9 @@ def test_the_other_learner_by_its_name() -> None:
     env = clocks(2)
     content = saved(RecurrentDQN("MlpGruPolicy", env, policy_kwargs=NETWORK, seq_len=4, device="cpu"))
     agent = sac(env=env, cell="Gru")
-    with pytest.raises(UserError, match="holds play by RecurrentDQN, but this agent has play by RecurrentSAC"):
+    with pytest.raises(
+        UserError, match="holds play by RecurrentDQN, but this agent has play by RecurrentSAC"
+    ):
         agent.load_replay_buffer(io.BytesIO(content))
 
 

@@ -246,7 +246,9 @@ class SquashedGaussian(Gaussian):
         if noise is None:
             noise = torch.empty_like(self.mean).normal_(generator=generator)
         u = self.mean + self.std * noise
-        return torch.tanh(u), self._log_density(u)
+        # By the noise, not by (u - mean) / std, of which rounding leaves little where the spread is small.
+        log_prob = (-0.5 * noise.square() - self.std.log() - 0.5 * LOG_2PI).sum(-1)
+        return torch.tanh(u), log_prob - self._log_slope(u)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return torch.tanh(super().sample(generator))
@@ -256,15 +258,16 @@ class SquashedGaussian(Gaussian):
 
     def log_prob(self, action: Tensor) -> Tensor:
         bound = 1.0 - torch.finfo(action.dtype).eps
-        return self._log_density(torch.atanh(action.clamp(-bound, bound)))
+        u = torch.atanh(action.clamp(-bound, bound))
+        return super().log_prob(u) - self._log_slope(u)
 
     def entropy(self) -> Tensor | None:
         return None
 
-    def _log_density(self, u: Tensor) -> Tensor:
-        """Of tanh(u): that of u over 1 - tanh(u)^2, whose log is 2 (log 2 - u - softplus(-2 u))."""
-        log_slope = 2.0 * (math.log(2.0) - u - nn.functional.softplus(-2.0 * u))
-        return super().log_prob(u) - log_slope.sum(-1)
+    @staticmethod
+    def _log_slope(u: Tensor) -> Tensor:
+        """log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)): the density of tanh(u) is that of u over it."""
+        return (2.0 * (math.log(2.0) - u - nn.functional.softplus(-2.0 * u))).sum(-1)
 
 
 def _joint_distance(parts: Tensor) -> Tensor:

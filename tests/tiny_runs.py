@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from rlrnn.experiment.recipes import (
+    DqnRecipe,
     EvaluationRecipe,
     EvolutionRecipe,
     NetworkRecipe,
     NormalizeRecipe,
     PpoRecipe,
     Recipe,
+    SacRecipe,
     Schedule,
 )
 from rlrnn.experiment.runs import checkpoints
@@ -62,6 +64,37 @@ EVOLVED = dataclasses.replace(
     normalize=NormalizeRecipe(observations=True),
     ppo=PpoRecipe(),
     evolution=EvolutionRecipe("genetic", {"population": 8, "parents": 3}, 2, "best", 5),
+)
+# From replay, in rounds of 64 steps.
+VALUED = dataclasses.replace(
+    CARTPOLE,
+    ppo=PpoRecipe(),
+    dqn=DqnRecipe(
+        n_envs=4,
+        learning_rate=Schedule(1e-2, 0.0),
+        buffer_size=160,
+        learning_starts=50,
+        batch_size=32,
+        seq_len=8,
+        burn_in=3,
+        replayed_steps=2.0,
+        train_freq=16,
+    ),
+)
+CRITICISED = dataclasses.replace(
+    PENDULUM,
+    ppo=PpoRecipe(),
+    sac=SacRecipe(
+        n_envs=4,
+        learning_rate=Schedule(1e-2, 0.0),
+        buffer_size=160,
+        learning_starts=50,
+        batch_size=32,
+        seq_len=8,
+        burn_in=3,
+        replayed_steps=2.0,
+        train_freq=16,
+    ),
 )
 
 

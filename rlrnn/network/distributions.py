@@ -266,7 +266,7 @@ class SquashedGaussian(Gaussian):
 
     @staticmethod
     def _log_slope(u: Tensor) -> Tensor:
-        """log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)): the density of tanh(u) is that of u over it."""
+        """log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)): tanh(u) has the density of u over it."""
         return (2.0 * (math.log(2.0) - u - nn.functional.softplus(-2.0 * u))).sum(-1)
 
 

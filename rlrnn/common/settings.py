@@ -30,6 +30,11 @@ def takes_plain(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def several(texts: str | Sequence[str]) -> tuple[str, ...]:
+    """A list of texts, for which one text may stand."""
+    return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
 def plain(value: Any) -> Any:
     """The value with Python's own scalars for all others, within lists, tuples and dicts too."""
     if value is None or type(value) in (bool, str):

@@ -29,7 +29,7 @@ from rlrnn.envs.games import make_vec
 from rlrnn.envs.vec import from_vector_env, vectorize
 from rlrnn.errors import OptionsError, UserError, games_of, warn
 from rlrnn.learners.files import agent, surroundings
-from rlrnn.learners.files.optimizer import check_optimizer
+from rlrnn.learners.files.optimizer import check_optimizers
 from rlrnn.learners.player import Player
 from rlrnn.learners.policy import sizing
 from rlrnn.learners.policy.options import check_policy_kwargs
@@ -197,11 +197,7 @@ class Learner(BaseAlgorithm):
             names, _ = self._get_torch_save_params()
             saved = agent.states_for(self, agent.read(states))
             states = {name: state for name, state in saved.items() if name in names}
-        own = self.policy.state_dict()
-        given = [(own[name], value) for name, value in states.get("policy", {}).items() if name in own]
-        alike = all(getattr(value, "shape", None) == here.shape for here, value in given)  # else SB3 says so
-        if alike and "policy.optimizer" in states:
-            check_optimizer(self.policy.optimizer, states["policy.optimizer"], self.policy)
+        check_optimizers(self, states)
         super().set_parameters(states, exact_match, device)
 
     @staticmethod

@@ -84,7 +84,7 @@ def write_agent(
             member.create_system, member.external_attr = 3, 0o644 << 16
             archive.writestr(member, content)
     if isinstance(file, str | os.PathLike):
-        files.write_whole(_target(Path(file)), buffer.getvalue())
+        files.write_whole(target(Path(file)), buffer.getvalue())
         return
     _check_binary(file)
     try:
@@ -243,7 +243,7 @@ def _archive(label: str, stream: Any) -> Archive:
         ) from error
 
 
-def _target(path: Path) -> Path:
+def target(path: Path) -> Path:
     """Where SB3 would save: ``.zip`` if there is no suffix, and beside a folder of the same name."""
     if not path.suffix:
         path = Path(f"{path}.zip")

@@ -18,20 +18,20 @@ from rlrnn.shell.verbs import VERBS
 def test_recorded_imitated_and_gone_on_from(tmp_path, capsys):
     run = train(TINY, 1, tmp_path / "run", progress=False)
     episodes, agent = tmp_path / "e.npz", tmp_path / "a.zip"
-    assert main(["record", str(run.folder), "--episodes", "8", "--out", str(episodes)]) == 0
+    assert main(["record", str(run.folder), "--episodes", "8", "--out", str(tmp_path / "e")]) == 0
     recorded = rlrnn.load_episodes(episodes)
     theirs = rlrnn.record(run.agent(), run.game, 8)
     assert len(recorded) == 8
     for one, other in zip(recorded, theirs, strict=True):
         np.testing.assert_array_equal(one.actions, other.actions)
         np.testing.assert_array_equal(one.observations, other.observations)
-    assert f"8 episodes of {run.game.name}" in capsys.readouterr().out
+    assert f"{episodes}: 8 episodes of {run.game.name}" in capsys.readouterr().out
     (tmp_path / "tiny.toml").write_text(to_toml(TINY))
     recipe = str(tmp_path / "tiny.toml")
-    told = ["--epochs", "3", "--seed", "2", "--out", str(agent), "--quiet"]
+    told = ["--epochs", "3", "--seed", "2", "--out", str(tmp_path / "a"), "--quiet"]
     assert main(["imitate", recipe, str(episodes), *told]) == 0
     said = capsys.readouterr()
-    assert "8 episodes, 3 epochs; the last one: " in said.out and said.err == ""
+    assert f"{agent}: 8 episodes, 3 epochs; the last one: " in said.out and said.err == ""
     first = rlrnn.load(agent, device="cpu").policy.state_dict()
     assert main(["imitate", recipe, str(episodes), *told]) == 0  # the same again
     again = rlrnn.load(agent, device="cpu").policy.state_dict()
@@ -43,6 +43,8 @@ def test_recorded_imitated_and_gone_on_from(tmp_path, capsys):
 
 
 def test_what_cannot_be_imitated_is_named(tmp_path, capsys):
+    assert main(["imitate", "pong-gru", str(tmp_path / "none")]) == 2
+    assert f"there is no {tmp_path / 'none.npz'}: rlrnn record" in capsys.readouterr().err
     (tmp_path / "no.npz").write_bytes(b"no")
     assert main(["imitate", "pong-gru", str(tmp_path / "no.npz")]) == 2
     assert "no.npz" in capsys.readouterr().err

@@ -24,6 +24,7 @@ HOMES = {  # what ids are like: (the module whose import registers them, the ext
     "popgym-*": ("popgym", "popgym"),
     "*BulletEnv-v*": ("pybullet_envs_gymnasium", "pybullet"),
 }
+VARIABLE = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 EXTRAS = {  # how an entry point begins: the extra with what it imports
     "gymnasium.envs.box2d": "box2d",
     "pybullet_envs_gymnasium": "pybullet",
@@ -127,5 +128,13 @@ def _missing(id: str, error: Exception, extra: str) -> str:  # noqa: A002
 
 def _parameters(entry_point: Any) -> str:
     """The keyword arguments that an entry point declares."""
-    creator = entry_point if callable(entry_point) else load_env_creator(entry_point)
-    return ", ".join(inspect.signature(creator).parameters) or "no arguments"
+    creator: Any = entry_point if callable(entry_point) else load_env_creator(entry_point)
+    classes = creator.__mro__[:-1] if isinstance(creator, type) else ()
+    names: list[str] = []
+    # A class hands its **kwargs on to the next one.
+    for makes in [vars(each)["__init__"] for each in classes if "__init__" in vars(each)] or [creator]:
+        parameters = inspect.signature(makes).parameters.values()
+        names += [parameter.name for parameter in parameters if parameter.kind not in VARIABLE]
+        if all(parameter.kind != VARIABLE[1] for parameter in parameters):
+            break
+    return ", ".join(name for name in dict.fromkeys(names) if name != "self") or "no arguments"

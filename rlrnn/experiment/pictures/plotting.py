@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from rlrnn.common.files import replacing
-from rlrnn.common.settings import check_whole
+from rlrnn.common.settings import check_whole, several
 from rlrnn.common.texts import printable
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
 from rlrnn.experiment import statistics
 from rlrnn.experiment.pictures.showing import Picture
-from rlrnn.experiment.runs.curves import Curve, along, on_common_steps, read_curves
-from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.runs.curves import Curve, Source, along, on_common_steps, read_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,16 +48,17 @@ RESAMPLES = 2000  # of the seeds, for an interval at each step
 ALONG = {"steps": "environment steps", "episodes": "episodes", "time": "seconds of training"}
 IQM = "IQM and its 95 % interval"
 OTHER_UNITS = {"length": "steps per episode", "won": "share of episodes won"}
+SMALLEST, LARGEST = 2, 100  # inches of a picture's side
 FAR = 2.0  # times the height of everything else: a line further below would flatten it
 
 
 def plot(
-    sources: Iterable[Run | Curve | str | Path],
+    sources: Source | Iterable[Source],
     path: str | Path = "curve.png",
     *,
     x: str = "steps",
     y: str = "points",
-    labels: Sequence[str] = (),
+    labels: str | Sequence[str] = (),
     window: int | None = None,
     size: tuple[float, float] = SIZE,
     iqm: bool = False,
@@ -82,12 +82,17 @@ def plot(
         raise UserError("there is nothing to plot: give at least one run.")
     if window is not None:
         check_whole("window", window, 1)
+    if len(size) != 2 or not all(SMALLEST <= side <= LARGEST for side in size):
+        raise UserError(
+            f"size is {size}, but must be width and height in inches, from {SMALLEST} to {LARGEST}."
+        )
     curves = [along(curve, x, y, window) for curve in curves]
-    if labels:
+    if labels := several(labels):
         names = list(dict.fromkeys(curve.name for curve in curves))
         if len(labels) != len(names) or len({*labels}) < len(names):
             raise UserError(
-                f"{len(labels)} labels are given for {len(names)} agents ({', '.join(names)}): give each one."
+                f"{len(labels)} labels are given ({', '.join(labels)}) for the {len(names)} agents "
+                f"{', '.join(names)}: give each its own."
             )
         called = dict(zip(names, labels, strict=True))
         curves = [replace(curve, name=called[curve.name]) for curve in curves]
@@ -173,6 +178,8 @@ def draw(
     axes.set_title(f"{title}\n" if title and ways else title, loc="left", fontsize=TITLE)
     axes.set_title("; ".join(dict.fromkeys(ways)), loc="right", fontsize=SMALL, color="0.35")
     axes.set_xlabel(ALONG[x])
+    if y == "won":
+        axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(0, RIGHT * max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.10g}")
     figure.legend(loc="outside lower center", ncols=min(3, len(agents)), frameon=False)

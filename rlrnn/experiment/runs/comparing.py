@@ -113,7 +113,7 @@ class Comparison:
         return (zero[0], ceiling.points) if ceiling and zero and zero[0] < ceiling.points else None
 
 
-def compare(runs: Iterable[Run | str | Path]) -> Comparison:
+def compare(runs: Run | str | Path | Iterable[Run | str | Path]) -> Comparison:
     """Compare agents: runs, their folders, or the folder of an agent for all of its seeds.
 
     Runs of one recipe in one folder are the seeds of one agent. All must play one game.

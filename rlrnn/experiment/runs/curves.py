@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class Curve:
     def window(self) -> int:
         """Episodes of the running mean."""
         if self.episodes is not None:
-            return self.episodes
+            return min(self.episodes, max(1, len(self.points)))
         return int(np.clip(len(self.points) // 20, 1, WINDOW))
 
     def smoothed(self) -> tuple[Array, Array]:
@@ -78,9 +78,11 @@ def along(curve: Curve, x: str = "steps", y: str = "points", window: int | None 
         "won": None if win is None else (curve.points >= win).astype(np.float64),
     }
     lacking = {"time": "times of its updates", "length": "lengths of episodes", "won": "points that win"}
-    for name in (x, y):
+    for side, name in (("x", x), ("y", y)):
         if known[name] is None:
-            raise UserError(f"{curve.name} has no {lacking[name]}, or its game says none: leave out {name}.")
+            raise UserError(
+                f"{curve.name} has no {lacking[name]}, or its game says none: leave out {name} along {side}."
+            )
     usual = (x, y) == ("steps", "points")
     evaluations = curve.evaluations if usual else None
     return replace(curve, steps=known[x], points=known[y], evaluations=evaluations, episodes=window)
@@ -108,14 +110,22 @@ def on_common_steps(curves: Sequence[Curve]) -> tuple[Array, Array]:
     return grid, np.array([points[np.searchsorted(steps, grid, side="right") - 1] for steps, points in lines])
 
 
-def read_curves(sources: Iterable[Run | Curve | str | Path]) -> list[Curve]:
+Source: TypeAlias = Run | Curve | str | Path
+
+
+def _each(sources: Any) -> Iterable[Any]:
+    """Sources, for which a single one may stand."""
+    return [sources] if isinstance(sources, Run | Curve | str | Path) else sources
+
+
+def read_curves(sources: Source | Iterable[Source]) -> list[Curve]:
     """The learning curves of sources (see ``plotting.plot``), every run's once.
 
     Monitor files of one folder that are numbered (0.monitor.csv, 1.monitor.csv...) are the copies of one game
     in one training. A folder that holds no run stands for its monitor files.
     """
     found: dict[Any, Run | Curve | list[Path]] = {}
-    for source in sources:
+    for source in _each(sources):
         for one in _meant(source):
             if isinstance(one, Run):
                 found[one.folder.resolve()] = one
@@ -146,10 +156,10 @@ def _meant(source: Run | Curve | str | Path) -> Sequence[Run | Curve | Path]:
     return monitors or read_runs([path])
 
 
-def read_runs(sources: Iterable[Run | str | Path]) -> list[Run]:
+def read_runs(sources: Run | str | Path | Iterable[Run | str | Path]) -> list[Run]:
     """The runs meant by sources: runs, their folders, or the folder of an agent for all of its seeds."""
     found = []
-    for source in sources:
+    for source in _each(sources):
         folders = [] if isinstance(source, Run) else runs.find_runs(source)
         found += [source] if isinstance(source, Run) else [runs.read_run(folder) for folder in folders]
     return list({run.folder.resolve(): run for run in found}.values())

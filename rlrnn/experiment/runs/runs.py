@@ -138,6 +138,28 @@ def place(folder: str | Path) -> Path:
     return folder.resolve() if folder.is_symlink() else folder
 
 
+def check_free(folder: Path, overwrite: bool, init: str = "") -> bool:
+    """Refuse a folder that no run may be made in; whether it holds an older run, which may be replaced.
+
+    ``init`` is where the training is to begin: never in the run that it would replace.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if not (folder / VERSIONS).exists():
+        raise FileFault(f"{folder} holds other things than a run; choose another folder with --out.")
+    if not overwrite:
+        raise FileFault(
+            f"{folder} holds a run already, which is never overwritten silently: choose another --seed "
+            "or --out, or add --overwrite."
+        )
+    if init and Path(init).exists() and Path(init).resolve().is_relative_to(folder.resolve()):
+        raise FileFault(
+            f"the training would begin from {init} and replace it, so that it could never be repeated: "
+            "choose another --out."
+        )
+    return True
+
+
 def open_run(
     folder: str | Path,
     recipe: Recipe,
@@ -155,14 +177,7 @@ def open_run(
     if imports:
         facts["imports"] = list(imports)  # the user's modules, to be named where they are missing
     aside = None
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / VERSIONS).exists():
-            raise FileFault(f"{folder} holds other things than a run; choose another folder with --out.")
-        if not overwrite:
-            raise FileFault(
-                f"{folder} holds a run already, which is never overwritten silently: choose another --seed "
-                "or --out, or add --overwrite."
-            )
+    if check_free(folder, overwrite, recipe.init):
         names = (folder.with_name(f"old{n}-{folder.name}") for n in itertools.count(1))
         aside = next(path for path in names if not path.exists())
         facts["replaces"] = aside.name

@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import Logger
 
 from rlrnn.common.files import sentence
 from rlrnn.common.progress import ProgressDisplay
-from rlrnn.common.settings import check_seed, check_whole, takes_plain
+from rlrnn.common.settings import check_seed, check_whole, several, takes_plain
 from rlrnn.common.texts import terminal
 from rlrnn.errors import FileFault, UserError, sentences
 from rlrnn.experiment import agents, callbacks, catalogue
@@ -51,9 +51,9 @@ def train(
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
     workers: int | None = None,
-    imports: Sequence[str] = (),
+    imports: str | Sequence[str] = (),
     snapshots: int = 0,
-    log: Sequence[str] = (),
+    log: str | Sequence[str] = (),
 ) -> Run:
     """Train an agent by its recipe, evaluate it and draw its learning curve, all in the run's folder.
 
@@ -77,11 +77,13 @@ def train(
     :param log: trackers to which the log goes, too: "tensorboard", "wandb", "trackio", "mlflow"
     """
     check_whole("snapshots", snapshots, 0)
+    imports, log = several(imports), several(log)
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
     check_seed(seed)
     callbacks.made(recipe.callbacks)  # before anything is written
     folder = runs.place(Path("runs", recipe.name, f"seed{seed}") if out is None else out)
+    runs.check_free(folder, overwrite, recipe.init)  # before a tracker makes a run of its own
     game = catalogue.game_of(recipe)
     with closing(agents.copies(recipe, game, seed, workers)) as env:
         agent = agents.learner(recipe, env, seed, device)
@@ -107,8 +109,8 @@ def resume(
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
     workers: int | None = None,
-    imports: Sequence[str] = (),
-    log: Sequence[str] = (),
+    imports: str | Sequence[str] = (),
+    log: str | Sequence[str] = (),
 ) -> Run:
     """Resume a run that was killed or interrupted, as if it had not been.
 
@@ -116,6 +118,7 @@ def resume(
     games begin fresh episodes, which is printed. So is what was lost: a damaged checkpoint, other versions
     than the run began with.
     """
+    imports, log = several(imports), several(log)
     run = runs.read_run(folder)
     if run.status == FINISHED:
         raise UserError(
@@ -145,8 +148,8 @@ def resume(
                     _say("This game cannot be saved: all copies begin fresh episodes.")
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
             agents.share(agent, run.game, workers, imports)
-            run = run.end(TRAINING)
             with following(log, run.recipe, run.seed, run.folder) as trackers:
+                run = run.end(TRAINING)
                 how: dict[str, Any] = {"progress": progress, "trackers": trackers}
                 run = learn(agent, run, checkpoint, callback, pause=checkpoint_seconds, **how)
                 return finish(agent, run, **how)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import torch
@@ -18,8 +19,28 @@ from rlrnn.errors import FileFault
 TRIAL = (2, 3)  # shape of the weights by which is seen what an optimizer keeps of each
 
 
-def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], policy: nn.Module) -> None:
-    """Refuse a state_dict that the optimizer of a policy could not go on from.
+def check_optimizers(learner: Any, states: Mapping[str, Any]) -> None:
+    """Refuse state_dicts that the learner's optimizers, which they name, could not go on from.
+
+    Weights of other shapes are not spoken of here: torch says more of these.
+    """
+    named = [
+        (name, reduce(lambda thing, part: getattr(thing, part, None), name.split("."), learner))
+        for name in states
+    ]
+    modules = [(name, module) for name, module in named if isinstance(module, nn.Module)]
+    for name, module in modules:
+        for key, value in module.state_dict().items():
+            if getattr(states[name].get(key, value), "shape", None) != value.shape:
+                return
+    names = {id(weight): key for _, module in modules for key, weight in module.named_parameters()}
+    for name, optimizer in named:
+        if isinstance(optimizer, Optimizer):
+            check_optimizer(optimizer, states[name], names)
+
+
+def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], names: Mapping[int, str]) -> None:
+    """Refuse a state_dict that an optimizer could not go on from; ``names`` are by the weights' ``id``.
 
     What it should keep of each weight is what a step on a trial weight leaves; of optimizers that cannot make
     one, as they ask for more than a gradient, nothing is known.
@@ -30,7 +51,6 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], policy: nn.M
     groups, moments = state.get("param_groups"), state.get("state")
     if not isinstance(groups, list) or not isinstance(moments, Mapping):
         raise FileFault(_sentence("has no param_groups and state"))
-    names = {id(parameter): name for name, parameter in policy.named_parameters()}
     indices: set[Any] = set()
     if len(groups) != len(optimizer.param_groups):
         raise FileFault(_sentence(f"has {len(groups)} groups of weights, not {len(optimizer.param_groups)}"))

@@ -37,8 +37,8 @@ class Episode:
         return float(np.sum(self.rewards))
 
 
-def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> None:
-    """Write episodes as one .npz, without pickle."""
+def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> Path:
+    """Write episodes as one .npz, without pickle; returns the file, which gets that suffix if it has none."""
     if not episodes:
         raise UserError("there are no episodes to save: record at least one.")
     observations = join([episode.observations for episode in episodes])
@@ -52,7 +52,9 @@ def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     path = Path(path)
-    write_whole(path if path.suffix else path.with_suffix(".npz"), buffer.getvalue())
+    path = path if path.suffix else path.with_suffix(".npz")
+    write_whole(path, buffer.getvalue())
+    return path
 
 
 def load_episodes(path: str | Path) -> list[Episode]:
@@ -68,6 +70,8 @@ def load_episodes(path: str | Path) -> list[Episode]:
                 if name not in ("lengths", "terminated")
             }
             terminated = file["terminated"].tolist()
+    except FileNotFoundError:
+        raise FileFault(f"there is no {path}: rlrnn record, or save_episodes, writes one.") from None
     except Exception as error:
         raise FileFault(
             f"cannot read episodes from {path} ({error}): give a file of save_episodes."

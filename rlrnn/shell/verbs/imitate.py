@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from rlrnn.common.texts import tell
 from rlrnn.shell.verbs import options
@@ -41,6 +42,7 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment import agents, catalogue, recipes
     from rlrnn.learners.sequences.episodes import load_episodes
     from rlrnn.learners.sequences.imitation import imitate
+    from rlrnn.storage import archive
 
     recipe = recipes.override(catalogue.agent(arguments.agent), arguments.settings)
     episodes = load_episodes(arguments.episodes)
@@ -48,6 +50,7 @@ def run(arguments: Namespace) -> None:
         agent = agents.learner(recipe, env, arguments.seed, arguments.device)
         how = {"seed": arguments.seed, "progress": not arguments.quiet}
         rows = imitate(agent, episodes, epochs=arguments.epochs, **how)
-        agent.save(arguments.out)
+        path = archive.target(Path(arguments.out))
+        agent.save(path)
     said = ", ".join(f"{name} {value:.4g}" for name, value in rows[-1].items())
-    tell(f"{arguments.out}: {len(episodes)} episodes, {len(rows)} epochs; the last one: {said}")
+    tell(f"{path}: {len(episodes)} episodes, {len(rows)} epochs; the last one: {said}")

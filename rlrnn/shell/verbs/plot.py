@@ -60,6 +60,6 @@ def run(arguments: Namespace) -> None:
 def _size(text: str) -> tuple[float, float]:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)", text)
     width, height = map(float, found.groups()) if found else (0.0, 0.0)
-    if not (2 <= width <= 100 and 2 <= height <= 100):
+    if not (2 <= width <= 100 and 2 <= height <= 100):  # as plotting does, without loading it
         raise ArgumentTypeError(f"{text!r} is not a size in inches from 2x2 to 100x100, such as 8x4.8")
     return width, height

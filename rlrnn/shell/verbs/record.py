@@ -35,10 +35,10 @@ def run(arguments: Namespace) -> None:
     agent, game, how = options.opened(arguments)
     choice = options.deterministic(arguments, how)
     episodes = record(agent, game, arguments.episodes or 100, arguments.seed, deterministic=choice)
-    save_episodes(arguments.out, episodes)
+    path = save_episodes(arguments.out, episodes)
     points = [episode.points for episode in episodes]
     steps = sum(map(len, episodes))
     tell(
-        f"{arguments.out}: {len(episodes)} episodes of {game.name}, {steps:,} steps, "
+        f"{path}: {len(episodes)} episodes of {game.name}, {steps:,} steps, "
         f"{np.mean(points):.2f} {game.points.unit} on average"
     )

@@ -60,6 +60,9 @@ def test_wrong_arguments_are_answered_with_the_right_ones() -> None:
             vectorize(id, 2, kwargs={"gravitas": 3})
     with pytest.raises(EnvironmentFault, match=r"It takes sutton_barto_reward, render_mode\."):
         vectorize("CartPole-v1", 2, kwargs={"gravitas": 3})
+    own = "steps_per_point, num_envs, max_episode_steps, render_mode"  # and those of the class that it is of
+    with pytest.raises(EnvironmentFault, match=rf"It takes {own}\."):
+        vectorize("rlrnn/CartPole-v1", 2, kwargs={"gravitas": 3})
 
 
 def test_a_tuple_becomes_a_vector(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from rlrnn.experiment.runs.curves import (
     along,
     on_common_steps,
     read_curves,
+    read_runs,
     running_mean,
 )
 from rlrnn.experiment.runs.evaluations import Evaluations
@@ -387,8 +388,31 @@ def test_what_is_drawn_along_other_axes(tmp_path):
     text = path.read_text()
     assert "steps per episode" in text and "mine" in text and "best" not in text  # no references in points
     assert 'width="360pt" height="216pt"' in text
-    with pytest.raises(UserError, match=r"1 labels are given for 2 agents \(a, b\)"):
-        plot(sources, tmp_path / "b.png", labels=["x"])
+    with pytest.raises(
+        UserError, match=r"1 labels are given \(mine\) for the 2 agents a, b: give each its own"
+    ):
+        plot(sources, tmp_path / "b.png", labels="mine")  # one text is one label
+    for size in [(0.5, 3), (3, 1000), (3,), (float("nan"), 3)]:
+        with pytest.raises(
+            UserError, match=r"size is .* but must be width and height in inches, from 2 to 100"
+        ):
+            plot(sources, tmp_path / "b.png", size=size)
+
+
+def test_a_share_is_drawn_from_none_to_all_and_a_long_window_over_all_there_is():
+    figure = draw([replace(curve("a"), points=np.zeros(40))], y="won")
+    low, high = figure.axes[0].get_ylim()
+    assert -0.1 < low < 0 and 1 < high < 1.1
+    steps, means = along(curve("a"), window=1_000_000).smoothed()
+    assert len(steps) == 20 and means[-1] == curve("a").points.mean()
+
+
+def test_a_single_source_needs_no_list(tmp_path):
+    run = new_run(tmp_path / "seed0")
+    for source in (run, run.folder, str(run.folder)):
+        assert [found.name for found in read_curves(source)] == [run.recipe.name]
+        assert [found.folder for found in read_runs(source)] == [run.folder]
+    assert [found.name for found in read_curves(curve("a"))] == ["a"]
 
 
 def test_the_interquartile_mean_of_seeds_and_its_interval():

@@ -5,11 +5,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from tiny_runs import SAME, TINY
+from tiny_runs import SAME, TINY, broken_off
 
 from rlrnn.errors import UserError
-from rlrnn.experiment.runs import trackers
-from rlrnn.experiment.training.training import train
+from rlrnn.experiment.runs import runs, trackers
+from rlrnn.experiment.runs.facts import INTERRUPTED
+from rlrnn.experiment.training.training import resume, train
 from rlrnn.shell.cli import main
 from rlrnn.shell.verbs import train as verb
 
@@ -152,6 +153,8 @@ def test_one_that_cannot_begin_is_named_before_anything_is_made(tmp_path, monkey
     with pytest.raises(UserError, match="unknown tracker 'tensorbord'; did you mean 'tensorboard'"):
         train(TINY, 1, tmp_path / "a", progress=False, log=["tensorbord"])
     assert not (tmp_path / "a").exists()
+    with pytest.raises(UserError, match="--log wandb cannot begin"):  # a text alone stands for a list of one
+        train(TINY, 1, tmp_path / "a", progress=False, log="wandb")
     with pytest.raises(SystemExit):
         main(["train", "pong-gru", "--log", "tensorboard,wnadb"])
     assert "unknown tracker 'wnadb'; did you mean 'wandb'" in capsys.readouterr().err
@@ -165,3 +168,20 @@ def test_a_training_that_breaks_off_ends_as_failed(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"broke down|diverged"):
         train(wrong, 1, tmp_path / "run", progress=False, log=["mlflow"])
     assert calls[-1] == ("finish", 1)
+
+
+def test_where_no_run_may_be_made_none_is_begun_at_a_tracker(plain, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setitem(sys.modules, "mlflow", fake_mlflow(calls))
+    with pytest.raises(UserError, match="holds a run already"):
+        train(EVALUATED, 1, plain.folder, progress=False, log="mlflow")
+    assert calls == []
+
+
+def test_a_run_that_is_resumed_without_a_tracker_that_begins_stays_as_it_was(tmp_path, monkeypatch):
+    broken_off(TINY, tmp_path / "run", after=1)
+    before = runs.read_run(tmp_path / "run").end(INTERRUPTED, steps=128, seconds=1.0)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match="--log mlflow needs"):
+        resume(tmp_path / "run", progress=False, log="mlflow")
+    assert runs.read_run(tmp_path / "run") == before

@@ -1,6 +1,7 @@
 """A training that begins at what an agent has learned."""
 
 import dataclasses
+import shutil
 
 import gymnasium as gym
 import numpy as np
@@ -92,6 +93,18 @@ def test_what_does_not_fit_is_named_on_both_sides(first, tmp_path, capsys):
     assert "none.zip" in capsys.readouterr().err
     assert main(["train", str(first.folder), "--resume", "--from", "x"]) == 2
     assert "leave out --from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("init", ["run", "run/agent.zip", "run/../run"])
+def test_no_training_replaces_where_it_begins(first, init, tmp_path):
+    shutil.copytree(first.folder, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    with pytest.raises(UserError, match=r"begin from .* and replace it, so that it could never be repeated"):
+        train(still(CARTPOLE, tmp_path / init), 1, tmp_path / "run", progress=False, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()} == before
+    run = train(still(CARTPOLE, first.folder), 1, tmp_path / "run", progress=False, overwrite=True)
+    assert run.recipe.init == str(first.folder)  # another one it does
 
 
 def test_a_recipes_own_path_counts_from_its_folder(first, tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 
 import rlrnn
 from rlrnn.errors import FileFault
-from rlrnn.learners.files.optimizer import check_optimizer
+from rlrnn.learners.files.optimizer import check_optimizer as check
 from rlrnn.shell.cli import main
 from rlrnn.storage import archive
 
@@ -36,12 +36,16 @@ def stepped(name: str) -> tuple[torch.optim.Optimizer, nn.Module]:
     return optimizer, network
 
 
+def names(network: nn.Module) -> dict[int, str]:
+    return {id(weight): name for name, weight in network.named_parameters()}
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_an_optimizer_keeps_is_taken_and_so_is_nothing(name: str) -> None:
     optimizer, network = stepped(name)
-    check_optimizer(optimizer, optimizer.state_dict(), network)
+    check(optimizer, optimizer.state_dict(), names(network))
     fresh = MAKERS[name](network.parameters())
-    check_optimizer(optimizer, fresh.state_dict(), network)
+    check(optimizer, fresh.state_dict(), names(network))
 
 
 @pytest.mark.parametrize(
@@ -59,10 +63,10 @@ def test_another_shape_or_none_is_refused_and_named(name: str, key: str) -> None
     ):
         state["state"][0][key] = spoiled
         with pytest.raises(FileFault, match=rf"optimizer's state {words}: {key} of weight"):
-            check_optimizer(optimizer, state, network)
+            check(optimizer, state, names(network))
     del state["state"][0][key]
     with pytest.raises(FileFault, match=f"is missing: {key} of weight"):
-        check_optimizer(optimizer, state, network)
+        check(optimizer, state, names(network))
 
 
 @pytest.mark.parametrize(
@@ -86,16 +90,14 @@ def test_other_damage_is_named(spoil: Any, words: str) -> None:
     state = copy.deepcopy(optimizer.state_dict())
     spoil(state)
     with pytest.raises(FileFault, match=words):
-        check_optimizer(optimizer, state, network)
+        check(optimizer, state, names(network))
 
 
-def damaged(path: Path) -> Path:
-    """A saved agent whose first mean of squares has lost a row."""
-    agent = rlrnn.RecurrentPPO("MlpGruPolicy", "CartPole-v1", policy_kwargs={"hidden_size": 4}, **SMALL)
-    agent.learn(8)
+def damaged(path: Path, agent: Any, optimizer: str = "policy.optimizer") -> Path:
+    """A saved agent; a first mean of squares has lost a row."""
     agent.save(path / "whole.zip")
     found = archive.read_agent(path / "whole.zip")
-    moments = found.states["policy.optimizer"]["state"][0]
+    moments = next(m for m in found.states[optimizer]["state"].values() if m["exp_avg_sq"].dim() > 1)
     moments["exp_avg_sq"] = moments["exp_avg_sq"][1:].clone()
     archive.write_agent(path / "damaged.zip", found.data, found.states, kind=found.kind)
     return path / "damaged.zip"
@@ -104,7 +106,9 @@ def damaged(path: Path) -> Path:
 def test_an_agents_file_is_refused_wherever_it_is_opened(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = damaged(tmp_path)
+    agent = rlrnn.RecurrentPPO("MlpGruPolicy", "CartPole-v1", policy_kwargs={"hidden_size": 4}, **SMALL)
+    agent.learn(8)
+    file = damaged(tmp_path, agent)
     whole = rlrnn.RecurrentPPO.load(tmp_path / "whole.zip", device="cpu")
     for use in (rlrnn.RecurrentPPO.load, rlrnn.load, whole.set_parameters):
         with pytest.raises(FileFault, match=r"has the shape \(\d+, 12\), not .* exp_avg_sq of network"):
@@ -112,3 +116,23 @@ def test_an_agents_file_is_refused_wherever_it_is_opened(
     assert main(["train", "--game", "CartPole-v1", "--from", str(file), "--out", str(tmp_path / "r")]) == 2
     assert "exp_avg_sq of network" in capsys.readouterr().err and not (tmp_path / "r").exists()
     rlrnn.RecurrentPPO.load(tmp_path / "whole.zip", device="cpu").set_parameters(tmp_path / "whole.zip")
+
+
+def test_so_are_those_of_every_optimizer(tmp_path: Path) -> None:
+    how = {"learning_starts": 8, "batch_size": 8, "seq_len": 4, "buffer_size": 400, "device": "cpu"}
+    agent = rlrnn.RecurrentSAC("MlpGruPolicy", "Pendulum-v1", policy_kwargs={"hidden_size": 4}, **how)
+    agent.learn(24)
+    for optimizer in ("policy.optimizer", "critic_optimizer"):
+        with pytest.raises(FileFault, match=r"has the shape .*: exp_avg_sq of "):
+            rlrnn.load(damaged(tmp_path, agent, optimizer))
+    rlrnn.load(tmp_path / "whole.zip")
+
+
+def test_weights_of_other_shapes_are_torchs_to_tell() -> None:
+    small, large = (
+        rlrnn.RecurrentPPO("MlpGruPolicy", "CartPole-v1", policy_kwargs={"hidden_size": size}, **SMALL)
+        for size in (4, 5)
+    )
+    large.learn(8)
+    with pytest.raises(RuntimeError, match="size mismatch for network"):
+        small.set_parameters(large.get_parameters())

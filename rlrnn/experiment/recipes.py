@@ -48,12 +48,12 @@ class NetworkRecipe:
     critic: Literal["own", "shared", "detached", "feedforward"] = "own"  # which memory the critic reads
     net_arch: dict[str, tuple[Count, ...]] | tuple[Count, ...] | None = None  # units of the heads' layers
     activation_fn: Literal["tanh", "relu", "elu", "gelu", "silu"] = "tanh"  # of the heads
-    head_norm: bool = False  # the heads' layers are normalised before their activation (layer norm)
     output_layer: bool = True  # false: the first units of the last layer act themselves
     ortho_init: bool = True  # orthogonal initial weights
     log_std_init: float = 0.0  # log of the first standard deviation of continuous actions
     images: Literal["nature", "small"] = "nature"  # convolutions that see them: SB3's, or rlrnn.SmallCNN
     precision: Literal["float32", "bfloat16"] = "float32"  # of those, where the processor has it
+    head_norm: bool = False  # the heads' layers are normalised before their activation (layer norm)
 
 
 @dataclass(frozen=True)

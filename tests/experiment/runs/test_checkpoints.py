@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from playing import same
 from tiny_runs import (
     CARTPOLE,
     CRITICISED,
@@ -82,6 +83,26 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(recipe, after, whole, tmp_path
     training.resume(folder, progress=False)
     assert_same(folder, whole(recipe))
     assert f"after {64 * after} steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", ["dqn", "sac"])
+def test_what_is_replayed_is_resumed_too(table, tmp_path):
+    """Byte for byte, with the numbers that are drawn and what was played too little for an update."""
+    recipe = {"dqn": VALUED, "sac": CRITICISED}[table]
+    settings = dataclasses.replace(recipe.learner, replayed_steps=1.1)
+    recipe = dataclasses.replace(recipe, **{table: settings})
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    broken_off(recipe, whole, 5)
+    broken_off(recipe, parts, 2)
+    with stopped_after(4):  # the first of which is the one that it begins with
+        training.resume(parts, progress=False, checkpoint_seconds=0.0)
+    ours, theirs = (checkpoints.latest(folder)[0] for folder in (parts, whole))
+    assert ours.steps == theirs.steps == 5 * 64
+    for name in ("experience", "random", "games", "pending"):
+        same(ours.extras[name], theirs.extras[name])
+    assert ours.agent.data["_due"] == theirs.agent.data["_due"] > 0.0
+    experience = ours.extras["experience"]
+    assert experience["written"].min() >= 2 * len(experience["rewards"])  # its rings went round
 
 
 @pytest.mark.parametrize(("after", "workers"), [(1, 0), (3, 0), (5, 0), (3, 2)])

@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One process a core; tests that share a training stay on the worker that made it where that costs no waiting.
 ALL_CORES := -n auto --maxprocesses 8 --dist worksteal
 # What computes: everything in which a product, a sum or a nonlinearity may round otherwise.
-ROUNDING := tests/cells tests/network tests/testing $(addprefix tests/learners/,ppo evolution sequences files/test_contrib_zip.py)
+ROUNDING := tests/cells tests/network tests/testing $(addprefix tests/learners/,ppo replay dqn sac evolution sequences files/test_contrib_zip.py)
 GENERIC := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem NUMBA_CPU_NAME=generic
 HASWELL := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell NUMBA_CPU_NAME=haswell
 

@@ -289,6 +289,7 @@ class Block:
             Features(networks.target.sensors, {}),
         ]
 
+    @np.errstate(all="ignore")  # what is no number any more is told when all is added up
     def begin(self, rows: Rows, noise: Tensor | None, burn_in: int, total: float) -> float:
         """What the rows add to the mean log-probability; ``total``: the steps that all learn from."""
         from rlrnn.learners.sac import kernels  # late, as numba takes a while to load
@@ -325,6 +326,7 @@ class Block:
         columns = critics.critics.columns
         return forward(critics.memory, self.x[which], self.start, self.states[which][:, columns])
 
+    @np.errstate(all="ignore")
     def of_critics(self, alpha: float, gamma: float) -> tuple[float, float]:
         """What the rows add to the error and the mean value."""
         weight, decay = np.float32(alpha), np.float32(gamma)
@@ -356,6 +358,7 @@ class Block:
             self.features[1].backward([dx])
         return loss, mean
 
+    @np.errstate(all="ignore")
     def of_actor(self, alpha: float) -> float:
         """What the rows add to the loss."""
         from rlrnn.learners.sac import kernels

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections.abc
 import functools
+import inspect
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -29,10 +31,14 @@ def check_options(whose: str, make: Callable[..., Any], options: Mapping[str, An
     maxsize=256
 )  # evaluating annotations takes milliseconds, and is done before every update
 def _hints(make: Callable[..., Any]) -> Mapping[str, Any]:
-    try:
-        return get_type_hints(make)
-    except Exception:  # annotations of a user's own, which only a type checker can read
-        return {}
+    """Of each parameter by itself, as a user's own may have annotations that only a type checker can read."""
+    plain = inspect.unwrap(make)
+    found = {}
+    for name, annotation in getattr(plain, "__annotations__", {}).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        with suppress(Exception):
+            found |= get_type_hints(alone, getattr(plain, "__globals__", {}))
+    return found
 
 
 def _fits(hint: Any, value: Any) -> bool:

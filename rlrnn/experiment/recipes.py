@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 CONTROLS = ("feedforward", "stacked")  # baselines of an agent, without memory
 MEMORY_OPTIONS = ("dropout", "residual")  # of all cells alike, and so of the baseline's
-INSTEAD = {"dqn", "sac", "evolution"}  # tables of learners, one of which is given instead of "ppo"
+INSTEAD = ("dqn", "sac", "evolution")  # tables of learners, one of which is given instead of "ppo"
 FRAMES = 4  # observations stacked by the second baseline
 
 
@@ -273,7 +273,7 @@ def to_toml(record: object) -> str:
 
 def without_unused(table: dict[str, Any]) -> dict[str, Any]:
     """The table of a recipe, without the settings of learners that are not its own."""
-    return {name: value for name, value in table.items() if name != "ppo" or not INSTEAD & table.keys()}
+    return {name: value for name, value in table.items() if name != "ppo" or table.keys().isdisjoint(INSTEAD)}
 
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:

@@ -19,7 +19,7 @@ from rlrnn.envs import games
 from rlrnn.errors import UserError
 from rlrnn.experiment import agents, catalogue
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, table
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs import checkpoints, runs
 from rlrnn.experiment.runs.facts import INTERRUPTED
 from rlrnn.experiment.runs.logs import read_episodes
 from rlrnn.experiment.training import training
@@ -37,6 +37,19 @@ n_epochs = 1
 [evaluation]
 episodes = 2
 """
+VALUED = (
+    RECIPE[: RECIPE.index("[ppo]")]
+    + """
+[dqn]
+n_envs = 4
+learning_starts = 20
+batch_size = 16
+seq_len = 4
+train_freq = 16
+[evaluation]
+episodes = 2
+"""
+)
 
 
 class Odd(gym.Env[Any, Any]):
@@ -57,16 +70,27 @@ class Odd(gym.Env[Any, Any]):
         self.steps += 1
         if self.fault == "step" and self.episode == 3:
             raise ZeroDivisionError("the ball left\nthe court")
-        return np.zeros(1, np.float32), 1.0, self.steps == 4, False, {}
+        reward = np.nan if self.fault == "spoil" and self.episode == 3 else 1.0
+        return np.zeros(1, np.float32), reward, self.steps == 4, False, {}
+
+
+class Several(Odd):
+    """Two choices at once."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__()
+        self.action_space = gym.spaces.MultiDiscrete([2, 2])
 
 
 gym.register("test_bad_input/Odd-v0", Odd)
+gym.register("test_bad_input/Several-v0", Several)
 
 
 @pytest.fixture(autouse=True)
 def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("tiny.toml").write_text(RECIPE)
+    Path("valued.toml").write_text(VALUED)
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -144,6 +168,59 @@ def test_a_module_that_cannot_be_imported(
 def test_a_setting_that_makes_no_sense(setting: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, line = fails(capsys, "train", "tiny.toml", "--set", setting, "--out", "run")
     assert status == 2 and words in line and not Path("run").exists()
+
+
+CONTINUOUS = VALUED.replace("cartpole-no-velocity", "pendulum-no-velocity").replace("[dqn]", "[sac]")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "words"),
+    [
+        (
+            VALUED,
+            "ppo.n_steps=16",
+            "valued has settings in [ppo] and in [dqn], but an agent learns in one way",
+        ),
+        (VALUED, "sac.tau=0.01", "valued has settings in [dqn] and in [sac], but an agent learns in one way"),
+        (VALUED, "network.critic=shared", "valued has network.critic, which says nothing to [dqn]"),
+        (CONTINUOUS, "network.critic=shared", "valued has network.critic, which says nothing to [sac]"),
+        (VALUED, "dqn.trace=retrace", "dqn.trace is 'retrace'"),
+        (VALUED, "dqn.first_state=recomputed", "dqn.first_state is 'recomputed'"),
+        (VALUED, "dqn.replayed_steps=0", "replayed_steps is 0.0, but must be a number above 0"),
+        (VALUED, "dqn.tau=0", "tau is 0.0, but must be a number above 0 and at most 1"),
+        (
+            VALUED,
+            "dqn.batch_size=1000000",
+            "buffer_size is 200,000, which is fewer than the steps of a minibatch",
+        ),
+        (VALUED, "dqn.buffer_size=100000000000000", "steps would need "),
+        (VALUED, "game=pendulum-no-velocity", "learn it by RecurrentSAC or RecurrentPPO"),
+        (CONTINUOUS, "sac.ent_coef=atuo", "ent_coef is 'atuo': give a number of at least 0"),
+        (CONTINUOUS, "sac.target_entropy=atuo", "sac.target_entropy is 'atuo'"),
+        (
+            CONTINUOUS,
+            "game=test_bad_input/Several-v0",
+            "takes Box or Discrete actions, but the game has Multi",
+        ),
+        (CONTINUOUS, "sac.n_critics=0", "sac.n_critics is 0"),
+    ],
+)
+def test_a_setting_of_learners_from_replay(
+    recipe: str, setting: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("valued.toml").write_text(recipe)
+    status, line = fails(capsys, "train", "valued.toml", "--set", setting, "--out", "run")
+    assert status == 2 and words in line and not Path("run").exists()
+
+
+def test_a_reward_that_is_no_number_leaves_the_agent_and_what_it_has_kept(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    game = ("--set", "game=test_bad_input/Odd-v0", "--set", "kwargs.fault=spoil")
+    status, line = fails(capsys, "train", "valued.toml", *game, "--out", "run")
+    assert status == 2 and "reward nan" in line and "the agent as it is was saved to run" in line
+    assert runs.read_run("run").status == INTERRUPTED and runs.read_run("run").agent().num_timesteps == 32
+    assert checkpoints.latest(Path("run"))[0] is not None  # to be resumed once the game is mended
 
 
 def test_learning_that_breaks_down_says_so_instead_of_going_on_with_nan() -> None:

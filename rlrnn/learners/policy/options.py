@@ -58,8 +58,13 @@ def critic_of(critic: str | None, shared_lstm: bool | None, enable_critic_lstm: 
     return critic or theirs or "own"
 
 
-def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Widths, Widths]:
-    """Units of the actor's and critic's layers. SB3's net_arch: a list for both, or a dict of pi and vf."""
+def widths_of(
+    net_arch: Any, extractor: type[BaseFeaturesExtractor], critic: str = "own"
+) -> tuple[Widths, Widths]:
+    """Units of the actor's and critic's layers. SB3's net_arch: a list for both, or a dict of pi and vf.
+
+    Where the network has no critic of situations, whose values are of actions have qf, or vf, too.
+    """
     if net_arch is None:
         net_arch = [] if convolves(extractor) else [64, 64]
     if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
@@ -69,12 +74,15 @@ def widths_of(net_arch: Any, extractor: type[BaseFeaturesExtractor]) -> tuple[Wi
         )
         net_arch = net_arch[0]
     if isinstance(net_arch, Mapping):
-        unknown = set(net_arch) - {"pi", "vf"}
-        if unknown:
+        names = ("qf", "vf") if critic == "none" else ("vf",)
+        unknown = set(net_arch) - {"pi", *names}
+        if unknown or len(set(names) & set(net_arch)) > 1:
+            key = sorted(unknown, key=str)[0] if unknown else "vf"
             raise UserError(
-                f"net_arch has the key {sorted(unknown, key=str)[0]!r}: it knows pi (actor) and vf (critic)."
+                f"net_arch has the key {key!r}: it knows pi (actor) and {' or '.join(names)} (critic)."
             )
-        return _widths(net_arch.get("pi", ()), net_arch), _widths(net_arch.get("vf", ()), net_arch)
+        of_critic = next((net_arch[name] for name in names if name in net_arch), ())
+        return _widths(net_arch.get("pi", ()), net_arch), _widths(of_critic, net_arch)
     return _widths(net_arch, net_arch), _widths(net_arch, net_arch)
 
 

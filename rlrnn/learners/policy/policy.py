@@ -140,7 +140,8 @@ class RecurrentPolicy(BasePolicy):
             optimizer_kwargs=optimizer_kwargs,
             squash_output=squash_output,
         )
-        actor_widths, critic_widths = widths_of(net_arch, extractor)
+        critic = critic_of(critic, shared_lstm, enable_critic_lstm)
+        actor_widths, critic_widths = widths_of(net_arch, extractor, critic)
         continuous = {
             "log_std_init": log_std_init,
             "use_sde": use_sde,
@@ -153,7 +154,7 @@ class RecurrentPolicy(BasePolicy):
             hidden_size=one_of("hidden_size", hidden_size, "lstm_hidden_size", lstm_hidden_size, 256),
             n_layers=one_of("n_layers", n_layers, "n_lstm_layers", n_lstm_layers, 1),
             cell_options=cell_options_of(cell_options, lstm_kwargs),
-            critic=critic_of(critic, shared_lstm, enable_critic_lstm),
+            critic=critic,
             actor_widths=actor_widths,
             critic_widths=critic_widths,
             activation=activation_fn,

@@ -75,7 +75,7 @@ def on_meta(policy_class: type[Any], arguments: Mapping[str, Any]) -> Any:
     if cell == STAND_IN:
         reduced["lstm_kwargs"] = None
     if not _ours(extractor):
-        actor, critic = widths_of(arguments.get("net_arch"), extractor)
+        actor, critic = widths_of(arguments.get("net_arch"), extractor, arguments.get("critic") or "own")
         reduced |= {
             "features_extractor_class": _StubExtractor,
             "net_arch": {"pi": list(actor), "vf": list(critic)},

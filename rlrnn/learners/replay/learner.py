@@ -33,9 +33,17 @@ from torch import Tensor, nn
 from rlrnn.cells.options import check_options
 from rlrnn.common import arrays
 from rlrnn.common.batches import copied, join, map_arrays
-from rlrnn.common.settings import check_choice, check_number, check_seed, check_whole, is_whole, plain
+from rlrnn.common.settings import (
+    check_choice,
+    check_number,
+    check_seed,
+    check_whole,
+    is_number,
+    is_whole,
+    plain,
+)
 from rlrnn.common.threads import keep_freed_memory, one_thread
-from rlrnn.errors import UserError, games_of
+from rlrnn.errors import OptionsError, UserError, games_of
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.features import has_modes
 from rlrnn.learners.policy.policy import RecurrentPolicy
@@ -48,6 +56,11 @@ from rlrnn.network.stream import Stream
 from rlrnn.storage import archive
 
 FIRST_STATES = ("stored", "zero")
+# Of the policy, where it says something of a critic of situations, or of a spread that is no output unit.
+UNHEARD = (
+    *("critic", "shared_lstm", "enable_critic_lstm", "share_features_extractor"),
+    *("use_sde", "log_std_init", "full_std", "use_expln", "squash_output"),
+)
 
 
 class ReplayLearner(Learner, OffPolicyAlgorithm):
@@ -192,11 +205,12 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
             whole_episodes=self.whole_episodes and remembers,
         )
         rows, wanted = len(replay.states) * self.n_envs, self._rows_of_a_batch(self.batch_size)
-        if self.buffer_size < self._length or rows < wanted:
-            raise UserError(
+        before = f" after burn_in={replay.burn_in}" if replay.burn_in else ""
+        if self.buffer_size < replay.burn_in + self._length or rows < wanted:
+            raise OptionsError(
                 f"buffer_size is {self.buffer_size:,}, which is fewer than the steps of a minibatch "
-                f"(batch_size={self.batch_size:,} in rows of seq_len={self._length}): raise it, or lower "
-                "those."
+                f"(batch_size={self.batch_size:,} in rows of seq_len={self._length}{before}): raise it, or "
+                "lower those."
             )
         return replay
 
@@ -262,6 +276,11 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
             raise UserError(
                 f'train_freq is {given!r}: give a whole number of steps of at least 1, or (n, "episode").'
             )
+        if unit == TrainFrequencyUnit.EPISODE.value and self.n_envs > 1:
+            raise OptionsError(
+                f"train_freq is {number} episode(s), but {self.n_envs} copies are played at once, which end "
+                "at different steps: give a number of steps, or one copy."
+            )
         return TrainFreq(int(number), units[unit])
 
     def _updates_for(self, steps: int) -> int:
@@ -284,11 +303,6 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         log_interval: int | None = None,
     ) -> RolloutReturn:
         """Play some steps in every environment and keep them; SB3's callbacks hear of each."""
-        if env.num_envs > 1 and train_freq.unit is TrainFrequencyUnit.EPISODE:
-            raise UserError(
-                f"train_freq is {train_freq.frequency} episode(s), but {env.num_envs} copies are played at "
-                "once, which end at different steps: give a number of steps, or one copy."
-            )
         self._check_settings_if_changed()
         self._set_mode(learns=False)
         callback.on_rollout_start()
@@ -510,10 +524,17 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
                 f"{type(self).__name__} takes {' or '.join(kind.__name__ for kind in self.actions)} actions, "
                 f"but the game has {self.action_space}: learn it by {_learner_of(self.action_space)}."
             )
+        for name in UNHEARD:
+            if name in self.policy_kwargs:
+                raise OptionsError(
+                    f"{name} is in policy_kwargs, but says nothing to {type(self).__name__}, which has no "
+                    "critic of situations and no spread beside its output units: leave it out."
+                )
         self._frequency()
-        settings = {name: getattr(self, name) for name in self._settings() if name != "train_freq"}
-        finite = {name: value for name, value in settings.items() if value != math.inf}
-        check_options(type(self).__name__, type(self).__init__, finite)
+        unlimited = self.max_grad_norm == math.inf
+        left_out = ("train_freq", "max_grad_norm") if unlimited else ("train_freq",)
+        settings = {name: getattr(self, name) for name in self._settings() if name not in left_out}
+        check_options(type(self).__name__, type(self).__init__, settings)
         for name in ("buffer_size", "batch_size", "seq_len", "target_update_interval"):
             check_whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "burn_in"):
@@ -525,8 +546,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         check_number("tau", self.tau, 0, 1, "(]")
         check_choice("first_state", self.first_state, FIRST_STATES)
         for name in ("learning_rate", "encoder_learning_rate", "max_grad_norm"):
-            value = getattr(self, name)
-            if isinstance(value, float | int) and value != math.inf:
+            if is_number(value := getattr(self, name)):
                 check_number(name, value, 0)
 
     def random_state(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Letters: T time, R rows, A numbers in an action or choices, H outputs of the mem
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, cast
 
@@ -14,11 +15,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from rlrnn.common.capacity import check_fits
 from rlrnn.network.layers import Affine, Mlp
 from rlrnn.network.memory import Memory
 from rlrnn.network.network import NetworkDescription
 from rlrnn.network.sensors import Observation, Sensors
 from rlrnn.network.stream import Stream
+
+COPIES = 5  # of a head's weights: its target, its gradient and Adam's two means beside
 
 
 class Critics(nn.Module):
@@ -86,6 +90,16 @@ class Critics(nn.Module):
     def observe(self, observation: Observation) -> None:
         """Fold observations [N, ...] into the running statistics of the sensors."""
         self.sensors.update(observation)
+
+
+def check_room(
+    description: NetworkDescription, inputs: int, action_space: spaces.Space[Any], count: int
+) -> None:
+    """Refuse heads that the machine cannot hold with their targets, gradients and optimizer."""
+    outputs = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 1
+    sizes = (inputs, *description.critic_widths, outputs)
+    weights = count * sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+    check_fits(f"{count} critics", COPIES * 4 * weights, "net_arch in policy_kwargs or n_critics")
 
 
 class Temperature(nn.Module):

@@ -23,11 +23,12 @@ from rlrnn.learners.adam import optimizer_step
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.replay.buffer import Rows
 from rlrnn.learners.replay.learner import ReplayLearner, parted
-from rlrnn.learners.sac.critics import Critics, Temperature
+from rlrnn.learners.sac.critics import Critics, Temperature, check_room
 from rlrnn.learners.sac.gradient import Networks, SacGradient, gradient_of
 from rlrnn.network.actuators import ChoiceActuators, SquashedActuators
 from rlrnn.network.stream import Stream
 
+MOST_CRITICS = 100
 OF_CHOICES = 0.7  # of the largest entropy: the target where actions are choices
 
 
@@ -159,6 +160,7 @@ class RecurrentSAC(ReplayLearner):
         network, size = self.policy.network, self.policy.network.actuators.action_size
         spaces_of = self.observation_space, self.action_space
         first = network.state_sizes[0]
+        check_room(network.description, network.memory.output_size + size, self.action_space, self.n_critics)
         self.critic = Critics(network.description, *spaces_of, size, self.n_critics, first).to(self.device)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
         kind: Any = self.policy.optimizer_class
@@ -167,19 +169,13 @@ class RecurrentSAC(ReplayLearner):
         self.policy.optimizer = kind(parted([network], [network.sensors, network.memory]), lr=rate, **options)
         encoders: list[nn.Module | None] = [self.critic.sensors, self.critic.memory]
         self.critic_optimizer = kind(parted([self.critic], encoders), lr=rate, **options)
-        learns = isinstance(self.ent_coef, str)
-        self.temperature = Temperature(self._first_temperature(), learns).to(self.device)
+        self.temperature = Temperature(*temperature(self.ent_coef)).to(self.device)
         self.temperature_optimizer = torch.optim.Adam(
             [{"params": [self.temperature.log], "encodes": False}], lr=rate
         )
         largest = math.log(self.action_space.n) if isinstance(self.action_space, spaces.Discrete) else 0.0
         by_default = OF_CHOICES * largest if chooses else -float(size)
         self._entropy = by_default if self.target_entropy == "auto" else float(self.target_entropy)
-
-    def _first_temperature(self) -> float:
-        if not isinstance(self.ent_coef, str):
-            return float(self.ent_coef)
-        return float(self.ent_coef.partition("_")[2] or 1.0)
 
     @property
     def _beside(self) -> Stream:
@@ -213,7 +209,7 @@ class RecurrentSAC(ReplayLearner):
         critic_loss, q_mean = gradient.of_critics(alpha, self.gamma)
         self._check_finite(critic_loss, gradient.of_values.clip(self.max_grad_norm))
         step_critics()
-        if isinstance(self.ent_coef, str):  # its loss: - log alpha (log pi + target entropy)
+        if self.temperature.log.requires_grad:  # its loss: - log alpha (log pi + target entropy)
             self.temperature.log.grad = torch.full_like(self.temperature.log, -(negentropy + self._entropy))
             self.temperature_optimizer.step()
         actor_loss = gradient.of_actor(alpha)
@@ -251,20 +247,27 @@ class RecurrentSAC(ReplayLearner):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        check_whole("n_critics", self.n_critics, 1)
-        first, _, number = str(self.ent_coef).partition("_")
-        try:
-            good = float(number or 1.0) > 0 if first == "auto" else float(self.ent_coef) >= 0
-        except ValueError:
-            good = False
-        if not good:
-            raise UserError(
-                f'ent_coef is {self.ent_coef!r}: give a number of at least 0, "auto", or "auto_" and the '
-                'number to begin with, such as "auto_0.1".'
-            )
+        check_whole("n_critics", self.n_critics, 1, MOST_CRITICS)
+        temperature(self.ent_coef)
         if self.target_entropy != "auto" and not is_number(self.target_entropy):
             raise UserError(f'target_entropy is {self.target_entropy!r}: give a number of nats, or "auto".')
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names = ["policy", "policy.optimizer", "critic", "critic_target", "critic_optimizer"]
         return [*names, "temperature", "temperature_optimizer"], []
+
+
+def temperature(ent_coef: str | float) -> tuple[float, bool]:
+    """The weight of the entropy to begin with, and whether it is learned."""
+    text = str(ent_coef)
+    learns = text.partition("_")[0] == "auto"
+    try:
+        first = 1.0 if text == "auto" else float(text.removeprefix("auto_"))
+    except ValueError:
+        first = math.nan
+    if isinstance(ent_coef, bool) or not 0.0 <= first < math.inf or (learns and first == 0.0):
+        raise UserError(
+            f'ent_coef is {ent_coef!r}: give a number of at least 0, "auto", or "auto_" and the number above '
+            '0 to begin with, such as "auto_0.1".'
+        )
+    return first, learns

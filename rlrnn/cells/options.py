@@ -33,7 +33,7 @@ def check_options(whose: str, make: Callable[..., Any], options: Mapping[str, An
 def _hints(make: Callable[..., Any]) -> Mapping[str, Any]:
     """Of each parameter by itself, as a user's own may have annotations that only a type checker can read."""
     plain = inspect.unwrap(make)
-    found = {}
+    found: dict[str, Any] = {}
     for name, annotation in getattr(plain, "__annotations__", {}).items():
         alone = types.SimpleNamespace(__annotations__={name: annotation})
         with suppress(Exception):

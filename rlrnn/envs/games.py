@@ -73,6 +73,11 @@ def game(name: str | Path | Game) -> Game:
     """A game by its name in the catalogue, the path of its TOML file, or a registered Gymnasium id."""
     if isinstance(name, Game):
         return name
+    if not isinstance(name, str | Path):
+        raise UserError(
+            f"{name!r} names no game: give the name of one (rlrnn.games()), the path of its TOML file or an "
+            "id; an environment of your own has one after gymnasium.register('mine/Game-v0', its class)."
+        )
     files, text = toml_files("envs"), str(name)
     if text.endswith(".toml") or text in files:
         return _read_game(files.get(text, Path(text)))
@@ -101,7 +106,7 @@ def make_vec(
     seed: int | None = None,
     *,
     kwargs: Mapping[str, Any] | None = None,
-    wrappers: Sequence[Mapping[str, Any]] = (),
+    wrappers: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
     workers: int | None = None,
     render_mode: str | None = None,
 ) -> VecEnv:
@@ -114,6 +119,8 @@ def make_vec(
     from rlrnn.envs.wrappers import wrap
 
     entry = game(game_or_id)
+    if not isinstance(kwargs or {}, Mapping):
+        raise UserError(f"kwargs is {kwargs!r}, but must be a dict of the game's keyword arguments.")
     env = vectorize(
         entry.id,
         n_envs,
@@ -123,7 +130,7 @@ def make_vec(
         render_mode=render_mode,
     )
     try:
-        return wrap(env, [*entry.wrappers, *wrappers])
+        return wrap(wrap(env, entry.wrappers), wrappers)
     except UserError:
         env.close()
         raise

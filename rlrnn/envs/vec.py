@@ -52,6 +52,8 @@ def vectorize(
     """
     check_whole("n_envs", n_envs, 1)
     check_fits(f"n_envs={n_envs:,} copies of {id}", n_envs * COPY, "n_envs")
+    if workers is not None:
+        check_whole("workers", workers, 0)
     spec = find_spec(id)
     arguments = dict(kwargs or {}) | ({} if render_mode is None else {"render_mode": render_mode})
     native = own_vector_env(spec, n_envs, arguments)

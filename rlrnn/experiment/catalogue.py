@@ -67,6 +67,16 @@ def is_agent(name: str) -> bool:
     return name in toml_files("agents")
 
 
+def no_agent(game: str) -> UserError:
+    """What to say where the name of a game stands for a trained agent."""
+    learned = [name for name, recipe in agents().items() if recipe.game == game]
+    those = f"; {', '.join(learned)} learn it" if learned else ""
+    return UserError(
+        f"{game} is a game and no agent{those}: rlrnn train --game {game} makes one, rlrnn play {game} "
+        "--by-hand lets you play."
+    )
+
+
 def agent(name: str | Path) -> Recipe:
     """A recipe by its name in the catalogue or the path of its TOML file."""
     files, text = toml_files("agents"), str(name)

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common.batches import parts_of
 from rlrnn.common.settings import check_seed, check_whole, takes_plain
 from rlrnn.common.texts import html
 from rlrnn.envs import games
+from rlrnn.envs.engines.serial import Maker
 from rlrnn.envs.games import Game
-from rlrnn.envs.vec import from_envs
-from rlrnn.errors import games_of
+from rlrnn.envs.vec import from_envs, from_vector_env
+from rlrnn.envs.wrappers import wrap
+from rlrnn.errors import UserError, games_of
 from rlrnn.experiment import agents, statistics
 from rlrnn.experiment.evaluation import EVALUATION_SEED
 from rlrnn.experiment.players import RandomPlayer
@@ -121,7 +125,7 @@ class Check:
 
 @takes_plain
 def check(
-    game: str | Path | Game | gym.Env[Any, Any] | VecEnv,
+    game: str | Path | Game | gym.Env[Any, Any] | VecEnv | VectorEnv[Any, Any, Any] | Maker,
     episodes: int = 50,
     *,
     seed: int = EVALUATION_SEED,
@@ -130,7 +134,8 @@ def check(
 ) -> Check:
     """Describe a game by random play: spaces, seeds, rewards, lengths, speed; and what one would advise.
 
-    :param game: a game of the catalogue, a game file's path, a registered Gymnasium id, or an environment
+    :param game: a game of the catalogue, a game file's path, a registered Gymnasium id, an environment, its
+        class, or another function that makes one
     :param episodes: that a random player plays
     :param seed: of the episodes
     :param kwargs: further keyword arguments of a game that is named
@@ -138,15 +143,39 @@ def check(
     """
     check_whole("episodes", episodes, 1)
     check_seed(seed)
-    if isinstance(game, gym.Env | VecEnv):
-        env = from_envs([lambda: game], seed=seed) if isinstance(game, gym.Env) else game
-        return _checked(env, str(getattr(env, "name", "the game")), episodes, seed)
-    chosen, copies = games.game(game), min(COPIES, episodes)
-    with closing(games.make_vec(chosen, copies, seed, kwargs=kwargs, wrappers=wrappers, workers=0)) as env:
-        return _checked(env, chosen.name, episodes, seed)
+    copies = min(COPIES, episodes)
+    if isinstance(game, str | Path | Game):
+        chosen = games.game(game)
+        env = games.make_vec(chosen, copies, seed, kwargs=kwargs, wrappers=wrappers, workers=0)
+        with closing(env):
+            return _checked(
+                env, chosen.name, str(game) if isinstance(game, str | Path) else "", episodes, seed
+            )
+    made = isinstance(game, gym.Env | VecEnv | VectorEnv)
+    if made and kwargs:
+        raise UserError(f"kwargs is {dict(kwargs)!r}, but {game!r} is made already: give its name or class.")
+    spec = getattr(game, "spec", None)
+    registered = spec.id if spec is not None and games.is_game(spec.id) else ""
+    env = _copies(game, copies, seed, kwargs or {})
+    with nullcontext() if made else closing(env):
+        return _checked(wrap(env, wrappers), getattr(env, "name", "the game"), registered, episodes, seed)
 
 
-def _checked(env: VecEnv, name: str, episodes: int, seed: int) -> Check:
+def _copies(game: Any, copies: int, seed: int, kwargs: Mapping[str, Any]) -> VecEnv:
+    """Copies of an environment that nobody registered; of one that is made, it alone."""
+    if isinstance(game, VecEnv):
+        return game
+    if isinstance(game, VectorEnv):
+        return from_vector_env(game, seed=seed)
+    if isinstance(game, gym.Env):
+        return from_envs([lambda: game], seed=seed)
+    if callable(game):
+        return from_envs([partial(game, **kwargs)] * copies, seed=seed)
+    return games.make_vec(game)  # which says what may be given
+
+
+def _checked(env: VecEnv, name: str, registered: str, episodes: int, seed: int) -> Check:
+    """``registered`` is by what name the game can be trained on; "" for none."""
     sees, does = env.observation_space, env.action_space
     check_supported(sees, does)
     with games_of(env, "the check"):
@@ -168,7 +197,7 @@ def _checked(env: VecEnv, name: str, episodes: int, seed: int) -> Check:
         name, words(sees), words(does), agents.learners_of(does), *ended, **found, warnings=(), advice=()
     )
     return dataclasses.replace(
-        plain, warnings=tuple(_warnings(plain, played)), advice=tuple(_advice(plain, played))
+        plain, warnings=tuple(_warnings(plain, played)), advice=tuple(_advice(plain, played, registered))
     )
 
 
@@ -208,7 +237,7 @@ def _warnings(found: Check, played: RandomPlay) -> list[str]:
     return said
 
 
-def _advice(found: Check, played: RandomPlay) -> list[str]:
+def _advice(found: Check, played: RandomPlay, registered: str) -> list[str]:
     """What one would set in a recipe, and do next."""
     said = []
     for key, scale in played.scales.items():
@@ -231,5 +260,11 @@ def _advice(found: Check, played: RandomPlay) -> list[str]:
         )
     if not found.saved:
         said.append("its state cannot be saved: a training that is resumed begins fresh episodes")
-    said.append(f"to learn it: rlrnn train --game {found.game}, and again with --control feedforward")
+    if registered:
+        said.append(f"to learn it: rlrnn train --game {registered}, and again with --control feedforward")
+    else:
+        said.append(
+            "to learn it by a recipe: gymnasium.register('mine/Game-v0', its class) in a module, then rlrnn "
+            "train --game mine/Game-v0 --import module"
+        )
     return said

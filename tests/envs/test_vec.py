@@ -18,6 +18,7 @@ from toy_envs import Conveyor, Walk
 
 import rlrnn.games  # noqa: F401  (registers them)
 from rlrnn.envs import vec
+from rlrnn.envs.games import make_vec
 from rlrnn.envs.vec import from_envs, from_vector_env, vectorize
 from rlrnn.errors import EnvironmentFault, GameExit, UserError
 
@@ -603,3 +604,31 @@ def test_a_vector_environments_arrays_are_checked() -> None:
         env.set_attr("rewards", given)
         with pytest.raises(EnvironmentFault, match=sentence):
             env.step(np.zeros(2, int))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"wrappers": "hide"}, "a wrapper is 'hide', but must be a table, such as"),
+        ({"wrappers": [3]}, "a wrapper is 3, but must be a table"),
+        ({"kwargs": "fog"}, "kwargs is 'fog', but must be a dict"),
+        (
+            {"workers": -1},
+            "workers is -1, but must be a whole number of at least 0",
+        ),  # which arrays need none of
+    ],
+)
+def test_what_make_vec_cannot_take_is_named(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make_vec("pong", 2, **given)
+
+
+@pytest.mark.parametrize("thing", [None, Walk, Walk(), lambda: Walk()])
+def test_what_is_no_name_of_a_game_is_told_how_to_get_one(thing: Any) -> None:
+    with pytest.raises(UserError, match=r"names no game: .*gymnasium\.register\('mine/Game-v0', its class\)"):
+        make_vec(thing)
+
+
+def test_a_single_wrapper_needs_no_list() -> None:
+    env = make_vec("cartpole", wrappers={"name": "hide", "drop": [0]})
+    assert env.observation_space.shape == (3,)

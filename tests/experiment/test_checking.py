@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import rlrnn
@@ -129,7 +130,29 @@ def test_an_environment_itself_may_be_given():
         and found.lengths == (5,) * 3
         and found.observations == "2 numbers from -1 to 1"
     )
+    assert "register('mine/Game-v0', its class) in a module" in found.advice[-1]  # nobody did yet
+    assert check(gym.make("CartPole-v1"), 1).advice[-1].startswith("to learn it: rlrnn train --game CartPole")
     assert isinstance(rlrnn.check(env, 1), Check) and "random player" in found._repr_html_()
+
+
+def test_so_may_its_class_or_a_batch_of_gymnasiums_and_all_are_seen_through_wrappers():
+    found = check(Corridor, 12, kwargs={"reward": 2.0}, wrappers=[{"name": "hide", "drop": [0]}])
+    assert found.points == (2.0,) * 12 and found.observations.startswith("1 number")
+    assert check(lambda: Corridor(reward=4.0), 2).points == (4.0,) * 2
+    how = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
+    batch = gym.make_vec("CartPole-v1", 2, **how)
+    assert check(batch, 3).observations.startswith("4 numbers")
+    assert check(Corridor(), 2, wrappers={"name": "hide", "drop": [0]}).observations.startswith("1 number")
+    with pytest.raises(UserError, match=r"kwargs is {'reward': 2.0}, but .*Corridor.* is made already"):
+        check(Corridor(), 2, kwargs={"reward": 2.0})
+
+
+def test_a_games_file_is_advised_by_its_path(tmp_path):
+    (tmp_path / "hidden.toml").write_text('id = "CartPole-v1"')
+    path = tmp_path / "hidden.toml"
+    found = check(path, 2)
+    assert found.game == "hidden"
+    assert found.advice[-1].startswith(f"to learn it: rlrnn train --game {path}, and again")
 
 
 def test_a_game_that_crashes_or_that_no_learner_takes_is_a_sentence(register):

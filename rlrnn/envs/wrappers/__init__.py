@@ -25,9 +25,14 @@ WRAPPERS: dict[str, type[View]] = {
 }
 
 
-def wrap(env: VecEnv, specs: Sequence[Mapping[str, Any]]) -> VecEnv:
+def wrap(env: VecEnv, specs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> VecEnv:
     """The environment in its wrappers, innermost first: {"name": "delay", "steps": 2}."""
-    for spec in specs:
+    for spec in [specs] if isinstance(specs, str | Mapping) else specs:
+        if not isinstance(spec, Mapping):
+            raise UserError(
+                f"a wrapper is {spec!r}, but must be a table, such as {{'name': 'stack', 'frames': 4}}, or a "
+                "list of these."
+            )
         options = dict(spec)
         name = options.pop("name", None)
         if name not in WRAPPERS:

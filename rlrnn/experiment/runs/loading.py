@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rlrnn.envs.games import is_game
 from rlrnn.experiment import agents, catalogue, weights
 from rlrnn.experiment.runs import contents, runs
 from rlrnn.learners.sequences.supervised import SequenceLearner
@@ -21,8 +22,11 @@ def load(path: archive.File, device: str = "auto") -> Any:
     file is run. ``rlrnn.load("pong-gru")`` is the verified agent of that name, if its weights come along with
     the package.
     """
-    if isinstance(path, str) and catalogue.is_agent(path) and not Path(path).exists():
-        return weights.trained(path, device)[0]
+    if isinstance(path, str) and not Path(path).exists():
+        if catalogue.is_agent(path):
+            return weights.trained(path, device)[0]
+        if is_game(path):
+            raise catalogue.no_agent(path)
     if isinstance(path, str | os.PathLike) and (Path(path) / contents.VERSIONS).exists():
         return runs.read_run(Path(path)).agent(device)
     if archive.kind_of(path) == SequenceLearner.__name__:

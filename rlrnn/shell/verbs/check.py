@@ -43,7 +43,7 @@ def run(arguments: Namespace) -> None:
     words = [f"--import {module}" for module in arguments.imports]
     words += [f"--kwargs {shlex.join(arguments.kwargs)}"] if arguments.kwargs else []
     words += [f"--wrapper {shlex.quote(text)}" for text in arguments.wrappers]
-    named = f"--game {found.game}"
+    named = f"--game {arguments.game}"
     advice = tuple(sentence.replace(named, " ".join([named, *words])) for sentence in found.advice)
     found = dataclasses.replace(found, advice=advice)
     if arguments.json:

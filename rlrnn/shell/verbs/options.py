@@ -153,12 +153,7 @@ def opened(arguments: Namespace) -> tuple[Agent, Game, EvaluationRecipe]:
 
     path = Path(arguments.run)
     if not path.exists() and games.is_game(arguments.run):
-        learned = [name for name, recipe in catalogue.agents().items() if recipe.game == arguments.run]
-        those = f"; {', '.join(learned)} learn it" if learned else ""
-        raise UserError(
-            f"{arguments.run} is a game and no agent{those}: rlrnn train --game {arguments.run} makes one, "
-            f"rlrnn play {arguments.run} --by-hand lets you play."
-        )
+        raise catalogue.no_agent(arguments.run)
     if not path.exists() and catalogue.is_agent(arguments.run):
         agent, recipe = weights.trained(arguments.run, arguments.device)
         game = games.game(arguments.game) if arguments.game else catalogue.game_of(recipe)

@@ -11,6 +11,7 @@ import pytest
 
 import rlrnn
 from rlrnn.envs.vec import GameVecEnv
+from rlrnn.errors import UserError
 from rlrnn.storage import archive
 
 SMALL: dict[str, Any] = {"policy_kwargs": {"hidden_size": 3, "net_arch": []}}
@@ -120,3 +121,8 @@ def test_a_verified_agent_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pyt
         rlrnn.load("pendulum-gru")
     agent().save(tmp_path / "pong-gru")  # a file of the user's comes first
     assert rlrnn.load("pong-gru.zip").policy.network.memory.output_size == 3
+
+
+def test_the_name_of_a_game_is_no_agents() -> None:
+    with pytest.raises(UserError, match=r"pong is a game and no agent; pong-evolved, pong-gru learn it"):
+        rlrnn.load("pong")

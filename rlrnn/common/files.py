@@ -24,6 +24,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name{}",
     errno.ENOENT: "was it moved or removed meanwhile? check the path",
     errno.ENOTDIR: "a part of the path is no folder; check it, or choose another place{}",
+    errno.EEXIST: "something else of that name is there; choose another place{}",
     errno.EISDIR: "it is a folder; give the path of a file",
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open; close other programs",

@@ -43,10 +43,12 @@ class Tracker(KVWriter):
         self.works = True
         try:
             self.module: Any = importlib.import_module(self.package)
-        except ImportError:
+        except ImportError as error:
             distribution = self.package.partition(".")[0]
+            # It may be there and lack something of its own.
+            lacks = "" if error.name in (None, distribution) else f", which lacks {error.name}"
             raise MissingExtraError(
-                f"--log {_name(self)} needs the package {distribution}: pip install {distribution}."
+                f"--log {_name(self)} needs the package {distribution}{lacks}: pip install {distribution}."
             ) from None
         try:
             with undisturbed_noise():

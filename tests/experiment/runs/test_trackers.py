@@ -148,8 +148,12 @@ def test_one_that_cannot_begin_is_named_before_anything_is_made(tmp_path, monkey
     with pytest.raises(UserError, match="--log wandb cannot begin: api_key not configured"):
         train(TINY, 1, tmp_path / "a", progress=False, log=["wandb"])
     monkeypatch.setitem(sys.modules, "mlflow", None)  # as if it were not installed
-    with pytest.raises(UserError, match="--log mlflow needs the package mlflow: pip install mlflow"):
+    with pytest.raises(UserError, match=r"--log mlflow needs the package mlflow: pip install mlflow\."):
         train(TINY, 1, tmp_path / "a", progress=False, log=["mlflow"])
+    (tmp_path / "trackio.py").write_text("import gradio_of_nowhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="the package trackio, which lacks gradio_of_nowhere: pip install"):
+        train(TINY, 1, tmp_path / "a", progress=False, log=["trackio"])
     with pytest.raises(UserError, match="unknown tracker 'tensorbord'; did you mean 'tensorboard'"):
         train(TINY, 1, tmp_path / "a", progress=False, log=["tensorbord"])
     assert not (tmp_path / "a").exists()

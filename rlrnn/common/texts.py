@@ -76,7 +76,8 @@ def html(table: Any) -> str:
     """What rich would print, as HTML, for a notebook."""
     import io
 
-    console = terminal(file=io.StringIO(), record=True, width=100)
+    how: dict[str, Any] = {"force_jupyter": False}  # in a notebook it would be shown here, too
+    console = terminal(file=io.StringIO(), record=True, width=100, **how)
     console.print(table)
     style = "font-family: monospace; line-height: 1.2"
     return str(console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>'))

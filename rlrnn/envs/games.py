@@ -75,8 +75,8 @@ def game(name: str | Path | Game) -> Game:
         return name
     if not isinstance(name, str | Path):
         raise UserError(
-            f"{name!r} names no game: give the name of one (rlrnn.games()), the path of its TOML file or an "
-            "id; an environment of your own has one after gymnasium.register('mine/Game-v0', its class)."
+            f"{name!r} names no game: give the name of one (rlrnn.list_games()), a game file's path, an id; "
+            "an environment of your own has one after gymnasium.register('mine/Game-v0', its class)."
         )
     files, text = toml_files("envs"), str(name)
     if text.endswith(".toml") or text in files:

@@ -119,6 +119,11 @@ class GameVecEnv(VecEnv):
             check_whole("seed", seed, 0)
             self.seed(int(seed))
 
+    def __repr__(self) -> str:
+        workers = f", in {self.workers} processes" if self.workers else ""
+        copies = f"{self.num_envs} {'copy' if self.num_envs == 1 else 'copies'}"
+        return f"{type(self).__name__}({self.name}, {copies}{workers})"
+
     def reset(self) -> Observations:
         """The first observations [B, ...], with the seeds and options that were set since the last reset."""
         observations, self.reset_infos = self._engine.reset(self._seeds, self._options)

@@ -15,7 +15,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
@@ -28,6 +28,7 @@ from rlrnn.envs.engines.native import is_array_game
 from rlrnn.envs.games import make_vec
 from rlrnn.envs.vec import from_vector_env, vectorize
 from rlrnn.errors import OptionsError, UserError, games_of, warn
+from rlrnn.learners.bars import steps_bar
 from rlrnn.learners.files import agent, surroundings
 from rlrnn.learners.files.optimizer import check_optimizers
 from rlrnn.learners.player import Player
@@ -101,6 +102,16 @@ class Learner(BaseAlgorithm):
                 return super()._setup_learn(*arguments)
         finally:
             self._custom_logger = self._custom_logger and not own
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """As SB3 does, but its bar counts the steps that were played, and is lines where none is drawn."""
+        inner = super()._init_callback(callback)
+        if not progress_bar:
+            return inner
+        both = CallbackList([inner, steps_bar()])
+        both.model = self
+        both.callbacks[1].init_callback(self)
+        return both
 
     def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
         """Go on in other environments, of the same spaces and as many."""

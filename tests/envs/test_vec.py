@@ -632,3 +632,8 @@ def test_what_is_no_name_of_a_game_is_told_how_to_get_one(thing: Any) -> None:
 def test_a_single_wrapper_needs_no_list() -> None:
     env = make_vec("cartpole", wrappers={"name": "hide", "drop": [0]})
     assert env.observation_space.shape == (3,)
+
+
+def test_a_batch_says_what_it_is() -> None:
+    assert repr(make_vec("cartpole-no-velocity", 16)) == "Hide(GameVecEnv(rlrnn/CartPole-v1, 16 copies))"
+    assert repr(from_envs([Walk])) == "GameVecEnv(Walk, 1 copy)"

@@ -42,6 +42,9 @@ class View(VecEnvWrapper):
         self.chance = Randomness(np.zeros(self.num_envs, np.uint64))
         self._seed_streams([None] * self.num_envs, self.everyone.tolist())
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.venv!r})"
+
     @abstractmethod
     def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
         """Clear the memory of these N copies; the view of their first observations [N, ...]."""

@@ -21,7 +21,7 @@ from rlrnn.errors import FileFault
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluations:
     """What an agent won at several times of its training: N evaluations of E episodes each."""
 
@@ -30,6 +30,17 @@ class Evaluations:
     lengths: NDArray[np.int64]  # [N, E] steps
     wiped: Array | None = None  # [N, E] points with the memory wiped; None of a network that has none
     successes: NDArray[np.bool_] | None = None  # [N, E] episodes won, where the game says what winning is
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "no evaluations"
+        said = [f"{mean:.2f}" for mean in self.points.mean(axis=1)]
+        if self.wiped is not None:
+            wiped = self.wiped.mean(axis=1)
+            said = [f"{mean} (memory wiped {other:.2f})" for mean, other in zip(said, wiped, strict=True)]
+        pairs = zip(self.steps.tolist(), said, strict=True)
+        lines = [f"after {steps:,} steps: {words} points" for steps, words in pairs]
+        return "\n".join([f"{len(self)} evaluations of {self.points.shape[1]} episodes", *lines])
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ProgressBarCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
@@ -371,30 +371,12 @@ class Evolution(Learner):
                 f"cop{'y' if self.env.num_envs == 1 else 'ies'}: make at least as many."
             )
 
-    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        """As SB3 does, but the bar counts the steps that were played."""
-        inner = super()._init_callback(callback)
-        if not progress_bar:
-            return inner
-        both = CallbackList([inner, StepsBar()])
-        both.model = self
-        both.callbacks[1].init_callback(self)
-        return both
-
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy"], []
 
     def _excluded_save_params(self) -> list[str]:
         last = "_last_obs", "_last_episode_starts", "_last_original_obs"
         return [*super()._excluded_save_params(), "_fitness", "make_env", "_strategy", "workers", *last]
-
-
-class StepsBar(ProgressBarCallback):
-    """SB3's bar, which takes a callback's step for one of each copy."""
-
-    def _on_step(self) -> bool:
-        self.pbar.update(self.num_timesteps - self.model._num_timesteps_at_start - self.pbar.n)
-        return True
 
 
 def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:

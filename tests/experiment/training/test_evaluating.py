@@ -189,3 +189,13 @@ def test_none_and_one_after_another():
     both = one.with_one(other)
     assert both.steps.tolist() == [1, 5] and both.wiped is None  # of the file that another agent began
     assert training.evaluations.__doc__
+
+
+def test_evaluations_print_as_a_line_each():
+    one = Evaluations(np.array([0, 4096]), np.array([[1.0, 2.0], [5.0, 5.0]]), np.ones((2, 2), int))
+    assert (
+        repr(one) == "2 evaluations of 2 episodes\nafter 0 steps: 1.50 points\nafter 4,096 steps: 5.00 points"
+    )
+    wiped = dataclasses.replace(one, wiped=np.array([[1.0, 1.0], [1.0, 2.0]]))
+    assert repr(wiped).splitlines()[2] == "after 4,096 steps: 5.00 (memory wiped 1.50) points"
+    assert repr(one.before(0)) == "no evaluations"

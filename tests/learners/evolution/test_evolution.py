@@ -19,7 +19,7 @@ from rlrnn import Evolution, RecurrentPPO, make_vec
 from rlrnn.envs.vec import from_envs
 from rlrnn.errors import OptionsError, UserError
 from rlrnn.experiment import agents
-from rlrnn.learners.evolution.evolution import StepsBar
+from rlrnn.learners.bars import StepsBar
 from rlrnn.learners.evolution.fitness import SerialFitness
 from rlrnn.learners.evolution.strategies import STRATEGIES
 from rlrnn.network.population import genome
@@ -199,7 +199,6 @@ def test_copies_are_not_alike_afterwards(make: Any) -> None:
     assert len(np.unique(env.reset(), axis=0)) == 9
 
 
-@pytest.mark.filterwarnings("ignore:rich is experimental")
 def test_the_progress_bar_counts_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tqdm")
     pytest.importorskip("rich")

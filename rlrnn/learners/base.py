@@ -148,6 +148,10 @@ class Learner(BaseAlgorithm):
         """Arguments of the policy that the learner says, and no user."""
         return {"actions": "drawn"}
 
+    def observe(self, observation: Any) -> None:
+        """Fold observations [N, ...] into the running statistics of all that reads them."""
+        self.policy.network.observe(observation)
+
     def experience(self) -> dict[str, Any]:
         """What it learns from and has kept, where that outlives an update."""
         return {}

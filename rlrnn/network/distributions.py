@@ -239,6 +239,10 @@ class SquashedGaussian(Gaussian):
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         super().__init__(mean, log_std.clamp(*self.LOG_STD).exp())
 
+    def with_spread(self, std: float) -> SquashedGaussian:
+        """The same mean with that spread everywhere, through which no gradient goes."""
+        return SquashedGaussian(self.mean, torch.full_like(self.mean, math.log(std)))
+
     def draw(
         self, generator: torch.Generator | None = None, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -131,29 +131,38 @@ class SequenceReplay:
         truncated: npt.NDArray[np.bool_],
         finals: dict[int, Any],
         state_after: Array,
+        who: Array | None = None,
     ) -> None:
         """A step of all environments: [B, ...] each.
 
         :param state: [B, S] the memory before the observation, state_after: after it
         :param finals: of each environment whose episode ended, what it saw last; one that is missing is
             never looked at if the episode terminated, and counts as if it had if it was truncated
+        :param who: the environments that the arrays are of, where it is a step of some alone
         """
-        broken = np.flatnonzero(self.open & start)  # an episode was left before it ended
-        self.weights[(self.written[broken] - 1) % self.slots, broken] = False
-        self._fill_rows(broken)
-        everyone = np.arange(self.n_envs)
-        lacking = [b for b in np.flatnonzero(truncated) if b not in finals]
+        who = np.arange(self.n_envs) if who is None else who
+        self._leave(who[self.open[who] & start])
+        lacking = [k for k in np.flatnonzero(truncated) if who[k] not in finals]
         terminated = terminated.copy()
         terminated[lacking] = True
-        at = self._take_slots(everyone, state, start)
-        put(self.observations, (at, everyone), observation)
-        self.actions[at, everyone], self.rewards[at, everyone] = action, reward
-        self.terminated[at, everyone], self.truncated[at, everyone] = terminated, truncated
-        self.weights[at, everyone] = True
+        at = self._take_slots(who, state, start)
+        put(self.observations, (at, who), observation)
+        self.actions[at, who], self.rewards[at, who] = action, reward
+        self.terminated[at, who], self.truncated[at, who] = terminated, truncated
+        self.weights[at, who] = True
         ended = np.flatnonzero(terminated | truncated)
-        self.open[:] = True
+        self.open[who] = True
         if len(ended):
-            self._close(ended, finals, state_after)
+            self._close(who[ended], finals, state_after[ended])
+
+    def leave(self) -> None:
+        """Break off the episodes under way: what their last steps led to is unknown."""
+        self._leave(np.flatnonzero(self.open))
+
+    def _leave(self, who: Array) -> None:
+        self.weights[(self.written[who] - 1) % self.slots, who] = False
+        self._fill_rows(who)
+        self.open[who] = False
 
     def _take_slots(self, who: Array, state: Array, start: Any) -> Array:
         """The next slot of each of these environments, their number in the ring."""
@@ -168,8 +177,8 @@ class SequenceReplay:
         return at
 
     def _close(self, ended: Array, finals: dict[int, Any], state_after: Array) -> None:
-        """Give the episodes that ended their last slots."""
-        at = self._take_slots(ended, state_after[ended], False)
+        """Give the episodes that ended their last slots, each with the memory before it."""
+        at = self._take_slots(ended, state_after, False)
         self.weights[at, ended] = self.terminated[at, ended] = self.truncated[at, ended] = False
         self.rewards[at, ended] = self.actions[at, ended] = 0
         for slot, b in zip(at, ended, strict=True):

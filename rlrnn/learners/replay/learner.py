@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -47,10 +47,11 @@ from rlrnn.errors import OptionsError, UserError, games_of
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.features import has_modes
 from rlrnn.learners.policy.policy import RecurrentPolicy
-from rlrnn.learners.replay import files
+from rlrnn.learners.replay import files, remembering
 from rlrnn.learners.replay.buffer import Rows, SequenceReplay
 from rlrnn.learners.scaling import RewardScaler
 from rlrnn.learners.schedules import value_now
+from rlrnn.learners.sequences.episodes import Episode
 from rlrnn.network import acting
 from rlrnn.network.stream import Stream
 from rlrnn.storage import archive
@@ -224,6 +225,18 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         self._noise = torch.Generator(self.device)
         self._noise.manual_seed(int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         self._order = np.random.default_rng(order)
+
+    def remember(self, episodes: Sequence[Episode]) -> int:
+        """Put recorded episodes into the replay, to be learned from as if they had been played; their steps.
+
+            agent.remember(rlrnn.record(player, "pendulum-no-velocity", 50))
+
+        Anybody may have played them, well or badly: it is their rewards that are learned from, not their
+        actions. The memory at every step is the one that the network has when it sees them now. The last step
+        of an episode that was cut off is left out, as what came of it is not in the record. Where more steps
+        are given than ``buffer_size``, the last ones are kept.
+        """
+        return remembering.remember(self, episodes)
 
     # Learning.
 
@@ -428,9 +441,11 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         """Fold what was seen into the running statistics, the same of every network."""
         if not seen or not self.policy.description.normalize_observations:
             return
-        batch = map_arrays(lambda a: torch.as_tensor(a, device=self.device), join(seen))
+        self.observe(map_arrays(lambda a: torch.as_tensor(a, device=self.device), join(seen)))
+
+    def observe(self, observation: Any) -> None:
         for network in self._networks():
-            network.observe(batch)
+            network.observe(observation)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """So many updates, each on rows of ``batch_size`` steps together."""

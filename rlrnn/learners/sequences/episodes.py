@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,17 @@ class Episode:
     def points(self) -> float:
         """What the episode won."""
         return float(np.sum(self.rewards))
+
+
+def listed(episodes: Any) -> list[Episode]:
+    """Episodes as a list of at least one; anything else is refused."""
+    items = list(episodes) if isinstance(episodes, Iterable) else [episodes]
+    for each in items:
+        if not isinstance(each, Episode):
+            raise UserError(f"{each!r} is no Episode: give a list of them, as rlrnn.record makes it.")
+    if not items:
+        raise UserError("there are no episodes to learn from: record at least one.")
+    return items
 
 
 def save_episodes(path: str | Path, episodes: Sequence[Episode]) -> Path:

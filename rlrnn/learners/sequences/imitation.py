@@ -8,7 +8,7 @@ would end exploration.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ from rlrnn.learners.base import Learner
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 from rlrnn.learners.scaling import RewardScaler
-from rlrnn.learners.sequences.episodes import Episode
+from rlrnn.learners.sequences.episodes import Episode, listed
 from rlrnn.learners.sequences.fitting import Indices, minimise, split
 from rlrnn.learners.sequences.packing import pack
+from rlrnn.network.actuators import GreedyActuators
+from rlrnn.network.distributions import SquashedGaussian
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.sensors import Observation
 
@@ -53,23 +55,25 @@ def imitate(
     Observation statistics, where the network has them, learn from the record first. ``batch_size`` are
     episodes, ``validation`` a fraction of them: learning stops ``patience`` epochs after the least error
     there, with those weights; what needs a long memory is often learned after a plateau. ``critic`` trains
-    the critic of a RecurrentPPO on the recorded returns; False leaves alone what it has of its own.
+    the critic of a RecurrentPPO on the recorded returns; False leaves alone what it has of its own. Critics
+    of actions, as of a RecurrentSAC, learn from what its ``remember`` is given.
     """
     if not isinstance(agent, Learner):
-        raise UserError(f"{type(agent).__name__} cannot imitate: give a RecurrentPPO or an Evolution.")
+        raise UserError(
+            f"{type(agent).__name__} cannot imitate: give a RecurrentPPO, a RecurrentSAC or an Evolution."
+        )
     agent.check_takes_weights()
-    items = list(episodes) if isinstance(episodes, Iterable) else [episodes]
-    for each in items:
-        if not isinstance(each, Episode):
-            raise UserError(f"{each!r} is no Episode: give a list of them, as rlrnn.record makes it.")
-    episodes = items
-    if not episodes:
-        raise UserError("there are no episodes to imitate: record at least one.")
+    episodes = listed(episodes)
     check_seed(seed)
     policy, network = agent.policy, agent.policy.network
+    if isinstance(network.actuators, GreedyActuators):
+        raise UserError(
+            f"{type(agent).__name__} learns what actions are worth, which is not seen by watching them: give "
+            "the episodes to its remember, and it learns from their rewards as from its own."
+        )
     device = policy.device
-    all_observations = [_observations(policy, number, episode) for number, episode in enumerate(episodes)]
-    all_actions = [_actions(network, number, episode).to(device) for number, episode in enumerate(episodes)]
+    all_observations = [observations_of(policy, number, episode) for number, episode in enumerate(episodes)]
+    all_actions = [actions_of(network, number, episode).to(device) for number, episode in enumerate(episodes)]
     lengths = np.array([len(episode) for episode in episodes])
     returns: list[Tensor] | None = None
     scale = 1.0
@@ -87,6 +91,8 @@ def imitate(
         else:
             distribution, values = network.unroll(observations, packing.start, state)
         actions = packing.rows(torch.cat([all_actions[i] for i in batch]))
+        if isinstance(distribution, SquashedGaussian):  # whose spread is made of output units
+            distribution = distribution.with_spread(1.0)
         total = -packing.steps(distribution.log_prob(actions)).sum()
         if returns is not None and values is not None:
             deviation = packing.steps(values) - torch.cat([returns[i] for i in batch])
@@ -102,7 +108,7 @@ def imitate(
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), one_thread(device):
         torch.manual_seed(seed)
-        network.observe(join(all_observations, torch.cat))
+        agent.observe(join(all_observations, torch.cat))
         return minimise(
             network,
             error,
@@ -145,7 +151,7 @@ def _returns(agent: RecurrentPPO, episodes: Sequence[Episode]) -> list[Array]:
     return result
 
 
-def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Observation:
+def observations_of(policy: RecurrentPolicy, number: int, episode: Episode) -> Observation:
     """The observations of an episode as the network takes them, checked."""
     sizes: set[int] = set()
     for arrays in (episode.actions, episode.rewards, episode.observations):
@@ -185,7 +191,7 @@ def _observations(policy: RecurrentPolicy, number: int, episode: Episode) -> Obs
     return tensors
 
 
-def _actions(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor:
+def actions_of(network: RecurrentNetwork, number: int, episode: Episode) -> Tensor:
     """Actions [T, ...] as a game takes them -> [T, A] as the actuators have them."""
     actuators, actions = network.actuators, np.asarray(episode.actions)
     one_each = actions.shape[:1] == (len(episode),)

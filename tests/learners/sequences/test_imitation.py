@@ -178,6 +178,35 @@ def test_any_action_and_any_observation_is_imitated(
         np.testing.assert_allclose(episode.actions, np.broadcast_to(action, episode.actions.shape), atol=0.2)
 
 
+def test_an_actor_with_critics_of_actions_imitates_and_keeps_its_spread() -> None:
+    """That is made of output units: they stay as they are, and all networks see alike afterwards."""
+    box = spaces.Box(np.array([0.0, -4.0], np.float32), np.array([2.0, 4.0], np.float32))
+    policy = {"hidden_size": 8, "net_arch": [], "normalize_observations": True}
+    agent = rlrnn.RecurrentSAC("MlpGruPolicy", Dull(box), policy_kwargs=policy, seed=0, device="cpu")  # type: ignore[arg-type]
+    output = agent.policy.network.actuators.output
+    before = output.weight[:, 2:].clone(), output.bias[2:].clone()
+    episodes = rlrnn.record(lambda seen: np.array([[0.5, 3.0]]), Dull(box), 4, seed=1)  # type: ignore[arg-type]
+    rlrnn.imitate(agent, episodes, epochs=100, learning_rate=0.02, validation=None, progress=False)
+    assert torch.equal(before[0], output.weight[:, 2:]) and torch.equal(before[1], output.bias[2:])
+    for episode in rlrnn.record(agent, Dull(box), 4, seed=1):  # type: ignore[arg-type]
+        np.testing.assert_allclose(
+            episode.actions, np.broadcast_to([0.5, 3.0], episode.actions.shape), atol=0.2
+        )
+    means = [network.sensors.normalizers["field_"].mean for network in agent._networks()]
+    assert torch.equal(means[0], means[1]) and torch.equal(means[0], means[2]) and bool(means[0].any())
+
+
+def test_values_of_actions_are_not_imitated_but_learned_from_what_is_remembered() -> None:
+    agent = rlrnn.RecurrentDQN("MlpGruPolicy", maze(), policy_kwargs={"hidden_size": 4}, device="cpu")
+    with pytest.raises(UserError) as caught:
+        rlrnn.imitate(agent, watched(2), progress=False)
+    assert str(caught.value) == (
+        "RecurrentDQN learns what actions are worth, which is not seen by watching them: give the episodes "
+        "to its remember, and it learns from their rewards as from its own."
+    )
+    assert agent.remember(watched(2)) == 2 * (LENGTH + 1)
+
+
 def test_scaled_rewards_are_those_that_the_critic_learns() -> None:
     """The running std learns from the record as it would have from play."""
     agent = ppo(normalize_rewards=True, gamma=0.5)

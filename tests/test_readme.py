@@ -68,6 +68,15 @@ def test_the_example_wins_what_is_said(
     assert with_memory > 475 and wiped < 50
 
 
+def test_the_page_on_replay_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("docs/replay.md", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"my-dqn.zip", "my-dqn.replay"}  # as it says there
+    assert "steps are learned from as if" in capsys.readouterr().out
+
+
 def test_the_page_on_python_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -232,6 +232,9 @@ class RecurrentDQN(ReplayLearner):
         with torch.no_grad():
             torch._foreach_lerp_(list(targets), list(own), self.tau)
 
+    def follow_policy(self) -> None:
+        self.q_net_target.load_state_dict(self.q_net.state_dict())
+
     def _check_settings(self) -> None:
         super()._check_settings()
         check_choice("trace", self.trace, TRACES)

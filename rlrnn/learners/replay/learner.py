@@ -501,6 +501,10 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
     def _update_targets(self) -> None:
         """Move target networks toward the others."""
 
+    @abstractmethod
+    def follow_policy(self) -> None:
+        """Begin what goes beside the policy as that is, whose weights came from elsewhere."""
+
     def _diverged(self, loss: float, norm: float) -> UserError:
         """Raised before such a gradient moves any weight."""
         rewards = self.replay_buffer.rewards

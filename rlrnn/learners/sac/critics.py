@@ -110,3 +110,8 @@ class Temperature(nn.Module):
         self.log = nn.Parameter(
             torch.tensor(math.log(first)) if first > 0 else torch.tensor(-math.inf), learns
         )
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is moved until the entropy is what it should be."""
+        return self.log.requires_grad

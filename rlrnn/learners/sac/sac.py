@@ -209,7 +209,7 @@ class RecurrentSAC(ReplayLearner):
         critic_loss, q_mean = gradient.of_critics(alpha, self.gamma)
         self._check_finite(critic_loss, gradient.of_values.clip(self.max_grad_norm))
         step_critics()
-        if self.temperature.log.requires_grad:  # its loss: - log alpha (log pi + target entropy)
+        if self.temperature.learns:  # its loss: - log alpha (log pi + target entropy)
             self.temperature.log.grad = torch.full_like(self.temperature.log, -(negentropy + self._entropy))
             self.temperature_optimizer.step()
         actor_loss = gradient.of_actor(alpha)
@@ -244,6 +244,11 @@ class RecurrentSAC(ReplayLearner):
         targets, own = zip(*pairs, strict=True)
         with torch.no_grad():
             torch._foreach_lerp_(list(targets), list(own), self.tau)
+
+    def follow_policy(self) -> None:
+        seen = self.policy.network.sensors.normalizers.state_dict()  # all networks see alike
+        for critic in (self.critic, self.critic_target):
+            critic.sensors.normalizers.load_state_dict(seen)
 
     def _check_settings(self) -> None:
         super()._check_settings()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sb3_contrib import RecurrentPPO as Contrib
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecNormalize
-from tiny_runs import CARTPOLE, EVOLVED, PENDULUM, SAME, broken_off
+from tiny_runs import CARTPOLE, CRITICISED, EVOLVED, PENDULUM, SAME, VALUED, broken_off
 
 import rlrnn
 from rlrnn.errors import UserError
@@ -111,6 +111,125 @@ def test_a_recipes_own_path_counts_from_its_folder(first, tmp_path):
     (first.folder.parent / "mine.toml").write_text('game = "pong"\nsteps = 1\ninit = "run"\n')
     recipe = rlrnn.read_recipe(first.folder.parent / "mine.toml")
     assert recipe.init == str(first.folder)
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory):
+    """An agent of each learner from replay, and one by values and sums over actions of the same game."""
+    folder = tmp_path_factory.mktemp("replayed")
+    choices = dataclasses.replace(
+        CRITICISED, game=VALUED.game, wrappers=VALUED.wrappers, network=VALUED.network
+    )
+    recipes = {"dqn": VALUED, "sac": CRITICISED, "choices": choices}
+    return {name: train(recipe, 1, folder / name, progress=False) for name, recipe in recipes.items()}
+
+
+def begun_at(recipe, init, folder, *changes):
+    """The agent before its first step."""
+    changed = override(dataclasses.replace(recipe, init=str(init), steps=64), list(changes))
+    return rlrnn.load(train(changed, 7, folder, progress=False, snapshots=1).folder / "snapshots" / "0.zip")
+
+
+def alike(one, other, names):
+    """State_dicts of two agents, of these names, to the last bit."""
+    own, others = one.get_parameters(), other.get_parameters()
+    for name in names:
+        assert own[name].keys() == others[name].keys()
+        for key, value in own[name].items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, others[name][key]), (name, key)
+
+
+@pytest.mark.parametrize("kind", ["dqn", "sac", "choices"])
+def test_a_learner_from_replay_goes_on_with_all_that_it_learns_with(kind, replayed, tmp_path):
+    run = replayed[kind]
+    before = run.agent()
+    after = begun_at(run.recipe, run.folder, tmp_path / "next")
+    names = [name for name in before.get_parameters() if "optimizer" not in name]
+    assert {"dqn": "q_net_target", "sac": "critic_target", "choices": "temperature"}[kind] in names
+    alike(before, after, [name for name in names if name != "policy"])
+    policies = (agent.policy.state_dict() for agent in (before, after))
+    for key, value in next(policies).items():
+        if "exploration_rate" not in key:  # which begins as the recipe says
+            assert torch.equal(value, after.policy.state_dict()[key]), key
+    for one, other in zip(before._optimizers(), after._optimizers(), strict=True):
+        states = one.state_dict()["state"], other.state_dict()["state"]
+        assert states[0].keys() == states[1].keys() != set()
+        for key, moments in states[0].items():
+            assert all(torch.equal(value, states[1][key][name]) for name, value in moments.items())
+    assert after._reward_scaler.count == pytest.approx(before._reward_scaler.count)
+    assert after._n_updates == 0 and after.num_timesteps == 0 and after.replay_buffer.size() == 0
+
+
+def test_a_fixed_temperature_stays_what_the_recipe_says(replayed, tmp_path):
+    run = replayed["sac"]
+    fixed = begun_at(run.recipe, run.folder, tmp_path / "a", "sac.ent_coef=0.25")
+    assert float(fixed.temperature.log.detach().exp()) == pytest.approx(0.25)
+    learned = run.agent().temperature.log.detach()
+    assert float(learned) != 0.0
+    never = dataclasses.replace(run.recipe, init=str(run.folder), steps=64)
+    still = train(override(never, ["sac.ent_coef=0"]), 1, tmp_path / "b", progress=False)
+    again = begun_at(run.recipe, still.folder, tmp_path / "c")  # from one that had none
+    assert float(again.temperature.log.detach()) == 0.0
+
+
+@pytest.mark.parametrize("start", ["ppo", "dqn", "choices", "evolution"])
+@pytest.mark.parametrize("goal", ["ppo", "dqn", "choices", "evolution"])
+def test_from_any_learner_of_choices_to_any_other(start, goal, first, replayed, tmp_path):
+    """The weights that decide on actions, what follows them, and how all networks see."""
+    if start == goal:
+        return
+    recipes = {"ppo": CARTPOLE, "dqn": VALUED, "choices": replayed["choices"].recipe, "evolution": EVOLVED}
+    if start == "evolution":
+        trained = train(EVOLVED, 1, tmp_path / "e", progress=False)
+    else:
+        trained = first if start == "ppo" else replayed[start]
+    before = trained.agent().policy.state_dict()
+    after = begun_at(recipes[goal], trained.folder, tmp_path / "next")
+    own = after.policy.state_dict()
+    shared = [
+        name for name in own if "critic" not in name and "value" not in name and "exploration" not in name
+    ]
+    assert shared and all(torch.equal(own[name], before[name]) for name in shared)
+    if goal == "dqn":
+        for name, value in after.q_net_target.state_dict().items():
+            assert torch.equal(value, after.q_net.state_dict()[name]), name
+    if goal == "choices":
+        (seen,) = after.policy.network.sensors.normalized.values()
+        for critic in (after.critic, after.critic_target):
+            (own_seen,) = critic.sensors.normalized.values()
+            assert torch.equal(own_seen.mean, seen.mean) and torch.equal(own_seen.count, seen.count)
+
+
+def test_other_output_units_begin_anew_and_a_sentence_says_so(replayed, tmp_path):
+    recipe = override(PENDULUM, ["ppo.use_sde=false"])
+    fresh = train(recipe, 1, tmp_path / "ppo", progress=False)
+    for trained, goal in ((fresh, CRITICISED), (replayed["sac"], recipe)):
+        with pytest.warns(UserWarning, match=r"the output units of .* say something else than those of tiny"):
+            after = begun_at(goal, trained.folder, tmp_path / f"to{goal.table}")
+        before, own = trained.agent().policy.state_dict(), after.policy.state_dict()
+        assert torch.equal(
+            before["network.memory.layers.0.weight_hidden"], own["network.memory.layers.0.weight_hidden"]
+        )
+        name = "network.actuators.output.weight"
+        assert before[name].shape[1] != own[name].shape[1]
+
+
+def test_what_does_not_fit_beside_the_policy_is_named_too(replayed, tmp_path):
+    run = replayed["sac"]
+    recipe = dataclasses.replace(run.recipe, init=str(run.folder))
+    for change, words in (
+        ("sac.n_critics=3", r"the critics of .* are not those of tiny: head_modules\.2\..* there"),
+        (
+            "network.net_arch={pi = [8], qf = [9]}",
+            r"the critics of .*make them alike in .*\[network\] and \[sac\]",
+        ),
+        ("network.cell=gru", r"the network of .* \(lstm\) is not the one of tiny \(gru\)"),
+        ("normalize.observations=false", r"the network of .*normalizers.* and none here"),
+    ):
+        with pytest.raises(UserError, match=words):
+            train(override(recipe, [change]), 1, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 PARTS = {

@@ -323,6 +323,7 @@ def test_a_reset_forgets_everything() -> None:
         play.step()
     play.replay.reset()
     assert play.replay.size() == play.replay.n_rows() == 0 and not play.replay.full
+    assert not play.replay.open.any()
     play.histories = [History(4, False) for _ in play.histories]
     for _ in range(30):
         play.step()

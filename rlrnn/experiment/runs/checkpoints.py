@@ -219,13 +219,18 @@ class Checkpoints(BaseCallback):
             return
         if agents.spoiled(self.model):
             return
-        self.snapshot = take(self.model, self.logs, now - self.began)
-        self.taken = time.perf_counter()
-        self.taking = self.taken - now
+        self.take()
         if due:
             self.write()
             self.written = time.perf_counter()
             self.writing = self.written - now
+
+    def take(self) -> None:
+        """Take a snapshot of the training as it is, between two rollouts."""
+        now = time.perf_counter()
+        self.snapshot = take(self.model, self.logs, now - self.began)
+        self.taken = time.perf_counter()
+        self.taking = self.taken - now
 
     def write(self) -> str | None:
         """Bring the newest snapshot to the disk; a sentence where that fails: older ones are still there."""

@@ -54,6 +54,7 @@ def train(
     imports: str | Sequence[str] = (),
     snapshots: int = 0,
     log: str | Sequence[str] = (),
+    until: int | None = None,
 ) -> Run:
     """Train an agent by its recipe, evaluate it and draw its learning curve, all in the run's folder.
 
@@ -75,8 +76,11 @@ def train(
     :param imports: modules, by name or file, that such workers import first
     :param snapshots: agents that are kept along the way, in the run's folder ``snapshots``
     :param log: trackers to which the log goes, too: "tensorboard", "wandb", "trackio", "mlflow"
+    :param until: pause after so many steps, or at the end of the rollout in which they are played: the run is
+        marked as interrupted, and ``resume`` goes on to the same bytes. Schedules fall over the whole training.
     """
     check_whole("snapshots", snapshots, 0)
+    _check_until(until)
     imports, log = several(imports), several(log)
     if not isinstance(recipe, Recipe):
         recipe = catalogue.agent(recipe)
@@ -97,8 +101,8 @@ def train(
                     older = folder.with_name(run.facts["replaces"])
                     _say(f"The older run is kept in {older} until this one is finished.")
                 how: dict[str, Any] = {"progress": progress, "trackers": trackers}
-                run = learn(agent, run, None, callback, pause=checkpoint_seconds, **how)
-                return finish(agent, run, **how)
+                run = learn(agent, run, None, callback, pause=checkpoint_seconds, until=until, **how)
+                return finish(agent, run, **how) if run.status == TRAINED else run
 
 
 def resume(
@@ -111,13 +115,15 @@ def resume(
     workers: int | None = None,
     imports: str | Sequence[str] = (),
     log: str | Sequence[str] = (),
+    until: int | None = None,
 ) -> Run:
-    """Resume a run that was killed or interrupted, as if it had not been.
+    """Resume a run that was killed or interrupted, as if it had not been; ``until`` as in ``train``.
 
     On a CPU the finished agent of one of our own games is that of an uninterrupted run, bit for bit; other
     games begin fresh episodes, which is printed. So is what was lost: a damaged checkpoint, other versions
     than the run began with.
     """
+    _check_until(until)
     imports, log = several(imports), several(log)
     run = runs.read_run(folder)
     if run.status == FINISHED:
@@ -151,8 +157,8 @@ def resume(
             with following(log, run.recipe, run.seed, run.folder) as trackers:
                 run = run.end(TRAINING)
                 how: dict[str, Any] = {"progress": progress, "trackers": trackers}
-                run = learn(agent, run, checkpoint, callback, pause=checkpoint_seconds, **how)
-                return finish(agent, run, **how)
+                run = learn(agent, run, checkpoint, callback, pause=checkpoint_seconds, until=until, **how)
+                return finish(agent, run, **how) if run.status == TRAINED else run
 
 
 def _refuse_to_begin_again(run: Run) -> None:
@@ -236,8 +242,9 @@ def learn(
     progress: bool = True,
     pause: float = checkpoints.SECONDS,
     trackers: Sequence[Tracker] = (),
+    until: int | None = None,
 ) -> Run:
-    """Train the agent, from a checkpoint if there is one, while its run is written."""
+    """Train the agent, from a checkpoint if there is one, to its end or a pause, while its run is written."""
     kept, spent = ({}, 0.0) if checkpoint is None else (checkpoint.rows, checkpoint.seconds)
     iterations = 0 if checkpoint is None else checkpoint.iterations
     episodes = EpisodeLog(run.folder / contents.EPISODES, kept.get(contents.EPISODES, 0))
@@ -254,6 +261,8 @@ def learn(
         watchers.append(evaluations(run))
     if run.facts.get("snapshots"):
         watchers.append(Snapshots(run.folder, steps, run.facts["snapshots"]))
+    if until is not None:
+        watchers.append(Pause(until, saved))
     watchers += callbacks.made(run.recipe.callbacks)
     watchers += [TrainingProgress(steps, display)] * progress + ([] if callback is None else [callback])
     try:
@@ -265,11 +274,9 @@ def learn(
                 **agents.budgets(run.recipe, spent),
             )
             agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
-            if (name := agents.spoiled(agent)) is not None:
-                raise UserError(
-                    f"training diverged in its last update (not all numbers of {name} are finite): try a "
-                    "smaller learning_rate or max_grad_norm, or normalise observations and rewards."
-                )
+            check_finite(agent)
+    except Paused:
+        return keep(agent, run, INTERRUPTED, began)
     except BaseException as reason:
         waits = progress and isinstance(reason, KeyboardInterrupt)
         with undisturbed(f"Stopping: saving the agent to {run.folder}." if waits else None):
@@ -283,6 +290,15 @@ def learn(
     except FileFault as reason:
         reason.add_note(f"To resume from the last checkpoint: rlrnn train --resume {run.folder}.")
         raise
+
+
+def check_finite(agent: Agent) -> None:
+    """Refuse an agent that diverged in its last update."""
+    if (name := agents.spoiled(agent)) is not None:
+        raise UserError(
+            f"training diverged in its last update (not all numbers of {name} are finite): try a smaller "
+            "learning_rate or max_grad_norm, or normalise observations and rewards."
+        )
 
 
 def evaluations(run: Run) -> EvaluationCallback:
@@ -336,6 +352,32 @@ def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
     return " ".join(words)
 
 
+class Paused(Exception):
+    """A training has come to where it was to pause."""
+
+
+class Pause(BaseCallback):
+    """Writes a checkpoint where the first rollout after so many steps would begin, and ends the training."""
+
+    model: Agent
+    may_be_late = True
+
+    def __init__(self, until: int, saved: Checkpoints) -> None:
+        super().__init__()
+        self.until, self.saved = until, saved
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self.until:
+            check_finite(self.model)
+            self.saved.take()
+            if (failure := self.saved.write()) is not None:
+                raise FileFault(f"{failure} So it cannot pause.")
+            raise Paused
+
+    def _on_step(self) -> bool:
+        return True
+
+
 class Clock(BaseCallback):
     """Lets SB3's log count the time of the whole run, not only since it was resumed."""
 
@@ -365,6 +407,11 @@ def _differences(run: Run, device: str) -> list[str]:
         for name, before, value in versions
         if before != value
     ]
+
+
+def _check_until(until: int | None) -> None:
+    if until is not None:
+        check_whole("until", until, 1)
 
 
 def _say(sentence: str) -> None:

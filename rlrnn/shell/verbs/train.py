@@ -202,7 +202,8 @@ def _recipe(arguments: Namespace) -> Recipe:
 def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     from rlrnn.common.settings import check_seed
     from rlrnn.experiment.runs.comparing import compare, table
-    from rlrnn.experiment.training.seeds import Task, cores, train_seeds
+    from rlrnn.experiment.training.seeds import Task, train_seeds
+    from rlrnn.experiment.training.side_by_side import cores
 
     folder = Path(arguments.out or Path("runs", recipe.name))
     numbers = range(arguments.seed, arguments.seed + arguments.seeds)

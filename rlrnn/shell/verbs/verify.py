@@ -39,7 +39,7 @@ def run(arguments: Namespace) -> int:
     """Run the verb."""
     from rlrnn.experiment import catalogue
     from rlrnn.experiment.training import verifying
-    from rlrnn.experiment.training.seeds import cores
+    from rlrnn.experiment.training.side_by_side import cores
 
     verdict = verifying.verify(
         catalogue.agent(arguments.agent),

@@ -21,7 +21,7 @@ from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.recipes import override
 from rlrnn.experiment.runs import checkpoints, curves, logs, runs
 from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINING, decides, difference
-from rlrnn.experiment.training import seeds, stopping, training
+from rlrnn.experiment.training import side_by_side, stopping, training
 from rlrnn.experiment.training.progress import Pace
 from rlrnn.experiment.training.seeds import Task, train_seeds
 from rlrnn.shell import arguments
@@ -394,7 +394,7 @@ def test_all_seeds_are_told_to_stop_before_any_is_waited_for(
     again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second Ctrl-C ends them instead."""
-    futures = {Future[str](): Task(TINY, k, Path()) for k in range(3)}
+    futures = {Future[str](): f"seed {k}" for k in range(3)}
     waiting, *begun = reversed(futures)
     said = []
 
@@ -414,11 +414,11 @@ def test_all_seeds_are_told_to_stop_before_any_is_waited_for(
 
     for future in begun:
         future.set_running_or_notify_cancel()
-    futures_wait = seeds.wait
-    monkeypatch.setattr(seeds, "wait", wait)
+    futures_wait = side_by_side.wait
+    monkeypatch.setattr(side_by_side, "wait", wait)
     running = {0: Training(), 1: Training()}
     with pytest.raises(KeyboardInterrupt) if again else nullcontext():
-        assert seeds._stop(futures, running) == "Seed 0: saved Seed 1: saved"  # type: ignore[arg-type]
+        assert side_by_side.stop(futures, running) == "Seed 0: saved Seed 1: saved"  # type: ignore[arg-type]
     assert said[:2] == ["stop", "stop"] and waiting.cancelled() and said.count("kill") == 2
 
 

@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import (
@@ -26,28 +25,21 @@ from stable_baselines3.common.type_aliases import (
     TrainFreq,
     TrainFrequencyUnit,
 )
-from stable_baselines3.common.utils import should_collect_more_steps
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from rlrnn.cells.options import check_options
-from rlrnn.common import arrays
-from rlrnn.common.batches import copied, join, map_arrays
+from rlrnn.common.batches import map_arrays
 from rlrnn.common.settings import (
-    check_choice,
-    check_number,
     check_seed,
-    check_whole,
-    is_number,
     is_whole,
     plain,
 )
 from rlrnn.common.threads import keep_freed_memory, one_thread
-from rlrnn.errors import OptionsError, UserError, games_of
+from rlrnn.errors import OptionsError, UserError
 from rlrnn.learners.base import Learner, check_learning
 from rlrnn.learners.features import has_modes
 from rlrnn.learners.policy.policy import RecurrentPolicy
-from rlrnn.learners.replay import files, remembering
+from rlrnn.learners.replay import checking, files, playing, remembering
 from rlrnn.learners.replay.buffer import Rows, SequenceReplay
 from rlrnn.learners.scaling import RewardScaler
 from rlrnn.learners.schedules import value_now
@@ -55,13 +47,6 @@ from rlrnn.learners.sequences.episodes import Episode
 from rlrnn.network import acting
 from rlrnn.network.stream import Stream
 from rlrnn.storage import archive
-
-FIRST_STATES = ("stored", "zero")
-# Of the policy, where it says something of a critic of situations, or of a spread that is no output unit.
-UNHEARD = (
-    *("critic", "shared_lstm", "enable_critic_lstm", "share_features_extractor"),
-    *("use_sde", "log_std_init", "full_std", "use_expln", "squash_output"),
-)
 
 
 class ReplayLearner(Learner, OffPolicyAlgorithm):
@@ -317,54 +302,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
     ) -> RolloutReturn:
         """Play some steps in every environment and keep them; SB3's callbacks hear of each."""
         self._check_settings_if_changed()
-        self._set_mode(learns=False)
-        callback.on_rollout_start()
-        act, draw = self._acting(), acting.drawing(self.policy.network, self._noise)
-        steps, episodes, seen = 0, 0, []
-        while should_collect_more_steps(train_freq, steps, episodes):
-            observation, start, state = (
-                self._last_obs,
-                np.asarray(self._last_episode_starts, np.bool_),
-                self._last_state,
-            )
-            assert observation is not None and state is not None
-            observation = arrays.observed(
-                observation, env.observation_space, env.num_envs, "step of the play"
-            )
-            original = observation if self._vec_normalize_env is None else self._last_original_obs
-            tensors = map_arrays(lambda a: torch.as_tensor(a, device=self.device), observation)
-            numbers, after = act(tensors, torch.as_tensor(start, device=self.device), state)
-            self._explore()
-            early = self.num_timesteps < learning_starts
-            buffer_actions = self._warm_up(env.num_envs) if early else draw(numbers)  # SB3's name
-            actions = self.policy.network.actuators.to_space(buffer_actions).copy()
-            self._last_obs = None  # unknown while games make a step, and after one that was broken off
-            with games_of(env, "step()"):
-                answer = env.step(actions)
-            new_obs, rewards, dones, infos = arrays.stepped(
-                answer, env.observation_space, env.num_envs, f"step {steps} of the play"
-            )
-            self._last_obs, self._last_episode_starts, self._last_state = new_obs, dones, after
-            kept = original, start, state, buffer_actions, rewards, dones, infos, after
-            self._keep(replay_buffer, env, *kept)
-            seen.append(copied(observation))
-            self.num_timesteps += env.num_envs
-            steps += 1
-            callback.update_locals(locals())
-            if not callback.on_step():
-                return RolloutReturn(steps * env.num_envs, episodes, continue_training=False)
-            self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
-            ended = np.flatnonzero(dones)
-            if len(ended):
-                self._update_info_buffer([infos[b] for b in ended], dones[ended])
-            for _ in ended:
-                episodes += 1
-                self._episode_num += 1
-                if log_interval is not None and self._episode_num % log_interval == 0:
-                    self.dump_logs()
-        self._observe(seen)
-        callback.on_rollout_end()
-        return RolloutReturn(steps * env.num_envs, episodes, continue_training=True)
+        return playing.collect(self, env, callback, train_freq, replay_buffer, learning_starts, log_interval)
 
     def _acting(self) -> acting.Decide:
         """The network at play, made once and kept while its weights stay where they are."""
@@ -388,47 +326,6 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
     def _explore(self) -> None:
         """Set how much is explored by now, where that changes."""
 
-    def _keep(
-        self,
-        replay: SequenceReplay,
-        env: VecEnv,
-        observation: Any,
-        start: npt.NDArray[np.bool_],
-        state: Tensor,
-        actions: npt.NDArray[Any],
-        rewards: npt.NDArray[Any],
-        dones: npt.NDArray[np.bool_],
-        infos: list[dict[str, Any]],
-        after: Tensor,
-    ) -> None:
-        """A step into the replay: as the game gave it, before any normalisation."""
-        truncated, finals = np.zeros_like(dones), {}
-        for b in np.flatnonzero(dones):
-            final = infos[b].get("terminal_observation")
-            truncated[b] = infos[b].get("TimeLimit.truncated", False)
-            if final is not None:
-                one = map_arrays(lambda a: np.asarray(a)[None], final)
-                final = arrays.observed(one, env.observation_space, 1, "an episode's end", [int(b)])
-                if self._vec_normalize_env is not None:
-                    final = self._vec_normalize_env.unnormalize_obs(final)
-                finals[int(b)] = map_arrays(lambda a: a[0], final)
-        if self._vec_normalize_env is not None:
-            rewards = self._vec_normalize_env.get_original_reward()
-            self._last_original_obs = self._vec_normalize_env.get_original_obs()
-        if self.normalize_rewards:
-            self._scaler().see(rewards, start)
-        replay.add(
-            observation,
-            start,
-            state.cpu().numpy(),
-            actions,
-            rewards,
-            dones & ~truncated,
-            truncated,
-            finals,
-            after.cpu().numpy(),
-        )
-
     def _scaler(self) -> RewardScaler:
         """What rewards are divided by; begun when it is first asked for."""
         scaler = self._reward_scaler or RewardScaler(self.gamma, np.zeros(self.n_envs))
@@ -436,12 +333,6 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
             scaler.discounted = np.zeros(self.n_envs)
         self._reward_scaler = scaler
         return scaler
-
-    def _observe(self, seen: list[Any]) -> None:
-        """Fold what was seen into the running statistics, the same of every network."""
-        if not seen or not self.policy.description.normalize_observations:
-            return
-        self.observe(map_arrays(lambda a: torch.as_tensor(a, device=self.device), join(seen)))
 
     def observe(self, observation: Any) -> None:
         for network in self._networks():
@@ -536,37 +427,7 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
         ]
 
     def _check_settings(self) -> None:
-        if not hasattr(self, "observation_space"):
-            raise UserError("there is no env to take the spaces from: give one, or load a saved agent.")
-        if not isinstance(self.action_space, self.actions):
-            raise UserError(
-                f"{type(self).__name__} takes {' or '.join(kind.__name__ for kind in self.actions)} actions, "
-                f"but the game has {self.action_space}: learn it by {_learner_of(self.action_space)}."
-            )
-        for name in UNHEARD:
-            if name in self.policy_kwargs:
-                raise OptionsError(
-                    f"{name} is in policy_kwargs, but says nothing to {type(self).__name__}, which has no "
-                    "critic of situations and no spread beside its output units: leave it out."
-                )
-        self._frequency()
-        unlimited = self.max_grad_norm == math.inf
-        left_out = ("train_freq", "max_grad_norm") if unlimited else ("train_freq",)
-        settings = {name: getattr(self, name) for name in self._settings() if name not in left_out}
-        check_options(type(self).__name__, type(self).__init__, settings)
-        for name in ("buffer_size", "batch_size", "seq_len", "target_update_interval"):
-            check_whole(name, getattr(self, name), 1)
-        for name in ("learning_starts", "burn_in"):
-            check_whole(name, getattr(self, name), 0)
-        if self.gradient_steps is not None:
-            check_whole("gradient_steps", self.gradient_steps, -1)
-        check_number("replayed_steps", self.replayed_steps, 0, ends="(]")
-        check_number("gamma", self.gamma, 0, 1)
-        check_number("tau", self.tau, 0, 1, "(]")
-        check_choice("first_state", self.first_state, FIRST_STATES)
-        for name in ("learning_rate", "encoder_learning_rate", "max_grad_norm"):
-            if is_number(value := getattr(self, name)):
-                check_number(name, value, 0)
+        checking.check(self)
 
     def random_state(self) -> dict[str, Any]:
         return {"noise": self._noise.get_state(), "order": self._order.bit_generator.state}
@@ -608,11 +469,6 @@ class ReplayLearner(Learner, OffPolicyAlgorithm):
             "_weights",
             "_checked",
         ]
-
-
-def _learner_of(space: spaces.Space[Any]) -> str:
-    """What learns such actions."""
-    return "RecurrentSAC or RecurrentPPO" if isinstance(space, spaces.Box) else "RecurrentPPO"
 
 
 def parted(modules: list[nn.Module], encoders: list[nn.Module | None]) -> list[dict[str, Any]]:

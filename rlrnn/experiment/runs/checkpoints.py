@@ -30,6 +30,7 @@ from rlrnn.common.texts import tell
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import agents
 from rlrnn.experiment.agents import LEARNERS, Agent
+from rlrnn.experiment.runs import leases
 from rlrnn.experiment.runs.contents import EPISODES, PROGRESS
 from rlrnn.experiment.runs.facts import is_count, is_number
 from rlrnn.experiment.runs.logs import Log
@@ -236,6 +237,7 @@ class Checkpoints(BaseCallback):
         """Bring the newest snapshot to the disk; a sentence where that fails: older ones are still there."""
         if self.snapshot is None:
             return None
+        leases.check(self.folder)
         try:
             write(self.folder, self.snapshot, self.logs)
         except OSError as error:

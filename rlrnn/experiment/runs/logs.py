@@ -68,6 +68,10 @@ class Log:
             self.flush()
             self._file.close()
 
+    def abandon(self) -> None:
+        """Close the file without the rows that wait: it is another process's by now."""
+        self._file.close()
+
     def _complain(self, error: OSError) -> None:
         if not self._complained:
             tell(f"rlrnn: rows of a log wait to be written: {sentence(error)}", file=sys.stderr)

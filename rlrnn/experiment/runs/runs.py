@@ -11,6 +11,7 @@ runs/<agent>/seed<k>/
     curve.png      the learning curve
     snapshots/     agents kept along the way, where it was asked for
     checkpoints/   while it trains: what it needs to resume after being killed
+    lock           while it trains: who does (``leases``)
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,9 +45,7 @@ from rlrnn.experiment.evaluation import Score
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe, read_recipe, to_toml
 from rlrnn.experiment.runs.contents import AGENT, CURVE, GAME, RECIPE, SCORE, VERSIONS
 from rlrnn.experiment.runs.facts import FINISHED, FORMAT, TRAINING, read_facts, read_scores
-
-if sys.platform != "win32":
-    import fcntl
+from rlrnn.experiment.runs.leases import LOCK, Held, Lease, check, held, is_held
 
 if TYPE_CHECKING:
     from rlrnn.experiment.agents import Agent
@@ -119,6 +118,7 @@ class Run:
 
     def end(self, status: str, **facts: Any) -> Run:
         """Note how the training ended."""
+        check(self.folder)
         ended = replace(self, status=status, facts={**self.facts, **facts})
         write_json(self.folder / VERSIONS, {"status": status, "seed": self.seed, **ended.facts})
         return ended
@@ -203,10 +203,9 @@ def _make(run: Run, aside: Path | None) -> None:
     """All of it or nothing: a process killed in between leaves no half of a run."""
     folder = run.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    part.mkdir()
-    try:
-        with held(part):
+    with ExitStack() as block:
+        part, lease = _begin_part(folder, block)
+        try:
             recipe = run.recipe
             if recipe.game.endswith(".toml"):  # the game travels along, and the recipe names it there
                 (part / GAME).write_text(to_toml(games.game(recipe.game)), encoding="utf-8")
@@ -216,17 +215,28 @@ def _make(run: Run, aside: Path | None) -> None:
             (part / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
             replace(run, folder=part).end(TRAINING)
             if aside is not None:
-                with held(folder):
-                    folder.rename(aside)
+                with held(folder) as older:
+                    older.rename(aside)
             try:
-                part.rename(folder)
+                lease.rename(folder)
             except OSError:
                 if aside is not None:
                     aside.rename(folder)
                 raise
-    except BaseException:
-        _remove_part(part)
-        raise
+        except BaseException:
+            _empty_part(part)
+            block.close()
+            _remove_part(part)
+            raise
+
+
+def _begin_part(folder: Path, block: ExitStack) -> tuple[Path, Lease]:
+    """A folder beside a run's, held until the block ends: others clear such folders that nobody holds."""
+    while True:
+        part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        part.mkdir()
+        with suppress(Held, FileNotFoundError):  # it is being cleared already
+            return part, block.enter_context(held(part))
 
 
 def put_back(folder: Path) -> None:
@@ -243,14 +253,17 @@ def _clear_beside(folder: Path) -> None:
     for part in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
         named = re.fullmatch(r"\.[0-9a-f]{8}", part.name.removeprefix(f".{folder.name}"))
         with suppress(OSError):  # another process makes or removes it just now
-            if named and not is_held(part):
+            if not named or is_held(part):
+                continue
+            with held(part):
                 if not folder.exists() and (part / VERSIONS).exists():  # killed between the two renames
                     older = _replaced(folder, read_facts(part / VERSIONS))
                     if older is not None and older.is_dir():
                         older.rename(folder)
                         message = f"{folder} was restored: the run that was to replace it never began."
                         tell(f"rlrnn: {message}", file=sys.stderr)
-                _remove_part(part)
+                _empty_part(part)
+            _remove_part(part)
 
 
 def _replaced(folder: Path, facts: Mapping[str, Any]) -> Path | None:
@@ -275,12 +288,17 @@ def _all_replaced(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
     return found
 
 
-def _remove_part(part: Path) -> None:
-    """A folder of a run that was being made, and nothing else than a run's first files in it."""
+def _empty_part(part: Path) -> None:
+    """Remove the first files of a run from a folder in which it was being made, while that is held."""
     with suppress(OSError):
-        half = part.glob(f".{Path(VERSIONS).stem}.*part{Path(VERSIONS).suffix}")
-        for path in (part / RECIPE, part / GAME, part / VERSIONS, *half):
+        half = part.glob(".*.part*")
+        for path in (part / RECIPE, part / GAME, part / VERSIONS, *half, *part.glob(f"{LOCK}.*")):
             path.unlink(missing_ok=True)
+
+
+def _remove_part(part: Path) -> None:
+    """Remove such a folder when it is held no more, but for what is none of ours in it."""
+    with suppress(OSError):
         part.rmdir()
 
 
@@ -307,43 +325,11 @@ def missing_imports(folder: str | Path, imports: Sequence[str]) -> list[str]:
     return [name for name in found if Path(name).stem not in known]
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's folder, where the system knows such locks.
-
-    The lock ends with the process, however that ends.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FileFault(f"the run {folder} is being trained by another process: wait for it.") from None
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)  # a process that a game forked has the lock, too
-    finally:
-        os.close(handle)
-
-
-def is_held(folder: Path) -> bool:
-    """Whether some process trains in a run's folder, where the system knows such locks."""
-    try:
-        with held(folder):
-            return False
-    except FileFault:
-        return True
-
-
 def tidy(folder: Path) -> None:
     """Remove what a process that was killed left half written."""
     _clear_beside(folder)
     for part in (*folder.glob(".*.part*"), *folder.glob("*/.*.part*")):
-        part.unlink()
+        part.unlink(missing_ok=True)
 
 
 def read_run(folder: str | Path) -> Run:

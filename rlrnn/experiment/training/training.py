@@ -24,7 +24,7 @@ from rlrnn.experiment.evaluation import judge
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.pictures.plotting import plot
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import checkpoints, contents, runs
+from rlrnn.experiment.runs import checkpoints, contents, leases, runs
 from rlrnn.experiment.runs.checkpoints import Checkpoint, Checkpoints
 from rlrnn.experiment.runs.curves import WINDOW, read_curves, running_mean
 from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINED, TRAINING
@@ -34,6 +34,7 @@ from rlrnn.experiment.runs.snapshots import Snapshots
 from rlrnn.experiment.runs.trackers import Tracker, following
 from rlrnn.experiment.training.beginning import begin_from
 from rlrnn.experiment.training.evaluating import EvaluationCallback
+from rlrnn.experiment.training.holding import StillHeld, check_held
 from rlrnn.experiment.training.progress import TrainingProgress
 from rlrnn.experiment.training.stopping import undisturbed
 
@@ -96,7 +97,7 @@ def train(
         kept = {"snapshots": snapshots} if snapshots else {}
         with following(log, recipe, seed, folder) as trackers:
             run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports, kept)
-            with runs.held(folder):
+            with leases.held(folder):
                 if progress and "replaces" in run.facts:
                     older = folder.with_name(run.facts["replaces"])
                     _say(f"The older run is kept in {older} until this one is finished.")
@@ -130,7 +131,7 @@ def resume(
         raise UserError(
             f"the run {run.folder} is finished: train longer by a new run with --steps and --out."
         )
-    with runs.held(run.folder):
+    with leases.held(run.folder):
         runs.tidy(run.folder)
         if run.status == TRAINED and (run.folder / contents.AGENT).exists():
             return finish(agents.load(run.folder / contents.AGENT, device), run, progress)
@@ -195,6 +196,7 @@ def finish(agent: Agent, run: Run, progress: bool = True, trackers: Sequence[Tra
     try:
         with Judging(run.recipe.name) if progress else nullcontext() as display:
             scores = judge(agent, run.game, how.episodes, how.deterministic, progress=display)
+        leases.check(run.folder)
         runs.write_scores(run.folder / contents.SCORE, scores)
         best = None if contents.EPISODES in run.facts.get("lost", ()) else best_training(run.folder)
         draw_curve(run)
@@ -202,6 +204,8 @@ def finish(agent: Agent, run: Run, progress: bool = True, trackers: Sequence[Tra
             tracker.finish(scores, agent.num_timesteps)
         checkpoints.discard(run.folder)
         return runs.finish(run, best_training=best)
+    except leases.LostLease:
+        raise
     except BaseException as reason:
         reason.add_note(
             f"The trained agent is in {run.folder}; to evaluate it: rlrnn train --resume {run.folder}."
@@ -256,7 +260,7 @@ def learn(
     began, steps = time.perf_counter() - spent, run.recipe.steps
     display = ProgressDisplay(quiet=not progress)
     saved = Checkpoints(run.folder, logs, began, pause)
-    watchers: list[BaseCallback] = [episodes, Clock(spent), saved]
+    watchers: list[BaseCallback] = [StillHeld(run.folder), episodes, Clock(spent), saved]
     if run.recipe.evaluation.every is not None:  # after the checkpoint, from which it is made again
         watchers.append(evaluations(run))
     if run.facts.get("snapshots"):
@@ -278,6 +282,7 @@ def learn(
     except Paused:
         return keep(agent, run, INTERRUPTED, began)
     except BaseException as reason:
+        check_held(run.folder, logs)
         waits = progress and isinstance(reason, KeyboardInterrupt)
         with undisturbed(f"Stopping: saving the agent to {run.folder}." if waits else None):
             reason.add_note(rescue(agent, run, saved))
@@ -311,6 +316,7 @@ def evaluations(run: Run) -> EvaluationCallback:
 
 def keep(agent: Agent, run: Run, status: str, began: float) -> Run:
     """Save the agent, its steps and seconds."""
+    leases.check(run.folder)
     agent.save(run.folder / contents.AGENT)
     try:
         return run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))

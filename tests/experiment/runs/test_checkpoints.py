@@ -35,7 +35,7 @@ from rlrnn.experiment import agents
 from rlrnn.experiment.recipes import (
     Recipe,
 )
-from rlrnn.experiment.runs import checkpoints, runs
+from rlrnn.experiment.runs import checkpoints, leases, runs
 from rlrnn.experiment.runs.facts import INTERRUPTED
 from rlrnn.experiment.training import training
 from rlrnn.learners.evolution.evolution import Evolution
@@ -291,7 +291,7 @@ def test_other_games_begin_fresh_episodes_and_that_is_said(tmp_path, capsys):
 def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
     folder = tmp_path / "seed1"
     broken_off(CARTPOLE, folder, 1)
-    with runs.held(folder):
+    with leases.held(folder):
         for intrude in (
             lambda: training.resume(folder, progress=False),
             lambda: training.train(CARTPOLE, 1, folder, progress=False, overwrite=True),

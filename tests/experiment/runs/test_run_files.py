@@ -19,7 +19,7 @@ from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import agents, catalogue
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.recipes import override
-from rlrnn.experiment.runs import checkpoints, curves, logs, runs
+from rlrnn.experiment.runs import checkpoints, curves, leases, logs, runs
 from rlrnn.experiment.runs.facts import FINISHED, INTERRUPTED, TRAINING, decides, difference
 from rlrnn.experiment.training import side_by_side, stopping, training
 from rlrnn.experiment.training.progress import Pace
@@ -150,7 +150,7 @@ def test_what_a_process_left_that_was_killed_while_it_made_a_run_goes(tmp_path: 
     for folder in (left, other, held):
         folder.mkdir()
         (folder / "recipe.toml").write_text("half")
-    with runs.held(held):
+    with leases.held(held):
         runs.open_run(tmp_path / "seed0", TINY, 0, None, False)
     assert not left.exists() and other.exists() and held.exists()
     held.joinpath("thesis.tex").write_text("precious")
@@ -258,7 +258,7 @@ def test_a_run_in_training_or_killed_is_played_as_its_last_checkpoint(
 ) -> None:
     run = runs.open_run(tmp_path / "r", TINY, 0, None, False)
     with (
-        runs.held(run.folder),
+        leases.held(run.folder),
         pytest.raises(FileFault, match="it is being trained: its first checkpoint comes"),
     ):
         run.agent()
@@ -274,7 +274,7 @@ def test_a_run_in_training_or_killed_is_played_as_its_last_checkpoint(
         log.close()
     agent.save(run.folder / "agent.zip")  # of an earlier part, as it was interrupted
     for held, words in ((True, "is being trained"), (False, "was killed")):
-        lock = runs.held(run.folder) if held else None
+        lock = leases.held(run.folder) if held else None
         if lock is not None:
             lock.__enter__()
         played = run.agent()
@@ -284,17 +284,27 @@ def test_a_run_in_training_or_killed_is_played_as_its_last_checkpoint(
         assert f"{words}: this is its agent after 1,234 steps." in capsys.readouterr().err
 
 
-def test_a_process_that_a_game_forked_does_not_hold_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has the lock's handle, as a second one of the same opened file."""
-    opened, real = [], os.open
-    monkeypatch.setattr(os, "open", lambda *how: opened.append(real(*how)) or opened[-1])
-    with runs.held(tmp_path):
-        inherited = os.dup(opened[0])
-        assert runs.is_held(tmp_path)
-    assert not runs.is_held(tmp_path)
-    os.close(inherited)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_a_game_forked_does_not_hold_the_run(tmp_path: Path) -> None:
+    """Neither as it lives on, nor does its end release it."""
+    with leases.held(tmp_path):
+        waits = os.pipe()
+        for release in (True, False):
+            child = os.fork()
+            if child == 0:
+                if release:
+                    leases.lease_of(tmp_path).release()  # type: ignore[union-attr]  # as its finally would
+                else:
+                    os.read(waits[0], 1)
+                os._exit(0)
+            if release:
+                os.waitpid(child, 0)
+        assert leases.is_held(tmp_path)
+    assert not leases.is_held(tmp_path) and not os.waitpid(child, os.WNOHANG)[0]
+    os.write(waits[1], b"!")
+    os.waitpid(child, 0)
+    for pipe in waits:
+        os.close(pipe)
 
 
 def test_passing_errors_of_a_disk_end_no_training(

@@ -12,7 +12,7 @@ from rlrnn.common import files
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment.evaluation import Score
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs import leases, runs
 from rlrnn.experiment.runs.logs import read_episodes
 from rlrnn.experiment.training import training
 from rlrnn.experiment.training.seeds import Task, train_seeds
@@ -145,7 +145,7 @@ def test_resume_and_seeds_find_it_too(tmp_path):
 def test_a_run_that_is_just_being_made_is_left_to_its_process(tmp_path):
     folder = tmp_path / "seed0"
     killed_while_overwriting(folder)
-    with runs.held(tmp_path / ".seed0.0123abcd"), pytest.raises(FileFault, match="there is no run"):
+    with leases.held(tmp_path / ".seed0.0123abcd"), pytest.raises(FileFault, match="there is no run"):
         runs.read_run(folder)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".seed0.0123abcd", "old1-seed0"]
 

@@ -297,6 +297,7 @@ def serve() -> None:
     """What a process does: hold its object and answer commands until these end or the parent is gone."""
     global _answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes them
+    signal.signal(signal.SIGTERM, _for_the_parent)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     commands, sys.stdin = sys.stdin.buffer, open(os.devnull)  # noqa: SIM115  # no environment reads commands
@@ -334,6 +335,13 @@ def serve() -> None:
     os.close(_answers)
 
 
+def _for_the_parent(*_: Any) -> None:
+    """SIGTERM, which a scheduler sends to all processes: the parent then closes them, or is gone.
+
+    Unlike SIG_IGN, no program that a game starts inherits it.
+    """
+
+
 def _leave() -> None:
     """In a process that a game forks off a worker: that alone hears from the parent and answers it.
 
@@ -345,6 +353,7 @@ def _leave() -> None:
         _answers = None
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

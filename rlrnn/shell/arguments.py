@@ -24,7 +24,8 @@ first steps:
   rlrnn new my-agent --game Acrobot-v1   writes a recipe for you to edit
   rlrnn train --help                     every command has its own help
 
-exit status: 0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C.
+exit status: 0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C;
+143: SIGTERM, as schedulers send it.
 """
 
 

@@ -15,6 +15,7 @@ from rlrnn.common.settings import unknown
 from rlrnn.common.texts import tell
 from rlrnn.errors import TRACEBACK, GameExit, UserError, sentences, show_traceback
 from rlrnn.experiment.imports import import_module
+from rlrnn.experiment.training.stopping import Terminated
 from rlrnn.shell.arguments import parser
 from rlrnn.shell.document import document
 from rlrnn.shell.verbs import VERBS
@@ -23,7 +24,8 @@ from rlrnn.shell.verbs import VERBS
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C.
+    0; 1: the system failed, or an agent was not verified; 2: a mistake to mend; 130: Ctrl-C; 143:
+    SIGTERM while it trained.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv:
@@ -49,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its exit
         return 1
     except KeyboardInterrupt as error:
-        return _fail(error, "interrupted.", 130)
+        terminated = isinstance(error, Terminated)
+        return _fail(error, "ended by SIGTERM." if terminated else "interrupted.", 143 if terminated else 130)
     except UserError as error:
         # The operating system's own failures, a full disk above all, are not the user's mistake, nor is a
         # closed window.

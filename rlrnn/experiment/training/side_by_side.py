@@ -1,7 +1,7 @@
 """Trainings side by side, one process each.
 
-One that fails stops no other: its process ends, and why is told to whoever asked for it. Ctrl-C lets all save
-their agents before it is raised here.
+One that fails stops no other: its process ends, and why is told to whoever asked for it. Ctrl-C and SIGTERM
+let all save their agents before they are raised here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rlrnn.common.files import sentence
 from rlrnn.common.processes import Process, end, interruptible, report
 from rlrnn.errors import UserError, sentences, show_traceback
 from rlrnn.experiment.training.progress import Pace, points
-from rlrnn.experiment.training.stopping import undisturbed
+from rlrnn.experiment.training.stopping import terminable, undisturbed
 
 PAUSE = 0.5  # seconds between two reports of a training, and between two looks at what has ended
 
@@ -53,6 +53,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@terminable()
 def work(jobs: Sequence[Job], at_once: int, shown: Shown) -> dict[int, str]:
     """Do the jobs, so many at once; returns why each that failed did, as a sentence by its index."""
     futures: dict[Future[str], int] = {}

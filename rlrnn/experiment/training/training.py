@@ -36,10 +36,11 @@ from rlrnn.experiment.training.beginning import begin_from
 from rlrnn.experiment.training.evaluating import EvaluationCallback
 from rlrnn.experiment.training.holding import StillHeld, check_held
 from rlrnn.experiment.training.progress import TrainingProgress
-from rlrnn.experiment.training.stopping import undisturbed
+from rlrnn.experiment.training.stopping import terminable, undisturbed
 
 
 @takes_plain
+@terminable()
 def train(
     recipe: Recipe | str | Path,
     seed: int = 0,
@@ -59,8 +60,9 @@ def train(
 ) -> Run:
     """Train an agent by its recipe, evaluate it and draw its learning curve, all in the run's folder.
 
-    Whatever stops the training, Ctrl-C included, the agent is saved as it is and the run marked as
-    interrupted before the exception goes on.
+    Whatever stops the training, the agent is saved as it is and the run marked as interrupted before the
+    exception goes on. That is so for Ctrl-C and, in the main thread and where nobody else handles it, for
+    SIGTERM, which is raised as a KeyboardInterrupt while it trains.
 
     :param recipe: a recipe, the name of an agent in the catalogue or the path of a recipe's file
     :param seed: of all random numbers
@@ -78,7 +80,7 @@ def train(
     :param snapshots: agents that are kept along the way, in the run's folder ``snapshots``
     :param log: trackers to which the log goes, too: "tensorboard", "wandb", "trackio", "mlflow"
     :param until: pause after so many steps, or at the end of the rollout in which they are played: the run is
-        marked as interrupted, and ``resume`` goes on to the same bytes. Schedules fall over the whole training.
+        marked as interrupted, and ``resume`` goes on to the same bytes. Schedules fall over the whole of it.
     """
     check_whole("snapshots", snapshots, 0)
     _check_until(until)
@@ -106,6 +108,7 @@ def train(
                 return finish(agent, run, **how) if run.status == TRAINED else run
 
 
+@terminable()
 def resume(
     folder: str | Path,
     *,

@@ -348,13 +348,14 @@ def test_signs_of_life_are_no_answers() -> None:
 def test_work_reports_on_its_way_and_is_broken_off_by_its_parent_alone(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither by Ctrl-C, from its very beginning on, nor for its silence."""
+    """Neither by Ctrl-C, from its very beginning on, nor by SIGTERM, nor for its silence."""
     monkeypatch.setattr(processes, "_HANGING", 0.0)
     process = Process(work, "the work", "the work")
     pid = process._process.pid
     os.kill(pid, signal.SIGINT)
     reports = process.receive()
     os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGTERM)  # of a scheduler, to all processes
     while process.pending and len(reports) < 5:
         reports += process.receive()
     assert reports[:5] == [pid, *["at work"] * 4] and process.pending

@@ -106,8 +106,10 @@ def test_jobs_must_be_a_number():
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
-@pytest.mark.parametrize("how", [pytest.param("told", marks=pytest.mark.slow), "all told", "alone"])
-def test_ctrl_c_saves_every_seed_and_so_does_the_death_of_the_parent(how, tmp_path):
+@pytest.mark.parametrize(
+    "how", [pytest.param("told", marks=pytest.mark.slow), "all told", "alone", "all ended"]
+)
+def test_ctrl_c_and_sigterm_save_every_seed_and_so_does_the_death_of_the_parent(how, tmp_path):
     recipe = dataclasses.replace(RECIPE, steps=10_000_000)
     (tmp_path / "long.toml").write_text(runs.to_toml(recipe))
     command = [sys.executable, "-m", "rlrnn", "train", "long.toml", "--seeds", "2", "--jobs", "2"]
@@ -125,12 +127,12 @@ def test_ctrl_c_saves_every_seed_and_so_does_the_death_of_the_parent(how, tmp_pa
     while not all(log.exists() and log.stat().st_size > 100 for log in logs):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    if how == "all told":
-        os.killpg(process.pid, signal.SIGINT)
+    if how.startswith("all"):  # a terminal's Ctrl-C, or a scheduler's SIGTERM
+        os.killpg(process.pid, signal.SIGINT if how == "all told" else signal.SIGTERM)
     else:
         process.send_signal(signal.SIGINT if how == "told" else signal.SIGKILL)
     said = process.communicate(timeout=60)[1]  # to its end, which comes when all seeds have ended
-    assert process.returncode == (-signal.SIGKILL if how == "alone" else 130), said
+    assert process.returncode == {"alone": -signal.SIGKILL, "all ended": 143}.get(how, 130), said
     for k, log in enumerate(logs):
         assert (f"Seed {k}: interrupted. Stopped after" in said) == (how != "alone")
         assert runs.read_run(log.parent).status == "interrupted"

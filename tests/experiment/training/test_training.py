@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import gymnasium as gym
@@ -35,7 +36,7 @@ from rlrnn.experiment.recipes import (
 )
 from rlrnn.experiment.runs import runs
 from rlrnn.experiment.runs.logs import EpisodeLog, read_episodes
-from rlrnn.experiment.training import training
+from rlrnn.experiment.training import stopping, training
 from rlrnn.experiment.training.training import train
 from rlrnn.network.convolutions import SmallCNN
 
@@ -248,9 +249,11 @@ def fail():
     raise OSError(28, "No space left on device")
 
 
-def test_ctrl_c_keeps_the_agent_as_it_is(tmp_path, monkeypatch):
-    stop(monkeypatch, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt) as error:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_the_agent_as_it_is(number, tmp_path, monkeypatch):
+    stop(monkeypatch, lambda: signal.raise_signal(number))
+    kind = stopping.Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    with pytest.raises(kind) as error:
         train(TINY, out=tmp_path / "run", progress=False)
     (note,) = error.value.__notes__
     begin, resume = note.split(". ", 1)
@@ -262,6 +265,50 @@ def test_ctrl_c_keeps_the_agent_as_it_is(tmp_path, monkeypatch):
     assert (run.folder / "curve.png").exists() and len(read_episodes(run.folder / "episodes.csv"))
     with pytest.raises(FileFault, match=r"holds no score\.json"):
         run.scores()
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_scheduler_that_repeats_itself_disturbs_no_saving(first, tmp_path, monkeypatch):
+    def again(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return plot(*arguments)
+
+    plot = training.plot
+    monkeypatch.setattr(training, "plot", again)
+    stop(monkeypatch, lambda: signal.raise_signal(first))
+    with pytest.raises(KeyboardInterrupt) as error:
+        train(TINY, out=tmp_path / "run", progress=False)
+    assert "the agent as it is was saved to" in error.value.__notes__[0]
+    assert (tmp_path / "run" / "curve.png").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_sigterm_is_treated_only_while_it_trains_and_where_nobody_else_does(monkeypatch):
+    def told(number, frame):
+        heard.append(number)
+
+    heard, before = [], signal.signal(signal.SIGTERM, told)
+    try:
+        with stopping.terminable(), stopping.undisturbed(None):
+            signal.raise_signal(signal.SIGTERM)
+        assert heard == [signal.SIGTERM] and signal.getsignal(signal.SIGTERM) is told
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with stopping.terminable(), stopping.terminable():
+            assert signal.getsignal(signal.SIGTERM) is stopping._terminated
+            with stopping.undisturbed(None):
+                signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(stopping.Terminated):
+                signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        with stopping.terminable():
+            signal.signal(signal.SIGTERM, told)  # as a callback may
+        assert signal.getsignal(signal.SIGTERM) is told
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
+            pool.submit(stopping.terminable()(lambda: 1 / 0)).result()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_ctrl_c_before_the_first_episode_ends(tmp_path, monkeypatch):

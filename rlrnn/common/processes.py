@@ -228,6 +228,16 @@ def end(processes: Sequence[Process]) -> None:
 
 def receive_all(processes: Sequence[Process]) -> None:
     """Wait until all have answered their last commands; a process that is silent for too long is ended."""
+    _receive(processes, 0)
+
+
+def receive_any(processes: Sequence[Process]) -> None:
+    """Wait until one of these pending processes has answered; where none can be waited for, the first."""
+    _receive(processes if _WAITS else processes[:1], len(processes) - 1)
+
+
+def _receive(processes: Sequence[Process], pending: int) -> None:
+    """Wait until no more of them than this are pending."""
     for process in processes:
         process.check_whole()
     waiting = [process for process in processes if process.pending]
@@ -235,16 +245,40 @@ def receive_all(processes: Sequence[Process]) -> None:
         for process in waiting:
             while process.pending:
                 process.receive()
-    elif waiting:
+    elif len(waiting) > pending:
         with _Selector() as selector:
             for process in waiting:
                 selector.register(process.stdout, selectors.EVENT_READ, process)
-            while waiting:
+            while len(waiting) > pending:
                 for key, _ in selector.select(max(0.0, min(process.time_left() for process in waiting))):
                     key.data.receive()
                 for process in [process for process in waiting if not process.pending]:
                     selector.unregister(process.stdout)
                     waiting.remove(process)
+
+
+class Processes:
+    """Processes of this machine, all with the same object: a ``Pool``."""
+
+    def __init__(self, maker: Callable[[], Any], name: str, holds: str) -> None:
+        self.maker, self.name = maker, name
+        self.holds = holds  # with {} for a worker's place
+
+    def start(self, place: int) -> Process:
+        """As ``Pool.start``."""
+        return Process(self.maker, self.name, self.holds.format(place))
+
+    def wait(self, processes: Sequence[Process]) -> None:
+        """As ``Pool.wait``."""
+        receive_any(processes)
+
+    def end(self, processes: Sequence[Process]) -> None:
+        """As ``Pool.end``."""
+        end(processes)
+
+    def lost(self, process: Process) -> str:
+        """As ``Pool.lost``."""
+        return f"The worker process with {process.holds} ended {process.died}"
 
 
 _answers: int | None = None  # in a worker process, the descriptor that answers go to

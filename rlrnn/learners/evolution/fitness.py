@@ -23,7 +23,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
 from rlrnn.common import arrays
 from rlrnn.common.batches import parts_of, take
-from rlrnn.common.processes import Process, beat, end, gather
+from rlrnn.common.processes import Processes, beat
+from rlrnn.common.scheduling import Scheduler
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError, games_of
 from rlrnn.learners.evolution.ahead import Ahead
@@ -71,50 +72,59 @@ class SerialFitness:
 
 
 class ParallelFitness:
-    """Plays in worker processes, each with an environment of its own."""
+    """Plays in workers, each with an environment of its own.
+
+    The pieces of a population depend on nothing else: members, or blocks of them where torch plays. A worker
+    is handed as many in a row as keep it busy, and plays them as one batch: how many changes no bit.
+    """
 
     def __init__(
         self, make_env: Callable[[], VecEnv], n_envs: int, workers: int, network: RecurrentNetwork
     ) -> None:
         make_worker = partial(_Worker, make_env, copy.deepcopy(network))
-        self.n_envs = n_envs  # that make_env makes
-        self.workers: list[Process] = []
-        try:
-            for k in range(workers):
-                self.workers.append(Process(make_worker, "the games", f"part {k} of the population"))
-            gather(self.workers)
-        except BaseException:
-            self.close()
-            raise
+        self.n_envs, self.workers = n_envs, workers  # make_env makes so many copies
+        self.scheduler = Scheduler(Processes(make_worker, "the games", "part {} of the population"), workers)
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
-        """As ``Fitness.play``; each worker gets as many members, or nearly: by torch, whole waves."""
-        grain = 1 if population.plan_of(network) else _wave(network, self.n_envs, len(seeds))
-        shares = range(len(self.workers) + 1)
-        ends = [-(-len(genomes) * k // len(self.workers) // grain) * grain for k in shares]
-        parts = [genomes[a:b] for a, b in itertools.pairwise(ends)]
-        busy = [(worker, part) for worker, part in zip(self.workers, parts, strict=True) if len(part)]
-        for worker, part in busy:
-            worker.send("play", statistics(network), part, list(seeds))
-        return _joined(gather([worker for worker, _ in busy]))
+        """As ``Fitness.play``."""
+        wave = _wave(network, self.n_envs, len(seeds))
+        piece = 1 if population.plan_of(network) else min(wave, BLOCK)
+        genomes = genomes.astype(np.float32)  # which networks compute with: half the bytes
+        common = statistics(network), list(seeds)
+        parts = [genomes[a:b] for a, b in itertools.pairwise(_cuts(len(genomes), piece, wave, self.workers))]
+        return _joined(self.scheduler.run("play", common, parts))
 
     def close(self) -> None:
-        """End the processes."""
-        end(self.workers)
+        """End the workers."""
+        self.scheduler.close()
+
+
+def _cuts(members: int, piece: int, wave: int, workers: int) -> list[int]:
+    """Where so many members are cut: between pieces, into nearly equal parts of a wave at most.
+
+    As few as that allows, and as many for each worker: a batch that is stepped costs hardly less where it is
+    smaller, and one part too many would keep all others waiting at the end.
+    """
+    pieces = -(-members // piece)
+    parts = min(pieces, -(-members // (wave * workers)) * workers)
+    return [min(members, pieces * k // parts * piece) for k in range(parts + 1)]
 
 
 class _Worker:
-    """The object in a worker process: an environment and a network of its own."""
+    """The object in a worker: an environment and a network of its own."""
 
     def __init__(self, make_env: Callable[[], VecEnv], network: RecurrentNetwork) -> None:
         torch.set_num_threads(1)
         self.env, self.network = make_env(), network
         self.fitness = SerialFitness(self.env)
+        self.seeds: list[int] = []
 
-    def play(self, values: dict[str, Array], genomes: Array, seeds: Sequence[int]) -> Round:
-        """As ``Fitness.play``; ``values`` are the statistics of observations."""
-        set_statistics(self.network, values)
-        return self.fitness.play(self.network, genomes, seeds)
+    def play(self, common: tuple[dict[str, Array], list[int]] | None, genomes: Array) -> Round:
+        """As ``Fitness.play``; in common are statistics of observations and seeds, None: as before."""
+        if common is not None:
+            values, self.seeds = common
+            set_statistics(self.network, values)
+        return self.fitness.play(self.network, genomes, self.seeds)
 
     def close(self) -> None:
         """Close the games."""

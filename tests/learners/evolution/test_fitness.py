@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import os
+import signal
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -22,7 +26,7 @@ from rlrnn.common import arrays, compiling
 from rlrnn.envs.vec import from_envs
 from rlrnn.envs.wrappers import wrap
 from rlrnn.errors import EnvironmentFault, UserError
-from rlrnn.learners.evolution import ahead
+from rlrnn.learners.evolution import ahead, fitness
 from rlrnn.learners.evolution.fitness import ParallelFitness, SerialFitness, learn_statistics
 from rlrnn.network.network import NetworkDescription, RecurrentNetwork
 from rlrnn.network.population import genome, write
@@ -186,6 +190,62 @@ def test_how_many_processes_play_changes_no_bit(
             assert there.moments["field_"].tobytes() == here.moments["field_"].tobytes()
     finally:
         spread.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+def test_a_worker_that_is_killed_is_replaced_and_changes_no_bit(capfd: pytest.CaptureFixture[str]) -> None:
+    copies = 12  # so that there are more parts than workers
+    env = make_vec("pendulum-no-velocity", copies)
+    net = network(env, normalize_observations=True)
+    net.observe(torch.randn(50, *env.observation_space.shape))
+    table = genomes(net, 37)
+    here = SerialFitness(env).play(net, table, SEEDS)
+    with closing(
+        ParallelFitness(partial(make_vec, "pendulum-no-velocity", copies), copies, 2, net)
+    ) as spread:
+        for place in (1, 0):  # while it is being made, and while it waits
+            worker: Any = spread.scheduler.workers[place]
+            os.kill(worker.pid, signal.SIGKILL)
+            there = spread.play(net, table, SEEDS)
+            assert there.points.tobytes() == here.points.tobytes()
+            assert there.moments["field_"].tobytes() == here.moments["field_"].tobytes()
+    said = [line for line in capfd.readouterr().err.splitlines() if "SIGKILL" in line]
+    assert said == [
+        f"rlrnn: The worker process with part {k} of the population ended by SIGKILL: another one takes its "
+        "place."
+        for k in (1, 0)
+    ]
+
+
+class Deadly(Walk):
+    """It ends the process that plays it."""
+
+    def step(self, action: Any) -> Any:
+        os._exit(9)
+
+
+def test_a_game_that_ends_every_process_is_an_error() -> None:
+    net = network(from_envs([Walk] * 3))
+    with (
+        closing(ParallelFitness(partial(from_envs, [Deadly] * 3, workers=0), 3, 2, net)) as spread,
+        pytest.raises(EnvironmentFault, match=r"with part \d of the population ended with status 9\.$"),
+    ):
+        spread.play(net, genomes(net, 1), [1, 2, 3])
+
+
+def test_parts_are_of_whole_pieces_and_a_wave_at_most() -> None:
+    """Whoever has w workers waits for as many batches as an equal share is."""
+    for members, piece, wave, workers in itertools.product(
+        (1, 9, 65, 4097), (1, 32), (32, 64, 96), (1, 2, 5, 64)
+    ):
+        cuts = fitness._cuts(members, piece, wave, workers)
+        sizes = np.diff(cuts)
+        assert cuts[0] == 0 and cuts[-1] == members and all(cut % piece == 0 for cut in cuts[:-1])
+        assert sizes.min() > 0 and sizes.max() <= wave
+        share = -(-members // piece) / workers * piece
+        assert -(-len(sizes) // workers) == max(1, math.ceil(share / wave))
+        assert sizes.max() - sizes.min() <= 2 * piece
+    assert fitness._cuts(65, 1, 65, 2) == [0, 32, 65] and fitness._cuts(65, 32, 64, 2) == [0, 32, 65]
 
 
 def test_statistics_are_those_of_all_that_was_seen() -> None:

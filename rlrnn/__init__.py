@@ -52,6 +52,7 @@ _HOMES = {
     "register_cell": "cells",
     "register_class": "storage.encoding",
     "register_strategy": "learners.evolution.strategies",
+    "search": "experiment.search.search",
     "save_episodes": "learners.sequences.episodes",
     "train": "experiment.training.training",
     "unroll_feedforward": "network.impulse",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from rlrnn.experiment.pictures.plotting import plot as plot
     from rlrnn.experiment.recording import record as record
     from rlrnn.experiment.runs.loading import load as load
+    from rlrnn.experiment.search.search import search as search
     from rlrnn.experiment.training.evaluating import EvaluationCallback as EvaluationCallback
     from rlrnn.experiment.training.training import train as train
     from rlrnn.learners.dqn.dqn import RecurrentDQN as RecurrentDQN

@@ -93,7 +93,7 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
                         raise
         raise fault
     if origin is Annotated:
-        number = _convert(arguments[0], value, where, path) if _is_whole(value) else None
+        number = _convert(arguments[0], value, where, path) if is_whole(value) else None
         if number is None or number < arguments[1]:
             raise fault
         return number
@@ -106,7 +106,7 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
         return {key: _convert(arguments[1], inner, where, f"{path}.{key}") for key, inner in values.items()}
     if origin is Literal and value in arguments:
         return value
-    if hint is int and _is_whole(value):
+    if hint is int and is_whole(value):
         return int(value)
     if hint is float and is_number(value):
         return float(value)
@@ -115,7 +115,21 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
     raise fault
 
 
-def _is_whole(value: Any) -> bool:
+def hint_of(kind: type[Any], key: str) -> Any:
+    """What a dotted key of a dataclass takes: Any within free tables, None where it is no key."""
+    hint: Any = kind
+    for part in key.split("."):
+        members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        record = next((member for member in members if dataclasses.is_dataclass(member)), None)
+        if record is not None:
+            hint = get_type_hints(record, include_extras=True).get(part)
+        elif hint is not Any:
+            hint = Any if any(get_origin(member) is dict for member in members) else None
+    return hint
+
+
+def is_whole(value: Any) -> bool:
+    """Whether this is a whole number, written as one or not."""
     # 1e6 is a float to TOML; people who type it mean a million.
     return is_number(value) and bool(value == int(value))
 

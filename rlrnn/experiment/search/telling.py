@@ -1,0 +1,150 @@
+"""What a search tells: its table of trials, pictures, optuna's journal, and the verdict for the shell."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlrnn.common.files import replacing, write_whole
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.pictures import searching
+from rlrnn.experiment.pictures.searching import Row
+from rlrnn.experiment.search import sampling
+from rlrnn.experiment.search.folder import JOURNAL, TABLE, StudyFolder
+from rlrnn.experiment.search.halving import Piece, Standing
+from rlrnn.experiment.search.space import Values
+from rlrnn.experiment.search.study import Study
+from rlrnn.experiment.search.winners import Candidate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+AS_IT_IS = "the recipe as it is"
+
+
+def keep(folder: StudyFolder, now: Standing, candidates: Sequence[Candidate] = ()) -> None:
+    """Write the table of trials, the pictures and the journal anew."""
+    found = rows(folder, now)
+    write_table(folder, now, found)
+    known = [row for row in found if row.points is not None]
+    if len(known) > 1:
+        game = catalogue.game_of(folder.recipe)
+        verified = {c.trial: c.verified.points for c in candidates if c.verified is not None}
+        searching.draw_search(known, verified, folder.study.rungs, game, folder.path / "search.png")
+        importance = sampling.importances(folder.space, folder.recipe, now)
+        searching.draw_settings(
+            known, folder.space.parameters, importance, game, folder.path / "settings.png"
+        )
+        searching.draw_seconds(known, folder.study.rungs, game, folder.path / "seconds.png")
+    write_journal(folder, now)
+
+
+def rows(folder: StudyFolder, now: Standing) -> list[Row]:
+    """What became of each trial that has played to a rung."""
+    found = []
+    for trial, drawn in enumerate(now.values):
+        came = [r for r, trials in enumerate(now.at) if trial in trials and now.known(trial, r)]
+        if not came:
+            continue
+        rung = now.reached(trial)
+        values: Values = drawn if drawn is not None else folder.space.of_recipe(folder.recipe) or {}
+        results = [now.results[Piece(trial, seed, came[-1])] for seed in now.study.seeds_of(came[-1])]
+        wiped = [result.wiped for result in results if result.wiped is not None]
+        steps, seconds = (sum(getattr(result, name) for result in results) for name in ("steps", "seconds"))
+        found.append(
+            Row(
+                trial,
+                came[-1] if rung is None else rung,
+                None if rung is None else now.score(trial, rung),
+                float(np.mean(wiped)) if wiped else None,
+                steps,
+                seconds,
+                seconds / steps * folder.recipe.steps if steps else None,
+                next((result.failed for result in results if result.failed), ""),
+                values,
+            )
+        )
+    return found
+
+
+def write_table(folder: StudyFolder, now: Standing, found: Sequence[Row]) -> None:
+    """trials.csv: a row for each trial that has come to a rung, at the last one."""
+    keys = list(folder.space.parameters)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["trial", "wave", "rung", "seeds", "points", "points_wiped", "steps", "seconds", "failed"]
+    writer.writerow([*head, *keys])
+    for row in found:
+        wave, seeds = row.trial // folder.study.wave + 1, len(folder.study.seeds_of(row.rung))
+        numbers = row.points, row.wiped, row.steps, round(row.seconds, 1)
+        told = ["" if number is None else number for number in numbers]
+        drawn = [row.values.get(key, "") for key in keys]
+        writer.writerow([row.trial, wave, row.rung + 1, seeds, *told, row.failed, *drawn])
+    write_whole(folder.path / TABLE, text.getvalue().encode())
+
+
+def write_journal(folder: StudyFolder, now: Standing) -> None:
+    """journal.log, which ``optuna-dashboard journal.log`` shows: a view that is made anew."""
+    optuna = sampling.the_optuna()
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    with replacing(folder.path / JOURNAL) as part:
+        part.write_bytes(b"")
+        storage = JournalStorage(JournalFileBackend(str(part)))
+        study = optuna.create_study(storage=storage, study_name=folder.study.name, direction="maximize")
+        study.add_trials(sampling.trials(folder.space, folder.recipe, now))
+        del study, storage
+
+
+def table(study: Study, candidates: Sequence[Candidate]) -> Table:
+    """What the best won in the search and on fresh seeds, the winner first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    grid = Table(title=f"{study.name}: the best of {study.trials} trials", box=SIMPLE_HEAD)
+    grid.add_column("trial", no_wrap=True)
+    headings = ["in the search", "seeds"]
+    if any(candidate.verified for candidate in candidates):
+        headings += ["on fresh seeds", "from", "to", "memory wiped", "seconds"]
+    for heading in headings:
+        grid.add_column(heading, justify="right")
+    for candidate in candidates:
+        name = str(candidate.trial) if candidate.trial else f"0, {AS_IT_IS}"
+        seeds = "" if candidate.rung is None else str(len(study.seeds_of(candidate.rung)))
+        cells = [name, _number(candidate.searched), seeds]
+        if (won := candidate.verified) is not None:
+            wiped = float(np.mean(won.wiped)) if won.wiped else None
+            cells += [_number(n) for n in (candidate.mean, min(won.points), max(won.points), wiped)]
+            cells.append(f"{won.seconds:.0f}")
+        grid.add_row(*cells)
+    first = candidates[0].verified
+    for kind in ("feedforward", "stacked"):
+        if first is not None and (points := getattr(first, kind)):
+            row = "", "", _number(float(np.mean(points))), _number(min(points)), _number(max(points))
+            grid.add_row(f"{candidates[0].trial}, {kind}", *row, "", "", style="dim")
+    return grid
+
+
+def sentence(candidates: Sequence[Candidate], recipe: Path) -> str:
+    """The verdict in words."""
+    first, rest = candidates[0], candidates[1:]
+    if first.verified is None:
+        which = AS_IT_IS if first.trial == 0 else f"trial {first.trial}"
+        return f"The best in the search is {which}, which was not verified; it is written as {recipe}."
+    if first.trial == 0:
+        return f"{AS_IT_IS.capitalize()} was not beaten on fresh seeds; it is written as {recipe}."
+    before = next(candidate for candidate in rest if candidate.trial == 0)
+    return (
+        f"Trial {first.trial} wins {_number(first.mean)} points on fresh seeds, {AS_IT_IS} "
+        f"{_number(before.mean)}; it is written as {recipe}."
+    )
+
+
+def _number(value: float | None) -> str:
+    return "failed" if value is None else f"{value:.2f}"

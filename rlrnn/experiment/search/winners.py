@@ -1,0 +1,118 @@
+"""The best trials, trained again on fresh seeds beside the recipe as it is; the winner becomes a recipe.
+
+The best of many trials is partly the luckiest (the winner's curse), so what it won in the search is no
+promise. The winner is the best of a few over several fresh seeds, which flatters little; its points stand in
+[verified].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from rlrnn.common.files import write_whole
+from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
+from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, to_toml
+from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.search.folder import VERIFIED, StudyFolder
+from rlrnn.experiment.search.halving import Standing
+from rlrnn.experiment.training.seeds import Task, train_seeds
+from rlrnn.experiment.training.verifying import DIGITS
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial, what it won in the search, and what on fresh seeds."""
+
+    trial: int
+    recipe: Recipe
+    searched: float | None  # mean over the seeds of the last rung to which it came; None: it failed
+    rung: int | None  # that rung
+    verified: Verified | None = None  # None: it was not trained again
+
+    @property
+    def mean(self) -> float | None:
+        """Points on fresh seeds."""
+        return None if self.verified is None else float(np.mean(self.verified.points))
+
+
+def verify(
+    folder: StudyFolder,
+    now: Standing,
+    jobs: int,
+    *,
+    device: str,
+    command: str | None,
+    imports: tuple[str, ...],
+    progress: bool,
+) -> tuple[Candidate, ...]:
+    """Train the best and the recipe as it is on the study's fresh seeds; the winner comes first."""
+    study = folder.study
+    chosen = now.best[: study.best]
+    found = [_candidate(folder, now, trial) for trial in (*chosen, *([] if 0 in chosen else [0]))]
+    if not study.verify:
+        return tuple(found)
+    how: dict[str, Any] = {"device": device, "command": command, "imports": imports}
+
+    def trained(recipe: Recipe, name: str, seeds: Sequence[int]) -> list[Run]:
+        place = folder.path / VERIFIED / name
+        tasks = [Task(recipe, seed, place / f"seed{seed}", **how) for seed in seeds]
+        outcome = train_seeds(tasks, jobs, progress)
+        outcome.check()
+        return outcome.finished
+
+    for k, candidate in enumerate(found):
+        again = trained(candidate.recipe, f"{candidate.trial:03}", study.verify)
+        found[k] = replace(candidate, verified=measured(again, folder.study.name))
+    found.sort(key=lambda candidate: -(candidate.mean or 0.0))
+    winner = found[0]
+    assert winner.verified is not None
+    points: dict[str, Any] = {}
+    for kind in CONTROLS if study.controls and winner.recipe.network.cell != "none" else ():
+        controls = trained(
+            control(winner.recipe, kind), f"{winner.trial:03}-{kind}", study.verify[: study.controls]
+        )
+        points[kind] = means(controls, WITH_MEMORY)
+    found[0] = replace(winner, verified=replace(winner.verified, **points))
+    return tuple(found)
+
+
+def measured(runs: Sequence[Run], name: str) -> Verified:
+    """What finished runs of an agent, one of each seed, have won."""
+    return Verified(
+        points=means(runs, WITH_MEMORY),
+        seeds=tuple(run.seed for run in runs),
+        version=str(runs[0].facts["rlrnn"]),
+        command=f"rlrnn train {name}.toml --seed K",
+        wiped=means(runs, WIPED) if runs[0].recipe.network.cell != "none" else (),
+        seconds=median(run.facts["seconds"] for run in runs),
+        processor=" or ".join(sorted({run.facts.get("processor", "") for run in runs} - {""})),
+    )
+
+
+def means(runs: Sequence[Run], player: str) -> tuple[float, ...]:
+    """Mean points of a player, run by run."""
+    return tuple(round(run.scores()[player].mean, DIGITS) for run in runs)
+
+
+def write_recipe(folder: StudyFolder, candidates: Sequence[Candidate]) -> Path:
+    """The winner as a recipe of the study's name, in its folder."""
+    winner, study = candidates[0], folder.study
+    how = f"{folder.recipe.name}, by a search of {study.trials} trials"
+    recipe = replace(winner.recipe, name=study.name, description=how, verified=winner.verified)
+    path = folder.path / f"{study.name}.toml"
+    if recipe.game.endswith(".toml"):
+        recipe = replace(recipe, game="game.toml")
+    write_whole(path, to_toml(recipe).encode())
+    return path
+
+
+def _candidate(folder: StudyFolder, now: Standing, trial: int) -> Candidate:
+    rung = now.reached(trial)
+    score = None if rung is None else now.score(trial, rung)
+    return Candidate(trial, folder.recipe_of(trial, now.values[trial]), score, rung)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from rlrnn.envs.games import Game
 from rlrnn.experiment.pictures.plotting import COLOURS, MARKERS, SMALL, TITLE, canvas, save
@@ -84,6 +85,7 @@ def draw_settings(
     rows: Sequence[Row],
     parameters: Mapping[str, Drawn],
     importances: Mapping[str, float],
+    rungs: Sequence[float],
     game: Game,
     path: str | Path,
 ) -> Picture:
@@ -112,6 +114,14 @@ def draw_settings(
         f"{game.title or game.name}: what trials won by their settings", fontsize=TITLE, x=0.01, ha="left"
     )
     figure.supylabel(game.points.unit, fontsize=SMALL + 1)
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 4}
+    keys_of_rungs = [
+        Line2D(
+            [], [], color=COLOURS[rung % len(COLOURS)], label=f"after {rungs[rung]:.0%} of the steps", **dot
+        )
+        for rung in sorted({row.rung for row in rows})
+    ]
+    figure.legend(handles=keys_of_rungs, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
     return save(figure, path)
 
 
@@ -151,7 +161,7 @@ def _draw_rungs(
         here = [place for place, row in zip(places, rows, strict=True) if row.rung == rung]
         if here:
             style: dict[str, Any] = {"color": COLOURS[rung % len(COLOURS)], "markersize": 5 + rung}
-            label = f"after {share:.0%} of the steps ({len(here)} trials)"
+            label = f"after {share:.0%} of the steps ({len(here)} trial{'s' * (len(here) > 1)})"
             axes.plot(*zip(*here, strict=True), MARKERS[rung % len(MARKERS)], label=label, zorder=3, **style)
 
 
@@ -177,5 +187,5 @@ def _scale(axes: Axes, parameter: Drawn) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     elif parameter.log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(LogFormatterSciNotation())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())

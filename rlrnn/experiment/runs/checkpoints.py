@@ -184,6 +184,14 @@ def go_on_logging(checkpoint: Checkpoint, agent: Agent) -> None:
         getattr(agent.logger, name).update(checkpoint.extras["pending"][name])
 
 
+def go_back(folder: Path, steps: int) -> bool:
+    """Remove the checkpoints after so many steps; whether one of just these steps is left."""
+    for path in _paths(folder):
+        if int(path.stem) > steps:
+            path.unlink()
+    return any(int(path.stem) == steps for path in _paths(folder))
+
+
 def discard(folder: Path) -> None:
     """Remove all checkpoints: their training is over."""
     try:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlrnn.common.files import read_json, write_json
 from rlrnn.common.settings import is_number
+from rlrnn.envs import games
 from rlrnn.errors import EnvironmentFault, FileFault, MissingExtraError, UserError, sentences
+from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import contents, runs
-from rlrnn.experiment.runs.facts import FINISHED
+from rlrnn.experiment.runs import checkpoints, contents, runs
+from rlrnn.experiment.runs.facts import FINISHED, TRAINED
 from rlrnn.experiment.search.halving import Piece, Result
 from rlrnn.experiment.training import training
 from rlrnn.experiment.training.evaluating import SEED
@@ -22,6 +27,9 @@ from rlrnn.experiment.training.side_by_side import Messenger
 RUNGS = "rungs.json"  # in a run's folder: what it had won at each rung
 # A trial is not to blame for these: they end the search.
 OTHERS_FAULTS = EnvironmentFault, FileFault, MissingExtraError
+
+
+_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,7 @@ class Work:
         except UserError as error:  # settings that contradict each other, or with which the training diverged
             result = Result(None, failed=" ".join([str(error), *sentences(error)]))
         self.folder.mkdir(parents=True, exist_ok=True)
-        known = read_json(self.folder / RUNGS) if (self.folder / RUNGS).exists() else {}
-        write_json(self.folder / RUNGS, {**known, str(self.until): _written(result)})
+        write_json(self.folder / RUNGS, {**_table(self.folder), str(self.until): _written(result)})
 
     def _result(self) -> Result:
         run = self._run()
@@ -74,21 +81,50 @@ class Work:
             "until": self.until,
             "imports": self.imports,
         }
+        if not _keeps_games(self.recipe):
+            how["checkpoint_seconds"] = math.inf
+            self._go_back()
         if not (self.folder / contents.VERSIONS).exists():
             return training.train(self.recipe, self.piece.seed, self.folder, command=self.command, **how)
         run = runs.read_run(self.folder)
         return run if run.status == FINISHED else training.resume(self.folder, **how)
 
+    def _go_back(self) -> None:
+        """To the last rung, where a training that was killed since would begin other episodes of its game."""
+        if not (self.folder / contents.VERSIONS).exists() or runs.read_run(self.folder).status in (
+            TRAINED,
+            FINISHED,
+        ):
+            return
+        rungs = [result_in(self.folder, int(until)) for until in _table(self.folder)]
+        with runs.held(self.folder):
+            if not checkpoints.go_back(self.folder, max((rung.steps for rung in rungs if rung), default=0)):
+                shutil.rmtree(self.folder)
+
+
+def _keeps_games(recipe: Recipe) -> bool:
+    """Whether a training goes on to the same bytes from wherever it was killed."""
+    if recipe.evolution is not None:
+        return True
+    with closing(games.make_vec(catalogue.game_of(recipe), 1, workers=0)) as env:
+        env.reset()
+        return getattr(env, "get_state", lambda: None)() is not None
+
+
+def _table(folder: Path) -> dict[str, Any]:
+    """What a run had won, by the steps of each rung."""
+    path = folder / RUNGS
+    table = read_json(path) if path.exists() else {}
+    if not (isinstance(table, dict) and all(key.isdigit() for key in table)):
+        raise FileFault(f"{path} is damaged: it should hold points by steps of the training.")
+    return table
+
 
 def result_in(folder: Path, until: int) -> Result | None:
     """What a run had won at a rung; None: it did not come there."""
-    path = folder / RUNGS
-    if not path.exists():
+    path, known = folder / RUNGS, _table(folder).get(str(until), _NOTHING)
+    if known is _NOTHING:
         return None
-    table = read_json(path)
-    if isinstance(table, dict) and str(until) not in table:
-        return None
-    known = table[str(until)] if isinstance(table, dict) else None
     names = Result.__dataclass_fields__.keys()
     if not (isinstance(known, dict) and "points" in known and known.keys() <= names):
         raise FileFault(

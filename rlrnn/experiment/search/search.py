@@ -136,7 +136,7 @@ def _play(folder: StudyFolder, jobs: int, shown: SearchProgress, how: dict[str, 
         if now.wave > told:
             told = now.wave
             telling.keep(folder, now)
-        free = [piece for piece in now.missing if not runs.is_held(folder.run_of(piece))]
+        free = [piece for piece in now.missing if not _is_held(folder.run_of(piece))]
         shown.batch(now, free)
         if not free:
             time.sleep(PAUSE)
@@ -148,7 +148,7 @@ def _play(folder: StudyFolder, jobs: int, shown: SearchProgress, how: dict[str, 
             [Job(name, each.folder, each) for name, each in zip(names, works, strict=True)], jobs, shown
         )
         for k, why in failed.items():
-            if not runs.is_held(works[k].folder):  # else another process took it first
+            if not _is_held(works[k].folder):  # else another process took it first
                 raise UserError(f"{capital(names[k])}: {why} The same command goes on with the search.")
 
 
@@ -162,6 +162,10 @@ def _work(folder: StudyFolder, now: Standing, piece: Piece, threads: int, how: d
         threads=threads,
         **how,
     )
+
+
+def _is_held(folder: Path) -> bool:
+    return folder.exists() and runs.is_held(folder)
 
 
 class SearchProgress:

@@ -14,6 +14,7 @@ from rlrnn.common.files import replacing, write_whole
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.pictures import searching
 from rlrnn.experiment.pictures.searching import Row
+from rlrnn.experiment.recipes import CONTROLS
 from rlrnn.experiment.search import sampling
 from rlrnn.experiment.search.folder import JOURNAL, TABLE, StudyFolder
 from rlrnn.experiment.search.halving import Piece, Standing
@@ -38,7 +39,7 @@ def keep(folder: StudyFolder, now: Standing, candidates: Sequence[Candidate] = (
         searching.draw_search(known, verified, folder.study.rungs, game, folder.path / "search.png")
         importance = sampling.importances(folder.space, folder.recipe, now)
         searching.draw_settings(
-            known, folder.space.parameters, importance, game, folder.path / "settings.png"
+            known, folder.space.parameters, importance, folder.study.rungs, game, folder.path / "settings.png"
         )
         searching.draw_seconds(known, folder.study.rungs, game, folder.path / "seconds.png")
     write_journal(folder, now)
@@ -109,25 +110,23 @@ def table(study: Study, candidates: Sequence[Candidate]) -> Table:
 
     grid = Table(title=f"{study.name}: the best of {study.trials} trials", box=SIMPLE_HEAD)
     grid.add_column("trial", no_wrap=True)
-    headings = ["in the search", "seeds"]
+    headings = ["in the search"]
     if any(candidate.verified for candidate in candidates):
-        headings += ["on fresh seeds", "from", "to", "memory wiped", "seconds"]
+        headings += ["on fresh seeds", "wiped", "seconds"]
     for heading in headings:
-        grid.add_column(heading, justify="right")
+        grid.add_column(heading, justify="right", no_wrap=True)
     for candidate in candidates:
-        name = str(candidate.trial) if candidate.trial else f"0, {AS_IT_IS}"
-        seeds = "" if candidate.rung is None else str(len(study.seeds_of(candidate.rung)))
-        cells = [name, _number(candidate.searched), seeds]
+        cells = [str(candidate.trial) if candidate.trial else "0 (as it is)"]
+        share = "" if candidate.rung is None else f" at {study.rungs[candidate.rung]:.0%}"
+        cells.append(_number(candidate.searched) + share)
         if (won := candidate.verified) is not None:
-            wiped = float(np.mean(won.wiped)) if won.wiped else None
-            cells += [_number(n) for n in (candidate.mean, min(won.points), max(won.points), wiped)]
-            cells.append(f"{won.seconds:.0f}")
+            wiped = _number(float(np.mean(won.wiped))) if won.wiped else ""
+            cells += [_spread(won.points), wiped, f"{won.seconds:.0f}"]
         grid.add_row(*cells)
     first = candidates[0].verified
-    for kind in ("feedforward", "stacked"):
+    for kind in CONTROLS:
         if first is not None and (points := getattr(first, kind)):
-            row = "", "", _number(float(np.mean(points))), _number(min(points)), _number(max(points))
-            grid.add_row(f"{candidates[0].trial}, {kind}", *row, "", "", style="dim")
+            grid.add_row(f"{candidates[0].trial}, {kind}", "", _spread(points), "", "", style="dim")
     return grid
 
 
@@ -144,6 +143,10 @@ def sentence(candidates: Sequence[Candidate], recipe: Path) -> str:
         f"Trial {first.trial} wins {_number(first.mean)} points on fresh seeds, {AS_IT_IS} "
         f"{_number(before.mean)}; it is written as {recipe}."
     )
+
+
+def _spread(points: Sequence[float]) -> str:
+    return f"{np.mean(points):.2f} ({_number(min(points))} to {_number(max(points))})"
 
 
 def _number(value: float | None) -> str:

@@ -153,9 +153,11 @@ def resume(
                 _say(f"{run.folder} holds no checkpoint: its training starts again.")
             else:
                 agent = checkpoints.restore(checkpoint, env, device)
-                _say(f"Resuming from {checkpoint.path}, after {checkpoint.steps:,} steps.")
+                if until is None:  # whoever lets it pause knows
+                    _say(f"Resuming from {checkpoint.path}, after {checkpoint.steps:,} steps.")
                 if checkpoint.games is None:
-                    _say("This game cannot be saved: all copies begin fresh episodes.")
+                    if until is None:
+                        _say("This game cannot be saved: all copies begin fresh episodes.")
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
             agents.share(agent, run.game, workers, imports)
             with following(log, run.recipe, run.seed, run.folder) as trackers:

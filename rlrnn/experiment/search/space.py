@@ -144,7 +144,7 @@ class Space:
         before = _get(table, key)
         if is_number(drawn) and isinstance(before, Mapping) and before.keys() == {"start", "end"}:
             start, end = before["start"], before["end"]
-            return {"start": drawn, "end": drawn * end / start if start else end}
+            return {"start": drawn, "end": drawn * (end / start) if start else end}
         return drawn
 
     def _check_condition(self, key: str, recipe: Recipe, where: str) -> None:
@@ -178,7 +178,13 @@ class Space:
             if name in self.parameters
         }
         for value in self.parameters[key].ends:
-            self.apply(recipe, {**beside, key: value}, f"{where}: [space] {key} = {value!r}")
+            about = f"{where}: [space] {key} = {value!r}"
+            try:
+                self.apply(recipe, {**beside, key: value}, about)
+            except UserError as error:
+                if str(error).startswith(where):
+                    raise
+                raise UserError(f"{about}: {error}") from None
 
 
 _MISSING = object()

@@ -89,13 +89,23 @@ class StudyFolder:
     def drawn(self, numbers: Sequence[int]) -> list[Values | None] | None:
         """The values of trials; None where not all of them were drawn."""
         paths = [self._values(number) for number in numbers]
-        return [_values(path) for path in paths] if all(path.exists() for path in paths) else None
+        return [self._read(path) for path in paths] if all(path.exists() for path in paths) else None
 
     def keep(self, first: int, values: Sequence[Values | None]) -> None:
         """Note what was drawn for trials from a number on."""
         for number, drawn in enumerate(values, first):
             self._values(number).parent.mkdir(parents=True, exist_ok=True)
             write_json(self._values(number), drawn)
+
+    def _read(self, path: Path) -> Values | None:
+        values, known = read_json(path), self.space.parameters
+        if values is None or (
+            isinstance(values, dict)
+            and values.keys() <= known.keys()
+            and all(known[key].holds(value) for key, value in values.items())
+        ):
+            return values
+        raise FileFault(f"{path} is damaged: it should hold settings that the study's space draws.")
 
     def _values(self, number: int) -> Path:
         return self.trials / f"{number:03}" / VALUES
@@ -131,10 +141,3 @@ class StudyFolder:
                     f"{self.path} holds another study ({what}): choose another folder with --out, or remove "
                     "that one."
                 )
-
-
-def _values(path: Path) -> Values | None:
-    values = read_json(path)
-    if not (values is None or isinstance(values, dict)):
-        raise FileFault(f"{path} is damaged: it should hold the settings that were drawn.")
-    return values

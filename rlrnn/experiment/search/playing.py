@@ -12,7 +12,7 @@ from typing import Any
 from rlrnn.common.files import read_json, write_json
 from rlrnn.common.settings import is_number
 from rlrnn.envs import games
-from rlrnn.errors import EnvironmentFault, FileFault, MissingExtraError, UserError, sentences
+from rlrnn.errors import EnvironmentFault, FileFault, MissingExtraError, UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.imports import import_module
@@ -58,7 +58,7 @@ class Work:
         except OTHERS_FAULTS:
             raise
         except UserError as error:  # settings that contradict each other, or with which the training diverged
-            result = Result(None, failed=" ".join([str(error), *sentences(error)]))
+            result = Result(None, failed=str(error))
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / RUNGS, {**_table(self.folder), str(self.until): _written(result)})
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PAUSE = 1.0  # seconds between two looks at what other processes have done
+LOOK = 30.0  # seconds at least between two pictures for who looks on
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,13 @@ def drawing(folder: StudyFolder) -> Draw:
 
 def _play(folder: StudyFolder, jobs: int, shown: SearchProgress, how: dict[str, Any]) -> Standing:
     """Play all trials, each as far as it goes."""
-    told = -1  # the wave of which files and pictures tell
+    told, shown_at = 0, time.perf_counter()  # the wave of which files and pictures tell, and since when
     while True:
         now = standing(folder.study, drawing(folder), folder.results())
         if not now.missing:
             return now
-        if now.wave > told:
-            told = now.wave
+        if now.wave > told and time.perf_counter() - shown_at >= LOOK:
+            told, shown_at = now.wave, time.perf_counter()
             telling.keep(folder, now)
         free = [piece for piece in now.missing if not _is_held(folder.run_of(piece))]
         shown.batch(now, free)

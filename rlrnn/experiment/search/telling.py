@@ -108,7 +108,8 @@ def table(study: Study, candidates: Sequence[Candidate]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    grid = Table(title=f"{study.name}: the best of {study.trials} trials", box=SIMPLE_HEAD)
+    title = f"{study.name}: the best of {study.trials} trials"
+    grid = Table(title=title, box=SIMPLE_HEAD, min_width=len(title))
     grid.add_column("trial", no_wrap=True)
     headings = ["in the search"]
     if any(candidate.verified for candidate in candidates):

@@ -1,0 +1,321 @@
+"""A search ends in the same study whoever plays it, and however often it is killed."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import CARTPOLE, EVOLVED, Stopped
+
+from rlrnn.errors import FileFault, MissingExtraError, UserError
+from rlrnn.experiment import catalogue
+from rlrnn.experiment.recipes import PpoRecipe, Recipe
+from rlrnn.experiment.runs import checkpoints, runs
+from rlrnn.experiment.search import playing
+from rlrnn.experiment.search import search as searches
+from rlrnn.experiment.search.search import Found, search
+from rlrnn.experiment.search.study import Study
+from rlrnn.experiment.training import training
+from rlrnn.experiment.training.side_by_side import Job, Shown
+from rlrnn.shell.cli import main
+
+pytest.importorskip("optuna")
+
+SPACE: dict[str, Any] = {
+    "ppo.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+    "network.hidden_size": {"low": 4, "high": 16, "power": 2},
+    "network.cell": {"among": ["gru", "elman"]},
+}
+STUDY = Study(
+    "tiny", "tiny", trials=6, wave=3, seeds=(200, 201), rungs=(0.3, 1.0), episodes=3, verify=(), space=SPACE
+)
+RECIPE = dataclasses.replace(CARTPOLE, wrappers=({"name": "hide", "drop": [1, 3]},))
+# Gymnasium's own game, whose state cannot be saved.
+PYTHON = dataclasses.replace(RECIPE, game="CartPole-v1")
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Trainings in this process, one after the other."""
+
+    def work(jobs: Sequence[Job], at_once: int, shown: Shown) -> dict[int, str]:
+        for k, job in enumerate(jobs):
+            shown.begun(k)
+            job.do()
+            shown.ended(k, True)
+        return {}
+
+    monkeypatch.setattr(searches, "work", work)
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def found(out: str, study: Study = STUDY, recipe: Recipe = RECIPE, **how: Any) -> Found:
+    return search(study, out, recipe=recipe, progress=False, **how)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """All that a study holds, without the seconds that things took."""
+    table = [line.split(",") for line in (folder / "trials.csv").read_text().splitlines()]
+    seconds = table[0].index("seconds")
+    rungs = {
+        str(path.relative_to(folder)): {
+            steps: {name: value for name, value in won.items() if name != "seconds"}
+            for steps, won in json.loads(path.read_text()).items()
+        }
+        for path in folder.glob("trials/*/*/rungs.json")
+    }
+    agents = {path.relative_to(folder): path.read_bytes() for path in folder.glob("trials/*/*/agent.zip")}
+    values = {str(path.relative_to(folder)): path.read_text() for path in folder.glob("trials/*/values.json")}
+    texts = {name: (folder / name).read_text() for name in ("study.toml", "recipe.toml", "tiny.toml")}
+    return {
+        "table": [row[:seconds] + row[seconds + 1 :] for row in table],
+        "rungs": rungs,
+        "agents": agents,
+        "values": values,
+        **texts,
+    }
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return {}
+
+
+def whole(wholes: dict[str, Any], recipe: Recipe) -> Any:
+    """The facts of a study that nothing has disturbed."""
+    if recipe.game not in wholes:
+        wholes[recipe.game] = facts(found("whole", recipe=recipe).folder)
+    return wholes[recipe.game]
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, PYTHON], ids=["ours", "not saved"])
+@pytest.mark.parametrize("after", [1, 5])
+def test_a_search_that_is_killed_ends_in_the_same_study(
+    recipe: Recipe, after: int, wholes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of trainings, three times in a row, and saving what it has or not."""
+    expected = whole(wholes, recipe)
+    real, count = training.learn, 0
+
+    def patched(agent: Any, run: Any, checkpoint: Any, callback: Any, **how: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count % after == 0 and count <= 3 * after:
+            calls, kind = 0, KeyboardInterrupt if count % 2 else Stopped
+
+            def on_step() -> bool:
+                nonlocal calls
+                calls += 1
+                if calls == 25:
+                    raise kind
+                return True
+
+            callback._on_step = on_step
+        return real(agent, run, checkpoint, callback, **how)
+
+    monkeypatch.setattr(training, "learn", patched)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)  # a snapshot before every rollout
+    kills = 0
+    while True:
+        try:
+            folder = found("killed", recipe=recipe).folder
+            break
+        except (KeyboardInterrupt, Stopped):
+            kills += 1
+    assert kills >= 2 and facts(folder) == expected
+
+
+def test_a_search_goes_on_with_more_trials(wholes: dict[str, Any]) -> None:
+    few = facts(found("run", dataclasses.replace(STUDY, trials=3)).folder)
+    many = facts(found("run").folder)
+    assert many == whole(wholes, RECIPE)
+    assert few["values"].items() <= many["values"].items()
+
+
+def test_what_another_process_plays_is_waited_for(
+    wholes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at nothing but the disk: a second search finds all that a first one has played."""
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            found("shared")
+
+    monkeypatch.setattr(searches.time, "sleep", sleep)
+    monkeypatch.setattr(
+        searches, "_is_held", lambda folder: len(naps) in (0, 1) and not (folder / "score.json").exists()
+    )
+    assert facts(found("shared").folder) == whole(wholes, RECIPE)
+    assert len(naps) == 2
+
+
+def test_trials_play_on_from_where_they_paused(wholes: dict[str, Any]) -> None:
+    """The agents of the last rung are those of whole trainings, and no steps were played twice."""
+    result = found("run")
+    for path in sorted(result.folder.glob("trials/*/*/score.json")):
+        run = runs.read_run(path.parent)
+        alone = training.train(run.recipe, run.seed, "alone", progress=False, overwrite=True)
+        assert (alone.folder / "agent.zip").read_bytes() == (run.folder / "agent.zip").read_bytes()
+        assert (alone.folder / "episodes.csv").read_bytes() == (run.folder / "episodes.csv").read_bytes()
+    assert len(list(result.folder.glob("trials/*/*/score.json"))) == 2 * 2
+
+
+def test_settings_that_fail_are_noted_and_cost_nobody_else_anything() -> None:
+    space = {"ppo.learning_rate": {"among": [1e-3, 1e30]}, "ppo.n_epochs": {"low": 1, "high": 3}}
+    result = found("run", dataclasses.replace(STUDY, space=space))
+    lines = (result.folder / "trials.csv").read_text().splitlines()
+    failed = [line for line in lines[1:] if "learning broke down" in line]
+    assert failed and all("1e+30" in line for line in failed)
+    assert result.candidates[0].recipe.ppo.learning_rate != 1e30
+    assert sum("1e+30" in line for line in lines) == len(failed)
+
+
+def test_where_all_settings_fail_it_ends_with_the_reason() -> None:
+    broken = dataclasses.replace(RECIPE, ppo=dataclasses.replace(RECIPE.ppo, learning_rate=1e30))
+    space = {"ppo.n_epochs": {"low": 1, "high": 3}}
+    with pytest.raises(UserError, match=r"all 3 trials of the first wave failed.*learning broke down.*--out"):
+        found("run", dataclasses.replace(STUDY, space=space), broken)
+
+
+def test_evolutions_are_searched_alike() -> None:
+    space = {
+        "evolution.settings.population": {"low": 4, "high": 16, "power": 2},
+        "evolution.strategy": {"among": ["genetic", "openai_es"]},
+        "evolution.settings.parents": {"low": 1, "high": 4, "when": {"evolution.strategy": "genetic"}},
+    }
+    result = found("run", dataclasses.replace(STUDY, space=space), EVOLVED)
+    assert result.candidates[0].searched is not None
+    text = (result.folder / "tiny.toml").read_text()
+    assert "population" in text and ("parents" in text) == ('"genetic"' in text)
+
+
+def test_the_journal_tells_optunas_dashboard_the_same() -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    folder = found("run").folder
+    study = optuna.load_study(
+        study_name="tiny", storage=JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    )
+    rows = [line.split(",") for line in (folder / "trials.csv").read_text().splitlines()[1:]]
+    told = {t.user_attrs["trial"]: t for t in study.trials}
+    for row in rows:
+        if int(row[0]) in told:
+            assert told[int(row[0])].value == pytest.approx(float(row[4]))
+    assert len(told) >= 5
+    for name in ("search.png", "settings.png", "seconds.png"):
+        assert (folder / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_winner_is_a_recipe_with_what_fresh_seeds_won(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rlrnn.experiment.search import winners
+    from rlrnn.experiment.training.seeds import Outcome, Task
+
+    def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
+        made = [training.train(t.recipe, t.seed, t.folder, progress=False) for t in tasks]
+        return Outcome(finished=made)
+
+    monkeypatch.setattr(winners, "train_seeds", train_seeds)
+    result = found("run", dataclasses.replace(STUDY, best=1, verify=(0, 1), controls=1))
+    recipe = catalogue.agent(result.recipe)
+    first, *rest = result.candidates
+    assert recipe.name == "tiny" and recipe.verified == first.verified and first.verified is not None
+    assert recipe.verified.seeds == (0, 1) and len(recipe.verified.feedforward) == 1
+    assert len(recipe.verified.stacked) == 1 and len(recipe.verified.wiped) == 2
+    for k, points in enumerate(recipe.verified.points):
+        place = result.folder / "verified" / f"{first.trial:03}" / f"seed{k}"
+        assert round(runs.read_run(place).scores()["with memory"].mean, 3) == points
+    assert 0 in {candidate.trial for candidate in result.candidates}
+    assert all((first.mean or 0) >= (other.mean or 0) for other in rest)
+    assert (
+        dataclasses.replace(recipe, verified=None, name="", description="")
+        == dataclasses.replace(first.recipe, name="", description="")
+        if first.trial
+        else True
+    )
+
+
+def test_the_folder_of_another_study_is_refused() -> None:
+    found("run", dataclasses.replace(STUDY, trials=3))
+    cases: list[tuple[dict[str, Any], Recipe, str]] = [
+        ({"wave": 2}, RECIPE, "wave is 3 in it, and 2 is asked for"),
+        ({"seed": 1}, RECIPE, "seed is 0 in it, and 1 is asked for"),
+        ({"space": {"ppo.gamma": {"among": [0.9]}}}, RECIPE, "is not given in it|ppo.learning_rate"),
+        ({}, dataclasses.replace(RECIPE, steps=999), "steps is 384 in it, and 999 is asked for"),
+        ({}, dataclasses.replace(RECIPE, ppo=PpoRecipe(n_envs=2)), "ppo"),
+    ]
+    for changes, recipe, sentence in cases:
+        with pytest.raises(UserError, match=f"run holds another study .*{sentence}.*--out"):
+            found("run", dataclasses.replace(STUDY, **{"trials": 3, **changes}), recipe)
+
+
+def test_what_is_no_study_newer_or_damaged_is_named() -> None:
+    Path("other").mkdir()
+    Path("other", "notes.txt").write_text("mine")
+    with pytest.raises(FileFault, match="other holds other things than a study"):
+        found("other")
+    few = dataclasses.replace(STUDY, trials=3)
+    folder = found("run", few).folder
+    spoils = [
+        (folder / "study.toml", "format = 99\n", "written by a newer rlrnn .format 99.*pip install"),
+        (folder / "study.toml", "name = 'x'\n", "is damaged: it should hold its format"),
+        (folder / "trials" / "000" / "values.json", "[1]", "values.json is damaged"),
+        (folder / "trials" / "001" / "values.json", '{"ppo.learning_rate": "x"}', "values.json is damaged"),
+        (folder / "trials" / "000" / "seed200" / "rungs.json", "[]", "rungs.json is damaged"),
+        (folder / "trials" / "000" / "seed200" / "rungs.json", '{"115": {"points": "x"}}', "damaged"),
+        (folder / "trials" / "000" / "seed200" / "rungs.json", '{"115": {"won": 3}}', "damaged"),
+    ]
+    for path, text, sentence in spoils:
+        before = path.read_text()
+        path.write_text(text)
+        with pytest.raises(FileFault, match=sentence):
+            found("run", few)
+        assert path.read_text() == text
+        path.write_text(before)
+    assert found("run", few).folder == folder
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "rlrnn\[search\]"'):
+        found("run")
+    assert not Path("run").exists()
+
+
+def test_the_shell_searches_an_agent_a_study_or_a_game(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.toml").write_text(runs.to_toml(RECIPE))
+    common = ["--trials", "2", "--wave", "2", "--verify", "0", "--quiet", "--set", "steps=128"]
+    assert main(["search", "mine.toml", *common]) == 0
+    said = capsys.readouterr().out
+    assert "the best of 2 trials" in said and "runs/tiny-searched/tiny-searched.toml" in said
+    Path("study.toml").write_text("recipe = 'mine.toml'\n[space]\n'ppo.gamma' = { low = 0.9, high = 1.0 }\n")
+    assert main(["search", "study.toml", *common, "--out", "there"]) == 0
+    assert "there/study.toml" in capsys.readouterr().out
+    for arguments, sentence in [
+        ([], "give what to search"),
+        (["mine.toml", "--game", "CartPole-v1"], "give what to search"),
+        (["mine.toml", "--kwargs", "a=1"], "--kwargs and --wrapper change a game"),
+        (["no-such-agent"], "unknown agent 'no-such-agent'"),
+        (["none.toml"], "there is no file none.toml"),
+    ]:
+        assert main(["search", *arguments]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_a_fault_of_the_game_is_no_trials_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise FileFault("the disk is full.")
+
+    monkeypatch.setattr(playing.training, "train", broken)
+    with pytest.raises(FileFault, match="the disk is full"):
+        found("run")
+    assert not list(Path("run").glob("trials/*/*/rungs.json"))

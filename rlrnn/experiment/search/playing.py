@@ -17,7 +17,7 @@ from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import checkpoints, contents, runs
+from rlrnn.experiment.runs import checkpoints, contents, leases, runs
 from rlrnn.experiment.runs.facts import FINISHED, TRAINED
 from rlrnn.experiment.search.halving import Piece, Result
 from rlrnn.experiment.training import training
@@ -97,7 +97,7 @@ class Work:
         ):
             return
         rungs = [result_in(self.folder, int(until)) for until in _table(self.folder)]
-        with runs.held(self.folder):
+        with leases.held(self.folder):
             if not checkpoints.go_back(self.folder, max((rung.steps for rung in rungs if rung), default=0)):
                 shutil.rmtree(self.folder)
 

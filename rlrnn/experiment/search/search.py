@@ -15,7 +15,7 @@ from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import runs
+from rlrnn.experiment.runs import leases
 from rlrnn.experiment.search import sampling, telling
 from rlrnn.experiment.search.folder import StudyFolder
 from rlrnn.experiment.search.halving import Draw, Piece, Standing, standing
@@ -24,6 +24,7 @@ from rlrnn.experiment.search.space import Values
 from rlrnn.experiment.search.study import Study, is_study, read_study, space_of
 from rlrnn.experiment.search.winners import Candidate, verify, write_recipe
 from rlrnn.experiment.training.side_by_side import Job, capital, cores, work
+from rlrnn.experiment.training.stopping import terminable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,6 +53,7 @@ class Found:
         return html(self.table())
 
 
+@terminable()
 def search(
     what: str | Path | Study,
     out: str | Path | None = None,
@@ -166,7 +168,7 @@ def _work(folder: StudyFolder, now: Standing, piece: Piece, threads: int, how: d
 
 
 def _is_held(folder: Path) -> bool:
-    return folder.exists() and runs.is_held(folder)
+    return folder.exists() and leases.is_held(folder)
 
 
 class SearchProgress:

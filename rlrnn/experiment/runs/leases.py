@@ -4,6 +4,9 @@
         ...
         check(folder)           # before something is written: raises LostLease where another took over
 
+    with turn(folder):          # the same for a folder that may not be there yet, by a lock beside it
+        ...                     # a process is started, which holds the folder
+
 The file says host, process and token of its holder, and a thread rewrites it every ``lease / RENEWALS``
 seconds. A lock is free
 
@@ -51,7 +54,11 @@ _PAUSE = 0.05  # seconds between two attempts on Windows, which refuses what ano
 
 
 class Held(FileFault):
-    """Another process holds the lock."""
+    """Another process, the ``holder``, holds the lock."""
+
+    def __init__(self, sentence: str, holder: Holder) -> None:
+        super().__init__(sentence)
+        self.holder = holder
 
 
 class LostLease(UserError):
@@ -161,6 +168,24 @@ def held(folder: Path, what: str = "run", use: str = "trained") -> Iterator[Leas
         lease.release()
 
 
+@contextmanager
+def turn(folder: Path, what: str = "run", use: str = "trained") -> Iterator[Lease]:
+    """Keep other processes that ask for their turn from a folder that may not be there yet.
+
+    For those who are about to start a process that holds the folder: the lock lies beside it. Raises ``Held``
+    where another has its turn or holds the folder.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    name = f"the {what} {folder}"
+    lease = hold(folder.with_name(f".{folder.name}.turn"), name, use)
+    try:
+        if (other := holder(folder / LOCK)) is not None:
+            raise _held(name, use, other)
+        yield lease
+    finally:
+        lease.release()
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process holds a folder."""
     return holder(folder / LOCK) is not None
@@ -204,6 +229,10 @@ def host() -> str:
     return os.environ.get(HOST) or socket.gethostname()
 
 
+def _held(what: str, use: str, holder: Holder) -> Held:
+    return Held(f"{what} is being {use} by another process: wait for it ({holder}).", holder)
+
+
 def _take_over(lock: Path, me: Holder, what: str, use: str) -> bool:
     """Replace a lock that is free; False where it is another by now; ``Held`` where its holder lives."""
     found = _chain(lock)
@@ -211,7 +240,7 @@ def _take_over(lock: Path, me: Holder, what: str, use: str) -> bool:
         return False
     last = found[-1]
     if not _is_free(last):
-        raise Held(f"{what} is being {use} by another process: wait for it ({last.holder}).")
+        raise _held(what, use, last.holder)
     gone = _lives(last.holder) is False
     if not gone and _renewed(last, what):
         return False

@@ -344,6 +344,12 @@ def read_run(folder: str | Path) -> Run:
     return Run(folder, read_recipe(folder / RECIPE), facts.pop("seed"), facts.pop("status"), facts)
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a run that was trained and evaluated."""
+    path = folder / VERSIONS
+    return path.exists() and read_facts(path)["status"] == FINISHED
+
+
 def write_scores(path: Path, scores: Mapping[str, Score]) -> None:
     """Write an evaluation as JSON, making the folders that it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,15 @@
 
 A run that fails stops no other: its process ends, and its error is reported at the end. The result of a seed
 does not depend on how many run in parallel.
+
+Any number of processes, on any hosts that share the folders, may be given the same seeds at once: each takes
+the next run that is not finished and that nobody holds.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +27,9 @@ from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
 from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.facts import FINISHED, decides, difference
+from rlrnn.experiment.runs.leases import Held, Holder
 from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.training.shards import in_words
 from rlrnn.experiment.training.side_by_side import Job, Messenger, cores, work
 
 
@@ -44,7 +51,7 @@ class Task:
     @property
     def job(self) -> Job:
         """What a process is to do."""
-        return Job(f"seed {self.seed}", self.folder, partial(_train, self))
+        return Job(f"seed {self.seed}", self.folder, partial(_train, self), partial(_is_finished, self))
 
 
 @dataclass
@@ -54,6 +61,17 @@ class Outcome:
     finished: list[Run] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)  # seeds that were finished before; in ``finished``, too
     failed: dict[int, str] = field(default_factory=dict)  # seed -> sentence
+    others: dict[int, Holder] = field(default_factory=dict)  # seeds that other processes train
+
+    def sentence(self) -> str:
+        """Which seeds other processes train; "" if they train none."""
+        if not self.others:
+            return ""
+        hosts = ", ".join(dict.fromkeys(holder.host or "an unknown host" for holder in self.others.values()))
+        return (
+            f"{in_words(list(self.others))} {'are' if len(self.others) > 1 else 'is'} being trained by other "
+            f"processes (on {hosts}): nothing is left to take here."
+        )
 
     def check(self) -> None:
         """Raise an error that names the seeds that failed, if any did."""
@@ -64,23 +82,49 @@ class Outcome:
 def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
     """Train the seeds, ``jobs`` at a time: finished ones are skipped, interrupted ones resumed.
 
-    Those must be of the task's recipe. Ctrl-C stops all, each with its agent saved, before it is raised here.
+    Those must be of the task's recipe. Seeds that other processes train are passed over, and looked at again
+    as long as others were left to do here. Ctrl-C stops all, each with its agent saved, before it is raised
+    here.
     """
     check_whole("jobs", jobs, 1)
     outcome, waiting = Outcome(), []
     for task in tasks:
-        run = None if task.overwrite else _run_in(task)
-        if run is not None and run.status == FINISHED:
+        if _is_finished(task):
             outcome.skipped.append(task.seed)
         else:
             waiting.append(task)
     threads = max(1, cores() // min(jobs, max(1, len(waiting))))
+    waiting = [replace(task, threads=min(threads, _most_threads())) for task in waiting]
     with ProgressDisplay(quiet=not progress) as display:
-        jobs_waiting = [replace(task, threads=threads).job for task in waiting]
-        failed = work(jobs_waiting, jobs, SeedsProgress(tasks, waiting, display))
-    outcome.failed = {waiting[k].seed: why for k, why in failed.items()}
-    outcome.finished = [runs.read_run(task.folder) for task in tasks if task.seed not in outcome.failed]
+        shown = SeedsProgress(tasks, [task.seed for task in waiting], display)
+        while waiting:
+            passed: dict[int, Holder] = {}
+
+            def pass_over(k: int, other: Held, passed: dict[int, Holder] = passed) -> None:
+                passed[k] = other.holder
+                shown.passed(k)
+
+            shown.waiting = waiting
+            failed = work([task.job for task in waiting], jobs, shown, pass_over)
+            outcome.failed |= {waiting[k].seed: why for k, why in failed.items()}
+            outcome.others = {waiting[k].seed: holder for k, holder in sorted(passed.items())}
+            if len(passed) == len(waiting):
+                break
+            waiting = [waiting[k] for k in sorted(passed)]
+    elsewhere = outcome.failed.keys() | outcome.others.keys()
+    outcome.finished = [runs.read_run(task.folder) for task in tasks if task.seed not in elsewhere]
     return outcome
+
+
+def _most_threads() -> int:
+    """As a user limits them who starts many processes on one machine."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) else sys.maxsize
+
+
+def _is_finished(task: Task) -> bool:
+    run = None if task.overwrite else _run_in(task)
+    return run is not None and run.status == FINISHED
 
 
 def _run_in(task: Task) -> Run | None:
@@ -126,30 +170,36 @@ def _train(task: Task) -> None:
 class SeedsProgress:
     """A bar for every seed; without a terminal a line for all of them from time to time."""
 
-    def __init__(self, tasks: Sequence[Task], waiting: Sequence[Task], display: ProgressDisplay) -> None:
-        self.display, self.waiting = display, waiting
-        bars: dict[int, TaskID] = {}
+    def __init__(self, tasks: Sequence[Task], seeds: Sequence[int], display: ProgressDisplay) -> None:
+        self.display = display
+        self.waiting: Sequence[Task] = []  # those that are being done, of which the others tell the index
+        self.bars: dict[int, TaskID] = {}
         for task in tasks:
-            done = task not in waiting
+            done = task.seed not in seeds
             state = self._line(task, "finished before" if done else "waiting")
             name = f"{task.recipe.name} seed {task.seed}"
-            bars[task.seed] = display.add(task.recipe.steps, name, state, task.recipe.steps * done)
-        self.bars = [bars[task.seed] for task in waiting]
+            self.bars[task.seed] = display.add(task.recipe.steps, name, state, task.recipe.steps * done)
 
     def begun(self, k: int) -> None:
-        """As ``side_by_side.Shown``: by the index of those that were not finished before."""
-        self.display.show(self.bars[k], self._line(self.waiting[k], "starting"))
+        """As ``side_by_side.Shown``."""
+        self._show(k, "starting")
+
+    def passed(self, k: int) -> None:
+        """Another process trains it."""
+        self._show(k, "trained by another process")
 
     def show(self, k: int, steps: int, words: str) -> None:
         """As ``side_by_side.Shown``."""
-        state = f"{steps:,} of {self.waiting[k].recipe.steps:,} steps, {words}"
-        self.display.show(self.bars[k], self._line(self.waiting[k], state), steps)
+        self._show(k, f"{steps:,} of {self.waiting[k].recipe.steps:,} steps, {words}", steps)
 
     def ended(self, k: int, well: bool) -> None:
         """As ``side_by_side.Shown``."""
+        steps = self.waiting[k].recipe.steps if well else None
+        self._show(k, "finished" if well else "failed", steps, now=True)
+
+    def _show(self, k: int, state: str, steps: int | None = None, now: bool = False) -> None:
         task = self.waiting[k]
-        state = self._line(task, "finished" if well else "failed")
-        self.display.show(self.bars[k], state, task.recipe.steps if well else None, now=True)
+        self.display.show(self.bars[task.seed], self._line(task, state), steps, now=now)
 
     def _line(self, task: Task, state: str) -> str:
         return state if self.display.live else f"seed {task.seed}: {state}"  # the bar has its name beside it

@@ -20,6 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rlrnn.common.files import sentence
 from rlrnn.common.processes import Process, end, interruptible, report
 from rlrnn.errors import UserError, sentences, show_traceback
+from rlrnn.experiment.runs.leases import Held, turn
 from rlrnn.experiment.training.progress import Pace, points
 from rlrnn.experiment.training.stopping import terminable, undisturbed
 
@@ -33,6 +34,7 @@ class Job:
     name: str  # in sentences: "seed 3"
     folder: Path  # of its run
     do: Callable[[], None]  # what its process does; it reports by a ``Messenger``
+    done: Callable[[], bool] = lambda: False  # whether another process has done it meanwhile
 
 
 class Shown(Protocol):
@@ -54,8 +56,14 @@ def cores() -> int:
 
 
 @terminable()
-def work(jobs: Sequence[Job], at_once: int, shown: Shown) -> dict[int, str]:
-    """Do the jobs, so many at once; returns why each that failed did, as a sentence by its index."""
+def work(
+    jobs: Sequence[Job], at_once: int, shown: Shown, pass_over: Callable[[int, Held], None] | None = None
+) -> dict[int, str]:
+    """Do the jobs, so many at once; returns why each that failed did, as a sentence by its index.
+
+    A job whose run another process trains, here or on another host, is passed over: ``pass_over`` is told so,
+    with its index; without it such a job has failed.
+    """
     futures: dict[Future[str], int] = {}
     running: dict[int, Process] = {}
     failed: dict[int, str] = {}
@@ -66,7 +74,14 @@ def work(jobs: Sequence[Job], at_once: int, shown: Shown) -> dict[int, str]:
             while left:  # in pauses, as on Windows no wait hears of Ctrl-C
                 done, left = wait(left, PAUSE, FIRST_COMPLETED)
                 for future in done:
-                    k, why = futures[future], future.result()
+                    k = futures[future]
+                    try:
+                        why = future.result()
+                    except Held as other:
+                        if pass_over is not None:
+                            pass_over(k, other)
+                            continue
+                        why = str(other)
                     if why:
                         failed[k] = why
                     shown.ended(k, not why)
@@ -99,7 +114,17 @@ def capital(name: str) -> str:
 
 
 def _follow(k: int, job: Job, running: dict[int, Process], shown: Shown) -> str:
-    """Do a job in a process, and return why it failed; "" if it did not."""
+    """Do a job in a process, and return why it failed; "" if it did not. ``Held``: another does it."""
+    try:
+        with turn(job.folder):  # before a process is started, which takes seconds
+            return "" if job.done() else _do(k, job, running, shown)
+    except Held:
+        raise
+    except (UserError, OSError) as error:
+        return sentence(error) if isinstance(error, OSError) else str(error)
+
+
+def _do(k: int, job: Job, running: dict[int, Process], shown: Shown) -> str:
     shown.begun(k)
     process = running[k] = Process(partial(_child, job.do), "the training", job.name)
     try:

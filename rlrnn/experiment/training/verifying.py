@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rlrnn.experiment import catalogue, statistics
 from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Score, judge
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.recipes import Recipe, Verified
+from rlrnn.experiment.runs import runs
 from rlrnn.experiment.training.seeds import Task, train_seeds
 from rlrnn.experiment.weights import attached
 
@@ -142,19 +144,15 @@ def verify(
     command: str | None = None,
     imports: tuple[str, ...] = (),
     progress: bool = True,
+    overwrite: bool = True,
 ) -> Verdict:
     """Train an agent again on the first ``count`` of its verified seeds (all of them if not given).
 
     Seeds whose weights are saved with the package are evaluated again instead, and then those alone, unless
-    ``retrain``. New
-    runs lie in ``out``/seed<k>, by default runs/<agent>-again; older ones there are replaced.
+    ``retrain``. New runs lie in ``out``/seed<k>, by default runs/<agent>-again; older ones there are
+    replaced, unless ``overwrite`` is False: then finished ones count.
     """
-    claim = recipe.verified
-    if claim is None or len(claim.seeds) < 2:
-        how = "not verified" if claim is None else "verified on one seed alone"
-        raise UserError(f"{recipe.name} was {how}: it has no recorded points to check (see: rlrnn list).")
-    if count is not None and not 1 <= count <= len(claim.seeds):
-        raise UserError(f"{count} seeds are asked for; {recipe.name} was verified on {len(claim.seeds)}.")
+    claim = _claim(recipe, count)
     seeds, game = claim.seeds[:count], catalogue.game_of(recipe)
     memory = recipe.network.cell != "none"
     weights = {} if retrain else attached(recipe)
@@ -166,12 +164,54 @@ def verify(
                 scores.append(_judged(weights[seed], recipe, device, judging))
         now = False, processor.kind(), memory
         return Verdict(recipe.name, game.points.unit, claim, seeds, tuple(scores), *now)
-    folder = Path(out or Path("runs", f"{recipe.name}-again"))
-    tasks = [Task(recipe, k, folder / f"seed{k}", device, True, command, imports) for k in seeds]
-    outcome = train_seeds(tasks, jobs, progress)
+    again = tasks(recipe, seeds, out, overwrite=overwrite, device=device, command=command, imports=imports)
+    outcome = train_seeds(again, jobs, progress)
     outcome.check()
+    if outcome.others:
+        raise UserError(f"{outcome.sentence()} The verdict comes by rlrnn verify, when all are finished.")
     found = tuple(run.scores() for run in outcome.finished)
     return Verdict(recipe.name, game.points.unit, claim, seeds, found, True, processor.kind(), memory)
+
+
+def _claim(recipe: Recipe, count: int | None) -> Verified:
+    claim = recipe.verified
+    if claim is None or len(claim.seeds) < 2:
+        how = "not verified" if claim is None else "verified on one seed alone"
+        raise UserError(f"{recipe.name} was {how}: it has no recorded points to check (see: rlrnn list).")
+    if count is not None and not 1 <= count <= len(claim.seeds):
+        raise UserError(f"{count} seeds are asked for; {recipe.name} was verified on {len(claim.seeds)}.")
+    return claim
+
+
+def trained_again(recipe: Recipe, count: int | None = None, retrain: bool = False) -> tuple[int, ...]:
+    """The seeds that ``verify`` trains: none where it evaluates saved weights."""
+    seeds = _claim(recipe, count).seeds[:count]
+    return () if not retrain and attached(recipe).keys() & set(seeds) else seeds
+
+
+def tasks(
+    recipe: Recipe,
+    seeds: Sequence[int],
+    out: str | Path | None,
+    *,
+    overwrite: bool,
+    device: str = "cpu",
+    command: str | None = None,
+    imports: tuple[str, ...] = (),
+) -> list[Task]:
+    """Trainings of a verified agent's seeds, for any process to do."""
+    folder = _again(recipe, out)
+    return [Task(recipe, k, folder / f"seed{k}", device, overwrite, command, imports) for k in seeds]
+
+
+def unfinished(recipe: Recipe, seeds: Sequence[int], out: str | Path | None) -> list[int]:
+    """The seeds of which no run is finished yet."""
+    folder = _again(recipe, out)
+    return [k for k in seeds if not runs.is_finished(folder / f"seed{k}")]
+
+
+def _again(recipe: Recipe, out: str | Path | None) -> Path:
+    return Path(out or Path("runs", f"{recipe.name}-again"))
 
 
 def _judged(path: Path, recipe: Recipe, device: str, progress: Judging) -> dict[str, Score]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlrnn.common.settings import unknown
+from rlrnn.common.texts import tell
 from rlrnn.errors import UserError
+from rlrnn.experiment.training import shards
+from rlrnn.experiment.training.shards import Shard
 
 if TYPE_CHECKING:
     from rlrnn.envs.games import Game
@@ -125,6 +130,36 @@ def add_jobs(parser: ArgumentParser) -> None:
         metavar="J",
         help="how many seeds to run in parallel (default: one per processor core)",
     )
+
+
+def add_shard(parser: ArgumentParser) -> None:
+    """Which part of the seeds this process trains."""
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="only part I of N of the seeds, counted from 1, or all (default: as a job array of SLURM or "
+        "Grid Engine says, else all). All may be trained by many processes at once, too: each takes the next "
+        "run that nobody holds",
+    )
+
+
+def shard(text: str) -> Shard:
+    """A part, such as 3/10, or all."""
+    try:
+        return shards.parse(text)
+    except UserError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def shard_of(arguments: Namespace, seeds: Sequence[int]) -> list[int]:
+    """The seeds that this process is to train; what a scheduler says about that is printed."""
+    chosen: Shard = arguments.shard or shards.scheduled()
+    mine = chosen.of(seeds)
+    if chosen.source:
+        words = f"shard {chosen}, from {chosen.source}: {shards.in_words(mine)} of {len(seeds)}"
+        tell(f"rlrnn: {words}; --shard all trains all.", file=sys.stderr)
+    return mine
 
 
 def add_imports(parser: ArgumentParser) -> None:

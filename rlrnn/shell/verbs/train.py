@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ from rlrnn.errors import UserError
 from rlrnn.experiment.recipes import CONTROLS
 from rlrnn.shell.verbs import options
 
+# Options that the command of a single seed has others for, and how many values each has.
+PER_SEED = {"--seeds": 1, "--seed": 1, "--jobs": 1, "--shard": 1, "--print-commands": 0}
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 
 if TYPE_CHECKING:
@@ -24,7 +28,8 @@ SHORT = "train an agent by its recipe, or on any game"
 TEXT = """
 Trains an agent by its recipe, evaluates it and draws its learning curve, all in runs/<agent>/seed<k>/.
 With --game, any registered Gymnasium game is learned without a recipe: one is chosen by its spaces, and said.
-Ctrl-C saves the agent as it is.
+Ctrl-C saves the agent as it is, as does SIGTERM. With --seeds, many processes may be given the same command
+at once, on all hosts that share the folder.
 
 examples:
   rlrnn train --game Acrobot-v1                            any game, by a recipe that its spaces choose
@@ -33,6 +38,8 @@ examples:
   rlrnn train pong-gru                                     an agent of the catalogue (see: rlrnn list)
   rlrnn train my-agent.toml --seed 3                       a recipe of your own
   rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two in parallel
+  rlrnn train pong-gru --seeds 50 --shard 3/10             the third of ten parts, as for a job array
+  rlrnn train pong-gru --seeds 50 --print-commands         a line per seed, for GNU parallel or a Makefile
   rlrnn train --resume runs/pong-gru/seed0                 continue a run that was killed
   rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
   rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
@@ -67,6 +74,10 @@ def arguments(parser: ArgumentParser) -> None:
         type=options.count,
         metavar="N",
         help="train N seeds, from --seed on; finished ones are skipped",
+    )
+    options.add_shard(parser)
+    parser.add_argument(
+        "--print-commands", action="store_true", help="print a command for each seed, and train none"
     )
     parser.add_argument("--steps", help="environment steps of the training, instead of the recipe's")
     parser.add_argument(
@@ -127,6 +138,8 @@ def run(arguments: Namespace) -> None:
             "seed",
             "seeds",
             "jobs",
+            "shard",
+            "print_commands",
             "out",
             "overwrite",
             "snapshots",
@@ -137,7 +150,7 @@ def run(arguments: Namespace) -> None:
         for name in options_of_new:
             if getattr(arguments, name):
                 option = {"settings": "--set", "wrappers": "--wrapper", "init": "--from"}.get(
-                    name, f"--{name}"
+                    name, f"--{name.replace('_', '-')}"
                 )
                 raise UserError(
                     f"--resume continues a run as it is: leave out {option}, or --resume for another run."
@@ -159,6 +172,9 @@ def run(arguments: Namespace) -> None:
         recipe = dataclasses.replace(recipe, init=arguments.init, verified=None)
     if arguments.jobs and arguments.seeds is None:
         raise UserError("--jobs says how many of several seeds are trained at once: add --seeds N.")
+    if (arguments.shard or arguments.print_commands) and arguments.seeds is None:
+        option = "--shard" if arguments.shard else "--print-commands"
+        raise UserError(f"{option} is for several seeds: add --seeds N.")
     if arguments.seeds is not None:
         if arguments.workers:
             raise UserError("--seeds trains one seed per core already: leave out --workers, or --seeds.")
@@ -208,14 +224,35 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     folder = Path(arguments.out or Path("runs", recipe.name))
     numbers = range(arguments.seed, arguments.seed + arguments.seeds)
     check_seed(numbers[-1])
+    mine = options.shard_of(arguments, numbers)
+    if arguments.print_commands:
+        for seed in mine:
+            tell(_command(arguments.line, seed))
+        return
     what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
     what |= {"snapshots": arguments.snapshots, "log": arguments.log}
-    tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in numbers]
+    tasks = [Task(recipe, k, folder / f"seed{k}", command=arguments.line, **what) for k in mine]
     outcome = train_seeds(tasks, arguments.jobs or cores(), not arguments.quiet)
     if outcome.finished:
         terminal().print(table(compare(outcome.finished)))
     tell(f"{len(outcome.finished)} of {len(tasks)} seeds are finished, in {folder}")
+    if outcome.others:
+        tell(f"rlrnn: {outcome.sentence()}", file=sys.stderr)
     outcome.check()
+
+
+def _command(line: str, seed: int) -> str:
+    """The command that trains one of the seeds that ``line`` does: skipped if finished, else gone on with."""
+    words, kept, k = shlex.split(line), [], 0
+    while k < len(words):
+        name, equals, _ = words[k].partition("=")
+        known = [name] if name in PER_SEED else [full for full in PER_SEED if full.startswith(name)]
+        if name[:2] == "--" and name != "--" and known:  # in full or cut short, as argparse takes it
+            k += 1 if equals else 1 + PER_SEED[known[0]]
+        else:
+            kept.append(words[k])
+            k += 1
+    return shlex.join([*kept, "--seeds", "1", "--seed", str(seed), "--shard", "all"])
 
 
 def _report(run: Run) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from rlrnn.common.texts import tell, terminal
+from rlrnn.errors import UserError
+from rlrnn.experiment.training.shards import in_words
 from rlrnn.shell.verbs import options
 
 SHORT = "train a verified agent again and check its points"
@@ -17,6 +19,7 @@ examples:
   rlrnn verify cartpole-gru
   rlrnn verify pong-gru --seeds 2 --jobs 2        only the first two seeds, in parallel
   rlrnn verify pong-gru --retrain --out runs/check
+  rlrnn verify pong-gru --retrain --shard 1/3     a third of the seeds: the verdict comes when all are trained
 """
 
 
@@ -30,6 +33,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FOLDER", help="folder of the new runs (default: runs/<agent>-again/seed<k>)"
     )
+    options.add_shard(parser)
     options.add_jobs(parser)
     options.add_imports(parser)
     options.add_device(parser)
@@ -39,17 +43,32 @@ def run(arguments: Namespace) -> int:
     """Run the verb."""
     from rlrnn.experiment import catalogue
     from rlrnn.experiment.training import verifying
+    from rlrnn.experiment.training.seeds import train_seeds
     from rlrnn.experiment.training.side_by_side import cores
 
+    recipe, jobs = catalogue.agent(arguments.agent), arguments.jobs or cores()
+    how = {"device": arguments.device, "command": arguments.line, "imports": tuple(arguments.imports)}
+    seeds = verifying.trained_again(recipe, arguments.seeds, arguments.retrain)
+    if arguments.shard and not seeds:
+        raise UserError(f"the saved weights of {recipe.name} are evaluated again: --shard needs --retrain.")
+    mine = options.shard_of(arguments, seeds) if seeds else []
+    kept = arguments.shard is not None or len(mine) < len(seeds)  # of other processes, and of this one before
+    if kept:
+        outcome = train_seeds(verifying.tasks(recipe, mine, arguments.out, overwrite=False, **how), jobs)
+        outcome.check()
+        left = verifying.unfinished(recipe, seeds, arguments.out)
+        if left:
+            missing = f"{in_words(left)} of {len(seeds)} {'are' if len(left) > 1 else 'is'} not finished"
+            tell(f"{missing}: the verdict comes by rlrnn verify {recipe.name} --shard all, when all are.")
+            return 0
     verdict = verifying.verify(
-        catalogue.agent(arguments.agent),
+        recipe,
         arguments.seeds,
         arguments.out,
         retrain=arguments.retrain,
-        jobs=arguments.jobs or cores(),
-        device=arguments.device,
-        command=arguments.line,
-        imports=tuple(arguments.imports),
+        jobs=jobs,
+        overwrite=not kept,
+        **how,
     )
     terminal().print(verifying.table(verdict))
     tell(verdict.sentence())

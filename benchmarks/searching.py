@@ -38,7 +38,7 @@ OUT = Path(__file__).parent / "results" / "searching"
 TRAININGS = 12  # steps of a search, in whole trainings
 FRESH = range(5)  # seeds
 GAMES: dict[str, tuple[str, int, tuple[dict[str, Any], ...]]] = {
-    "simon": ("simon", 100_000, ()),
+    "simon": ("simon", 60_000, ()),
     "acrobot": ("Acrobot-v1", 50_000, ({"name": "hide", "drop": [4, 5]},)),
     "cartpole-velocity-alone-200": ("cartpole-velocity-alone-200", 30_000, ()),
 }

@@ -1,4 +1,4 @@
-"""Writes docs/keys.md: every key of recipes, game files, cells, wrappers and strategies, from the code.
+"""Writes docs/keys.md: every key of recipes, studies, game files, cells, wrappers, strategies, from the code.
 
 python docs/keys.py
 """
@@ -13,6 +13,8 @@ from rlrnn.common.keys import NOTHING, Key, keys_of, sentence_of
 from rlrnn.envs.games import Game
 from rlrnn.envs.wrappers import WRAPPERS
 from rlrnn.experiment.recipes import Recipe, Schedule
+from rlrnn.experiment.search.space import Parameter
+from rlrnn.experiment.search.study import Study
 from rlrnn.learners.evolution.strategies import STRATEGIES
 
 PATH = Path(__file__).with_suffix(".md")
@@ -48,6 +50,12 @@ def text() -> str:
     parts += [
         "## Strategies\n\n`evolution.strategy` names one, `evolution.settings` has its settings.\n",
         each(STRATEGIES),
+    ]
+    parts += [
+        "## A study\n\nFor `rlrnn search` ([search.md](search.md)); `recipe` is all that it needs.\n",
+        table(keys_of(Study)),
+        f"### [space]\n\nBy the dotted key of the recipe: {sentence_of(Parameter)}.\n",
+        table(keys_of(Parameter)),
     ]
     return "\n".join(parts).replace("``", "`")
 

@@ -149,5 +149,7 @@ def takes(hint: Any) -> str:
         return "a list" if arguments[0] is Any else f"a list, each {takes(arguments[0])}"
     if dataclasses.is_dataclass(hint):
         return "a table of " + ", ".join(f.name for f in dataclasses.fields(hint))
+    if hint is Any:
+        return "any value"
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a string in quotes"}
     return plain.get(hint, "a table")

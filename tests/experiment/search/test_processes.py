@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_search import RECIPE, SPACE, facts
+from tiny_studies import RECIPE, SPACE, facts
 
 import rlrnn
 from rlrnn.experiment.runs import runs

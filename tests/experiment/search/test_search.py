@@ -1,14 +1,14 @@
 """A search ends in the same study whoever plays it, and however often it is killed."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_runs import CARTPOLE, EVOLVED, Stopped
+from tiny_runs import EVOLVED, Stopped
+from tiny_studies import RECIPE, STUDY, facts
 
 from rlrnn.errors import FileFault, MissingExtraError, UserError
 from rlrnn.experiment import catalogue
@@ -24,15 +24,6 @@ from rlrnn.shell.cli import main
 
 pytest.importorskip("optuna")
 
-SPACE: dict[str, Any] = {
-    "ppo.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
-    "network.hidden_size": {"low": 4, "high": 16, "power": 2},
-    "network.cell": {"among": ["gru", "elman"]},
-}
-STUDY = Study(
-    "tiny", "tiny", trials=6, wave=3, seeds=(200, 201), rungs=(0.3, 1.0), episodes=3, verify=(), space=SPACE
-)
-RECIPE = dataclasses.replace(CARTPOLE, wrappers=({"name": "hide", "drop": [1, 3]},))
 # Gymnasium's own game, whose state cannot be saved.
 PYTHON = dataclasses.replace(RECIPE, game="CartPole-v1")
 
@@ -57,29 +48,6 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def found(out: str, study: Study = STUDY, recipe: Recipe = RECIPE, **how: Any) -> Found:
     return search(study, out, recipe=recipe, progress=False, **how)
-
-
-def facts(folder: Path) -> dict[str, Any]:
-    """All that a study holds, without the seconds that things took."""
-    table = [line.split(",") for line in (folder / "trials.csv").read_text().splitlines()]
-    seconds = table[0].index("seconds")
-    rungs = {
-        str(path.relative_to(folder)): {
-            steps: {name: value for name, value in won.items() if name != "seconds"}
-            for steps, won in json.loads(path.read_text()).items()
-        }
-        for path in folder.glob("trials/*/*/rungs.json")
-    }
-    agents = {path.relative_to(folder): path.read_bytes() for path in folder.glob("trials/*/*/agent.zip")}
-    values = {str(path.relative_to(folder)): path.read_text() for path in folder.glob("trials/*/values.json")}
-    texts = {name: (folder / name).read_text() for name in ("study.toml", "recipe.toml", "tiny.toml")}
-    return {
-        "table": [row[:seconds] + row[seconds + 1 :] for row in table],
-        "rungs": rungs,
-        "agents": agents,
-        "values": values,
-        **texts,
-    }
 
 
 @pytest.fixture(scope="module")

@@ -356,7 +356,7 @@ def serve() -> None:
                 answer = getattr(instance, verb)(*arguments)
             message = _pickled((True, answer))
         except (*GAME_ERRORS, KeyboardInterrupt) as error:  # nobody's but the game's own: SIGINT is ignored
-            message = _pickled((False, _plain(error)))
+            message = _pickled((False, plain(error)))
         try:
             _write(_answers, _HEAD.pack(number, len(message)), message)
         except OSError:  # the parent is gone
@@ -410,7 +410,7 @@ def _write(descriptor: int, *parts: bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
 
 
-def _plain(error: BaseException) -> Exception:
+def plain(error: BaseException) -> Exception:
     """An error that any process can read, with the worker's traceback as a note."""
     plain: Exception
     if isinstance(error, AttributeError):

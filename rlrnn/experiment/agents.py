@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -17,6 +19,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlrnn.common import ray_actors
 from rlrnn.common.records import to_mapping
 from rlrnn.common.texts import tell
 from rlrnn.envs import games
@@ -164,15 +167,31 @@ def untrained(recipe: Recipe) -> Agent:
         return learner(dataclasses.replace(recipe, ppo=PpoRecipe()), env, seed=0)
 
 
-def share(agent: Agent, game: Game, workers: int | None, imports: Sequence[str] = ()) -> None:
-    """Let worker processes, with games of their own, evaluate an evolution's population.
+def share(
+    agent: Agent, game: Game, workers: int | None, imports: Sequence[str] = (), on: str | None = None
+) -> None:
+    """Let worker processes, or a Ray cluster, evaluate an evolution's population with games of their own.
 
     An agent that learns from reward plays with all of its copies at once, which ``copies`` spreads instead.
     """
-    if not workers or not agent.shares_play:
+    if on is not None:
+        if not agent.shares_play:
+            raise UserError(
+                f"on is {on!r}, which is for agents that learn by evolution, but this one learns by "
+                f"{agent.recipe_table}: spread its games over cores with workers, or its seeds over machines."
+            )
+        ray_actors.connect(on)  # before anything is written
+    if not agent.shares_play or not (workers or on):
         return
     assert isinstance(agent, Evolution)
-    agent.workers, agent.make_env = workers, partial(_worker_games, game, agent.n_envs, tuple(imports))
+    agent.workers, agent.on = workers or 0, on
+    sources = {name: _source(name) for name in imports} if on else {}
+    agent.make_env = partial(_worker_games, game, agent.n_envs, tuple(imports), sources)
+
+
+def _source(module: str) -> str | None:
+    """The text of a module that is imported as a file; None of one that is known by name."""
+    return Path(module).read_text(encoding="utf-8") if module.endswith(".py") else None
 
 
 def budgets(recipe: Recipe, spent: float) -> dict[str, Any]:
@@ -232,9 +251,18 @@ def _how_many(recipe: Recipe, game: Game) -> int:
     return -(-members // goes) * how.episodes
 
 
-def _worker_games(game: Game, n_envs: int, imports: tuple[str, ...]) -> VecEnv:
+def _worker_games(
+    game: Game, n_envs: int, imports: tuple[str, ...], sources: Mapping[str, str | None]
+) -> VecEnv:
+    """A worker's copies; what modules hold that are files, where its machine has none."""
     for module in imports:
-        import_module(module)
+        source = sources.get(module)
+        if source is None:
+            import_module(module)
+        elif Path(module).stem not in sys.modules:
+            path = Path(tempfile.mkdtemp(prefix="rlrnn-"), Path(module).name)
+            path.write_text(source, encoding="utf-8")
+            import_module(str(path))
     return games.make_vec(game, n_envs, workers=0)
 
 

@@ -53,6 +53,7 @@ def train(
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
     workers: int | None = None,
+    on: str | None = None,
     imports: str | Sequence[str] = (),
     snapshots: int = 0,
     log: str | Sequence[str] = (),
@@ -76,6 +77,7 @@ def train(
     :param callback: of SB3's, called after our own
     :param workers: processes that step the game's copies, or evaluate the population of an evolution; 0: this
         one; None: as many as pay for a game that is stepped one by one. The result is the same for any.
+    :param on: a Ray cluster that evaluates the population of an evolution, as of ``Evolution``
     :param imports: modules, by name or file, that such workers import first
     :param snapshots: agents that are kept along the way, in the run's folder ``snapshots``
     :param log: trackers to which the log goes, too: "tensorboard", "wandb", "trackio", "mlflow"
@@ -95,7 +97,7 @@ def train(
     with closing(agents.copies(recipe, game, seed, workers)) as env:
         agent = agents.learner(recipe, env, seed, device)
         begin_from(agent, recipe)
-        agents.share(agent, game, workers, imports)
+        agents.share(agent, game, workers, imports, on)
         kept = {"snapshots": snapshots} if snapshots else {}
         with following(log, recipe, seed, folder) as trackers:
             run = runs.open_run(folder, recipe, seed, command, overwrite, str(agent.device), imports, kept)
@@ -117,6 +119,7 @@ def resume(
     checkpoint_seconds: float = checkpoints.SECONDS,
     callback: BaseCallback | None = None,
     workers: int | None = None,
+    on: str | None = None,
     imports: str | Sequence[str] = (),
     log: str | Sequence[str] = (),
     until: int | None = None,
@@ -159,7 +162,7 @@ def resume(
                     if until is None:
                         _say("This game cannot be saved: all copies begin fresh episodes.")
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
-            agents.share(agent, run.game, workers, imports)
+            agents.share(agent, run.game, workers, imports, on)
             with following(log, run.recipe, run.seed, run.folder) as trackers:
                 run = run.end(TRAINING)
                 how: dict[str, Any] = {"progress": progress, "trackers": trackers}

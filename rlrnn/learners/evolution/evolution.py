@@ -73,6 +73,9 @@ class Evolution(Learner):
     :param workers: processes that share the work, each with copies of its own; 0: this one. The result is the
         same for any number, and more than there are cores bring nothing.
     :param make_env: makes a worker's copies, as many as ``env`` has; needed only for workers
+    :param on: a Ray cluster whose machines are the workers: "ray" (the one that ``ray.init()`` finds or
+        begins), "ray:ADDRESS" or "ray://HOST:PORT"; ``workers`` 0 is then one for every core of it. The
+        result is the same again: machines that would round otherwise are refused.
     :param stats_window_size: episodes of the center over which the logged ``rollout/ep_rew_mean`` is taken
     :param tensorboard_log: folder for TensorBoard's logs; None: none
     :param policy_kwargs: settings of the network, as in ``RecurrentPPO``. Small networks have fewer weights
@@ -105,6 +108,7 @@ class Evolution(Learner):
         from_zero: bool = False,
         workers: int = 0,
         make_env: Callable[[], VecEnv] | None = None,
+        on: str | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -136,7 +140,7 @@ class Evolution(Learner):
         )
         self.strategy, self.strategy_kwargs = strategy, dict(strategy_kwargs or {})
         self.episodes, self.keep, self.checks, self.from_zero = episodes, keep, checks, from_zero
-        self.workers = workers
+        self.workers, self.on = workers, on
         self.make_env = make_env
         self._fitness: Fitness | None = None
         self._entropy: int | None = None  # what all seeds are made of
@@ -329,14 +333,15 @@ class Evolution(Learner):
 
     def _make_fitness(self) -> Fitness:
         assert self.env is not None
-        if not self.workers:
+        if not self.workers and self.on is None:
             return SerialFitness(self.env)
         if self.make_env is None:
+            which = f"workers is {self.workers}" if self.on is None else f"on is {self.on!r}"
             raise OptionsError(
-                f"workers is {self.workers}, but nothing says how each makes its games: give make_env, a "
-                "function that returns copies of the game, or workers=0."
+                f"{which}, but nothing says how each worker makes its games: give make_env, a function that "
+                "returns copies of the game, or leave it out."
             )
-        return ParallelFitness(self.make_env, self.env.num_envs, self.workers, self.policy.network)
+        return ParallelFitness(self.make_env, self.env.num_envs, self.workers, self.policy.network, self.on)
 
     def _log(self, fitness: np.ndarray, log_interval: int) -> None:
         record = self.logger.record
@@ -376,7 +381,7 @@ class Evolution(Learner):
 
     def _excluded_save_params(self) -> list[str]:
         last = "_last_obs", "_last_episode_starts", "_last_original_obs"
-        return [*super()._excluded_save_params(), "_fitness", "make_env", "_strategy", "workers", *last]
+        return [*super()._excluded_save_params(), "_fitness", "make_env", "_strategy", "workers", "on", *last]
 
 
 def _without_critic(settings: dict[str, Any]) -> dict[str, Any]:

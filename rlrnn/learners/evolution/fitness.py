@@ -21,10 +21,10 @@ import torch
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
-from rlrnn.common import arrays
+from rlrnn.common import arrays, ray_actors
 from rlrnn.common.batches import parts_of, take
 from rlrnn.common.processes import Processes, beat
-from rlrnn.common.scheduling import Scheduler
+from rlrnn.common.scheduling import Pool, Scheduler
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError, games_of
 from rlrnn.learners.evolution.ahead import Ahead
@@ -79,11 +79,27 @@ class ParallelFitness:
     """
 
     def __init__(
-        self, make_env: Callable[[], VecEnv], n_envs: int, workers: int, network: RecurrentNetwork
+        self,
+        make_env: Callable[[], VecEnv],
+        n_envs: int,
+        workers: int,
+        network: RecurrentNetwork,
+        on: str | None = None,
     ) -> None:
-        make_worker = partial(_Worker, make_env, copy.deepcopy(network))
-        self.n_envs, self.workers = n_envs, workers  # make_env makes so many copies
-        self.scheduler = Scheduler(Processes(make_worker, "the games", "part {} of the population"), workers)
+        """``make_env`` makes n_envs copies. ``on``: as of ``Evolution``; there 0 workers are one per core."""
+        what: Any = (
+            partial(_Worker, make_env, copy.deepcopy(network)),
+            "the games",
+            "part {} of the population",
+        )
+        pool: Pool
+        if on is None:
+            pool = Processes(*what)
+        else:
+            ray_actors.connect(on)
+            pool, workers = ray_actors.Actors(*what), workers or ray_actors.cpus()
+        self.n_envs, self.workers = n_envs, workers
+        self.scheduler = Scheduler(pool, workers)
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
         """As ``Fitness.play``."""

@@ -88,6 +88,12 @@ def arguments(parser: ArgumentParser) -> None:
         "for any (default: none for a population, else as many as pay)",
     )
     parser.add_argument(
+        "--on",
+        metavar="CLUSTER",
+        help="play an evolution's population on a Ray cluster: ray (the one found, or this machine's cores), "
+        "ray:ADDRESS or ray://HOST:PORT; the same result",
+    )
+    parser.add_argument(
         "--from",
         dest="init",
         metavar="RUN",
@@ -162,7 +168,7 @@ def run(arguments: Namespace) -> None:
                 "baseline, leave out --resume."
             )
         more = {"workers": arguments.workers, "imports": arguments.imports, "progress": not arguments.quiet}
-        more["log"] = arguments.log
+        more |= {"log": arguments.log, "on": arguments.on}
         _report(resume(arguments.agent, device=arguments.device, **more))
         return
     recipe = _recipe(arguments)
@@ -176,6 +182,8 @@ def run(arguments: Namespace) -> None:
         option = "--shard" if arguments.shard else "--print-commands"
         raise UserError(f"{option} is for several seeds: add --seeds N.")
     if arguments.seeds is not None:
+        if arguments.on:
+            raise UserError("--on plays one seed's population on a cluster: leave out --on, or --seeds.")
         if arguments.workers:
             raise UserError("--seeds trains one seed per core already: leave out --workers, or --seeds.")
         _train_seeds(arguments, recipe)
@@ -188,6 +196,7 @@ def run(arguments: Namespace) -> None:
         device=arguments.device,
         command=arguments.line,
         workers=arguments.workers,
+        on=arguments.on,
         imports=arguments.imports,
         snapshots=arguments.snapshots,
         progress=not arguments.quiet,

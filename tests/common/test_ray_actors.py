@@ -1,0 +1,72 @@
+"""Ray's actors are workers as processes are; what cannot be joined or would round otherwise is refused."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any
+
+import pytest
+
+from rlrnn.common import ray_actors
+from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
+
+
+def test_a_node_that_would_round_otherwise_is_refused() -> None:
+    here = ray_actors.facts()
+    assert set(here) == {"rlrnn", "torch", "numpy", "numba", "processor"}
+    ray_actors.check_alike(dict(here), "a")
+    with pytest.raises(
+        EnvironmentFault, match=r"^node b has torch 1\.0, but here it is .*: install the same there\.$"
+    ):
+        ray_actors.check_alike({**here, "torch": "1.0"}, "b")
+    with pytest.raises(
+        EnvironmentFault, match=r"^the processor of node c computes other last bits \(a 386\)"
+    ):
+        ray_actors.check_alike({**here, "processor": "a 386"}, "c")
+    with pytest.raises(EnvironmentFault, match=r"^node d has rlrnn None"):
+        ray_actors.check_alike({}, "d")
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"on all nodes with pip install 'rlrnn\[ray\]'"):
+        ray_actors.connect("ray")
+
+
+class Absent:
+    """A Ray that has joined no cluster and can join none."""
+
+    asked: Any = None
+
+    @staticmethod
+    def is_initialized() -> bool:
+        return False
+
+    def init(self, **settings: Any) -> None:
+        self.asked = settings
+        raise ConnectionError("Could not read 'x' from GCS.\nDid GCS start?")
+
+
+def test_a_cluster_that_cannot_be_joined_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Absent()
+    monkeypatch.setitem(sys.modules, "ray", absent)  # type: ignore[arg-type]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]  # nobody listens there
+        for on in (f"ray:127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+            with pytest.raises(EnvironmentFault, match=rf"^no Ray cluster answers at 127\.0\.0\.1:{port} \("):
+                ray_actors.connect(on)
+        assert absent.asked is None
+        taken.listen()
+        with pytest.raises(
+            EnvironmentFault, match=r"could not be joined \(ConnectionError: Could not read 'x' "
+        ):
+            ray_actors.connect(f"ray:127.0.0.1:{port}")
+        assert absent.asked["address"] == f"127.0.0.1:{port}"
+    with pytest.raises(EnvironmentFault, match=r"^the Ray cluster of 'ray' could not be joined"):
+        ray_actors.connect("ray")
+    assert absent.asked["address"] is None
+    for on in ("rays", "dask", "ray:", "", "ray:host:port"):
+        with pytest.raises(UserError, match=rf"^on is {on!r}, but "):
+            ray_actors.connect(on)

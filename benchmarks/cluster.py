@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # of a cluster that lives as long as this process
+os.environ.setdefault("RAY_worker_niceness", "0")  # else its workers give way to all others on this machine
 
 from stable_baselines3.common.callbacks import BaseCallback
 

@@ -81,7 +81,7 @@ def main() -> None:
     print(report())
 
 
-def work(jobs: Sequence[Job], at_once: int, shown: Shown) -> dict[int, str]:
+def work(jobs: Sequence[Job], at_once: int, shown: Shown, _: object) -> dict[int, str]:
     """Pieces in this process, one after the other: the answer is the same for any number of workers."""
     for k, job in enumerate(jobs):
         job.do()

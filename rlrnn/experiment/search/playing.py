@@ -62,6 +62,10 @@ class Work:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / RUNGS, {**_table(self.folder), str(self.until): _written(result)})
 
+    def done(self) -> bool:
+        """Whether it was played already, here or by another process."""
+        return result_in(self.folder, self.until) is not None
+
     def _result(self) -> Result:
         run = self._run()
         agent = run.agent(self.device)

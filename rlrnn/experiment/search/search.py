@@ -15,7 +15,6 @@ from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
-from rlrnn.experiment.runs import leases
 from rlrnn.experiment.search import sampling, telling
 from rlrnn.experiment.search.folder import StudyFolder
 from rlrnn.experiment.search.halving import Draw, Piece, Standing, standing
@@ -139,20 +138,26 @@ def _play(folder: StudyFolder, jobs: int, shown: SearchProgress, how: dict[str, 
         if now.wave > told and time.perf_counter() - shown_at >= LOOK:
             told, shown_at = now.wave, time.perf_counter()
             telling.keep(folder, now)
-        free = [piece for piece in now.missing if not _is_held(folder.run_of(piece))]
-        shown.batch(now, free)
-        if not free:
+        if not _play_missing(folder, now, jobs, shown, how):
             time.sleep(PAUSE)
-            continue
-        threads = max(1, cores() // min(jobs, len(free)))
-        works = [_work(folder, now, piece, threads, how) for piece in free]
-        names = [f"trial {piece.trial}, seed {piece.seed}" for piece in free]
-        failed = work(
-            [Job(name, each.folder, each) for name, each in zip(names, works, strict=True)], jobs, shown
-        )
-        for k, why in failed.items():
-            if not _is_held(works[k].folder):  # else another process took it first
-                raise UserError(f"{capital(names[k])}: {why} The same command goes on with the search.")
+
+
+def _play_missing(
+    folder: StudyFolder, now: Standing, jobs: int, shown: SearchProgress, how: dict[str, Any]
+) -> bool:
+    """Play what is missing; False where other processes play all of it."""
+    shown.batch(now)
+    threads = max(1, cores() // min(jobs, len(now.missing)))
+    works = [_work(folder, now, piece, threads, how) for piece in now.missing]
+    tasks = [
+        Job(f"trial {each.piece.trial}, seed {each.piece.seed}", each.folder, each, each.done)
+        for each in works
+    ]
+    passed: list[int] = []
+    failed = work(tasks, jobs, shown, lambda k, _: passed.append(k))
+    for k, why in failed.items():
+        raise UserError(f"{capital(tasks[k].name)}: {why} The same command goes on with the search.")
+    return len(passed) < len(tasks)
 
 
 def _work(folder: StudyFolder, now: Standing, piece: Piece, threads: int, how: dict[str, Any]) -> Work:
@@ -167,10 +172,6 @@ def _work(folder: StudyFolder, now: Standing, piece: Piece, threads: int, how: d
     )
 
 
-def _is_held(folder: Path) -> bool:
-    return folder.exists() and leases.is_held(folder)
-
-
 class SearchProgress:
     """One bar for a search: the steps that its trials have played, of those that they may."""
 
@@ -178,17 +179,17 @@ class SearchProgress:
         self.study, self.recipe, self.display = folder.study, folder.recipe, display
         self.bar = display.add(self.study.steps_at_most(self.recipe), folder.study.name, "beginning")
         self.played, self.words = 0, ""
-        self.free: Sequence[Piece] = ()
+        self.pieces: Sequence[Piece] = ()
         self.steps: dict[int, int] = {}
 
-    def batch(self, now: Standing, free: Sequence[Piece]) -> None:
+    def batch(self, now: Standing) -> None:
         """What is played next."""
         last: dict[tuple[int, int], int] = {}
         for piece, result in now.results.items():
             key = piece.trial, piece.seed
             last[key] = max(last.get(key, 0), result.steps)
-        self.played, self.free, self.steps = sum(last.values()), free, {}
-        self.begun_at = [last.get((piece.trial, piece.seed), 0) for piece in free]
+        self.played, self.pieces, self.steps = sum(last.values()), now.missing, {}
+        self.begun_at = [last.get((piece.trial, piece.seed), 0) for piece in now.missing]
         rung, waves = now.missing[0].rung, -(-self.study.trials // self.study.wave)
         self.words = f"wave {now.wave + 1} of {waves}, rung {rung + 1} of {len(self.study.rungs)}"
         scores = [
@@ -211,7 +212,7 @@ class SearchProgress:
 
     def ended(self, k: int, well: bool) -> None:
         """As ``side_by_side.Shown``."""
-        piece = self.free[k]
+        piece = self.pieces[k]
         self.steps[k] = self.study.steps_of(piece.rung, self.recipe) - self.begun_at[k]
         self._show()
 

@@ -7,6 +7,7 @@ promise. The winner is the best of a few over several fresh seeds, which flatter
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from rlrnn.experiment.search.folder import VERIFIED, StudyFolder
 from rlrnn.experiment.search.halving import Standing
 from rlrnn.experiment.training.seeds import Task, train_seeds
 from rlrnn.experiment.training.verifying import DIGITS
+
+PAUSE = 1.0  # seconds between two looks at what other processes train
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,12 @@ def verify(
     def trained(recipe: Recipe, name: str, seeds: Sequence[int]) -> list[Run]:
         place = folder.path / VERIFIED / name
         tasks = [Task(recipe, seed, place / f"seed{seed}", **how) for seed in seeds]
-        outcome = train_seeds(tasks, jobs, progress)
-        outcome.check()
-        return outcome.finished
+        while True:
+            outcome = train_seeds(tasks, jobs, progress)
+            outcome.check()
+            if not outcome.others:
+                return outcome.finished
+            time.sleep(PAUSE)
 
     for k, candidate in enumerate(found):
         again = trained(candidate.recipe, f"{candidate.trial:03}", study.verify)

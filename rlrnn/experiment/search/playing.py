@@ -26,7 +26,7 @@ from rlrnn.experiment.training.side_by_side import Messenger
 
 RUNGS = "rungs.json"  # in a run's folder: what it had won at each rung
 # A trial is not to blame for these: they end the search.
-OTHERS_FAULTS = EnvironmentFault, FileFault, MissingExtraError
+OTHERS_FAULTS = EnvironmentFault, FileFault, MissingExtraError, leases.LostLease
 
 
 _NOTHING = object()

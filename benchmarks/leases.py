@@ -5,9 +5,10 @@
 The processes are forks of this one, which has imported everything, on two hosts that are simulated by their
 names: of those of another host, only their leases tell whether they live. Each does `rlrnn train tiny.toml
 --seeds 50 --jobs 1`; trainings are forks, too, where they are otherwise interpreters of their own, which
-take seconds to start. Every training that begins says so in a file. Some are killed (SIGKILL) on the way, each with
-its parent, and at last all of one host at once; who is left takes their runs over, and in the end more such
-processes come until nothing is missing. Then runs are compared, byte by byte, with those of a training alone.
+take seconds to start. Every training that begins says so in a file. Some are killed (SIGKILL) on the way,
+each with its parent, and at last all of one host at once; who is left takes their runs over, and in the end
+more such processes come until nothing is missing. Then runs are compared, byte by byte, with those of a
+training alone.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Work:
     recipe: Recipe
     folder: Path  # of the run
     until: int  # steps of the training
-    episodes: int | None = None
+    episodes: int
     device: str = "cpu"
     command: str | None = None
     imports: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ from rlrnn.experiment.runs.logs import EpisodeLog, ProgressLog, check_log, read_
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.runs.snapshots import Snapshots
 from rlrnn.experiment.runs.trackers import Tracker, following
+from rlrnn.experiment.training import rounding
 from rlrnn.experiment.training.beginning import begin_from
 from rlrnn.experiment.training.evaluating import EvaluationCallback
 from rlrnn.experiment.training.holding import StillHeld, check_held
@@ -128,7 +129,8 @@ def resume(
 
     On a CPU the finished agent of one of our own games is that of an uninterrupted run, bit for bit; other
     games begin fresh episodes, which is printed. So is what was lost: a damaged checkpoint, other versions
-    than the run began with.
+    than the run began with. Another kind of processor is refused where those bytes depend on it, unless
+    RLRNN_ANY_PROCESSOR=1 is set in the environment; ``versions.json`` then names it.
     """
     _check_until(until)
     imports, log = several(imports), several(log)
@@ -147,6 +149,7 @@ def resume(
         if checkpoint is None:
             _refuse_to_begin_again(run)
         else:
+            rounding.check_processor(run, checkpoint, device)
             checkpoints.set_aside(complaints)
             run = _set_logs_aside(run, checkpoint)
         with closing(agents.copies(run.recipe, run.game, run.seed, workers)) as env:
@@ -164,7 +167,7 @@ def resume(
                     env.seed(FIRST_SEED * (run.seed + 1) + checkpoint.steps)  # none that was played before
             agents.share(agent, run.game, workers, imports, on)
             with following(log, run.recipe, run.seed, run.folder) as trackers:
-                run = run.end(TRAINING)
+                run = run.end(TRAINING, **rounding.note(run))
                 how: dict[str, Any] = {"progress": progress, "trackers": trackers}
                 run = learn(agent, run, checkpoint, callback, pause=checkpoint_seconds, until=until, **how)
                 return finish(agent, run, **how) if run.status == TRAINED else run

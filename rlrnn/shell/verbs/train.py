@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -117,6 +118,12 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="TRACKERS",
         help="also log to tensorboard, wandb, trackio or mlflow; several with commas between",
     )
+    parser.add_argument(
+        "--any-processor",
+        action="store_true",
+        help="go on with a run on another kind of processor than it began on, although it then ends in other "
+        "bytes (as RLRNN_ANY_PROCESSOR=1)",
+    )
     options.add_quiet(parser)
     options.add_settings(parser)
     options.add_jobs(parser)
@@ -128,7 +135,11 @@ def run(arguments: Namespace) -> None:
     """Run the verb."""
     from rlrnn.experiment import recipes
     from rlrnn.experiment.runs import runs
+    from rlrnn.experiment.training.rounding import ANY
     from rlrnn.experiment.training.training import resume, train
+
+    if arguments.any_processor:
+        os.environ[ANY] = "1"  # inherited by the processes of seeds
 
     if (arguments.agent is None) == (arguments.game is None):
         which = "neither is given" if arguments.agent is None else f"{arguments.agent} and --game are given"

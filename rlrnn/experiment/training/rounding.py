@@ -15,7 +15,7 @@ from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 from rlrnn.network.actuators import BinaryActuators, ChoiceActuators
 
-ANY = "RLRNN_ANY_PROCESSOR"  # set to 1, trainings go on on other processors; inherited by the processes of seeds
+ANY = "RLRNN_ANY_PROCESSOR"  # set to 1, trainings go on on others; inherited by the processes of seeds
 # Games without a sine, a logarithm or a sum of many numbers, which each kind of processor rounds in its own
 # way, and wrappers that add none.
 EXACT_GAMES = {

@@ -34,6 +34,10 @@ SENSORS = "sensors."  # in the names of what learns to see, by torch
 EXACT_WRAPPERS = {"delay", "flatten", "flicker", "hide", "one_hot", "previous", "stack"}
 
 
+class OtherProcessor(UserError):
+    """A run would go on in other bytes than where it began."""
+
+
 def check_processor(run: Run, checkpoint: Checkpoint, device: str) -> None:
     """Refuse to go on where a run would end in other bytes, and the same were promised.
 
@@ -44,7 +48,7 @@ def check_processor(run: Run, checkpoint: Checkpoint, device: str) -> None:
     if before in (None, now) or not promised or os.environ.get(ANY, "0") not in ("", "0"):
         return
     if rounds_by_processor(checkpoints.agent_of(checkpoint, "cpu"), run.game):
-        raise UserError(
+        raise OtherProcessor(
             f"the run {run.folder} began on another kind of processor ({before}) than this one ({now}), "
             "which rounds otherwise: it would end in bytes of neither. Resume it on one of its own kind, or add "
             f"--any-processor (in Python: {ANY}=1 in the environment)."

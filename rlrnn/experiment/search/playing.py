@@ -22,11 +22,12 @@ from rlrnn.experiment.runs.facts import FINISHED, TRAINED
 from rlrnn.experiment.search.halving import Piece, Result
 from rlrnn.experiment.training import training
 from rlrnn.experiment.training.evaluating import SEED
+from rlrnn.experiment.training.rounding import OtherProcessor
 from rlrnn.experiment.training.side_by_side import Messenger
 
 RUNGS = "rungs.json"  # in a run's folder: what it had won at each rung
 # A trial is not to blame for these: they end the search.
-OTHERS_FAULTS = EnvironmentFault, FileFault, MissingExtraError, leases.LostLease
+OTHERS_FAULTS = EnvironmentFault, FileFault, MissingExtraError, leases.LostLease, OtherProcessor
 
 
 _NOTHING = object()

@@ -50,8 +50,8 @@ def check_processor(run: Run, checkpoint: Checkpoint, device: str) -> None:
     if rounds_by_processor(checkpoints.agent_of(checkpoint, "cpu"), run.game):
         raise OtherProcessor(
             f"the run {run.folder} began on another kind of processor ({before}) than this one ({now}), "
-            "which rounds otherwise: it would end in bytes of neither. Resume it on one of its own kind, or add "
-            f"--any-processor (in Python: {ANY}=1 in the environment)."
+            "which rounds otherwise: it would end in bytes of neither. Resume it on one of its own kind, or "
+            f"add --any-processor (in Python: {ANY}=1 in the environment)."
         )
 
 

@@ -14,11 +14,13 @@ from rlrnn.errors import FileFault, MissingExtraError, UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.recipes import PpoRecipe, Recipe
 from rlrnn.experiment.runs import checkpoints, runs
+from rlrnn.experiment.runs.leases import LostLease
 from rlrnn.experiment.search import playing
 from rlrnn.experiment.search import search as searches
 from rlrnn.experiment.search.search import Found, search
 from rlrnn.experiment.search.study import Study
 from rlrnn.experiment.training import training
+from rlrnn.experiment.training.rounding import OtherProcessor
 from rlrnn.experiment.training.side_by_side import Job, Shown
 from rlrnn.shell.cli import main
 
@@ -286,11 +288,15 @@ def test_the_shell_searches_an_agent_a_study_or_a_game(capsys: pytest.CaptureFix
         assert sentence in capsys.readouterr().err
 
 
-def test_a_fault_of_the_game_is_no_trials_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [FileFault("the disk is full."), LostLease("it was lost."), OtherProcessor("it rounds otherwise.")],
+)
+def test_a_fault_of_others_is_no_trials_fault(fault: UserError, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> Any:
-        raise FileFault("the disk is full.")
+        raise fault
 
     monkeypatch.setattr(playing.training, "train", broken)
-    with pytest.raises(FileFault, match="the disk is full"):
+    with pytest.raises(type(fault), match=str(fault)):
         found("run")
     assert not list(Path("run").glob("trials/*/*/rungs.json"))

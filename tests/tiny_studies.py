@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def facts(folder: Path) -> dict[str, Any]:
     agents = {path.relative_to(folder): path.read_bytes() for path in folder.glob("trials/*/*/agent.zip")}
     values = {str(path.relative_to(folder)): path.read_text() for path in folder.glob("trials/*/values.json")}
     texts = {name: (folder / name).read_text() for name in ("study.toml", "recipe.toml", "tiny.toml")}
+    texts["tiny.toml"] = re.sub(r"\nseconds = .*", "", texts["tiny.toml"])
     return {
         "table": [row[:seconds] + row[seconds + 1 :] for row in table],
         "rungs": rungs,

@@ -41,7 +41,7 @@ class Killer(BaseCallback):
 
     def __init__(self, kills: int, pause: float, remove_node: Any) -> None:
         super().__init__()
-        self.left, self.pause, self.remove_node = kills, pause, remove_node
+        self.kills, self.pause, self.remove_node = kills, pause, remove_node
         self.thread = threading.Thread(target=self._kill, daemon=True)
         self.done: list[str] = []
         self.last = -1  # the generation that was played when the last kill came
@@ -51,19 +51,22 @@ class Killer(BaseCallback):
 
     def _kill(self) -> None:
         chance = random.Random(0)
-        half = self.left // 2
-        while len(self.done) < self.left + 1:
-            time.sleep(self.pause * (0.5 + chance.random()))
-            fitness = self.model._fitness
+        half, kills = self.kills // 2, self.kills + 1
+        while len(self.done) < kills:
+            time.sleep(0.1)
+            fitness, played = self.model._fitness, self.model.generations
             ready = [one for one in fitness.scheduler.workers if one.pid and not one.died] if fitness else []
+            if played <= self.last or len(ready) < 2:  # a generation goes by, and one lives on
+                continue
+            time.sleep(self.pause * chance.random())
+            self.last = self.model.generations
             if len(self.done) == half:
                 self.remove_node()
                 self.done.append("node")
-            elif len(ready) > 1:  # one lives, so that the training gets on
+            else:
                 with contextlib.suppress(ProcessLookupError):  # it was on the node
                     os.kill(chance.choice(ready).pid, signal.SIGKILL)
                     self.done.append("worker")
-            self.last = self.model.generations
 
     def _on_step(self) -> bool:
         return self.thread.is_alive() or self.model.generations < self.last + 2
@@ -133,7 +136,9 @@ def main() -> None:
     parser.add_argument("what", choices=["ray"])
     parser.add_argument("--agent", default="pong-evolved")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--pause", type=float, default=10.0, help="seconds between two kills, on average")
+    parser.add_argument(
+        "--pause", type=float, default=2.0, help="seconds at most from a generation to a kill"
+    )
     told = parser.parse_args()
     row = {"on": told.what, **on_ray(told.agent, told.kills, told.pause)}
     print(json.dumps(row, indent=2))

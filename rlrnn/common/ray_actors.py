@@ -34,13 +34,14 @@ _CLIENT_PORT, _PORT = 10001, 6379  # Ray's own defaults
 def connect(on: str) -> None:
     """Join the cluster that "ray", "ray:ADDRESS" or "ray://HOST:PORT" names; one that is joined is kept.
 
-    "ray" is what ``ray.init()`` takes it to be: the cluster that this program has joined, that of
-    RAY_ADDRESS, one that runs on this machine, or a new one of this machine's cores.
+    "ray" is the cluster that this program has joined already, or that of RAY_ADDRESS, else a new one of this
+    machine's cores; "ray:auto" the one that runs on this machine.
     """
     ray = _ray()
     if ray.is_initialized():
         return
-    address = on if on.startswith("ray://") else on.partition(":")[2] or None
+    begun = None if "RAY_ADDRESS" in os.environ else "local"
+    address = on if on.startswith("ray://") else on.partition(":")[2] or begun
     if (on != "ray" and not on.startswith("ray:")) or on == "ray:":
         raise UserError(f"on is {on!r}, but takes 'ray', 'ray:ADDRESS' or 'ray://HOST:PORT'.")
     if address is not None and address not in ("auto", "local"):
@@ -48,7 +49,8 @@ def connect(on: str) -> None:
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL", **_settings(address))
+        more = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL", **more)
     except Exception as error:
         raise EnvironmentFault(
             f"the Ray cluster of {on!r} could not be joined ({_first_line(error)}): look at `ray status` "
@@ -60,12 +62,6 @@ def connect(on: str) -> None:
     # Of each worker that dies it prints a page, of which a line is told here; there is no setting for that.
     if hasattr(ray._private.worker, "print_to_stdstream"):
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
-
-
-def _settings(address: str | None) -> dict[str, Any]:
-    """A cluster that is begun here has no dashboard; others do not take that."""
-    new = address is None and "RAY_ADDRESS" not in os.environ
-    return {"include_dashboard": False} if new or address == "local" else {}
 
 
 def _check_reached(on: str, address: str) -> None:
@@ -231,8 +227,7 @@ class ActorWorker:
             if self.starting and "No module named" in str(error):
                 self._told = False, self._fault(error)
             else:
-                node = "its node" if "node" in _reason(error) else "its process"
-                self.died = f"because {node} died"
+                self.died = "as its process or its node died"
                 self._told = False, EnvironmentFault(f"The worker with {self.holds} ended {self.died}.")
 
     def _fault(self, error: Exception) -> EnvironmentFault:
@@ -245,12 +240,6 @@ class ActorWorker:
         return EnvironmentFault(
             f"A node of the Ray cluster cannot do its work: {lines[-1] if lines else error}"
         )
-
-
-def _reason(error: Exception) -> str:
-    """What Ray says of how an actor died."""
-    text = str(error)
-    return "node" if "node died" in text.lower() or "node is dead" in text.lower() else "process"
 
 
 class _Actor:

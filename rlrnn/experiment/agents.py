@@ -247,7 +247,7 @@ def _how_many(recipe: Recipe, game: Game) -> int:
         trial = learner(recipe, env, 0)
     assert isinstance(trial, Evolution)
     members = trial.population + 1  # the center plays, too
-    goes = -(-members * how.episodes // MOST_COPIES)
+    goes = -(-(members - 1) * how.episodes // MOST_COPIES)  # not one more for the center alone
     return -(-members // goes) * how.episodes
 
 

@@ -50,6 +50,7 @@ class Absent:
 
 def test_a_cluster_that_cannot_be_joined_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = Absent()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setitem(sys.modules, "ray", absent)  # type: ignore[arg-type]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -66,7 +67,11 @@ def test_a_cluster_that_cannot_be_joined_is_one_sentence(monkeypatch: pytest.Mon
         assert absent.asked["address"] == f"127.0.0.1:{port}"
     with pytest.raises(EnvironmentFault, match=r"^the Ray cluster of 'ray' could not be joined"):
         ray_actors.connect("ray")
-    assert absent.asked["address"] is None
+    assert absent.asked["address"] == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(EnvironmentFault, match=r"^the Ray cluster of 'ray' could not be joined"):
+        ray_actors.connect("ray")
+    assert absent.asked["address"] is None  # which is for Ray to find
     for on in ("rays", "dask", "ray:", "", "ray:host:port"):
         with pytest.raises(UserError, match=rf"^on is {on!r}, but "):
             ray_actors.connect(on)

@@ -49,9 +49,10 @@ def test_which_learner_a_recipe_asks_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("population", "episodes", "copies"), [(300, 1, 301), (600, 1, 301), (200, 5, 51 * 5 + 50 * 5)]
+    ("population", "episodes", "copies"),
+    [(300, 1, 301), (600, 1, 301), (200, 5, 51 * 5 + 50 * 5), (64, 8, 520), (4096, 8, 520)],
 )
-def test_a_generation_is_played_in_equal_parts_of_at_most_512_copies(
+def test_a_generation_is_played_in_equal_parts_of_at_most_512_copies_and_the_centers(
     population: int, episodes: int, copies: int
 ) -> None:
     how = EvolutionRecipe("snes", {"population": population}, episodes)

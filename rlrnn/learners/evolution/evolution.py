@@ -73,9 +73,9 @@ class Evolution(Learner):
     :param workers: processes that share the work, each with copies of its own; 0: this one. The result is the
         same for any number, and more than there are cores bring nothing.
     :param make_env: makes a worker's copies, as many as ``env`` has; needed only for workers
-    :param on: a Ray cluster whose machines are the workers: "ray" (the one that ``ray.init()`` finds or
-        begins), "ray:ADDRESS" or "ray://HOST:PORT"; ``workers`` 0 is then one for every core of it. The
-        result is the same again: machines that would round otherwise are refused.
+    :param on: a Ray cluster whose machines are the workers: "ray" (the one that this program or RAY_ADDRESS
+        names, else this machine's cores), "ray:ADDRESS" or "ray://HOST:PORT"; ``workers`` 0 is then one for
+        every core of it. The result is the same again: machines that would round otherwise are refused.
     :param stats_window_size: episodes of the center over which the logged ``rollout/ep_rew_mean`` is taken
     :param tensorboard_log: folder for TensorBoard's logs; None: none
     :param policy_kwargs: settings of the network, as in ``RecurrentPPO``. Small networks have fewer weights

@@ -17,7 +17,7 @@ from rlrnn.experiment.recipes import CONTROLS
 from rlrnn.shell.verbs import options
 
 # Options that the command of a single seed has others for, and how many values each has.
-PER_SEED = {"--seeds": 1, "--seed": 1, "--jobs": 1, "--shard": 1, "--print-commands": 0}
+PER_SEED = {"--seeds": 1, "--seed": 1, "--jobs": 1, "--shard": 1, "--print-commands": 0, "--on": 1}
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ examples:
   rlrnn train pong-gru --seeds 5 --jobs 2                  seeds 0 to 4, two in parallel
   rlrnn train pong-gru --seeds 50 --shard 3/10             the third of ten parts, as for a job array
   rlrnn train pong-gru --seeds 50 --print-commands         a line per seed, for GNU parallel or a Makefile
+  rlrnn train pong-gru --seeds 50 --on slurm:partition=gpu,timeout_min=240     a job for each seed
   rlrnn train --resume runs/pong-gru/seed0                 continue a run that was killed
   rlrnn train pong-gru --set network.cell=lstm --set ppo.learning_rate=1e-3 --out runs/pong-lstm
   rlrnn train pong-gru --set 'ppo.clip_range={start = 0.2, end = 0.0}' --steps 100_000 --out runs/short
@@ -91,8 +92,9 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="CLUSTER",
-        help="play an evolution's population on a Ray cluster: ray (the one found, or this machine's cores), "
-        "ray:ADDRESS or ray://HOST:PORT; the same result",
+        help="play an evolution's population on a Ray cluster: ray (that of RAY_ADDRESS, or this machine's "
+        "cores), ray:ADDRESS or ray://HOST:PORT; or submit a job for each of --seeds: slurm, or with "
+        "sbatch's parameters slurm:partition=gpu,timeout_min=60 (local: on this machine). The same result",
     )
     parser.add_argument(
         "--from",
@@ -135,6 +137,7 @@ def run(arguments: Namespace) -> None:
     """Run the verb."""
     from rlrnn.experiment import recipes
     from rlrnn.experiment.runs import runs
+    from rlrnn.experiment.training.jobs import is_scheduler
     from rlrnn.experiment.training.rounding import ANY
     from rlrnn.experiment.training.training import resume, train
 
@@ -193,12 +196,17 @@ def run(arguments: Namespace) -> None:
         option = "--shard" if arguments.shard else "--print-commands"
         raise UserError(f"{option} is for several seeds: add --seeds N.")
     if arguments.seeds is not None:
-        if arguments.on:
-            raise UserError("--on plays one seed's population on a cluster: leave out --on, or --seeds.")
+        if arguments.on and not is_scheduler(arguments.on):
+            raise UserError(
+                f"--on {arguments.on} plays one seed's population on a cluster: leave out --seeds, or take "
+                "--on slurm, which submits a job for each."
+            )
         if arguments.workers:
             raise UserError("--seeds trains one seed per core already: leave out --workers, or --seeds.")
         _train_seeds(arguments, recipe)
         return
+    if arguments.on and is_scheduler(arguments.on):
+        raise UserError(f"--on {arguments.on} submits a job for each of several seeds: add --seeds N.")
     run = train(
         recipe,
         arguments.seed,
@@ -238,6 +246,7 @@ def _recipe(arguments: Namespace) -> Recipe:
 def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     from rlrnn.common.settings import check_seed
     from rlrnn.experiment.runs.comparing import compare, table
+    from rlrnn.experiment.training.jobs import submit
     from rlrnn.experiment.training.seeds import Task, train_seeds
     from rlrnn.experiment.training.side_by_side import cores
 
@@ -248,6 +257,14 @@ def _train_seeds(arguments: Namespace, recipe: Recipe) -> None:
     if arguments.print_commands:
         for seed in mine:
             tell(_command(arguments.line, seed))
+        return
+    if arguments.on:
+        logs = folder / "jobs"
+        commands = [shlex.split(_command(arguments.line, seed))[1:] for seed in mine]
+        numbers_of_jobs = submit(arguments.on, commands, logs, recipe.name)
+        for seed, number in zip(mine, numbers_of_jobs, strict=True):
+            tell(f"seed {seed}: job {number}")
+        tell(f"What they print: {logs}/JOB_0_log.out and .err. What has been won: rlrnn compare {folder}")
         return
     what = {"device": arguments.device, "overwrite": arguments.overwrite, "imports": tuple(arguments.imports)}
     what |= {"snapshots": arguments.snapshots, "log": arguments.log}

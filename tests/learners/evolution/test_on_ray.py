@@ -34,7 +34,8 @@ targets = partial(from_envs, [Target] * 63, workers=0)
 def _cluster() -> Iterator[None]:
     before = os.environ.get("RAY_AUTH_MODE")
     os.environ["RAY_AUTH_MODE"] = "disabled"  # else a token is written into the home folder
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
+    how = {"include_dashboard": False, "log_to_driver": False, "logging_level": "CRITICAL"}
+    ray.init(address="local", num_cpus=3, **how)
     yield
     ray.shutdown()
     os.environ.pop("RAY_AUTH_MODE") if before is None else os.environ.update(RAY_AUTH_MODE=before)
@@ -78,7 +79,7 @@ def test_the_agents_file_is_the_same_with_and_without_kills(capsys: pytest.Captu
     said = [line for line in capsys.readouterr().err.splitlines() if "takes its place" in line]
     assert 0 < len(said) <= kill.killed
     assert set(said) <= {
-        f"rlrnn: The worker with part {k} of the population ended because its process died: "
+        f"rlrnn: The worker with part {k} of the population ended as its process or its node died: "
         "another one takes its place."
         for k in range(2)
     }
@@ -99,7 +100,7 @@ class Wrong(Target):
         return seen, float("nan"), *rest
 
 
-@pytest.mark.parametrize(("game", "said"), [(Deadly, "process died"), (Wrong, "the reward nan")])
+@pytest.mark.parametrize(("game", "said"), [(Deadly, "its node died"), (Wrong, "the reward nan")])
 def test_a_game_that_fails_is_an_error(game: type, said: str) -> None:
     with pytest.raises(EnvironmentFault, match=said):
         evolved(on="ray", workers=1, make_env=partial(from_envs, [game] * 63, workers=0))

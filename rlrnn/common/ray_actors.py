@@ -143,7 +143,7 @@ class Actors:
 
     def __init__(self, maker: Callable[[], Any], name: str, holds: str) -> None:
         self._ray = _ray()
-        self._payload = self._ray.put(sendable(maker, name))
+        self._payload = self._ray.put(pickle.dumps((sys.path, sendable(maker, name))))
         self.holds = holds  # with {} for a worker's place
         self._actor = self._ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(_Actor)
         self._warned = False
@@ -248,8 +248,10 @@ class _Actor:
     def make(self, payload: bytes) -> bytes:
         """Make the object: what decides last bits there, node, process, and (True, None) or the error."""
         told: tuple[bool, Any] = True, None
+        paths, maker = pickle.loads(payload)
+        sys.path += [path for path in paths if path not in sys.path and os.path.isdir(path)]
         try:
-            self.instance = cloudpickle.loads(payload)()
+            self.instance = cloudpickle.loads(maker)()
         except GAME_ERRORS as error:
             told = False, plain(error)
         return pickle.dumps((facts(), platform.node(), os.getpid(), *told))

@@ -59,13 +59,13 @@ def evolved(callback: BaseCallback | None = None, **more: Any) -> bytes:
 
 
 class Kill(BaseCallback):
-    """After every generation, a worker."""
+    """After every second generation a worker, as long as another one lives."""
 
     killed = 0
 
     def _on_step(self) -> bool:
         workers = [one for one in self.model._fitness.scheduler.workers if one.pid and not one.died]
-        if workers:
+        if len(workers) > 1 and self.model.generations % 2:
             os.kill(workers[self.killed % len(workers)].pid, signal.SIGKILL)
             self.killed += 1
         return True

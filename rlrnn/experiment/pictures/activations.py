@@ -24,7 +24,7 @@ from rlrnn.common.threads import one_thread
 from rlrnn.envs.games import Game
 from rlrnn.experiment.evaluation import copies_for
 from rlrnn.experiment.pictures.showing import Pixels, rgb
-from rlrnn.network.distributions import Categorical, Distribution
+from rlrnn.network.distributions import Categorical, Distribution, EpsilonGreedy
 
 if TYPE_CHECKING:
     from rlrnn.experiment.agents import Agent
@@ -73,11 +73,12 @@ class Episode:
     features: Array  # [T, F] the sensors' features of the observations
     units: Array  # [T, H]
     actions: Array  # [T, ...]
-    probabilities: Array | None  # [T, n] of each action, where the space is Discrete
+    probabilities: Array | None  # [T, n] of each action, where one of them is drawn
     first: int  # number of the first action
     points: Array  # [T]
     pictures: list[Pixels]  # T of them, or none if the game draws none
     ended: bool  # rather than cut short by a number of steps
+    advantages: Array | None = None  # [T, n] of each action, where values decide: its value minus the highest
 
 
 def record_episode(
@@ -88,6 +89,7 @@ def record_episode(
     units: list[Array] = []
     actions: list[Array] = []
     probabilities: list[Array] = []
+    advantages: list[Array] = []
     points: list[float] = []
     pictures: list[Pixels] = []
     mode = "rgb_array" if draw else None
@@ -104,7 +106,10 @@ def record_episode(
             features.append(player.features[0].cpu().numpy())
             units.append(player.units[0].cpu().numpy())
             choice = player.distribution
-            if isinstance(choice, Categorical) and len(choice.groups) == 1:
+            if isinstance(choice, EpsilonGreedy):
+                values = choice.values[0].cpu().numpy()
+                advantages.append(values - values.max())
+            elif isinstance(choice, Categorical) and len(choice.groups) == 1:
                 probabilities.append(choice.log_p[0][0].exp().cpu().numpy())
             observations, reward, starts, _ = env.step(actions[-1][None])
             points.append(float(reward[0]))
@@ -118,6 +123,7 @@ def record_episode(
         np.array(points),
         pictures,
         ended,
+        np.stack(advantages) if advantages else None,
     )
 
 

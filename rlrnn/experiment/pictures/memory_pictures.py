@@ -154,9 +154,11 @@ def _draw_map(axes: Axes, values: Array, label: str) -> None:
 
 
 def _draw_actions(axes: Axes, episode: Episode) -> None:
-    """The probability of each action as grey and the one taken as a dot, or continuous actions as lines."""
+    """Actions as lines; where they are choices, each as grey and the one taken as a dot."""
     actions = episode.actions.reshape(len(episode.actions), -1)
-    if episode.probabilities is None:
+    by_value = episode.advantages is not None
+    shown = episode.advantages if by_value else episode.probabilities
+    if shown is None:
         lines = axes.step(range(len(actions)), actions, where="mid", linewidth=1.0)
         axes.set_ylabel("action", fontsize=9)
         if 1 < len(lines) <= NUMBERS:
@@ -164,20 +166,23 @@ def _draw_actions(axes: Axes, episode: Episode) -> None:
             place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
             axes.legend(lines, names, fontsize=6, handlelength=1.0, labelspacing=0.1, **place)
         return
-    low, high = episode.first - 0.5, episode.first + episode.probabilities.shape[1] - 0.5
+    low, high = episode.first - 0.5, episode.first + shown.shape[1] - 0.5
+    least = float(shown.min()) or -1.0  # of advantages
     axes.imshow(
-        episode.probabilities.T,
+        shown.T,
         extent=(-0.5, len(actions) - 0.5, high, low),
         aspect="auto",
         interpolation="nearest",
         cmap="Greys",
-        vmin=0.0,
-        vmax=1.5,
+        vmin=least if by_value else 0.0,
+        vmax=-least / 2 if by_value else 1.5,  # so that the darkest is a grey, on which dots are seen
     )
     axes.plot(actions[:, 0], ".", color=WON, markersize=3)
     if high - low <= 6:
         axes.set_yticks(np.arange(episode.first, high))
-    axes.set_ylabel("action and\nprobability", fontsize=9)
+    axes.set_ylabel(f"action and\n{'advantage' if by_value else 'probability'}", fontsize=9)
+    if by_value:
+        axes.text(1.012, 0.5, f"{least:.2g} to 0", transform=axes.transAxes, fontsize=8, va="center")
 
 
 def _draw_points(axes: Axes, points: Array) -> None:

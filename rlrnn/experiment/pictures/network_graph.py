@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from rlrnn.common.batches import parts_of
 from rlrnn.errors import UserError
+from rlrnn.network.actuators import Actuators, GreedyActuators, SquashedActuators
 from rlrnn.network.impulse import impulse_response, memory_wires
 from rlrnn.network.layers import FirstUnits, Mlp
 from rlrnn.network.memory import Memory
@@ -80,10 +81,7 @@ def wiring(agent: Any) -> Wiring:
         raise UserError(f"a {type(agent).__name__} cannot be drawn: give an agent, a policy or a network.")
     sensors, output = network.sensors, network.actuators.output
     blocks, links = _inputs(sensors), _recurrent(network.memory)
-    actions = tuple(_labels(network.actuators.space, acting=True))
-    blocks.append(
-        Block(ACTIONS, "output", len(actions), actions, _words(network.actuators.space, acting=True))
-    )
+    blocks.append(_actions(network.actuators))
     links += _head("actor", network.actor_head, output, ACTIONS)
     parts: list[nn.Module] = [sensors, network.memory, network.actor_head, output]
     valued: list[nn.Module] = []
@@ -192,6 +190,17 @@ def _caption(network: RecurrentNetwork, counts: str) -> str:
     if len(response.circle) > LONGEST:
         impulse = f"infinite impulse response: a cycle of {len(response.circle)} units"
     return f"{d.cell}, {units}; {counts}; {impulse}"
+
+
+def _actions(actuators: Actuators) -> Block:
+    """The output units: one of each choice or number, or two where a number's spread is one, too."""
+    labels, words = tuple(_labels(actuators.space, acting=True)), _words(actuators.space, acting=True)
+    if isinstance(actuators, GreedyActuators):
+        labels, words = tuple(f"value of {label}" for label in labels), f"values of\n{words}"
+    elif isinstance(actuators, SquashedActuators):
+        labels += tuple(label.replace("mean", "spread", 1) for label in labels)
+        words = f"{words}:\nmean and spread" if actuators.action_size == 1 else f"{words}:\nmeans and spreads"
+    return Block(ACTIONS, "output", len(labels), labels, words)
 
 
 def _labels(space: spaces.Space[Any], acting: bool = False) -> Iterator[str]:

@@ -180,7 +180,9 @@ def draw(
     axes.set_xlabel(ALONG[x])
     if y == "won":
         axes.set_ylim(-0.03, 1.03)
-    axes.set_xlim(0, RIGHT * max((curve.steps[-1] for curve in curves if len(curve.steps)), default=1))
+    ends = [curve.steps[-1] for curve in curves if len(curve.steps)]
+    ends += [curve.evaluations.steps[-1] for curve in curves if curve.evaluations is not None]
+    axes.set_xlim(0, RIGHT * max(ends, default=1))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.10g}")
     figure.legend(loc="outside lower center", ncols=min(3, len(agents)), frameon=False)
     return figure

@@ -46,17 +46,22 @@ class Curve:
 
     @property
     def window(self) -> int:
-        """Episodes of the running mean."""
+        """Episodes of the running mean: at least those of copies that end together, up to ``WINDOW``."""
         if self.episodes is not None:
             return min(self.episodes, max(1, len(self.points)))
-        return int(np.clip(len(self.points) // 20, 1, WINDOW))
+        together = int(np.unique(self.steps, return_counts=True)[1].max(initial=1))
+        return int(np.clip(max(len(self.points) // 20, together), 1, WINDOW))
 
     def smoothed(self) -> tuple[Array, Array]:
-        """Steps and running means  # [M], [M], without the first ones, of less than half a window."""
+        """Steps and running means  # [M], [M], without the first ones, of less than half a window.
+
+        Of episodes that ended at one step, the mean with the last of them.
+        """
         if self.smooth:
             return self.steps, self.points
         begin = self.window // 2
-        return self.steps[begin:], running_mean(self.points, self.window)[begin:]
+        last = np.diff(self.steps, append=np.inf)[begin:] > 0  # of its step
+        return self.steps[begin:][last], running_mean(self.points, self.window)[begin:][last]
 
 
 def along(curve: Curve, x: str = "steps", y: str = "points", window: int | None = None) -> Curve:

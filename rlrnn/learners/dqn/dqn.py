@@ -40,7 +40,7 @@ class RecurrentDQN(ReplayLearner):
         more memory.
     :param learning_starts: steps of play before the first update, all of them drawn evenly
     :param batch_size: steps of a minibatch, taken as whole rows: ``max(1, round(batch_size / seq_len))`` of
-        them. Larger: steadier and slower.
+        them. Larger: steadier, but fewer updates, as ``replayed_steps`` says how many steps are replayed.
     :param tau: how far the target network goes toward the network at each of its updates; 1 copies it.
         Smaller: steadier targets that follow slowly.
     :param gamma: discount per step, 0 to 1: rewards count for about 1 / (1 - gamma) steps ahead

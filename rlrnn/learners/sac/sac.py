@@ -45,7 +45,7 @@ class RecurrentSAC(ReplayLearner):
         more memory.
     :param learning_starts: steps of play before the first update, all of them drawn evenly
     :param batch_size: steps of a minibatch, taken as whole rows: ``max(1, round(batch_size / seq_len))`` of
-        them. Larger: steadier and slower.
+        them. Larger: steadier, but fewer updates, as ``replayed_steps`` says how many steps are replayed.
     :param tau: how far the target critics go toward the critics at each of their updates; 1 copies them
     :param gamma: discount per step, 0 to 1: rewards count for about 1 / (1 - gamma) steps ahead
     :param train_freq: steps of all copies at once between two rounds of updates, or (n, "episode") of one

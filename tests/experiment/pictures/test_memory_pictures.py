@@ -6,6 +6,7 @@ import math
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from PIL import Image
 
@@ -16,6 +17,7 @@ from rlrnn.experiment.pictures import memory_pictures
 from rlrnn.experiment.pictures.activations import Episode, order, record_episode
 from rlrnn.experiment.pictures.memory_pictures import draw_activations, draw_profile
 from rlrnn.experiment.pictures.memory_profile import Profile
+from rlrnn.learners.dqn.dqn import RecurrentDQN
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 
 RECALL = Game("recall", "rlrnn/Recall-v0", title="Recall", kwargs={"lag": 2, "length": 30})
@@ -119,6 +121,21 @@ def test_the_picture_shows_the_units_in_their_order_and_every_panel_in_time():
         np.testing.assert_array_equal(image.get_array(), lived.pictures[step])
     assert sum(line.get_xdata()[0] in steps for line in units.lines) == 6
     assert figure.texts[0].get_text() == "pong: the first 60 steps of an episode"
+
+
+def test_where_values_decide_the_picture_shows_how_far_each_is_below_the_best():
+    network = {"hidden_size": 6, "net_arch": [7]}
+    agent = RecurrentDQN("MlpGruPolicy", games.make_vec(RECALL, 1, seed=0), policy_kwargs=network, seed=0)
+    lived = record_episode(agent, RECALL, 60, True, 0)
+    with torch.no_grad():
+        head = agent.policy.network.actor_head(torch.as_tensor(lived.units))
+        values = agent.policy.network.actuators.output(head).numpy()
+    assert lived.probabilities is None and lived.actions.tolist() == values.argmax(1).tolist()
+    wanted = values - values.max(1, keepdims=True)
+    np.testing.assert_allclose(lived.advantages, wanted, atol=1e-6)
+    actions = memory_pictures._panels(lived, RECALL).axes[1]
+    np.testing.assert_array_equal(actions.images[0].get_array(), lived.advantages.T)
+    assert actions.get_ylabel() == "action and\nadvantage"
 
 
 def test_a_picture_is_written_whole_or_refused(tmp_path):

@@ -105,6 +105,36 @@ def test_outputs_are_called_by_what_they_do(space, labels):
 
 
 @pytest.mark.parametrize(
+    ("actions", "space", "labels", "words"),
+    [
+        (
+            "greedy",
+            spaces.Discrete(2, start=3),
+            ["value of action 3", "value of action 4"],
+            "values of\n2 actions",
+        ),
+        (
+            "squashed",
+            spaces.Box(-1, 1, (1,)),
+            ["mean of action 0", "spread of action 0"],
+            "1 number:\nmean and spread",
+        ),
+        (
+            "squashed",
+            spaces.Box(-1, 1, (2,)),
+            ["mean of action 0", "mean of action 1", "spread of action 0", "spread of action 1"],
+            "2 numbers:\nmeans and spreads",
+        ),
+    ],
+)
+def test_outputs_of_learners_from_replay_are_values_or_means_and_spreads(actions, space, labels, words):
+    net = network(acts=space, actions=actions, critic="none")
+    block = wiring(net).blocks["actions"]
+    assert list(block.labels) == labels and block.words == words
+    assert block.size == net.actuators.output.weight.shape[1]
+
+
+@pytest.mark.parametrize(
     ("cell", "unsigned"), [("elman", []), ("gru", [0, 1]), ("lstm", [0, 1, 2, 3]), ("fir", []), ("graph", [])]
 )
 def test_norms_over_gates_are_told_from_weights(cell, unsigned):

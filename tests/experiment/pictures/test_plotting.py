@@ -17,6 +17,7 @@ from rlrnn.experiment.recipes import NetworkRecipe, Recipe
 from rlrnn.experiment.runs import runs
 from rlrnn.experiment.runs.curves import (
     GRID,
+    WINDOW,
     Curve,
     agent_names,
     along,
@@ -65,6 +66,17 @@ def test_a_seed_says_at_a_common_step_what_it_knew_by_then():
     assert points.shape == (2, GRID)
     assert set(points[0, :-1]) == {3.0} and points[0, -1] == 4.0  # nothing is known before it was played
     np.testing.assert_array_equal(points[1], np.where(steps < 30, 5.0, 6.0))
+
+
+def test_copies_that_end_together_are_one_point():
+    points = np.array([1.0, 2.0, 6.0, 3.0, 4.0, 8.0, 7.0])
+    together = Curve("a", np.array([600.0, 600, 600, 1200, 1200, 1200, 1400]), points)
+    assert together.window == 3
+    steps, means = together.smoothed()
+    assert steps.tolist() == [600, 1200, 1400]
+    np.testing.assert_allclose(means, [3, 5, 19 / 3])
+    assert replace(together, steps=np.zeros(7), points=points).window == 7
+    assert Curve("a", np.zeros(3 * WINDOW), np.zeros(3 * WINDOW)).window == WINDOW
 
 
 def test_seeds_without_a_stretch_in_common_have_no_common_steps():
@@ -358,6 +370,7 @@ def test_evaluations_while_it_trained_are_drawn_as_diamonds():
         [1.25, 3.25],
     ]  # means of two seeds
     assert "diamonds: evaluations (hollow: memory wiped)" in figure.axes[0].get_title(loc="right")
+    assert figure.axes[0].get_xlim() == pytest.approx((0, 101.5))  # beyond the last episode
     without = draw([curve(0, wiped=False)]).axes[0]
     assert len([line for line in without.lines if line.get_marker() == "D"]) == 1
 

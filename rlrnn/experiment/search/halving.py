@@ -4,8 +4,11 @@ Trials come in waves. A wave is drawn by what earlier ones have won, and plays t
 every rung the best third of all trials that came there, of whatever wave, goes on to the next. That is
 successive halving (Jamieson and Talwalkar 2016) as ASHA (Li et al. 2020) promotes, but wave by wave: what is
 drawn and promoted does not depend on which training ends first, so the answer is the same for any number of
-workers, and
-after any kill.
+workers, and after any kill.
+
+The recipe as it is plays to the end whatever it wins: a first rung at which nobody has learned anything
+compares
+noise, and what is found must be better than what was there.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ class Result:
     failed: str = ""  # why
 
 
+AS_IT_IS = 0  # the trial that is the recipe as it is
 Results = Mapping[Piece, Result]
 Draw = Callable[[int, "Standing"], Sequence[Values | None]]  # of a wave's trials; None: the recipe as it is
 
@@ -90,11 +94,13 @@ class Standing:
         return not self.missing
 
     def promoted(self, rung: int, least: int = 0) -> list[int]:
-        """The trials of a rung that go on now."""
+        """The trials of a rung that go on now: the recipe as it is, and the best of those that were drawn."""
         ranked, above = self.ranked(rung), self.at[rung + 1]
-        quota = max(least, int(len(self.at[rung]) * self.study.keep + 1e-9))
-        waiting = [trial for trial in ranked[:quota] if trial not in above]
-        return waiting[: max(0, quota - len(above))]
+        drawn = [trial for trial in ranked if trial != AS_IT_IS]
+        quota = max(least, self.study.going_on(len({*self.at[rung]} - {AS_IT_IS})))
+        waiting = [trial for trial in drawn[:quota] if trial not in above]
+        first = [AS_IT_IS] if AS_IT_IS in ranked and AS_IT_IS not in above else []
+        return first + waiting[: max(0, quota - len({*above} - {AS_IT_IS}))]
 
 
 def standing(study: Study, draw: Draw, results: Results) -> Standing:
@@ -113,7 +119,7 @@ def standing(study: Study, draw: Draw, results: Results) -> Standing:
             if not now.play(now.promoted(rung), rung + 1):
                 return now
     for rung in range(last):  # of few trials none may have come to the last rung
-        if not now.at[rung + 1] and not now.play(now.promoted(rung, 1), rung + 1):
+        if {*now.at[rung + 1]} <= {AS_IT_IS} and not now.play(now.promoted(rung, 1), rung + 1):
             return now
     return now
 

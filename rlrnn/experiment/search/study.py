@@ -29,7 +29,7 @@ class Study:
     wave: Count = 8  # trials that are drawn at once, whatever the number of workers
     seeds: tuple[Seed, ...] = (200, 201, 202)  # of the trials' trainings: one more with every rung
     rungs: tuple[float, ...] = (0.1, 0.3, 1.0)  # shares of the recipe's steps at which trials are compared
-    keep: float = 1 / 3  # share of the trials of a rung that goes on to the next
+    keep: float = 1 / 3  # share of the drawn trials of a rung that goes on; the recipe as it is always does
     episodes: Count = 20  # of each comparison; four times as many halve their part of the noise
     sampler: Literal["tpe", "random"] = "tpe"  # how trials are drawn: by what earlier waves won, or evenly
     first: Count = 10  # trials that are drawn evenly before those by what was won
@@ -71,19 +71,23 @@ class Study:
         """The seeds of the trials at a rung, 0 being the first: as many more with each as there are."""
         return self.seeds[: max(1, round(len(self.seeds) * (rung + 1) / len(self.rungs)))]
 
+    def going_on(self, drawn: int) -> int:
+        """How many of so many drawn trials of a rung go on to the next."""
+        return int(drawn * self.keep + 1e-9)
+
     def steps_of(self, rung: int, recipe: Recipe) -> int:
         """Steps of a training until a rung."""
         return max(1, round(self.rungs[rung] * recipe.steps))
 
     def steps_at_most(self, recipe: Recipe) -> int:
         """Steps of the game that all trials take at most, without the verification."""
-        total, trials = 0, self.trials
+        total, drawn = 0, self.trials - 1  # and the recipe as it is, which plays to the end
         for rung in range(len(self.rungs)):
             before = self.seeds_of(rung - 1) if rung else ()
             for seed in self.seeds_of(rung):
                 begun = self.steps_of(rung - 1, recipe) if seed in before else 0
-                total += trials * (self.steps_of(rung, recipe) - begun)
-            trials = max(1, int(trials * self.keep + 1e-9))
+                total += (drawn + 1) * (self.steps_of(rung, recipe) - begun)
+            drawn = min(drawn, max(1, self.going_on(drawn)))
         return total
 
 

@@ -14,7 +14,7 @@ from rlrnn.experiment.search.space import Values
 from rlrnn.experiment.search.study import Study
 
 Wins = Callable[[Piece], float | None]
-STUDY = Study("any", "any", trials=27, wave=5)
+STUDY = Study("any", "any", trials=28, wave=5)
 
 
 def drawn(wave: int, now: Standing) -> Sequence[Values | None]:
@@ -54,7 +54,7 @@ def test_the_order_in_which_trainings_end_changes_nothing(order: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trials", "numbers"), [(64, [64, 21, 7]), (9, [9, 3, 1]), (3, [3, 1, 1]), (1, [1, 1, 1])]
+    ("trials", "numbers"), [(64, [64, 22, 8]), (10, [10, 4, 2]), (3, [3, 2, 2]), (1, [1, 1, 1])]
 )
 def test_a_third_goes_on_at_every_rung(trials: int, numbers: list[int]) -> None:
     now = played(dataclasses.replace(STUDY, trials=trials, wave=8))
@@ -63,13 +63,13 @@ def test_a_third_goes_on_at_every_rung(trials: int, numbers: list[int]) -> None:
 
 
 def test_a_single_wave_is_successive_halving() -> None:
-    """The oracle: sort, keep the best third, and again."""
-    study = dataclasses.replace(STUDY, trials=27, wave=27)
-    now, kept = played(study), list(range(27))
+    """The oracle: sort, keep the recipe as it is and the best third of the others, and again."""
+    study = dataclasses.replace(STUDY, trials=28, wave=28)
+    now, kept = played(study), list(range(28))
     for rung in range(3):
         assert sorted(now.at[rung]) == sorted(kept)
         means = {t: np.mean([noisy(Piece(t, seed, rung)) for seed in study.seeds_of(rung)]) for t in kept}
-        kept = sorted(kept, key=lambda trial: -means[trial])[: len(kept) // 3]
+        kept = [0, *sorted(kept, key=lambda trial: -means[trial] if trial else 1e9)[: (len(kept) - 1) // 3]]
     assert now.best[0] == max(means, key=lambda trial: means[trial])
 
 
@@ -92,16 +92,24 @@ def test_nobody_plays_on_who_is_not_among_the_best_third_by_then() -> None:
         now = played(dataclasses.replace(STUDY, trials=5 * waves))
         earlier = played(dataclasses.replace(STUDY, trials=5 * (waves - 1))).at if waves > 1 else [[], [], []]
         for rung in range(2):
-            quota = len(now.at[rung]) // 3
+            quota = (len(now.at[rung]) - 1) // 3
             if quota and earlier[rung]:
                 new = set(now.at[rung + 1]) - set(earlier[rung + 1])
-                assert new <= set(now.ranked(rung)[:quota])
+                assert new <= {0, *[trial for trial in now.ranked(rung) if trial][:quota]}
 
 
 def test_more_trials_go_on_with_the_same_study() -> None:
     few, many = played(dataclasses.replace(STUDY, trials=10)), played(dataclasses.replace(STUDY, trials=15))
     assert many.values[:10] == few.values
     assert set(few.at[1]) <= set(many.at[1])
+
+
+def test_the_recipe_as_it_is_plays_to_the_end_whatever_it_wins() -> None:
+    now = played(STUDY, lambda piece: noisy(piece) - 100 * (piece.trial == 0))
+    assert all(0 in at for at in now.at) and now.best[-1] == 0
+    failed = played(STUDY, lambda piece: None if piece.trial == 0 else noisy(piece))
+    assert [0 in at for at in failed.at] == [True, False, False]
+    assert [len(at) for at in failed.at] == [28, 9, 3]
 
 
 def test_a_trial_that_fails_plays_on_nowhere() -> None:
@@ -120,9 +128,9 @@ def test_where_all_fail_the_first_wave_ends_the_study() -> None:
 
 
 def test_the_steps_of_a_study_are_counted_before() -> None:
-    """27 trials to a tenth; 9 to three tenths, one seed from a tenth on; 3 to the end, two from there on."""
+    """28 trials to a tenth; 10 to three tenths, one seed from a tenth on; 4 to the end, two from there on."""
     recipe = Recipe("any", "any", 1000)
-    assert STUDY.steps_at_most(recipe) == 27 * 100 + 9 * (200 + 300) + 3 * (700 + 700 + 1000)
+    assert STUDY.steps_at_most(recipe) == 28 * 100 + 10 * (200 + 300) + 4 * (700 + 700 + 1000)
     now, last = played(STUDY), dict[tuple[int, int], int]()
     for piece in now.results:
         key = piece.trial, piece.seed

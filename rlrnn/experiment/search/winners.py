@@ -96,7 +96,7 @@ def measured(runs: Sequence[Run], name: str) -> Verified:
         version=str(runs[0].facts["rlrnn"]),
         command=f"rlrnn train {name}.toml --seed K",
         wiped=means(runs, WIPED) if runs[0].recipe.network.cell != "none" else (),
-        seconds=median(run.facts["seconds"] for run in runs),
+        seconds=round(median(run.facts["seconds"] for run in runs), 1),
         processor=" or ".join(sorted({run.facts.get("processor", "") for run in runs} - {""})),
     )
 

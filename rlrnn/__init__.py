@@ -52,6 +52,7 @@ _HOMES = {
     "register_cell": "cells",
     "register_class": "storage.encoding",
     "register_strategy": "learners.evolution.strategies",
+    "register_wrapper": "envs.wrappers",
     "search": "experiment.search.search",
     "save_episodes": "learners.sequences.episodes",
     "train": "experiment.training.training",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from rlrnn.cells import graph_edges as graph_edges
     from rlrnn.cells import register_cell as register_cell
     from rlrnn.envs.games import make_vec as make_vec
+    from rlrnn.envs.wrappers import register_wrapper as register_wrapper
     from rlrnn.errors import UserError as UserError
     from rlrnn.experiment.callbacks import register_callback as register_callback
     from rlrnn.experiment.catalogue import list_agents as list_agents

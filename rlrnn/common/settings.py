@@ -111,6 +111,19 @@ def check_registered(what: str, name: str, registry: Mapping[str, Any]) -> None:
         )
 
 
+def register(what: str, name: Any, part: Any, registry: dict[str, Any]) -> None:
+    """Enter a class or a function of the user's under a name that is free.
+
+    The same once more, of a module or a notebook's cell that ran again, takes its own place.
+    """
+    if not (isinstance(name, str) and name.isidentifier() and name.islower()):
+        raise UserError(f"{what} name {name!r} should be a lower-case word, such as 'mine'.")
+    known = registry.setdefault(name, part)
+    if (known.__module__, known.__qualname__) != (part.__module__, part.__qualname__):
+        raise UserError(f"{what} name {name!r} belongs to {known.__qualname__} already: choose another.")
+    registry[name] = part
+
+
 def check_seed(seed: Any) -> None:
     """Refuse what the generators cannot be seeded with; None leaves them as they are."""
     if seed is not None:

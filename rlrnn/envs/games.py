@@ -58,7 +58,7 @@ class Game:
     title: str = ""  # one line
     remember: str = ""  # what must be remembered, one sentence
     kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the id
-    wrappers: tuple[dict[str, Any], ...] = ()  # ours by name, innermost first
+    wrappers: tuple[dict[str, Any], ...] = ()  # ours or registered, by name, innermost first
     episodes: Count = 100  # of an evaluation
     points: Points = Points()
     references: References = References()

@@ -26,6 +26,7 @@ from rlrnn.envs.engines.serial import Maker
 from rlrnn.envs.games import Game
 from rlrnn.envs.vec import from_envs, from_vector_env
 from rlrnn.envs.wrappers import wrap
+from rlrnn.envs.wrappers.base import state_of
 from rlrnn.errors import UserError, games_of
 from rlrnn.experiment import agents, statistics
 from rlrnn.experiment.evaluation import EVALUATION_SEED
@@ -181,7 +182,7 @@ def _checked(env: VecEnv, name: str, registered: str, episodes: int, seed: int) 
     with games_of(env, "the check"):
         first, again, other = (_begin(env, s) for s in (seed, seed, seed + 1_000))
         played = RandomPlay(env, episodes, seed)
-        state = getattr(env, "get_state", lambda: None)()
+        state = state_of(env)
     found: dict[str, Any] = {
         "seeded": first == again,
         "varied": first != other,

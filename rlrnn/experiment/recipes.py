@@ -195,7 +195,7 @@ class Recipe:
     steps: Count  # steps of the game in training, over all copies
     description: str = ""  # one sentence
     kwargs: dict[str, Any] = field(default_factory=dict)  # further keyword arguments of the game
-    wrappers: tuple[dict[str, Any], ...] = ()  # ours by name, around the game's, innermost first
+    wrappers: tuple[dict[str, Any], ...] = ()  # ours or registered, around the game's, innermost first
     callbacks: tuple[dict[str, Any], ...] = ()  # yours by the names that you registered, with their settings
     init: str = ""  # the trained agent to begin from: a run's folder, a .zip, or a verified agent's name
     network: NetworkRecipe = NetworkRecipe()

@@ -404,9 +404,10 @@ def test_a_vec_env_that_keeps_its_last_observations_to_itself() -> None:
         (
             VECTOR,
             {"name": "blur"},
-            "'blur' is unknown; the known ones are delay, flatten, flicker, hide, noise, one_hot, previous",
+            "'blur' is not known: choose one of delay, flatten, flicker, hide, noise, one_hot, previous"
+            ".*--import MODULE",
         ),
-        (VECTOR, {}, "wrapper None is unknown"),
+        (VECTOR, {}, "wrapper None is not known"),
         (VECTOR, {"name": "hide", "indices": [1]}, "hide has no option 'indices': it knows drop, keep"),
         (VECTOR, {"name": "delay"}, "delay needs the option 'steps'"),
         (VECTOR, {"name": "hide"}, r"either drop=\[...\] or keep=\[...\], out of \[0, 1, 2\]"),

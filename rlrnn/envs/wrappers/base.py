@@ -141,7 +141,7 @@ class View(VecEnvWrapper):
 
     def get_state(self) -> dict[str, Any] | None:
         """Everything that the rest of the play depends on, here and beneath; None if a game has no state."""
-        inner = self.venv.get_state() if hasattr(self.venv, "get_state") else None
+        inner = state_of(self.venv)
         if inner is None:
             return None
         chance = {name: getattr(self.chance, name).copy() for name in _STREAMS}
@@ -179,6 +179,16 @@ class Still(View):
 
     def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
         return self.begin(parts, self.everyone)
+
+
+def state_of(env: VecEnv) -> dict[str, Any] | None:
+    """Everything that the rest of an environment's play depends on; None where it has no state to give.
+
+    SB3's wrappers give away what is asked of them to the environment beneath: that state would lack theirs.
+    """
+    inner: Any = env
+    state: dict[str, Any] | None = inner.get_state() if hasattr(type(env), "get_state") else None
+    return state
 
 
 def spaces_of(venv: VecEnv) -> dict[str, Space[Any]]:

@@ -27,6 +27,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 from rlrnn.common import files
 from rlrnn.common.files import sentence
 from rlrnn.common.texts import tell
+from rlrnn.envs.wrappers.base import state_of
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import agents
 from rlrnn.experiment.agents import LEARNERS, Agent
@@ -276,9 +277,7 @@ def _beneath(env: Any) -> Any:
 def _games(agent: Agent) -> dict[str, Any] | None:
     if not agent.keeps_episodes:
         return {}
-    env = _beneath(agent.get_env())
-    state: dict[str, Any] | None = env.get_state() if hasattr(env, "get_state") else None
-    return state
+    return state_of(_beneath(agent.get_env()))
 
 
 def _random_states(agent: Agent) -> dict[str, Any]:

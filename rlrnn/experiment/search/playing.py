@@ -12,6 +12,7 @@ from typing import Any
 from rlrnn.common.files import read_json, write_json
 from rlrnn.common.settings import is_number
 from rlrnn.envs import games
+from rlrnn.envs.wrappers.base import state_of
 from rlrnn.errors import EnvironmentFault, FileFault, MissingExtraError, UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import evaluate
@@ -113,7 +114,7 @@ def _keeps_games(recipe: Recipe) -> bool:
         return True
     with closing(games.make_vec(catalogue.game_of(recipe), 1, workers=0)) as env:
         env.reset()
-        return getattr(env, "get_state", lambda: None)() is not None
+        return state_of(env) is not None
 
 
 def _table(folder: Path) -> dict[str, Any]:

@@ -51,6 +51,7 @@ _HOMES = {
     "register_callback": "experiment.callbacks",
     "register_cell": "cells",
     "register_class": "storage.encoding",
+    "register_extractor": "network.extractors",
     "register_strategy": "learners.evolution.strategies",
     "register_wrapper": "envs.wrappers",
     "search": "experiment.search.search",
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from rlrnn.learners.sequences.imitation import imitate as imitate
     from rlrnn.learners.sequences.supervised import SequenceLearner as SequenceLearner
     from rlrnn.network.convolutions import SmallCNN as SmallCNN
+    from rlrnn.network.extractors import register_extractor as register_extractor
     from rlrnn.network.impulse import impulse_response as impulse_response
     from rlrnn.network.impulse import unroll_feedforward as unroll_feedforward
     from rlrnn.network.network import RecurrentNetwork as RecurrentNetwork

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 
 import rlrnn
+from rlrnn.envs import wrappers
 from rlrnn.experiment import callbacks
+from rlrnn.network import extractors
 from rlrnn.shell.arguments import parser
+from rlrnn.storage import encoding
 
 TEXT = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -24,7 +28,10 @@ TOML = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
 def test_its_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shorter = re.sub(r"\b(\d+)_000\b", r"\1_00", code)
-    with patch.dict(callbacks.CALLBACKS):
+    registries = callbacks.CALLBACKS, wrappers.WRAPPERS, extractors.EXTRACTORS, encoding.CLASSES
+    with ExitStack() as kept:
+        for registry in registries:
+            kept.enter_context(patch.dict(registry))
         exec(compile(shorter, "training.md", "exec"), {"__name__": "training_docs"})
 
 

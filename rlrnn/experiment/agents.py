@@ -34,7 +34,8 @@ from rlrnn.learners.files import agent as agent_file
 from rlrnn.learners.files import contrib
 from rlrnn.learners.ppo.ppo import RecurrentPPO
 from rlrnn.learners.sac.sac import RecurrentSAC
-from rlrnn.network.convolutions import SmallCNN, smallest
+from rlrnn.network.convolutions import smallest
+from rlrnn.network.extractors import EXTRACTORS, extractor_named
 from rlrnn.network.sensors import is_convolvable
 from rlrnn.storage import archive
 
@@ -51,12 +52,12 @@ ACTIVATIONS = {
     "gelu": torch.nn.GELU,
     "silu": torch.nn.SiLU,
 }
-EXTRACTORS: dict[str, type[BaseFeaturesExtractor]] = {"nature": NatureCNN, "small": SmallCNN}
 FIRST_SEED = (
     10_000_000  # of the games of run 0; those of run k begin k times as far on, apart from evaluation seeds
 )
 MOST_COPIES = 512  # played at once where a recipe does not say; more are hardly faster
 EPISODES_OF_A_ROW = 4  # of each copy, of a learner whose log counts episodes
+OF_SENSORS = ("images", "extractor", "extractor_options")  # settings of a network that ``_sensors`` reads
 OF_CRITIC = ("critic", "log_std_init")  # settings of a network that learners from replay are without
 OF_RUNS = ("n_envs", "evaluations", "seconds", "target")  # settings of [evolution] that are not its learner's
 
@@ -73,20 +74,40 @@ def copies(recipe: Recipe, game: Game, seed: int, workers: int | None = None) ->
 
 def learner(recipe: Recipe, env: VecEnv, seed: int, device: str = "cpu") -> Agent:
     """The untrained agent of a recipe."""
-    sees = EXTRACTORS[recipe.network.images]
     network = {
-        **{name: value for name, value in to_mapping(recipe.network).items() if name != "images"},
+        **{name: value for name, value in to_mapping(recipe.network).items() if name not in OF_SENSORS},
         "activation_fn": ACTIVATIONS[recipe.network.activation_fn],
         "normalize_observations": recipe.normalize.observations,
     }
-    if sees is not NatureCNN:  # which is CnnPolicy's own
-        if _policy(recipe, env) != "CnnPolicy":
-            raise UserError(
-                f"network.images is {recipe.network.images!r}, but {recipe.game} shows "
-                f"{env.observation_space}, no image of {smallest(sees)} pixels or more: leave it out."
-            )
-        network["features_extractor_class"] = sees
+    network |= _sensors(recipe, env)
     return MAKERS[recipe.table](recipe, env, network, seed=seed, device=device)
+
+
+def _sensors(recipe: Recipe, env: VecEnv) -> dict[str, Any]:
+    """Which extractor sees the observations, in the words of ``policy_kwargs``; {}: the policy's own."""
+    network = recipe.network
+    if network.extractor:
+        if network.images != "nature":
+            raise UserError(
+                f"network.images is {network.images!r} and network.extractor is {network.extractor!r}: keep "
+                "one of them."
+            )
+        seen = {"features_extractor_class": extractor_named(network.extractor)}
+        return seen | {"features_extractor_kwargs": network.extractor_options}
+    if network.extractor_options:
+        raise UserError(
+            f"network.extractor_options are {network.extractor_options}, but no network.extractor is given, "
+            f"which takes them: name one of {', '.join(EXTRACTORS)}."
+        )
+    if network.images == "nature":  # which is CnnPolicy's own
+        return {}
+    sees = EXTRACTORS[network.images]
+    if _policy(recipe, env) != "CnnPolicy":
+        raise UserError(
+            f"network.images is {network.images!r}, but {recipe.game} shows "
+            f"{env.observation_space}, no image of {smallest(sees)} pixels or more: leave it out."
+        )
+    return {"features_extractor_class": sees}
 
 
 def _ppo(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, device: str) -> RecurrentPPO:

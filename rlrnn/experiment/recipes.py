@@ -53,6 +53,8 @@ class NetworkRecipe:
     log_std_init: float = 0.0  # log of the first standard deviation of continuous actions
     images: Literal["nature", "small"] = "nature"  # convolutions that see them: SB3's, or rlrnn.SmallCNN
     precision: Literal["float32", "bfloat16"] = "float32"  # of those, where the processor has it
+    extractor: str = ""  # of features: one that was registered, nature or small; not given: by the spaces
+    extractor_options: dict[str, Any] = field(default_factory=dict)  # of the extractor, such as features_dim
     head_norm: bool = False  # the heads' layers are normalised before their activation (layer norm)
 
 

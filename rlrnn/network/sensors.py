@@ -27,7 +27,7 @@ from stable_baselines3.common.torch_layers import (
 from torch import Tensor, nn
 
 from rlrnn.common.batches import any_array, map_arrays, parts_of
-from rlrnn.errors import OptionsError, UserError
+from rlrnn.errors import OptionsError, UserError, place
 from rlrnn.network.convolutions import SmallCNN, computes, convolves, smallest
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -115,7 +115,13 @@ class Sensors(nn.Module):
         else:
             extractor_space = space
         _check_images(parts, extractor_class, normalize_images)
-        self.extractor = extractor_class(extractor_space, **extractor_options)
+        try:
+            self.extractor = extractor_class(extractor_space, **extractor_options)
+        except TypeError as error:
+            raise UserError(
+                f"the extractor {extractor_class.__name__} cannot be made of {dict(extractor_options)}: "
+                f"{error}{place(error)}."
+            ) from error
         self.output_size: int = self.extractor.features_dim
         self.fields = module_names({key: f"field_{key}" for key in parts})
         self.normalizers = nn.ModuleDict()

@@ -81,7 +81,8 @@ def register_class(name: str, cls: type[Any]) -> None:
 
     Registering the same class twice is harmless; a name that another class has is a ``UserError``.
     """
-    if CLASSES.get(name, cls) is not cls:
+    known = CLASSES.get(name, cls)
+    if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise UserError(f"the name {name!r} belongs to {CLASSES[name].__qualname__}: choose another.")
     CLASSES[name] = cls
 

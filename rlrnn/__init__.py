@@ -52,6 +52,7 @@ _HOMES = {
     "register_cell": "cells",
     "register_class": "storage.encoding",
     "register_extractor": "network.extractors",
+    "register_fitness": "learners.evolution.judging",
     "register_strategy": "learners.evolution.strategies",
     "register_wrapper": "envs.wrappers",
     "search": "experiment.search.search",
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from rlrnn.experiment.training.training import train as train
     from rlrnn.learners.dqn.dqn import RecurrentDQN as RecurrentDQN
     from rlrnn.learners.evolution.evolution import Evolution as Evolution
+    from rlrnn.learners.evolution.judging import register_fitness as register_fitness
     from rlrnn.learners.evolution.strategies import Strategy as Strategy
     from rlrnn.learners.evolution.strategies import register_strategy as register_strategy
     from rlrnn.learners.player import Player as Player

@@ -15,6 +15,7 @@ import pytest
 import rlrnn
 from rlrnn.envs import wrappers
 from rlrnn.experiment import callbacks
+from rlrnn.learners.evolution import judging
 from rlrnn.network import extractors
 from rlrnn.shell.arguments import parser
 from rlrnn.storage import encoding
@@ -23,14 +24,21 @@ TEXT = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encodin
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 TOML = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
 
+REGISTRIES: list[dict[str, Any]] = [
+    callbacks.CALLBACKS,
+    wrappers.WRAPPERS,
+    extractors.EXTRACTORS,
+    judging.FITNESSES,
+    encoding.CLASSES,
+]
+
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
 def test_its_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shorter = re.sub(r"\b(\d+)_000\b", r"\1_00", code)
-    registries = callbacks.CALLBACKS, wrappers.WRAPPERS, extractors.EXTRACTORS, encoding.CLASSES
     with ExitStack() as kept:
-        for registry in registries:
+        for registry in REGISTRIES:
             kept.enter_context(patch.dict(registry))
         exec(compile(shorter, "training.md", "exec"), {"__name__": "training_docs"})
 

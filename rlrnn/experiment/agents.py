@@ -30,6 +30,7 @@ from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import PpoRecipe, Recipe, Schedule
 from rlrnn.learners.dqn.dqn import RecurrentDQN
 from rlrnn.learners.evolution.evolution import Evolution
+from rlrnn.learners.evolution.judging import judge_of
 from rlrnn.learners.files import agent as agent_file
 from rlrnn.learners.files import contrib
 from rlrnn.learners.ppo.ppo import RecurrentPPO
@@ -156,6 +157,7 @@ def _replay(
 
 def _evolution(recipe: Recipe, env: VecEnv, network: dict[str, Any], *, seed: int, device: str) -> Evolution:
     how = {name: value for name, value in vars(recipe.evolution).items() if name not in OF_RUNS}
+    judge_of(how["fitness"])  # which is registered, before anything is written
     return Evolution(
         _policy(recipe, env),
         env,

@@ -157,6 +157,7 @@ class EvolutionRecipe:
     keep: Literal["center", "best"] = "center"  # what the agent is: the search's center, or the best member
     checks: Count = 20  # further episodes that confirm a best member, or that the target is reached
     from_zero: bool = False  # begin at weights of 0, not at the network's initial ones
+    fitness: str = "points"  # of an episode: the game's points, or a function that was registered
     n_envs: Count | None = None  # copies of the game played at once; not given: a generation's, up to 512
     evaluations: Count | None = None  # end after so many members were evaluated, if that is before ``steps``
     seconds: float | None = None  # end after so much time of training

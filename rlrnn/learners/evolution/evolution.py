@@ -35,6 +35,7 @@ from rlrnn.learners.evolution.fitness import (
     set_statistics,
     statistics,
 )
+from rlrnn.learners.evolution.judging import POINTS, Judge, check_fitness
 from rlrnn.learners.evolution.strategies import State, make_strategy
 from rlrnn.learners.policy.policy import RecurrentPolicy
 from rlrnn.network import population
@@ -76,6 +77,12 @@ class Evolution(Learner):
     :param on: a Ray cluster whose machines are the workers: "ray" (the one that this program or RAY_ADDRESS
         names, else this machine's cores), "ray:ADDRESS" or "ray://HOST:PORT"; ``workers`` 0 is then one for
         every core of it. The result is the same again: machines that would round otherwise are refused.
+    :param fitness: what the search maximises in the place of the game's "points": a function of an episode,
+        or the name of one that ``rlrnn.register_fitness`` was given. It gets the episode's ``observations``
+        [T, ...], ``actions`` [T, ...], ``rewards`` [T], ``points`` and ``length`` and returns a finite
+        number; the mean over ``episodes`` counts, and decides which member is the best. Logged points,
+        evaluations and ``target`` stay the game's. All games are then stepped one step at a time, which takes
+        ours longer. A function is not saved with the agent, a registered name is.
     :param stats_window_size: episodes of the center over which the logged ``rollout/ep_rew_mean`` is taken
     :param tensorboard_log: folder for TensorBoard's logs; None: none
     :param policy_kwargs: settings of the network, as in ``RecurrentPPO``. Small networks have fewer weights
@@ -109,6 +116,7 @@ class Evolution(Learner):
         workers: int = 0,
         make_env: Callable[[], VecEnv] | None = None,
         on: str | None = None,
+        fitness: str | Judge = POINTS,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -141,7 +149,7 @@ class Evolution(Learner):
         self.strategy, self.strategy_kwargs = strategy, dict(strategy_kwargs or {})
         self.episodes, self.keep, self.checks, self.from_zero = episodes, keep, checks, from_zero
         self.workers, self.on = workers, on
-        self.make_env = make_env
+        self.make_env, self.fitness = make_env, fitness
         self._fitness: Fitness | None = None
         self._entropy: int | None = None  # what all seeds are made of
         self.generations = 0  # played so far
@@ -150,7 +158,7 @@ class Evolution(Learner):
         self.statistics: State = {}  # of observations, by which the next generation normalises
         self.best: np.ndarray | None = None  # genome [D] of the best so far
         self.best_statistics: State = {}  # by which it normalised
-        self.best_points = -np.inf  # that it won in checks
+        self.best_fitness = self.best_points = -np.inf  # in checks
         if _init_setup_model:
             self._setup_model()
 
@@ -259,18 +267,18 @@ class Evolution(Learner):
             genomes = self._strategy.ask(self.search, self._seeds(NOISE, 1)[0])
         seeds, center = self._seeds(TRAINING, self.episodes), self._strategy.center(self.search)
         result = self._play(np.concatenate((genomes, center[None])), seeds)
-        fitness = result.points[:-1].mean(axis=1)  # [P]
+        fitness = result.fitness[:-1].mean(axis=1)  # [P]
         with one_blas_thread():
             self.search = self._strategy.tell(self.search, genomes, fitness)
         score = float(result.points[-1].mean())  # points of the center that these genomes were drawn around
-        self.logger.record("fitness/center", score)
+        self.logger.record("fitness/center", float(result.fitness[-1].mean()))
         if self.keep == "best":
             center = self._consider(genomes[fitness.argmax()], float(fitness.max()))
             score = self.best_points
-            self.logger.record("fitness/best_so_far", score)
+            self.logger.record("fitness/best_so_far", self.best_fitness)
         solved = target is not None and score >= target
         if target is not None and solved and self.keep == "center":
-            solved = self._check(center, self.statistics) >= target
+            solved = self._check(center, self.statistics)[1] >= target
         present_statistics = self.statistics
         set_statistics(network, present_statistics)
         learn_statistics(network, result.moments)
@@ -301,19 +309,21 @@ class Evolution(Learner):
 
     def _consider(self, genome: np.ndarray, fitness: float) -> np.ndarray:
         """The best genome so far; a fitter challenger and it are evaluated on the same fresh starts."""
-        if self.best is not None and fitness <= self.best_points:
+        if self.best is not None and fitness <= self.best_fitness:
             return self.best
-        challenger = self._check(genome, self.statistics)
+        challenger, points = self._check(genome, self.statistics)
         if self.best is not None:  # the incumbent is re-evaluated on the same seeds
-            self.best_points = self._check(self.best, self.best_statistics)
-        if self.best is None or challenger > self.best_points:
-            self.best, self.best_points, self.best_statistics = genome, challenger, self.statistics
+            self.best_fitness, self.best_points = self._check(self.best, self.best_statistics)
+        if self.best is None or challenger > self.best_fitness:
+            self.best, self.best_statistics = genome, self.statistics
+            self.best_fitness, self.best_points = challenger, points
         return self.best
 
-    def _check(self, genome: np.ndarray, stats: State) -> float:
-        """Mean points on fresh starts, with these statistics of observations."""
+    def _check(self, genome: np.ndarray, stats: State) -> tuple[float, float]:
+        """Mean fitness and mean points on fresh starts, with these statistics of observations."""
         set_statistics(self.policy.network, stats)
-        return float(self._play(genome[None], self._seeds(CHECK, self.checks)).points.mean())
+        result = self._play(genome[None], self._seeds(CHECK, self.checks))
+        return float(result.fitness.mean()), float(result.points.mean())
 
     def _play(self, genomes: np.ndarray, seeds: list[int]) -> Round:
         """In as many rounds as the copies of the game require; counts the steps."""
@@ -321,9 +331,12 @@ class Evolution(Learner):
         at_once = self.env.num_envs
         parts = [seeds[first : first + at_once] for first in range(0, len(seeds), at_once)]
         rounds = [self._fitness.play(self.policy.network, genomes, part) for part in parts]
-        points, lengths = (np.concatenate([r[k] for r in rounds], axis=1) for k in range(2))
+        points, lengths, fitness = (
+            np.concatenate([getattr(r, name) for r in rounds], axis=1)
+            for name in ("points", "lengths", "fitness")
+        )
         self.num_timesteps += int(lengths.sum())
-        return Round(points, lengths, rounds[0].moments)
+        return Round(points, lengths, rounds[0].moments, fitness)
 
     def _seeds(self, purpose: int, count: int) -> list[int]:
         """A function of the run's seed, what they are for, and the generation."""
@@ -334,14 +347,15 @@ class Evolution(Learner):
     def _make_fitness(self) -> Fitness:
         assert self.env is not None
         if not self.workers and self.on is None:
-            return SerialFitness(self.env)
+            return SerialFitness(self.env, self.fitness)
         if self.make_env is None:
             which = f"workers is {self.workers}" if self.on is None else f"on is {self.on!r}"
             raise OptionsError(
                 f"{which}, but nothing says how each worker makes its games: give make_env, a function that "
                 "returns copies of the game, or leave it out."
             )
-        return ParallelFitness(self.make_env, self.env.num_envs, self.workers, self.policy.network, self.on)
+        what = self.make_env, self.env.num_envs, self.workers, self.policy.network, self.on, self.fitness
+        return ParallelFitness(*what)
 
     def _log(self, fitness: np.ndarray, log_interval: int) -> None:
         record = self.logger.record
@@ -368,6 +382,7 @@ class Evolution(Learner):
         for name, least in (("episodes", 1), ("checks", 1), ("workers", 0)):
             check_whole(name, getattr(self, name), least)
         check_choice("keep", self.keep, KEEPS)
+        check_fitness(self.fitness)
         if torch.device(self.device).type != "cpu":
             raise UserError(f"populations play on the CPU, not on {self.device}: leave device out.")
         if self.env is not None and self.episodes > self.env.num_envs:

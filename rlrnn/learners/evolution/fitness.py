@@ -28,6 +28,7 @@ from rlrnn.common.scheduling import Pool, Scheduler
 from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError, games_of
 from rlrnn.learners.evolution.ahead import Ahead
+from rlrnn.learners.evolution.judging import POINTS, Judge, Judging, check_sendable, judge_of, name_of
 from rlrnn.network import population
 from rlrnn.network.network import RecurrentNetwork
 from rlrnn.network.population import BLOCK, Population
@@ -42,6 +43,7 @@ class Round(NamedTuple):
     points: npt.NDArray[np.float64]  # [P, E] undiscounted
     lengths: npt.NDArray[np.int64]  # [P, E] steps
     moments: Moments  # of the observations, where the network keeps statistics
+    fitness: npt.NDArray[np.float64]  # [P, E] what a search maximises: the points, or a user's
 
 
 class Fitness(Protocol):
@@ -57,15 +59,20 @@ class Fitness(Protocol):
 class SerialFitness:
     """Plays in this process, with as many members at once as the environment has copies for."""
 
-    def __init__(self, env: VecEnv) -> None:
+    def __init__(self, env: VecEnv, fitness: str | Judge = POINTS) -> None:
         self.env: Any = env if _plays_rounds(env) else SteppedRounds(env)
+        self.judge, self.name = judge_of(fitness), name_of(fitness)
 
     def play(self, network: RecurrentNetwork, genomes: Array, seeds: Sequence[int]) -> Round:
         """As ``Fitness.play``."""
         wave = _wave(network, self.env.num_envs, len(seeds))
         parts = [genomes[first : first + wave] for first in range(0, len(genomes), wave)]
         with one_thread(torch.device("cpu")) as threads:
-            return _joined([_play(network, part, self.env, seeds, threads) for part in parts])
+            return _joined([self._play(network, part, seeds, threads) for part in parts])
+
+    def _play(self, network: RecurrentNetwork, part: Array, seeds: Sequence[int], threads: int) -> Round:
+        judging = self.judge and Judging(self.judge, self.name, len(part) * len(seeds))
+        return _play(network, part, self.env, seeds, threads, judging)
 
     def close(self) -> None:
         """The environment is not ours to close."""
@@ -85,10 +92,12 @@ class ParallelFitness:
         workers: int,
         network: RecurrentNetwork,
         on: str | None = None,
+        fitness: str | Judge = POINTS,
     ) -> None:
         """``make_env`` makes n_envs copies. ``on``: as of ``Evolution``; there 0 workers are one per core."""
+        check_sendable(fitness)
         what: Any = (
-            partial(_Worker, make_env, copy.deepcopy(network)),
+            partial(_Worker, make_env, copy.deepcopy(network), fitness),
             "the games",
             "part {} of the population",
         )
@@ -129,10 +138,12 @@ def _cuts(members: int, piece: int, wave: int, workers: int) -> list[int]:
 class _Worker:
     """The object in a worker: an environment and a network of its own."""
 
-    def __init__(self, make_env: Callable[[], VecEnv], network: RecurrentNetwork) -> None:
+    def __init__(
+        self, make_env: Callable[[], VecEnv], network: RecurrentNetwork, fitness: str | Judge
+    ) -> None:
         torch.set_num_threads(1)
-        self.env, self.network = make_env(), network
-        self.fitness = SerialFitness(self.env)
+        self.env, self.network = make_env(), network  # and imports the user's modules, which register
+        self.fitness = SerialFitness(self.env, fitness)
         self.seeds: list[int] = []
 
     def play(self, common: tuple[dict[str, Array], list[int]] | None, genomes: Array) -> Round:
@@ -164,27 +175,34 @@ def _wave(network: RecurrentNetwork, n_envs: int, episodes: int) -> int:
 
 
 def _joined(rounds: Sequence[Round]) -> Round:
-    points, lengths, moments = zip(*rounds, strict=True)
+    points, lengths, moments, fitness = zip(*rounds, strict=True)
     names = moments[0]
     return Round(
         np.concatenate(points),
         np.concatenate(lengths),
         {name: np.concatenate([each[name] for each in moments], axis=1) for name in names},
+        np.concatenate(fitness),
     )
 
 
 def _play(
-    network: RecurrentNetwork, genomes: Array, env: Any, seeds: Sequence[int], threads: int = 1
+    network: RecurrentNetwork,
+    genomes: Array,
+    env: Any,
+    seeds: Sequence[int],
+    threads: int = 1,
+    judging: Judging | None = None,
 ) -> Round:
-    """As many members as there are copies for."""
+    """As many members as there are copies for; whoever judges their episodes has to see each step."""
     members, episodes = len(genomes), len(seeds)
     shape, observed = (members, episodes), ObservedMoments(network, members * episodes)
     observation = env.open(list(seeds) * members)
-    player = Ahead.of(network, genomes, env)
+    player = Ahead.of(network, genomes, env) if judging is None else None
     if player is not None:
         points, lengths, sums = player.play(observation, episodes, threads)
         observed.set(lengths, sums)
-        return Round(points.reshape(shape), lengths.reshape(shape), observed.of_members(episodes))
+        points = points.reshape(shape)
+        return Round(points, lengths.reshape(shape), observed.of_members(episodes), points)
     networks, playing = Population(network, genomes, episodes), np.arange(members * episodes)
     active = np.unique(playing // episodes)
     points, lengths = np.zeros(len(playing)), np.zeros(len(playing), np.int64)
@@ -195,11 +213,16 @@ def _play(
             observed.update(observation, playing)
         beat()
         arrays.check_length(steps, name)
-        observation, rewards, ended = env.play(networks.act(observation, playing, active))
+        actions, seen = networks.act(observation, playing, active), observation
+        observation, rewards, ended = env.play(actions)
         running, steps = running + rewards, steps + 1
+        if judging is not None:
+            judging.add(seen, actions, rewards, playing)
         if ended.any():
             done = playing[ended]
             points[done], lengths[done] = running[ended], steps
+            if judging is not None:
+                judging.end(done, points[done])
             rest = np.flatnonzero(~ended)
             if not len(rest):
                 break
@@ -207,7 +230,9 @@ def _play(
             playing, running = playing[rest], running[rest]
             active = np.unique(playing // episodes)
             observation = take(observation, rest)
-    return Round(points.reshape(shape), lengths.reshape(shape), observed.of_members(episodes))
+    fitness = points if judging is None else judging.fitness
+    moments = observed.of_members(episodes)
+    return Round(points.reshape(shape), lengths.reshape(shape), moments, fitness.reshape(shape))
 
 
 class ObservedMoments:

@@ -30,16 +30,16 @@ Learner = TypeVar("Learner", bound=BaseAlgorithm)
 LEFT_OUT = ("start_time", "ep_info_buffer", "ep_success_buffer", "lr_schedule", "_surroundings")
 LARGEST_ROLLOUT = 2**28  # steps; more would fit into no machine of today
 # Only training calls these; an agent that merely plays can do without.
-SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "ent_coef")
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "ent_coef", "fitness")
 
 
 class MissingSchedule:
-    """Replaces a schedule that could not be stored, and raises when training calls it."""
+    """Replaces a function that could not be stored, and raises when training calls it."""
 
     def __init__(self, name: str, type_name: str) -> None:
         self.name, self.type_name = name, type_name
 
-    def __call__(self, progress_remaining: float) -> float:
+    def __call__(self, _: Any) -> float:
         raise UserError(
             f"{self.name} could not be stored with the agent (it was a {self.type_name}), and training needs "
             f"it: give it to load, as {self.name}=... or in custom_objects={{{self.name!r}: ...}}."

@@ -18,6 +18,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor, nn
 
 from rlrnn.common.settings import check_whole, is_number, takes_plain
+from rlrnn.common.threads import one_thread
 from rlrnn.errors import UserError
 from rlrnn.learners.adam import optimizer_step
 from rlrnn.learners.policy.policy import RecurrentPolicy
@@ -161,7 +162,9 @@ class RecurrentSAC(ReplayLearner):
         spaces_of = self.observation_space, self.action_space
         first = network.state_sizes[0]
         check_room(network.description, network.memory.output_size + size, self.action_space, self.n_critics)
-        self.critic = Critics(network.description, *spaces_of, size, self.n_critics, first).to(self.device)
+        with one_thread(self.device):  # orthogonal weights depend on how many threads compute them
+            critic = Critics(network.description, *spaces_of, size, self.n_critics, first)
+        self.critic = critic.to(self.device)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
         kind: Any = self.policy.optimizer_class
         options = self.policy.optimizer_kwargs

@@ -231,3 +231,17 @@ def test_a_memory_of_a_number_is_learned_and_wiped() -> None:
     one.learn(6000)
     assert points(one, wiped=False) >= -0.12
     assert points(one, wiped=True) <= -0.35  # of the last three steps, which miss by 0.5 in the mean at best
+
+
+def test_critics_begin_alike_however_many_threads_torch_has() -> None:
+    """Of sizes at which orthogonal weights by two threads differ."""
+    before, begun = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            network = {"hidden_size": 64, "net_arch": [128, 128]}
+            agent = RecurrentSAC("MlpGruPolicy", "pendulum-no-velocity", policy_kwargs=network, seed=0)
+            begun.append([parameter.detach().clone() for parameter in agent.critic.parameters()])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*begun, strict=True))

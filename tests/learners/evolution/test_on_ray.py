@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import textwrap
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,16 @@ from rlrnn.learners.evolution.fitness import ParallelFitness
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'rlrnn[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray has warnings of its own
 
+HIDING = """
+    import sys
+
+    class Hiding:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == "rlrnn":
+                raise ModuleNotFoundError("No module named 'rlrnn'", name="rlrnn")
+
+    sys.meta_path.insert(0, Hiding())
+"""
 targets = partial(from_envs, [Target] * 63, workers=0)
 
 
@@ -154,10 +165,11 @@ def test_an_agent_that_does_not_evolve_is_refused() -> None:
 
 
 def test_a_node_without_the_package_is_named(tmp_path: Path) -> None:
-    """Its Python finds another module of that name, which is none."""
-    (tmp_path / "rlrnn.py").write_text("raise ModuleNotFoundError(\"No module named 'rlrnn'\")\n")
+    """Its Python finds no module of that name, wherever it looks."""
+    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(HIDING))
     pool = ray_actors.Actors(partial(dict), "the games", "part {}")
-    pool._actor = pool._actor.options(runtime_env={"env_vars": {"PYTHONPATH": str(tmp_path)}})
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))  # Ray may lie there
+    pool._actor = pool._actor.options(runtime_env={"env_vars": {"PYTHONPATH": path}})
     worker = pool.start(0)
     pool.wait([worker])
     success, error = worker.answer()

@@ -302,7 +302,7 @@ def test_a_module_registers_games(trained, capsys, monkeypatch):
         ("train --game CartPole", ["unknown game 'CartPole'", "(did you mean 'CartPole-v1' or", "--import"]),
         ("train --game pong --kwargs limit", ["--kwargs takes KEY=VALUE", "not 'limit'"]),
         ("train --game pong --wrapper hide,drop", ["--wrapper takes a name", "not 'hide,drop'"]),
-        ("train --game pong --wrapper hid", ["The wrapper 'hid' is unknown", "did you mean 'hide'?"]),
+        ("train --game pong --wrapper hid", ["the wrapper 'hid' is not known", "did you mean 'hide'?"]),
         ("train --resume --game pong", ["--resume takes the folder of a run"]),
         ("train --resume runs/tiny/seed2 --kwargs a=1", ["leave out --kwargs"]),
         ("train tinny", ["unknown agent 'tinny'", "TOML file"]),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from rlrnn.experiment.pictures.showing import Picture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TALL = 45  # letters of a line beside a picture
 COLUMNS = 4  # panels of settings beside each other
 AS_IT_IS, FRESH = "0.35", "#CC79A7"  # the recipe as it is; what was won on fresh seeds
 LOG_FROM = 20.0  # an axis of seconds that spans more than so many times is logarithmic
@@ -113,7 +115,7 @@ def draw_settings(
     figure.suptitle(
         f"{game.title or game.name}: what trials won by their settings", fontsize=TITLE, x=0.01, ha="left"
     )
-    figure.supylabel(game.points.unit, fontsize=SMALL + 1)
+    figure.supylabel(fill(game.points.unit, TALL), fontsize=SMALL + 1)
     dot: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 4}
     keys_of_rungs = [
         Line2D(
@@ -168,7 +170,7 @@ def _draw_rungs(
 def _finished(figure: Figure, axes: Axes, game: Game, path: str | Path) -> Picture:
     axes.set_title(game.title or game.name, loc="left", fontsize=TITLE)
     axes.set_title("each trial at the last rung that it came to", loc="right", fontsize=SMALL, color="0.35")
-    axes.set_ylabel(game.points.unit)
+    axes.set_ylabel(fill(game.points.unit, TALL))
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL + 1)
     return save(figure, path)
 

@@ -7,8 +7,7 @@ drawn and promoted does not depend on which training ends first, so the answer i
 workers, and after any kill.
 
 The recipe as it is plays to the end whatever it wins: a first rung at which nobody has learned anything
-compares
-noise, and what is found must be better than what was there.
+compares noise, and what is found must be better than what was there.
 """
 
 from __future__ import annotations

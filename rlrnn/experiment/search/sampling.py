@@ -33,8 +33,7 @@ def draw(study: Study, space: Space, recipe: Recipe, wave: int, now: Standing) -
     """The values of a wave's trials; trial 0 is the recipe as it is, which is None.
 
     By the tree-structured Parzen estimator (Bergstra et al. 2011), all settings together, with the trials of
-    the
-    wave itself taken for bad ones (a constant liar), so that they differ.
+    the wave itself taken for bad ones (a constant liar), so that they differ.
     """
     optuna = the_optuna()
     seed = int(np.random.SeedSequence((study.seed, wave)).generate_state(1)[0])
@@ -98,8 +97,7 @@ def importances(space: Space, recipe: Recipe, now: Standing) -> dict[str, float]
     """How much of what was won at the first rung, where all trials were compared, each setting decides.
 
     Shares of the variance among the better trials, by optuna's default (PED-ANOVA, Watanabe et al. 2023);
-    empty
-    where there are too few trials to tell.
+    empty where there are too few trials to tell.
     """
     optuna = the_optuna()
     states = optuna.trial.TrialState

@@ -67,9 +67,8 @@ def search(
     """Search the settings of a recipe, verify the best on fresh seeds, and write them as a recipe.
 
     The answer is a function of the study and its recipe: the same for any number of jobs, and where the
-    search
-    was killed and called again; on processors of one kind, where a network's bytes depend on that. Several
-    processes may search one study in one folder: each takes what no other plays.
+    search was killed and called again; on processors of one kind, where a network's bytes depend on that.
+    Several processes may search one study in one folder: each takes what no other plays.
 
     :param what: a study, the path of its file, or an agent or its recipe, whose learner has a space of its
         own

@@ -17,13 +17,11 @@ SHORT = "find settings for a game, and verify them on fresh seeds"
 TEXT = """
 Tries settings of a recipe in waves of trials. Those among the best play on from where they paused, on one
 more seed with every rung; the best few are trained again on fresh seeds beside the recipe as it is, and the
-winner is
-written as a recipe with what it was measured to reach. Needs the extra rlrnn[search].
+winner is written as a recipe with what it was measured to reach. Needs the extra rlrnn[search].
 
 A study's file names the recipe, the space and how long to search (docs/search.md); without one the learner's
-own
-space is searched. The answer is the same for any number of jobs. Killed, the same command goes on; several
-processes that are given the same study share its trials.
+own space is searched. The answer is the same for any number of jobs. Killed, the same command goes on;
+several processes that are given the same study share its trials.
 
 examples:
   rlrnn search --game Acrobot-v1 --steps 100_000 --trials 32

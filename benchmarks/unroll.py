@@ -1,27 +1,37 @@
 """A layer over time, forward and backward: reference loop, ways that torch has, compiled kernels.
 
-    python benchmarks/unroll.py [CELL ...]
+    python benchmarks/unroll.py [CELL ...]     # into results/unroll/, a file for each kind of processor
+    python benchmarks/unroll.py --report       # writes the tables in README.md anew
 
 Thousand steps per second at work on one thread, 2 % of the steps begin an episode; all ways in turn, the
 best of some rounds each. "torch" is its fused kernel, a scan, or a whole row at once; "no resets" its kernel
-without any, for comparison. The last column is what the fastest of ours reaches of the limit: the cell's
-products alone, as fast as a large one that had its turn.
+without any, for comparison. A star marks the way that ``rlrnn.network.paths`` chooses. Then what it reaches
+of the best of ours, and of the limit: the cell's products alone, as fast as a large one that had its turn.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from rlrnn.cells import Cell, Graph, Legendre, Matrix, Reservoir, Storage, make_cell
-from rlrnn.common import compiling
-from rlrnn.network.paths import delay_line, fused, gated, scan
+from rlrnn.common import compiling, processor
+from rlrnn.network.paths import PATHS, delay_line, fused, gated, scan
 from rlrnn.network.paths.loop import unroll
+
+OUT, README = Path(__file__).parent / "results" / "unroll", Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- begin: python benchmarks/unroll.py --report -->", "<!-- end of ways -->"
+WAYS = ("loop", "torch", "compiled", "no resets")
+WIDEST = 0.95  # of the best: what a choice may lose
 
 # T, B, H
 SHAPES = [
@@ -86,7 +96,7 @@ def ways_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Calla
     """What can run the cell there and back, by its column."""
     outputs = outputs_of(name, cell, x, *given)
     runs = {way: lambda y=y: y().sum().backward() for way, y in outputs.items()}
-    if scan.fits(cell):
+    if scan.fits(cell, x):
         runs["torch"] = mock.patch.object(scan, "_kernels_fit", _nothing)(runs["torch"])
     return runs
 
@@ -97,7 +107,7 @@ def _nothing(_: Tensor) -> bool:
 
 def outputs_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Callable[[], Tensor]]:
     runs = {"loop": lambda: unroll(cell, x, *given)[0]}
-    if scan.fits(cell):
+    if scan.fits(cell, x):
         runs["torch"] = lambda: scan.unroll(cell, x, *given)[0]
         if compiling.can_compile():
             runs["compiled"] = lambda: scan.unroll(cell, x, *given)[0]
@@ -114,30 +124,100 @@ def outputs_of(name: str, cell: Cell, x: Tensor, *given: Tensor) -> dict[str, Ca
     return runs
 
 
+def chosen(cell: Cell, x: Tensor) -> str:
+    """The way that the package takes for a cell, of those above: which path fits first."""
+    path = next((path for path in PATHS if path.fits(cell, x)), None)
+    if path is gated or (path is scan and compiling.can_compile()):
+        return "compiled"
+    return "torch" if path is not None or fused.fits(cell) else "loop"
+
+
+def measure(name: str, length: int, rows: int, size: int) -> dict[str, Any]:
+    """A cell at a size: thousand steps per second by each way, the way chosen, its share of the limit."""
+    kind, options = MADE.get(name, (name, {}))
+    cell = make_cell(kind, INPUTS, size, **options)
+    x, start = torch.randn(length, rows, INPUTS), torch.rand(length, rows) < 0.02
+    x.requires_grad_(not any(True for _ in cell.parameters()))
+    runs = ways_of(name, cell, x, start, torch.zeros(rows, cell.state_size))
+    for run in runs.values():
+        run()  # loads and compiles
+    rates, product = dict.fromkeys(runs, 0.0), 0.0
+    for _ in range(ROUNDS):
+        product = max(product, product_speed())
+        rates |= {way: max(rates[way], speed(run, length * rows)) for way, run in runs.items()}
+    way = chosen(cell, x)
+    limit = product / (6e-6 * multiplications(cell))  # there and back
+    return {
+        "cell": name,
+        "shape": [length, rows, size],
+        "chosen": way,
+        "rates": rates,
+        "of the limit": rates[way] / limit,
+    }
+
+
+def of_best(row: Mapping[str, Any]) -> float:
+    """What the chosen way reaches of the fastest one that keeps episodes apart."""
+    rates = {way: rate for way, rate in row["rates"].items() if way != "no resets"}
+    return float(rates[row["chosen"]] / max(rates.values()))
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row as it is shown while it is measured."""
+    star = {row["chosen"]: "*"}
+    rates = (f"{row['rates'][w]:.0f}{star.get(w, ' ')}" if w in row["rates"] else "- " for w in WAYS)
+    shape = " ".join(f"{n:4d}" for n in row["shape"])
+    shares = f"{of_best(row):10.0%}   {row['of the limit']:9.1%}"
+    return f"{row['cell']:12} {shape}" + "".join(f"{rate:>11}" for rate in rates) + shares
+
+
+def report() -> str:
+    """What lies in ``OUT`` as tables: for every processor seen, the ways of each cell at each size."""
+    files = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(OUT.glob("*.json")))
+    return "\n\n".join(f"{one['processor']}:\n\n{_table(one['rows'])}" for one in files)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "| cell | steps x rows x units | loop | torch | compiled | no resets | of the best | of the limit |"
+    ]
+    lines.append("| --- | --- " + "| --: " * (len(WAYS) + 2) + "|")
+    for row in rows:
+        cells = (f"{row['rates'][way]:,.0f}" if way in row["rates"] else "–" for way in WAYS)
+        shown = (
+            f"**{text}**" if way == row["chosen"] else text for way, text in zip(WAYS, cells, strict=True)
+        )
+        shape, share = " x ".join(map(str, row["shape"])), of_best(row)
+        mark = "" if share >= WIDEST else " (!)"
+        shares = f"{share:.0%}{mark} | {row['of the limit']:.1%}"
+        lines.append(f"| {row['cell']} | {shape} | {' | '.join(shown)} | {shares} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("cells", nargs="*", help=f"of {', '.join(NAMES)}; all of them if none is named")
+    parser.add_argument("--report", action="store_true", help="write the tables in README.md")
+    asked = parser.parse_args()
+    if asked.report:
+        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        README.write_text(f"{before}{BEGIN}\n\n{report()}\n\n{END}{after}", encoding="utf-8")
+        return
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    ways = ("loop", "torch", "compiled", "no resets")
-    print("cell         T    B    H" + "".join(f"{way:>11}" for way in ways) + "   of the limit")
-    for name in sys.argv[1:] or NAMES:
-        for length, rows, size in SHAPES:
-            kind, options = MADE.get(name, (name, {}))
-            cell = make_cell(kind, INPUTS, size, **options)
-            x, start = torch.randn(length, rows, INPUTS), torch.rand(length, rows) < 0.02
-            x.requires_grad_(not any(True for _ in cell.parameters()))
-            runs = ways_of(name, cell, x, start, torch.zeros(rows, cell.state_size))
-            for run in runs.values():
-                run()  # loads and compiles
-            rates, product = dict.fromkeys(runs, 0.0), 0.0
-            for _ in range(ROUNDS):
-                product = max(product, product_speed())
-                rates |= {way: max(rates[way], speed(run, length * rows)) for way, run in runs.items()}
-            shown = (f"{rates[way]:11.0f}" if way in rates else f"{'-':>11}" for way in ways)
-            best = max(rate for way, rate in rates.items() if way != "no resets")
-            share = 6e-6 * best * multiplications(cell) / product  # there and back
-            print(
-                f"{name:9} {length:4d} {rows:4d} {size:4d}" + "".join(shown) + f"   {share:.1%}", flush=True
-            )
+    file = OUT / (re.sub(r"[^a-z0-9]+", "-", processor.kind().lower()) + ".json")
+    kept = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shares = f"{'of the best':>13}{'of the limit':>15}"
+    print(f"{'cell':12}    T    B    H" + "".join(f"{way:>10} " for way in WAYS) + shares)
+    for name in asked.cells or NAMES:
+        for shape in SHAPES:
+            row = measure(name, *shape)
+            print(line(row), flush=True)
+            kept = [one for one in kept if (one["cell"], one["shape"]) != (name, list(shape))] + [row]
+            kept.sort(key=lambda one: NAMES.index(one["cell"]))
+            file.write_text(json.dumps({"processor": processor.kind(), "rows": kept}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 from numba import carray
 
 from rlrnn.cells.kernels.arithmetic import LANES, kernel, sum_of
-from rlrnn.cells.kernels.products import pointer
+from rlrnn.common.addresses import floats
 
 ONE = np.float32(1.0)
 
@@ -32,12 +32,12 @@ def adam(places, ends, gradient, size, beta1, beta2, correction, epsilon):
     first = 0
     for n in range(len(ends)):
         count = ends[n] - first
-        weights = carray(pointer(places[n, 0]), count)
-        m, v = carray(pointer(places[n, 1]), count), carray(pointer(places[n, 2]), count)
+        weights = carray(floats(places[n, 0]), count)
+        m, v = carray(floats(places[n, 1]), count), carray(floats(places[n, 2]), count)
         g = gradient[first : ends[n]]
         for i in range(count):
             m[i] += (ONE - beta1) * (g[i] - m[i])
             v[i] += (ONE - beta2) * (g[i] * g[i] - v[i])
             weights[i] -= size * m[i] / (np.sqrt(v[i]) / correction + epsilon)
         first = ends[n]
-        carray(pointer(places[n, 3]), 1)[0] += ONE
+        carray(floats(places[n, 3]), 1)[0] += ONE

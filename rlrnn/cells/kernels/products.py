@@ -31,17 +31,6 @@ DEPTH = 128  # rows of a transposed product that are packed at once
 
 
 @intrinsic
-def pointer(typing, address):
-    """To float32 numbers."""
-    result = types.CPointer(types.float32)
-
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(result))
-
-    return result(types.intp), generate
-
-
-@intrinsic
 def data(typing, array):
     """A pointer to the numbers of an array that lives on: an argument, or one that is used later too."""
 

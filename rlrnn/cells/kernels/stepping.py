@@ -10,7 +10,6 @@ Letters: P members, B rows of each, I inputs, H outputs of a layer, S state.
 
 import numpy as np
 from numba import carray, types
-from numba.extending import intrinsic
 
 from rlrnn.cells.kernels.arithmetic import contained, kernel
 from rlrnn.cells.kernels.products import (
@@ -19,10 +18,10 @@ from rlrnn.cells.kernels.products import (
     accumulate_once,
     affine,
     affine_once,
-    pointer,
 )
 from rlrnn.cells.kernels.products import WIDTH as LANES
 from rlrnn.cells.kernels.rows import enter
+from rlrnn.common.addresses import call, floats, integers, keep
 from rlrnn.common.compiling import Callback
 
 # Columns of the table. Places are numbered: what comes from outside or goes there, then what layers hand on.
@@ -46,20 +45,10 @@ def step_kernel(function):
     return Callback(function, SIGNATURE)
 
 
-@intrinsic
-def _integers(typing, address):
-    pointer = types.CPointer(types.int64)
-
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
-
-    return pointer(types.intp), generate
-
-
 @contained
 def numbers_of(layer):
     """The layer's row of the table."""
-    return carray(_integers(layer), WIDTH)
+    return carray(integers(layer), WIDTH)
 
 
 @contained
@@ -67,7 +56,7 @@ def weights_of(layer, member, index):
     """The member's array [rows, columns] of this index: weights of inputs, hidden ones, biases (one row)."""
     numbers, at = numbers_of(layer), ARRAYS + NUMBERS * index
     address = numbers[at + ADDRESS] + member * numbers[at + STRIDE]
-    return carray(pointer(address), (numbers[at + ROWS], numbers[at + COLUMNS]))
+    return carray(floats(address), (numbers[at + ROWS], numbers[at + COLUMNS]))
 
 
 @contained
@@ -75,7 +64,7 @@ def panels_of(layer, index):
     """That array packed for products, where the table has it so; else its length is 0."""
     numbers, at = numbers_of(layer), ARRAYS + NUMBERS * index
     count = (numbers[at + COLUMNS] + LANES - 1) // LANES if numbers[at + PANELS] else 0
-    return carray(pointer(numbers[at + PANELS]), (count, numbers[at + ROWS], LANES))
+    return carray(floats(numbers[at + PANELS]), (count, numbers[at + ROWS], LANES))
 
 
 @contained
@@ -101,41 +90,20 @@ def recur(layer, member, index, state, column, out):
 @contained
 def rows_of(address, rows, columns):
     """The array [rows, columns] that begins at an address."""
-    return carray(pointer(address), (rows, columns))
+    return carray(floats(address), (rows, columns))
 
 
 @contained
 def state_of(layer, state, rows):
     """The state [B, S] of all layers, and the column at which this one's begins."""
     numbers = numbers_of(layer)
-    return carray(pointer(state), (rows, numbers[STATE])), numbers[COLUMN]
+    return carray(floats(state), (rows, numbers[STATE])), numbers[COLUMN]
 
 
 @contained
 def option(layer, index):
     """A number that the cell says by ``kernel_options``, in double precision."""
     return np.int64(numbers_of(layer)[OPTION + index]).view(np.float64)
-
-
-@intrinsic
-def call(typing, address, layer, member, rows, x, state, y, room):
-    """The step at an address."""
-
-    def generate(context, builder, signature, arguments):
-        from llvmlite import ir
-
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 7)
-        # a C function of numba's returns nothing, and takes what it is declared to take
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 8), generate
-
-
-@contained
-def keep(array):
-    """Where the address of an array was taken, it lives at least until this."""
-    return len(array)
 
 
 @contained
@@ -154,7 +122,7 @@ def run(layers, places, member, rows, state, room):
     for i in range(len(layers)):
         layer = layers[i]
         x, y = places[layer[SOURCE]], places[layer[TARGET]]
-        call(layer[FUNCTION], layer.ctypes.data, member, rows, x, state, y, room)
+        call(layer[FUNCTION], (layer.ctypes.data, member, rows, x, state, y, room))
 
 
 @kernel

@@ -14,8 +14,8 @@ Three functions make a compiled game, each made by ``game_kernel``. All take six
 
 import numpy as np
 from numba import carray, types
-from numba.extending import intrinsic
 
+from rlrnn.common.addresses import call, doubles, flags, floats, integers, unsigned
 from rlrnn.common.compiling import Callback, jit
 
 COPIES, VARIABLES, STATE, STEPS, SEEDS, EPISODE, DRAWN, CONSTANTS, NUMBERS, LIMIT = range(10)
@@ -28,51 +28,31 @@ def game_kernel(function):
     return Callback(function, SIGNATURE)
 
 
-def _of(kind):
-    """The intrinsic that takes an address for that of such numbers."""
-
-    @intrinsic
-    def pointer(typing, address):
-        result = types.CPointer(kind)
-
-        def generate(context, builder, signature, arguments):
-            return builder.inttoptr(arguments[0], context.get_value_type(result))
-
-        return result(types.intp), generate
-
-    return pointer
-
-
-_int64, _uint64, _double, _float, _byte = map(
-    _of, (types.int64, types.uint64, types.float64, types.float32, types.uint8)
-)
-
-
 @jit
 def numbers_of(game):
     """The table."""
-    return carray(_int64(game), WIDTH)
+    return carray(integers(game), WIDTH)
 
 
 @jit
 def state_of(game):
     """The state [variables, B]."""
     table = numbers_of(game)
-    return carray(_double(table[STATE]), (table[VARIABLES], table[COPIES]))
+    return carray(doubles(table[STATE]), (table[VARIABLES], table[COPIES]))
 
 
 @jit
 def constants_of(game):
     """What the game's ``constants`` returned."""
     table = numbers_of(game)
-    return carray(_double(table[CONSTANTS]), table[NUMBERS])
+    return carray(doubles(table[CONSTANTS]), table[NUMBERS])
 
 
 @jit
 def steps_of(game):
     """Steps [B] taken in these episodes."""
     table = numbers_of(game)
-    return carray(_int64(table[STEPS]), table[COPIES])
+    return carray(integers(table[STEPS]), table[COPIES])
 
 
 @jit
@@ -81,54 +61,40 @@ def counters_of(game):
     table = numbers_of(game)
     copies = table[COPIES]
     return (
-        carray(_uint64(table[SEEDS]), copies),
-        carray(_uint64(table[EPISODE]), copies),
-        carray(_uint64(table[DRAWN]), copies),
+        carray(unsigned(table[SEEDS]), copies),
+        carray(unsigned(table[EPISODE]), copies),
+        carray(unsigned(table[DRAWN]), copies),
     )
 
 
 @jit
 def choices_of(game, actions):
     """Actions [B] of a Discrete space."""
-    return carray(_int64(actions), numbers_of(game)[COPIES])
+    return carray(integers(actions), numbers_of(game)[COPIES])
 
 
 @jit
 def doubles_of(game, address):
     """An array [B] in double precision."""
-    return carray(_double(address), numbers_of(game)[COPIES])
+    return carray(doubles(address), numbers_of(game)[COPIES])
 
 
 @jit
 def flags_of(game, address):
     """An array [B] of bool, as bytes."""
-    return carray(_byte(address), numbers_of(game)[COPIES])
+    return carray(flags(address), numbers_of(game)[COPIES])
 
 
 @jit
 def seen_of(game, address, width):
     """What is seen [B, width]."""
-    return carray(_float(address), (numbers_of(game)[COPIES], width))
-
-
-@intrinsic
-def call(typing, address, game, first, last, one, two, three):
-    """The function of a game at an address."""
-
-    def generate(context, builder, signature, arguments):
-        from llvmlite import ir
-
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 6)
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 7), generate
+    return carray(floats(address), (numbers_of(game)[COPIES], width))
 
 
 @jit
 def see(game, look, first, last, columns, shown, seen):
     """What copies see: those columns [F] of all that ``look`` at an address shows, [B, shown] -> [B, F]."""
-    call(look, game, first, last, shown.ctypes.data, 0, 0)
+    call(look, (game, first, last, shown.ctypes.data, 0, 0))
     for b in range(first, last):
         for f in range(len(columns)):
             seen[b, f] = shown[b, columns[f]]
@@ -141,4 +107,4 @@ def start_episode(game, begin, copy):
     episode[copy] += np.uint64(1)
     drawn[copy] = np.uint64(0)
     steps_of(game)[copy] = 0
-    call(begin, game, copy, 0, 0, 0, 0)
+    call(begin, (game, copy, 0, 0, 0, 0))

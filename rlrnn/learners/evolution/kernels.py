@@ -9,6 +9,7 @@ import numpy as np
 
 from rlrnn.cells.kernels import stepping
 from rlrnn.cells.kernels.arithmetic import kernel
+from rlrnn.common.addresses import call, keep
 from rlrnn.games.kernels import table
 
 
@@ -79,7 +80,7 @@ def play(
                     pushed[b, a] = y
         if low_row == end:
             break
-        table.call(advance, game, low_row, high_row, actions, rewards.ctypes.data, over.ctypes.data)
+        call(advance, (game, low_row, high_row, actions, rewards.ctypes.data, over.ctypes.data))
         table.see(game, look, low_row, high_row, columns, shown, seen)
         for b in range(low_row, high_row):
             taken[b] += 1
@@ -89,7 +90,7 @@ def play(
                 if over[b] or 0 <= most <= taken[b]:
                     playing[b] = False
                     remaining[b // episodes - first] -= 1
-    stepping.keep(space)
+    keep(space)
     return True, not playing.any()
 
 

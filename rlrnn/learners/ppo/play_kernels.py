@@ -9,6 +9,7 @@ import numpy as np
 
 from rlrnn.cells.kernels import stepping
 from rlrnn.cells.kernels.arithmetic import kernel
+from rlrnn.common.addresses import call
 from rlrnn.games.kernels import table
 from rlrnn.network.kernels import choose
 
@@ -52,7 +53,7 @@ def play(
         for b in range(first, last):
             values[t, b] = value[b - first, 0]
             chosen[b] = actions[t, b, 0] + offset
-        table.call(advance, game, first, last, chosen.ctypes.data, rewards[t].ctypes.data, over.ctypes.data)
+        call(advance, (game, first, last, chosen.ctypes.data, rewards[t].ctypes.data, over.ctypes.data))
         table.see(game, look, first, last, columns, shown, seen[t + 1])
         for b in range(first, last):
             taken[b] += 1

@@ -18,7 +18,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rlrnn.cells.kernels.arithmetic import fma, kernel
+from rlrnn.cells.kernels.arithmetic import kernel
 from rlrnn.common.compiling import vector_bytes
 
 LANES = vector_bytes() // 4  # numbers in a vector register
@@ -26,6 +26,7 @@ VECTORS = 2  # side by side in a panel
 WIDTH = VECTORS * LANES  # of a panel
 ROWS = 8 if LANES == 16 else 6  # of the largest tile: its sums fill most of the 32 or 16 registers
 HEIGHT = 96  # rows of x that a panel is used for at once
+FEW = 2  # rows that are not worth filling a panel up
 MANY = 4 * ROWS  # rows that make it worth while to pack weights for one product
 DEPTH = 128  # rows of a transposed product that are packed at once
 
@@ -50,18 +51,18 @@ def at(typing, pointer, count):
     return pointer(pointer, types.intp), generate
 
 
-def tile(rows, panels):
+def tile(rows, panels, vectors=VECTORS, lanes=LANES):
     """The intrinsic that makes a tile of so many rows, and of so many panels side by side.
 
     out [rows, panels * W] = start + x [rows, K] times weights. Arrays are given by pointers; their rows, and
-    the k of x and w, and panels, lie so many numbers apart.
+    the k of x and w, and panels, lie so many numbers apart. A panel has so many vectors of so many lanes.
     """
 
     @intrinsic
     def run(typing, x, x_row, x_k, w, w_panel, w_k, start, s_row, out, out_row, depth):
         def generate(context, builder, signature, arguments):
-            number = context.get_value_type(x.dtype)
-            _generate(rows, panels, number, x.dtype.bitwidth, builder, *arguments)
+            number, shape = context.get_value_type(x.dtype), (rows, panels, vectors, lanes)
+            _generate(shape, number, x.dtype.bitwidth, builder, *arguments)
             return context.get_dummy_value()
 
         n = types.intp
@@ -70,9 +71,10 @@ def tile(rows, panels):
     return run
 
 
-def _generate(rows, panels, kind, bits, b, x, x_row, x_k, w, w_panel, w_k, start, s_row, out, out_row, depth):
+def _generate(shape, kind, bits, b, x, x_row, x_k, w, w_panel, w_k, start, s_row, out, out_row, depth):
+    rows, panels, vectors, lanes = shape
     i32, i64 = ir.IntType(32), ir.IntType(64)
-    vector = ir.VectorType(kind, LANES)
+    vector = ir.VectorType(kind, lanes)
 
     def number(n):
         return ir.Constant(i64, n)
@@ -86,12 +88,12 @@ def _generate(rows, panels, kind, bits, b, x, x_row, x_k, w, w_panel, w_k, start
         return loaded
 
     fma = cgutils.get_or_insert_function(
-        b.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f{bits}"
+        b.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{bits}"
     )
-    everywhere = ir.Constant(ir.VectorType(i32, LANES), [0] * LANES)
+    everywhere = ir.Constant(ir.VectorType(i32, lanes), [0] * lanes)
     undefined = ir.Constant(vector, ir.Undefined)
-    columns = [(q, v * LANES) for q in range(panels) for v in range(VECTORS)]  # of the weights
-    places = [(r, c * LANES) for r in range(rows) for c in range(len(columns))]  # of the sums
+    columns = [(q, v * lanes) for q in range(panels) for v in range(vectors)]  # of the weights
+    places = [(r, c * lanes) for r in range(rows) for c in range(len(columns))]  # of the sums
     begin = [load(place(start, r, s_row, c)) for r, c in places]
     before, loop, done = b.block, b.append_basic_block("loop"), b.append_basic_block("done")
     b.cbranch(b.icmp_signed(">", depth, number(0)), loop, done)
@@ -124,6 +126,8 @@ one_row, one_row_wide = tile(1, 1), tile(1, 4)
 two_rows, two_rows_wide = tile(2, 1), tile(2, 2)
 three_rows, four_rows, five_rows, six_rows = tile(3, 1), tile(4, 1), tile(5, 1), tile(6, 1)
 seven_rows, eight_rows = (tile(7, 1), tile(8, 1)) if ROWS == 8 else (six_rows, six_rows)
+one_column, two_columns = tile(1, 1, 1, 1), tile(1, 1, 1, 2)
+four_columns, eight_columns, sixteen_columns = (tile(1, 1, 1, lanes) for lanes in (4, 8, 16))
 
 
 @kernel
@@ -169,15 +173,27 @@ def _last_panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, 
 
 @kernel
 def _last_columns(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, columns):
-    """The same where nothing fills it up: number by number."""
+    """The same for few rows, or where nothing fills it up: a row's columns in powers of two."""
     for r in range(rows):
-        begin, end = carray(at(start, r * s_row), columns), carray(at(out, r * out_row), columns)
-        for j in range(columns):
-            end[j] = begin[j]
-        for k in range(depth):
-            one, weights = at(x, r * x_row + k * x_k)[0], carray(at(w, k * w_k), columns)
-            for j in range(columns):
-                end[j] = fma(one, weights[j], end[j])
+        w_now, left = w, columns
+        x_now, s_now, out_now = at(x, r * x_row), at(start, r * s_row), at(out, r * out_row)
+        while left > 0:
+            if left >= 16:
+                count = 16
+                sixteen_columns(x_now, 0, x_k, w_now, 0, w_k, s_now, 0, out_now, 0, depth)
+            elif left >= 8:
+                count = 8
+                eight_columns(x_now, 0, x_k, w_now, 0, w_k, s_now, 0, out_now, 0, depth)
+            elif left >= 4:
+                count = 4
+                four_columns(x_now, 0, x_k, w_now, 0, w_k, s_now, 0, out_now, 0, depth)
+            elif left >= 2:
+                count = 2
+                two_columns(x_now, 0, x_k, w_now, 0, w_k, s_now, 0, out_now, 0, depth)
+            else:
+                count = 1
+                one_column(x_now, 0, x_k, w_now, 0, w_k, s_now, 0, out_now, 0, depth)
+            left, w_now, s_now, out_now = left - count, at(w_now, count), at(s_now, count), at(out_now, count)
 
 
 @kernel
@@ -192,7 +208,7 @@ def product(rows, x, x_row, x_k, w, w_panel, w_k, start, s_row, out, out_row, de
         x_now, s_now, out_now = at(x, top * x_row), at(start, top * s_row), at(out, top * out_row)
         while left > 0:
             panels = 1
-            if left < WIDTH and w_panel == WIDTH:
+            if left < WIDTH and (count <= FEW or w_panel == WIDTH):
                 _last_columns(
                     count, x_now, x_row, x_k, panel, w_k, s_now, s_row, out_now, out_row, depth, left
                 )

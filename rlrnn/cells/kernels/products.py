@@ -122,7 +122,7 @@ def _generate(shape, kind, bits, b, x, x_row, x_k, w, w_panel, w_k, start, s_row
         stored.align = bits // 8
 
 
-one_row, one_row_wide = tile(1, 1), tile(1, 4)
+one_row, one_row_wide, one_row_widest = tile(1, 1), tile(1, 2), tile(1, 4)
 two_rows, two_rows_wide = tile(2, 1), tile(2, 2)
 three_rows, four_rows, five_rows, six_rows = tile(3, 1), tile(4, 1), tile(5, 1), tile(6, 1)
 seven_rows, eight_rows = (tile(7, 1), tile(8, 1)) if ROWS == 8 else (six_rows, six_rows)
@@ -215,8 +215,13 @@ def product(rows, x, x_row, x_k, w, w_panel, w_k, start, s_row, out, out_row, de
             elif left < WIDTH:
                 _last_panel(count, x_now, x_row, x_k, panel, w_k, s_now, s_row, out_now, out_row, depth, left)
             elif count == 1 and left >= 4 * WIDTH:
-                one_row_wide(x_now, x_row, x_k, panel, w_panel, w_k, s_now, s_row, out_now, out_row, depth)
+                one_row_widest(x_now, x_row, x_k, panel, w_panel, w_k, s_now, s_row, out_now, out_row, depth)
                 panels = 4
+            elif count == 1 and left >= 2 * WIDTH:
+                one_row_wide(x_now, x_row, x_k, panel, w_panel, w_k, s_now, s_row, out_now, out_row, depth)
+                panels = 2
+            elif count == 1:
+                one_row(x_now, x_row, x_k, panel, w_panel, w_k, s_now, s_row, out_now, out_row, depth)
             elif count == 2 and left >= 2 * WIDTH:
                 two_rows_wide(x_now, x_row, x_k, panel, w_panel, w_k, s_now, s_row, out_now, out_row, depth)
                 panels = 2

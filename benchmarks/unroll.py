@@ -1,7 +1,7 @@
 """A layer over time, forward and backward: reference loop, ways that torch has, compiled kernels.
 
     python benchmarks/unroll.py [CELL ...]     # into results/unroll/, a file for each kind of processor
-    python benchmarks/unroll.py --report       # writes the tables in README.md anew
+    python benchmarks/unroll.py --report       # writes the tables in ways.md anew
 
 Thousand steps per second at work on one thread, 2 % of the steps begin an episode; all ways in turn, the
 best of some rounds each. "torch" is its fused kernel, a scan, or a whole row at once; "no resets" its kernel
@@ -28,7 +28,7 @@ from rlrnn.common import compiling, processor
 from rlrnn.network.paths import PATHS, delay_line, fused, gated, scan
 from rlrnn.network.paths.loop import unroll
 
-OUT, README = Path(__file__).parent / "results" / "unroll", Path(__file__).with_name("README.md")
+OUT, PAGE = Path(__file__).parent / "results" / "unroll", Path(__file__).with_name("ways.md")
 BEGIN, END = "<!-- begin: python benchmarks/unroll.py --report -->", "<!-- end of ways -->"
 WAYS = ("loop", "torch", "compiled", "no resets")
 WIDEST = 0.95  # of the best: what a choice may lose
@@ -197,12 +197,12 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("cells", nargs="*", help=f"of {', '.join(NAMES)}; all of them if none is named")
-    parser.add_argument("--report", action="store_true", help="write the tables in README.md")
+    parser.add_argument("--report", action="store_true", help="write the tables in ways.md")
     asked = parser.parse_args()
     if asked.report:
-        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
-        README.write_text(f"{before}{BEGIN}\n\n{report()}\n\n{END}{after}", encoding="utf-8")
+        PAGE.write_text(f"{before}{BEGIN}\n\n{report()}\n\n{END}{after}", encoding="utf-8")
         return
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -13,22 +13,19 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import evidence
 from evidence import Kept
 
 from rlrnn.common.records import to_mapping
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
 from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control
 from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.facts import FINISHED
 from rlrnn.experiment.runs.runs import Run
-from rlrnn.experiment.training.verifying import DIGITS
+from rlrnn.experiment.training.claims import claim
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,7 +41,7 @@ def main() -> None:
         text = re.sub(r"\n*\[verified\].*", "", path.read_text(encoding="utf-8"), flags=re.DOTALL).rstrip()
         lines = [
             f"{key} = {_toml(value)}"
-            for key, value in to_mapping(claim(name)).items()
+            for key, value in to_mapping(claimed(name)).items()
             if value not in ([], "")
         ]
         path.write_text(text + "\n\n[verified]\n" + "\n".join(lines) + "\n", encoding="utf-8")
@@ -88,34 +85,18 @@ def settings(recipe: Recipe) -> Recipe:
     return replace(recipe, name="any", description="", verified=None, evaluation=judged)
 
 
-def claim(name: str) -> Verified:
+def claimed(name: str) -> Verified:
     """The [verified] table of an agent, from the evidence kept."""
     found = evidence.read(name)
     if evidence.AGENT not in found:
         raise SystemExit(f"there are no runs of {name}, neither in runs/ nor in {evidence.FOLDER}.")
     kept = found[evidence.AGENT]
-    trained = tuple(run.seed for run in kept)
-    points = {}
-    for kind in CONTROLS:
-        controls = found.get(kind, [])
-        if tuple(run.seed for run in controls) != trained[: len(controls)]:
-            raise SystemExit(f"the {kind} runs of {name} should be of the first seeds of {list(trained)}.")
-        points[kind] = means(controls, WITH_MEMORY)
-    return Verified(
-        points=means(kept, WITH_MEMORY),
-        seeds=trained,
-        version=str(kept[0].facts["rlrnn"]),
-        command=f"rlrnn train {name} --seed K",
-        wiped=means(kept, WIPED),
-        **points,
-        seconds=median(run.facts["seconds"] for run in kept),
-        processor=" or ".join(sorted({run.facts.get("processor", "") for run in kept} - {""})),
-    )
-
-
-def means(found: Sequence[Kept], player: str) -> tuple[float, ...]:
-    """Mean points of a player, seed by seed."""
-    return tuple(round(run.scores()[player].mean, DIGITS) for run in found)
+    trained = [run.seed for run in kept]
+    controls = {kind: found.get(kind, []) for kind in CONTROLS}
+    for kind, runs_of in controls.items():
+        if [run.seed for run in runs_of] != trained[: len(runs_of)]:
+            raise SystemExit(f"the {kind} runs of {name} should be of the first seeds of {trained}.")
+    return claim(kept, f"rlrnn train {name} --seed K", controls)
 
 
 def _toml(value: object) -> str:

@@ -145,7 +145,7 @@ def test_new_runs_take_the_place_of_older_ones_of_their_kind_alone(
     finished(tmp_path / "runs", recipe, 1, 2.0)
     finished(tmp_path / "runs", control(recipe, "stacked"), 0, 3.0)
     verified.keep(recipe, weights=1)
-    claim = verified.claim("tiny")
+    claim = verified.claimed("tiny")
     assert (claim.seeds, claim.points, claim.stacked, claim.feedforward) == ((0, 1), (1.0, 2.0), (3.0,), ())
     assert claim.seconds == 0.5 and evidence.weights("tiny", 0).read_text() == "weights of 0"
     assert sorted(path.name for path in evidence.FOLDER.iterdir()) == ["tiny-seed0.zip", "tiny.json"]
@@ -153,7 +153,7 @@ def test_new_runs_take_the_place_of_older_ones_of_their_kind_alone(
     (tmp_path / "runs" / "tiny").rename(tmp_path / "runs" / "elsewhere")
     finished(tmp_path / "runs", control(recipe, "feedforward"), 0, 4.0)
     verified.keep(recipe)
-    again = verified.claim("tiny")
+    again = verified.claimed("tiny")
     assert (again.points, again.stacked, again.feedforward) == ((1.0, 2.0), (3.0,), (4.0,))
     assert evidence.weights("tiny", 0).exists(), "the weights are of the runs that stayed"
 
@@ -164,7 +164,7 @@ def test_new_runs_take_the_place_of_older_ones_of_their_kind_alone(
     assert [run.seed for run in evidence.read("tiny")["agent"]] == [5]
     assert not evidence.weights("tiny", 0).exists()
     with pytest.raises(SystemExit, match="should be of the first seeds"):
-        verified.claim("tiny")
+        verified.claimed("tiny")
 
 
 @pytest.fixture

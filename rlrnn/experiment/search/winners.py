@@ -11,19 +11,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from rlrnn.common.files import write_whole
-from rlrnn.experiment.evaluation import WIPED, WITH_MEMORY
+from rlrnn.experiment.evaluation import WITH_MEMORY
 from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, to_toml
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.search.folder import VERIFIED, StudyFolder
 from rlrnn.experiment.search.halving import Standing
+from rlrnn.experiment.training.claims import claim, means
 from rlrnn.experiment.training.seeds import Task, train_seeds
-from rlrnn.experiment.training.verifying import DIGITS
 
 PAUSE = 1.0  # seconds between two looks at what other processes train
 
@@ -74,7 +73,7 @@ def verify(
 
     for k, candidate in enumerate(found):
         again = trained(candidate.recipe, f"{candidate.trial:03}", study.verify)
-        found[k] = replace(candidate, verified=measured(again, folder.study.name))
+        found[k] = replace(candidate, verified=claim(again, f"rlrnn train {folder.study.name}.toml --seed K"))
     found.sort(key=lambda candidate: -(candidate.mean or 0.0))
     winner = found[0]
     assert winner.verified is not None
@@ -86,24 +85,6 @@ def verify(
         points[kind] = means(controls, WITH_MEMORY)
     found[0] = replace(winner, verified=replace(winner.verified, **points))
     return tuple(found)
-
-
-def measured(runs: Sequence[Run], name: str) -> Verified:
-    """What finished runs of an agent, one of each seed, have won."""
-    return Verified(
-        points=means(runs, WITH_MEMORY),
-        seeds=tuple(run.seed for run in runs),
-        version=str(runs[0].facts["rlrnn"]),
-        command=f"rlrnn train {name}.toml --seed K",
-        wiped=means(runs, WIPED) if runs[0].recipe.network.cell != "none" else (),
-        seconds=round(median(run.facts["seconds"] for run in runs), 1),
-        processor=" or ".join(sorted({run.facts.get("processor", "") for run in runs} - {""})),
-    )
-
-
-def means(runs: Sequence[Run], player: str) -> tuple[float, ...]:
-    """Mean points of a player, run by run."""
-    return tuple(round(run.scores()[player].mean, DIGITS) for run in runs)
 
 
 def write_recipe(folder: StudyFolder, candidates: Sequence[Candidate]) -> Path:

@@ -16,13 +16,13 @@ from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, WITHOUT, Sco
 from rlrnn.experiment.judging import Judging
 from rlrnn.experiment.recipes import Recipe, Verified
 from rlrnn.experiment.runs import runs
+from rlrnn.experiment.training.claims import DIGITS
 from rlrnn.experiment.training.seeds import Task, train_seeds
 from rlrnn.experiment.weights import attached
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-DIGITS = 3  # decimals of the points in [verified]
 FLOOR = 0.01  # least half width of the interval, as a share of what the agent wins beyond a random player
 
 

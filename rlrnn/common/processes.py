@@ -413,17 +413,22 @@ def _write(descriptor: int, *parts: bytes) -> None:
 def plain(error: BaseException) -> Exception:
     """An error that any process can read, with the worker's traceback as a note."""
     plain: Exception
-    if isinstance(error, AttributeError):
-        plain = AttributeError(str(error))  # how SB3 asks whether there is such an attribute
-    elif isinstance(error, UserError):  # as the nearest class of ours, since another may not be known there
+    fault = errors.part_fault(error)
+    if isinstance(error, UserError):  # as the nearest class of ours, since another may not be known there
         ours = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
         plain = ours(str(error))
     elif isinstance(error, SystemExit | KeyboardInterrupt):
         plain = errors.game_fault("A worker process", "its work", error)
+    elif fault is not None:
+        plain = fault
+    elif isinstance(error, AttributeError):
+        plain = AttributeError(str(error))  # how SB3 asks whether there is such an attribute
     else:
         plain = EnvironmentFault(
             f"A worker process raised {type(error).__name__}: {error}{errors.place(error)}"
         )
+    if isinstance(plain, UserError):
+        plain.frames = errors.own_frames(error)
     plain.add_note(traceback.format_exc())
     return plain
 

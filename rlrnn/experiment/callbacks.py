@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from rlrnn.common.settings import check_known, choices
-from rlrnn.errors import UserError
+from rlrnn.errors import PartFault, UserError, place
+from rlrnn.learners.ppo.ahead import may_be_late
 
 CALLBACKS: dict[str, type[BaseCallback]] = {}
 
@@ -42,7 +43,34 @@ def made(specs: Sequence[Mapping[str, Any]]) -> list[BaseCallback]:
         kind = CALLBACKS[name]
         check_known(f"settings of the callback {name}", options, kind)
         try:
-            result.append(kind(**options))
+            callback = kind(**options)
         except TypeError as error:
-            raise UserError(f"the callback {name} cannot be made of {options}: {error}.") from error
+            raise UserError(
+                f"the callback {name} cannot be made of {options}: {error}{place(error)}."
+            ) from error
+        if not hasattr(callback, "n_calls"):
+            raise UserError(f"the constructor of {kind.__qualname__} must call super().__init__().")
+        result.append(callback)
     return result
+
+
+class Heard(CallbackList):
+    """The user's own callbacks, and which of them ended the training."""
+
+    def __init__(self, callbacks: list[BaseCallback]) -> None:
+        super().__init__(callbacks)
+        self.may_be_late = all(map(may_be_late, callbacks))
+        self.ended_by = ""  # its class
+
+    def _on_step(self) -> bool:
+        proceeds = True
+        for callback in self.callbacks:
+            answer = callback.on_step()
+            if answer is None:  # as SB3 has it, the training would end without a word
+                raise PartFault(
+                    f"{type(callback).__qualname__}._on_step returned nothing: return True to go on, or "
+                    "False to end the training."
+                )
+            if not answer:
+                proceeds, self.ended_by = False, type(callback).__qualname__
+        return proceeds

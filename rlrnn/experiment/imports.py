@@ -30,6 +30,8 @@ def import_module(name: str) -> None:
 def _execute(module: str, name: str) -> None:
     try:
         importlib.import_module(module)
+    except UserError as error:  # what it registers is refused
+        raise UserError(f"--import {name}: {str(error).removesuffix('.')}{place(error)}.") from error
     except GAME_ERRORS as error:
         where = "" if isinstance(error, SyntaxError) else place(error)  # which says by itself where it is
         raise UserError(f"--import {name} raised {type(error).__name__}: {error}{where}.") from error

@@ -9,11 +9,21 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rlrnn.common.settings import unknown
-from rlrnn.common.texts import tell
-from rlrnn.errors import TRACEBACK, GameExit, UserError, sentences, show_traceback
+from rlrnn.common.texts import printable, tell
+from rlrnn.errors import (
+    GAME_ERRORS,
+    TRACEBACK,
+    GameExit,
+    UserError,
+    in_a_line,
+    own_frames,
+    part_fault,
+    show_traceback,
+    shows_traceback,
+)
 from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.training.stopping import Terminated
 from rlrnn.shell.arguments import parser
@@ -47,24 +57,41 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = VERBS[arguments.command].run(arguments) or 0
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe: quiet, as rich is then
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its exit
-        return 1
     except KeyboardInterrupt as error:
         terminated = isinstance(error, Terminated)
         return _fail(error, "ended by SIGTERM." if terminated else "interrupted.", 143 if terminated else 130)
     except UserError as error:
         # The operating system's own failures, a full disk above all, are not the user's mistake, nor is a
         # closed window.
-        system = isinstance(error.__cause__, OSError) and not isinstance(error, FileNotFoundError)
-        system = system or isinstance(error, GameExit)
+        system = _is_systems(error.__cause__) or isinstance(error, GameExit)
         unknown_name = "--import" in str(error)  # which a module would have registered
         remedy = _not_imported(arguments) if unknown_name else ""
         return _fail(error, f"{error}{remedy}", 1 if system else 2)
-    except OSError as error:
+    except GAME_ERRORS as error:
+        if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its exit
+            return 1
+        if (fault := part_fault(error)) is not None:
+            return _fail(error, str(fault), 1 if _is_systems(error) else 2)
+        if not isinstance(error, OSError):
+            raise
         from rlrnn.common.files import sentence
 
         return _fail(error, sentence(error), 1)
+
+
+def _is_systems(error: BaseException | None) -> bool:
+    """Whether the operating system failed; a file that is not there is looked for by mistake."""
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Whether its reader, such as `head`, has closed the pipe: nothing is said then, as rich does."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 @contextmanager
@@ -98,8 +125,8 @@ def _not_imported(arguments: Namespace) -> str:
 
 def _fail(error: BaseException, sentence: str, status: int) -> int:
     show_traceback(error)
-    # What an environment or a library said may run over several lines.
-    texts = [" ".join(text.split()) for text in (sentence, *sentences(error))]
-    ended = [text if text.endswith((".", "?", "!")) else f"{text}." for text in texts]
-    tell("rlrnn:", *ended, file=sys.stderr)
+    # Where a user's own function is at fault, its lines help most.
+    if not (shows_traceback() or isinstance(error, GameExit | KeyboardInterrupt)):
+        sys.stderr.write(printable(own_frames(error)))
+    tell("rlrnn:", in_a_line(sentence, error), file=sys.stderr)
     return status

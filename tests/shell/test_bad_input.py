@@ -6,6 +6,7 @@ import itertools
 import signal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import gymnasium as gym
 import numpy as np
@@ -242,9 +243,7 @@ def test_no_cuda_is_said_before_anything_is_done(
 def test_a_full_disk_after_the_agent_was_saved_says_where_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: Any, **options: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")  # as a write says it: without a name
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))  # without a file's name
     with monkeypatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure.savefig", full)
         status, line = fails(capsys, "train", "tiny.toml", "--out", "run")

@@ -67,7 +67,7 @@ def wrap(env: VecEnv, specs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
         check_registered("the wrapper", name, WRAPPERS)
         _check_options(name, options)
         try:
-            env = WRAPPERS[name](env, **options)
+            wrapped = WRAPPERS[name](env, **options)
         except UserError:
             raise
         except GAME_ERRORS as error:
@@ -75,6 +75,11 @@ def wrap(env: VecEnv, specs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
                 f"the wrapper {name} cannot be made of {options}: {type(error).__name__}: "
                 f"{error}{place(error)}."
             ) from error
+        if "venv" not in vars(wrapped):  # which SB3 would look for without end
+            raise UserError(
+                f"the constructor of {WRAPPERS[name].__qualname__} must call super().__init__(venv)."
+            )
+        env = wrapped
     return env
 
 

@@ -39,6 +39,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         "replaces": (lambda text: text is None or is_name(text), "a folder's name"),
         "snapshots": (lambda count: count is None or is_count(count), "a whole number"),
         "lost": (lambda names: names is None or isinstance(names, list), "a list"),
+        "imports": (lambda names: names is None or is_texts(names), "a list of texts"),
     }
     if facts["status"] != TRAINING:
         checks |= {"steps": (is_count, "a whole number"), "seconds": (is_number, "a number")}
@@ -72,6 +73,11 @@ def _score(data: Mapping[str, Any]) -> Score:
 def is_count(value: Any) -> bool:
     """Whether this is a whole number that may count something."""
     return type(value) is int and 0 <= value < 2**63
+
+
+def is_texts(value: Any) -> bool:
+    """Whether this is a list of texts."""
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def is_number(value: Any) -> bool:

@@ -24,6 +24,7 @@ import os
 import platform
 import re
 import secrets
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,12 @@ class Run:
         own = self.folder / GAME
         return catalogue.game_of(replace(self.recipe, game=str(own)) if own.exists() else self.recipe)
 
+    @property
+    def resuming(self) -> str:
+        """The command that goes on with it."""
+        imports = [word for name in self.facts.get("imports", ()) for word in ("--import", name)]
+        return shlex.join(["rlrnn", "train", "--resume", str(self.folder), *imports])
+
     def agent(self, device: str = "cpu") -> Agent:
         """The agent as it was saved; of a training that is running, or was killed, its last checkpoint's."""
         from rlrnn.experiment import agents
@@ -105,7 +112,7 @@ class Run:
         if is_held(self.folder):
             remedy = f"it is being trained: its first checkpoint comes after {checkpoints.SECONDS:.0f} s"
         else:
-            remedy = f"its training was killed: to resume it, rlrnn train --resume {self.folder}"
+            remedy = f"its training was killed: to resume it, {self.resuming}"
         return agents.load(self._file(AGENT, remedy), device)
 
     def scores(self) -> dict[str, Score]:

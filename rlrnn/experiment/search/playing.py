@@ -13,7 +13,7 @@ from rlrnn.common.files import read_json, write_json
 from rlrnn.common.settings import is_number
 from rlrnn.envs import games
 from rlrnn.envs.wrappers.base import state_of
-from rlrnn.errors import EnvironmentFault, FileFault, MissingExtraError, UserError
+from rlrnn.errors import EnvironmentFault, FileFault, MissingExtraError, PartFault, UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import evaluate
 from rlrnn.experiment.imports import import_module
@@ -28,7 +28,7 @@ from rlrnn.experiment.training.side_by_side import Messenger
 
 RUNGS = "rungs.json"  # in a run's folder: what it had won at each rung
 # A trial is not to blame for these: they end the search.
-OTHERS_FAULTS = EnvironmentFault, FileFault, MissingExtraError, leases.LostLease, OtherProcessor
+OTHERS_FAULTS = EnvironmentFault, PartFault, FileFault, MissingExtraError, leases.LostLease, OtherProcessor
 
 
 _NOTHING = object()

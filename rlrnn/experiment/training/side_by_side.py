@@ -19,7 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn.common.files import sentence
 from rlrnn.common.processes import Process, end, interruptible, report
-from rlrnn.errors import UserError, sentences, show_traceback
+from rlrnn.errors import UserError, in_a_line, part_fault, show_traceback
 from rlrnn.experiment.runs.leases import Held, turn
 from rlrnn.experiment.training.progress import Pace, points
 from rlrnn.experiment.training.stopping import terminable, undisturbed
@@ -147,12 +147,13 @@ def _child(do: Callable[[], None]) -> None:
             do()
     except BaseException as error:
         show_traceback(error)
-        said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
-        if isinstance(error, OSError):
-            said = sentence(error)
-        elif not isinstance(error, UserError | KeyboardInterrupt):
-            said = f"{type(error).__name__}: {error}"
-        raise UserError(" ".join([said, *sentences(error)])) from None
+        if isinstance(error, UserError | KeyboardInterrupt):
+            said = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
+        elif (fault := part_fault(error)) is not None:
+            said = str(fault)
+        else:
+            said = sentence(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise UserError(in_a_line(said, error)) from None
 
 
 class Messenger(BaseCallback):

@@ -218,9 +218,7 @@ def finish(agent: Agent, run: Run, progress: bool = True, trackers: Sequence[Tra
     except leases.LostLease:
         raise
     except BaseException as reason:
-        reason.add_note(
-            f"The trained agent is in {run.folder}; to evaluate it: rlrnn train --resume {run.folder}."
-        )
+        reason.add_note(f"The trained agent is in {run.folder}; to evaluate it: {run.resuming}.")
         raise
 
 
@@ -278,8 +276,9 @@ def learn(
         watchers.append(Snapshots(run.folder, steps, run.facts["snapshots"]))
     if until is not None:
         watchers.append(Pause(until, saved))
-    watchers += callbacks.made(run.recipe.callbacks)
-    watchers += [TrainingProgress(steps, display)] * progress + ([] if callback is None else [callback])
+    watchers += [TrainingProgress(steps, display)] * progress
+    heard = callbacks.Heard(callbacks.made(run.recipe.callbacks) + ([] if callback is None else [callback]))
+    watchers.append(heard)
     try:
         with display:
             agent.learn(
@@ -290,6 +289,8 @@ def learn(
             )
             agent._num_timesteps_at_start = 0  # of the run, not of what was resumed
             check_finite(agent)
+        if progress and heard.ended_by:
+            _say(f"{heard.ended_by} ended the training after {agent.num_timesteps:,} of {steps:,} steps.")
     except Paused:
         return keep(agent, run, INTERRUPTED, began)
     except BaseException as reason:
@@ -304,7 +305,7 @@ def learn(
     try:
         return keep(agent, run, TRAINED, began)
     except FileFault as reason:
-        reason.add_note(f"To resume from the last checkpoint: rlrnn train --resume {run.folder}.")
+        reason.add_note(f"To resume from the last checkpoint: {run.resuming}.")
         raise
 
 
@@ -359,7 +360,7 @@ def rescue(agent: Agent, run: Run, saved: Checkpoints) -> str:
         notes = sentences(error)
         failed = "Not everything could" if notes else "The agent could not"
         return " ".join([f"{failed} be saved: {sentence(error)}", *notes])
-    resume = f"rlrnn train --resume {run.folder}"
+    resume = run.resuming
     if failure is None and saved.snapshot is not None:
         words.append(f"{resume} continues after {saved.snapshot.steps:,} steps.")
     elif checkpoints.any_in(run.folder):

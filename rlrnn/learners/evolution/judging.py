@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rlrnn.common.batches import parts_of, whole_of
 from rlrnn.common.processes import sendable
 from rlrnn.common.settings import check_registered, is_number, plain, register
-from rlrnn.errors import GAME_ERRORS, UserError, place
+from rlrnn.errors import GAME_ERRORS, PartFault, UserError, place
 
 Array = npt.NDArray[Any]
 POINTS = "points"  # the fitness that is none of the user's
@@ -122,11 +122,11 @@ class Judging:
         except UserError:
             raise
         except GAME_ERRORS as error:
-            raise UserError(
+            raise PartFault(
                 f"the fitness {self.name} raised {type(error).__name__} for {which}: {error}{place(error)}."
             ) from error
         if not is_number(value):
-            raise UserError(
+            raise PartFault(
                 f"the fitness {self.name} returned {value!r} for {which}, but must return a finite number."
             )
         return float(value)

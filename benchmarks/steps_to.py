@@ -1,6 +1,7 @@
 """How many steps, and how much time, until most is won: agents that learn in different ways, game by game.
 
     python benchmarks/steps_to.py --seeds 0 1 2 3 4       # trains what is missing, into results/steps_to/
+    python benchmarks/steps_to.py --runs runs             # keeps the runs, for benchmarks/verified.py
     python benchmarks/steps_to.py --report
 
 Every agent is trained by its recipe and evaluated on the way, 40 times, without exploration, by 20 episodes
@@ -53,13 +54,14 @@ def target(name: str) -> float:
     return known.random.points + WAY * (known.ceiling.points - known.random.points)
 
 
-def measure(agent: str, seed: int) -> dict[str, Any]:
-    """One run."""
+def measure(agent: str, seed: int, keep: Path | None) -> dict[str, Any]:
+    """One run, which lies in ``keep`` then, in AGENT/seedK; None: nowhere."""
     recipe = rlrnn.read_recipe(agent)
     how = dataclasses.replace(recipe.evaluation, every=max(1, recipe.steps // EVALUATIONS))
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
-        run = rlrnn.train(dataclasses.replace(recipe, evaluation=how), seed, f"{folder}/run", progress=False)
+        place = Path(folder) / "run" if keep is None else keep / agent / f"seed{seed}"
+        run = rlrnn.train(dataclasses.replace(recipe, evaluation=how), seed, place, progress=False)
         kept = np.load(run.folder / "evaluations.npz")
         steps, points = kept["timesteps"].tolist(), kept["results"].mean(axis=1).tolist()
         with (run.folder / "progress.csv").open(encoding="utf-8") as file:
@@ -116,6 +118,7 @@ def main() -> None:
         "agents", nargs="*", metavar="AGENT", default=[a for pair in PAIRS.values() for a in pair]
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     if not arguments.report:
@@ -125,7 +128,7 @@ def main() -> None:
             for agent in arguments.agents:
                 path = OUT / f"{agent}-{seed}.json"
                 if not path.exists():
-                    path.write_text(json.dumps(measure(agent, seed)) + "\n", encoding="utf-8")
+                    path.write_text(json.dumps(measure(agent, seed, arguments.runs)) + "\n", encoding="utf-8")
                     print(path.name, flush=True)
     print(report())
 

@@ -18,16 +18,14 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
-
 from rlrnn import errors
-from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
+from rlrnn.common.messages import Holder, packed, read_answer, sendable, values
+from rlrnn.errors import GAME_ERRORS, EnvironmentFault
 
 # The parent's search path comes first, so that the process finds the same modules.
 _BOOT = (
@@ -42,17 +40,6 @@ _CHUNK = 1 << 20  # bytes read at once
 # Unlike select(), it takes descriptors above 1,023. Windows cannot wait for pipes at all.
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
 _WAITS = os.name == "posix"
-
-
-def sendable(maker: Callable[[], Any], name: str) -> bytes:
-    """What makes an object, as bytes that a process can read."""
-    try:
-        return bytes(cloudpickle.dumps(maker))
-    except Exception as error:
-        raise UserError(
-            f"What makes {name} cannot be sent to a worker process"
-            f" ({type(error).__name__}: {error}); use workers=0, or register it as 'module:Class'."
-        ) from error
 
 
 class Process:
@@ -90,7 +77,7 @@ class Process:
 
     def send(self, verb: str, *arguments: Any) -> None:
         """Send a command; unread answers to earlier ones are dropped."""
-        message = _pickled((verb, arguments))
+        message = packed((verb, arguments))
         receive_all([self])
         self._broken = True
         self._sent += 1
@@ -138,15 +125,7 @@ class Process:
         answer, self._answer = self._answer, bytearray()
         if isinstance(answer, Exception):
             return False, answer
-        try:
-            success, value = pickle.loads(answer)
-        except Exception as error:
-            return False, EnvironmentFault(
-                f"The worker process with {self.holds} answered what cannot be read here "
-                f"({type(error).__name__}: {error}): what a game hands out must be of classes that this "
-                "process can import, too."
-            )
-        return success, value
+        return read_answer(answer, f"The worker process with {self.holds}")
 
     def time_left(self) -> float:
         """Seconds that may still pass in silence; then comes a warning, and later the process is ended."""
@@ -200,14 +179,6 @@ def gather(processes: Sequence[Process]) -> list[Any]:
     return values([process.answer() for process in processes])
 
 
-def values(answers: Sequence[tuple[bool, Any]]) -> list[Any]:
-    """What was answered; the first error among it is raised."""
-    for success, answer in answers:
-        if not success:
-            raise answer
-    return [answer for _, answer in answers]
-
-
 def end(processes: Sequence[Process]) -> None:
     """Close all objects and end their processes; doing it again does nothing."""
     for process in processes:
@@ -258,19 +229,24 @@ def _receive(processes: Sequence[Process], pending: int) -> None:
 
 
 class Processes:
-    """Processes of this machine, all with the same object: a ``Pool``."""
+    """Processes of this machine: a ``Pool``."""
 
-    def __init__(self, maker: Callable[[], Any], name: str, holds: str) -> None:
-        self.maker, self.name = maker, name
-        self.holds = holds  # with {} for a worker's place
+    here = True
+
+    def __init__(self, makers: Sequence[Callable[[], Any]], name: str, holds: Sequence[str]) -> None:
+        self.makers, self.name, self.holds = makers, name, holds  # by place
 
     def start(self, place: int) -> Process:
         """As ``Pool.start``."""
-        return Process(self.maker, self.name, self.holds.format(place))
+        return Process(self.makers[place], self.name, self.holds[place])
 
     def wait(self, processes: Sequence[Process]) -> None:
         """As ``Pool.wait``."""
         receive_any(processes)
+
+    def wait_all(self, processes: Sequence[Process]) -> None:
+        """As ``Pool.wait_all``."""
+        receive_all(processes)
 
     def end(self, processes: Sequence[Process]) -> None:
         """As ``Pool.end``."""
@@ -297,7 +273,7 @@ def beat() -> None:
 def report(message: Any) -> None:
     """Tell the parent something on the way to an answer; does nothing in a process that is no worker."""
     if _answers is not None:
-        body = _pickled(message)
+        body = packed(message)
         with suppress(OSError):  # the parent is gone
             _write(_answers, _HEAD.pack(0, len(body)) + body)  # at once: no interrupt comes in between
 
@@ -339,7 +315,7 @@ def serve() -> None:
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_leave)
-    instance: Any = None
+    holder = Holder()
     while len(head := commands.read(_HEAD.size)) == _HEAD.size:
         number, size = _HEAD.unpack(head)
         if not number:
@@ -347,25 +323,15 @@ def serve() -> None:
         body = commands.read(size)
         if len(body) < size:
             break
-        try:
-            verb, arguments = pickle.loads(body)
-            if verb == "make":
-                instance = cloudpickle.loads(*arguments)()
-                answer = None
-            else:
-                answer = getattr(instance, verb)(*arguments)
-            message = _pickled((True, answer))
-        except (*GAME_ERRORS, KeyboardInterrupt) as error:  # nobody's but the game's own: SIGINT is ignored
-            message = _pickled((False, plain(error)))
+        message = holder.do(body)
         try:
             _write(_answers, _HEAD.pack(number, len(message)), message)
         except OSError:  # the parent is gone
             break
-    if instance is not None:
-        try:
-            instance.close()
-        except GAME_ERRORS as error:
-            print(f"rlrnn: {errors.game_fault('A worker process', 'close()', error)}", file=sys.stderr)
+    try:
+        holder.close()
+    except GAME_ERRORS as error:
+        print(f"rlrnn: {errors.game_fault('A worker process', 'close()', error)}", file=sys.stderr)
     os.close(_answers)
 
 
@@ -408,33 +374,3 @@ def _write(descriptor: int, *parts: bytes) -> None:
         rest = memoryview(part)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-
-
-def plain(error: BaseException) -> Exception:
-    """An error that any process can read, with the worker's traceback as a note."""
-    plain: Exception
-    fault = errors.part_fault(error)
-    if isinstance(error, UserError):  # as the nearest class of ours, since another may not be known there
-        ours = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
-        plain = ours(str(error))
-    elif isinstance(error, SystemExit | KeyboardInterrupt):
-        plain = errors.game_fault("A worker process", "its work", error)
-    elif fault is not None:
-        plain = fault
-    elif isinstance(error, AttributeError):
-        plain = AttributeError(str(error))  # how SB3 asks whether there is such an attribute
-    else:
-        plain = EnvironmentFault(
-            f"A worker process raised {type(error).__name__}: {error}{errors.place(error)}"
-        )
-    if isinstance(plain, UserError):
-        plain.frames = errors.own_frames(error)
-    plain.add_note(traceback.format_exc())
-    return plain
-
-
-def _pickled(message: Any) -> bytes:
-    try:
-        return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    except Exception:  # holds something defined in a script, which only cloudpickle takes along
-        return bytes(cloudpickle.dumps(message))

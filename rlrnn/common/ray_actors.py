@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import pickle
 import platform
 import signal
 import socket
@@ -19,16 +18,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
-
-from rlrnn.common.processes import plain, sendable
+from rlrnn.common.messages import Holder, packed, read_answer, sendable
 from rlrnn.common.texts import tell
-from rlrnn.errors import GAME_ERRORS, EnvironmentFault, MissingExtraError, UserError
+from rlrnn.errors import EnvironmentFault, MissingExtraError, UserError
 
 DECISIVE = ("rlrnn", "torch", "numpy", "numba")  # packages whose versions decide last bits
 _PATIENCE = 10.0  # seconds for a cluster to be reached, and for all objects together to close
 _SILENCE = 60.0  # seconds without any answer until that is said, once
 _CLIENT_PORT, _PORT = 10001, 6379  # Ray's own defaults
+_LOOK, _HEADLESS = 5.0, 20.0  # seconds between two looks for the cluster's head, and until it counts as dead
 
 
 def connect(on: str) -> None:
@@ -66,18 +64,65 @@ def connect(on: str) -> None:
 
 def _check_reached(on: str, address: str) -> None:
     """Ray itself tries for minutes."""
-    client = address.startswith("ray://")
-    host, _, port = address.removeprefix("ray://").partition("/")[0].rpartition(":")
-    host, port = (host, port) if host else (port, str(_CLIENT_PORT if client else _PORT))
+    host, port = _host_and_port(address)
     if not port.isdecimal():
         raise UserError(f"on is {on!r}, but {port!r} is no port: write HOST:PORT, such as 10.0.0.1:{_PORT}.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+        socket.create_connection((host, int(port)), _PATIENCE).close()
     except (OSError, OverflowError) as error:
         raise EnvironmentFault(
             f"no Ray cluster answers at {host}:{port} ({error}): start one with `ray start --head` there, "
             "check the address and the firewall, or take --on ray for this machine's cores."
         ) from error
+
+
+def _host_and_port(address: str) -> tuple[str, str]:
+    client = address.startswith("ray://")
+    host, _, port = address.removeprefix("ray://").partition("/")[0].rpartition(":")
+    host, port = (host, port) if host else (port, str(_CLIENT_PORT if client else _PORT))
+    return host.strip("[]"), port
+
+
+class Head:
+    """The head of a cluster, without which Ray ends this program after a minute, and nothing is saved.
+
+    One that cannot be reached from here from the beginning on, as by Ray's client, is not watched.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._looked = time.monotonic()
+        self._silent: float | None = None  # since when
+        self._watched = self.answers()
+
+    def check(self) -> None:
+        """From time to time look whether it answers; one that is dead is an ``EnvironmentFault``."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        if not self.is_gone():
+            self._silent = None
+        elif self._silent is None:
+            self._silent = now
+        elif now - self._silent >= _HEADLESS:
+            raise EnvironmentFault(
+                f"the head of the Ray cluster at {self.address} does not answer any more: start another one, "
+                "and go on there."
+            )
+
+    def is_gone(self) -> bool:
+        """Whether it answered once, and does not now."""
+        return self._watched and not self.answers()
+
+    def answers(self) -> bool:
+        """Whether it takes a connection."""
+        host, port = _host_and_port(self.address)
+        try:
+            socket.create_connection((host, int(port)), _LOOK).close()
+        except (OSError, ValueError):
+            return False
+        return True
 
 
 def _first_line(error: BaseException) -> str:
@@ -139,26 +184,54 @@ def check_alike(there: dict[str, str], node: str) -> None:
 
 
 class Actors:
-    """Actors of the cluster that was joined, all with the same object: a ``Pool``."""
+    """Actors of the cluster that was joined: a ``Pool``.
 
-    def __init__(self, maker: Callable[[], Any], name: str, holds: str) -> None:
+    ``keeps`` says whether each has a CPU of the cluster for itself. One that has not needs a free one only to
+    be placed, so that those who wait for each other never wait for CPUs, however few are left.
+    """
+
+    here = False
+
+    def __init__(
+        self, makers: Sequence[Callable[[], Any]], name: str, holds: Sequence[str], keeps: bool = True
+    ) -> None:
         self._ray = _ray()
-        self._payload = self._ray.put(pickle.dumps((sys.path, sendable(maker, name))))
-        self.holds = holds  # with {} for a worker's place
-        self._actor = self._ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(_Actor)
+        once = {id(maker): sendable(maker, name) for maker in makers}
+        payloads = {key: self._ray.put((sys.path, payload)) for key, payload in once.items()}
+        self._payloads, self.holds = [payloads[id(maker)] for maker in makers], holds  # by place
+        how: dict[str, Any] = {"num_cpus": 1} if keeps else {}
+        self._actor = self._ray.remote(max_restarts=0, scheduling_strategy="SPREAD", **how)(_Actor)
+        self._head = Head(self._ray.get_runtime_context().gcs_address)
         self._warned = False
 
     def start(self, place: int) -> ActorWorker:
         """As ``Pool.start``."""
-        return ActorWorker(self._actor.remote(), self._payload, self.holds.format(place))
+        return ActorWorker(self._actor.remote(), self._payloads[place], self.holds[place])
 
     def wait(self, workers: Sequence[ActorWorker]) -> None:
         """As ``Pool.wait``."""
+        self._wait(workers, 1)
+
+    def wait_all(self, workers: Sequence[ActorWorker]) -> None:
+        """As ``Pool.wait_all``."""
+        pending = [worker for worker in workers if worker.pending]
+        if pending:
+            self._wait(pending, len(pending))
+
+    def _wait(self, workers: Sequence[ActorWorker], count: int) -> None:
+        """Until so many have answered."""
         waiting = {worker.reference: worker for worker in workers}
         until = time.monotonic() + _SILENCE
         while True:
-            ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=1.0)
-            if ready:
+            self._head.check()
+            try:
+                ready, _ = self._ray.wait(list(waiting), num_returns=count, timeout=1.0)
+            except Exception as error:  # as of Ray's client, which the head has left
+                raise EnvironmentFault(
+                    f"the Ray cluster does not answer any more ({_first_line(error)}): start another one, "
+                    "and go on there."
+                ) from error
+            if len(ready) >= count:
                 break
             if time.monotonic() > until and not self._warned:
                 self._warned = True
@@ -171,6 +244,8 @@ class Actors:
     def end(self, workers: Sequence[ActorWorker]) -> None:
         """As ``Pool.end``."""
         left = [worker for worker in workers if not worker.ended]
+        if not left or not self._ray.is_initialized() or self._head.is_gone():
+            return  # they end with their cluster
         closing = [worker.actor.close.remote() for worker in left if not (worker.died or worker.starting)]
         if closing:
             self._ray.wait(closing, num_returns=len(closing), timeout=_PATIENCE)
@@ -201,8 +276,8 @@ class ActorWorker:
         return self.reference is not None
 
     def send(self, verb: str, *arguments: Any) -> None:
-        """Send a command."""
-        self.reference = self.actor.do.remote(verb, *arguments)
+        """Send a command; the answer to an earlier one is dropped."""
+        self.reference = self.actor.do.remote(packed((verb, arguments)))
 
     def answer(self) -> tuple[bool, Any]:
         """(True, the answer to the last command) or (False, the error), once it has come."""
@@ -210,25 +285,28 @@ class ActorWorker:
 
     def take(self) -> None:
         """Take the answer that has come."""
+        self._told = self._read()
+        self.reference = None
+
+    def _read(self) -> tuple[bool, Any]:
         from ray import exceptions, get
 
-        reference, self.reference = self.reference, None
         try:
-            told = pickle.loads(get(reference))
-            self._told = told[-2:]
+            answer = get(self.reference)
             if self.starting:
-                self.starting, self.pid = False, told[2]
-                check_alike(*told[:2])
+                facts, node, self.pid, answer = answer
+                self.starting = False
+                check_alike(facts, node)
+            return read_answer(answer, f"The worker with {self.holds}")
         except UserError as error:
-            self._told = False, error
+            return False, error
         except exceptions.RayTaskError as error:
-            self._told = False, self._fault(error)
+            return False, self._fault(error)
         except exceptions.RayError as error:  # the actor, its node, or what it had answered is gone
             if self.starting and "No module named" in str(error):
-                self._told = False, self._fault(error)
-            else:
-                self.died = "as its process or its node died"
-                self._told = False, EnvironmentFault(f"The worker with {self.holds} ended {self.died}.")
+                return False, self._fault(error)
+            self.died = "as its process or its node died"
+            return False, EnvironmentFault(f"The worker with {self.holds} ended {self.died}.")
 
     def _fault(self, error: Exception) -> EnvironmentFault:
         if "No module named 'rlrnn" in str(error):
@@ -243,26 +321,22 @@ class ActorWorker:
 
 
 class _Actor:
-    """In the cluster: an object of which commands are asked."""
+    """In the cluster: holds an object."""
 
-    def make(self, payload: bytes) -> bytes:
-        """Make the object: what decides last bits there, node, process, and (True, None) or the error."""
-        told: tuple[bool, Any] = True, None
-        paths, maker = pickle.loads(payload)
+    def __init__(self) -> None:
+        self.holder = Holder()
+
+    def make(self, paths_and_maker: tuple[list[str], bytes]) -> tuple[dict[str, str], str, int, bytes]:
+        """Make the object: what decides last bits there, the node, the process, and the answer."""
+        paths, maker = paths_and_maker
         sys.path += [path for path in paths if path not in sys.path and os.path.isdir(path)]
-        try:
-            self.instance = cloudpickle.loads(maker)()
-        except GAME_ERRORS as error:
-            told = False, plain(error)
-        return pickle.dumps((facts(), platform.node(), os.getpid(), *told))
+        answer = self.holder.do(packed(("make", (maker,))))
+        return facts(), platform.node(), os.getpid(), answer
 
-    def do(self, verb: str, *arguments: Any) -> bytes:
-        """What the object answers, or its error."""
-        try:
-            return bytes(cloudpickle.dumps((True, getattr(self.instance, verb)(*arguments))))
-        except GAME_ERRORS as error:
-            return pickle.dumps((False, plain(error)))
+    def do(self, command: bytes) -> bytes:
+        """As ``Holder.do``."""
+        return self.holder.do(command)
 
     def close(self) -> None:
         """Close the object."""
-        self.instance.close()
+        self.holder.close()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlrnn.common.processes import values
+from rlrnn.common.messages import values
 from rlrnn.common.texts import tell
 
 TRIES = 5  # workers that die one after another, of one piece or in one place, until that is an error
@@ -36,13 +36,18 @@ class Worker(Protocol):
 
 
 class Pool(Protocol):
-    """Starts workers, all of which hold the same, and waits for them."""
+    """Starts workers, of which each place is to hold something, and waits for them."""
+
+    here: bool  # whether workers see this machine's memory
 
     def start(self, place: int) -> Worker:
         """A worker, which need not be ready yet."""
 
     def wait(self, workers: Sequence[Any]) -> None:
         """Wait until one of these pending workers is none any more."""
+
+    def wait_all(self, workers: Sequence[Any]) -> None:
+        """Wait until none of these workers is pending."""
 
     def end(self, workers: Sequence[Any]) -> None:
         """Close what they hold and end them; doing it again does nothing."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlrnn.common.package_data import toml_files
 from rlrnn.common.records import Count, build, read_toml
-from rlrnn.common.settings import takes_plain, unknown
+from rlrnn.common.settings import several, takes_plain, unknown
 from rlrnn.errors import UserError
 
 if TYPE_CHECKING:
@@ -109,11 +109,15 @@ def make_vec(
     wrappers: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
     workers: int | None = None,
     render_mode: str | None = None,
+    on: str | None = None,
+    imports: str | Sequence[str] = (),
 ) -> VecEnv:
     """Copies of a game, stepped as one batch by the fastest way that it offers, behind SB3's VecEnv.
 
     ``kwargs`` and ``wrappers`` are added to the game's own (``{"name": "stack", ...}``, innermost first);
-    ``workers`` is the number of processes for games that step one by one.
+    ``workers`` is the number of processes for games that step one by one. ``on`` names a Ray cluster whose
+    machines step them instead: "ray", "ray:ADDRESS" or "ray://HOST:PORT"; 0 workers are then one for each
+    CPU, and each imports the modules ``imports``, by name or file, first. The same bytes for any.
     """
     from rlrnn.envs.vec import vectorize
     from rlrnn.envs.wrappers import wrap
@@ -128,6 +132,8 @@ def make_vec(
         kwargs={**entry.kwargs, **(kwargs or {})},
         workers=workers,
         render_mode=render_mode,
+        on=on,
+        imports=several(imports),
     )
     try:
         return wrap(wrap(env, entry.wrappers), wrappers)

@@ -23,7 +23,7 @@ from rlrnn.common.settings import check_whole, takes_plain
 from rlrnn.envs.engines.ids import find_spec, make_single
 from rlrnn.envs.engines.native import Native, own_vector_env
 from rlrnn.envs.engines.serial import Copies, Description, Maker, Observations, RoundStep, Step
-from rlrnn.envs.engines.workers import Workers, sendable
+from rlrnn.envs.engines.workers import Workers, cluster, sendable
 from rlrnn.errors import GAME_ERRORS, EnvironmentFault, UserError
 from rlrnn.games.array_game import ArrayGame
 from rlrnn.games.compiled import CompiledGame
@@ -43,12 +43,15 @@ def vectorize(
     kwargs: Mapping[str, Any] | None = None,
     workers: int | None = None,
     render_mode: str | None = None,
+    on: str | None = None,
+    imports: Sequence[str] = (),
 ) -> "GameVecEnv":
     """`n_envs` copies of a registered environment; copy b's first reset has the seed `seed + b`.
 
     An id's own vector environment is used where it resets finished copies within the step. Otherwise single
     environments are stepped in this process (`workers=0`) or by `workers` processes; None measures one copy
-    and chooses. What is played depends on the seeds alone, not on the way.
+    and chooses. `on` names a Ray cluster whose actors step them instead, each after importing these modules;
+    there 0 or None is one for each CPU. What is played depends on the seeds alone, not on the way.
     """
     check_whole("n_envs", n_envs, 1)
     check_fits(f"n_envs={n_envs:,} copies of {id}", n_envs * COPY, "n_envs")
@@ -62,14 +65,16 @@ def vectorize(
     makers = [partial(make_single, spec, arguments)] * n_envs
     if workers is None and arguments.get("render_mode") == "human":
         workers = 0
-    return GameVecEnv(_engine(makers, workers, id), n_envs, seed, spec)
+    return GameVecEnv(_engine(makers, workers, id, on, imports), n_envs, seed, spec)
 
 
 @takes_plain
-def from_envs(makers: Sequence[Maker], *, seed: int | None = None, workers: int | None = 0) -> "GameVecEnv":
-    """The environments that these functions make, stepped in this process or by worker processes."""
+def from_envs(
+    makers: Sequence[Maker], *, seed: int | None = None, workers: int | None = 0, on: str | None = None
+) -> "GameVecEnv":
+    """The environments that these functions make, stepped here, by worker processes, or on a Ray cluster."""
     check_whole("The number of environments", len(makers), 1)
-    return GameVecEnv(_engine(makers, workers), len(makers), seed)
+    return GameVecEnv(_engine(makers, workers, on=on), len(makers), seed)
 
 
 def from_vector_env(env: VectorEnv[Any, Any, Any], *, seed: int | None = None) -> "GameVecEnv":
@@ -291,7 +296,7 @@ class GameVecEnv(VecEnv):
 
     @property
     def workers(self) -> int | None:
-        """Processes that step the copies, 0: this one; None where all are stepped at once, as arrays."""
+        """Processes that step the copies, here or on a cluster; 0: this one; None: all at once, as arrays."""
         engine = self._engine
         return len(engine.pids) if isinstance(engine, Workers) else 0 if isinstance(engine, Copies) else None
 
@@ -336,7 +341,16 @@ class GameVecEnv(VecEnv):
         return [copies[i] for i in self._get_indices(indices)]
 
 
-def _engine(makers: Sequence[Maker], workers: int | None, name: str = "") -> Engine:
+def _engine(
+    makers: Sequence[Maker],
+    workers: int | None,
+    name: str = "",
+    on: str | None = None,
+    imports: Sequence[str] = (),
+) -> Engine:
+    if on is not None:
+        check_whole("workers", workers or 0, 0)
+        return cluster(makers, name, workers or 0, on, imports)
     if workers is None:
         workers = _best_workers(makers)
     check_whole("workers", workers, 0)

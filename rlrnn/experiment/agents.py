@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -20,13 +18,13 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common import ray_actors
+from rlrnn.common.imports import Modules
 from rlrnn.common.records import to_mapping
 from rlrnn.common.texts import tell
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import PpoRecipe, Recipe, Schedule
 from rlrnn.learners.dqn.dqn import RecurrentDQN
 from rlrnn.learners.evolution.evolution import Evolution
@@ -63,11 +61,23 @@ OF_CRITIC = ("critic", "log_std_init")  # settings of a network that learners fr
 OF_RUNS = ("n_envs", "evaluations", "seconds", "target")  # settings of [evolution] that are not its learner's
 
 
-def copies(recipe: Recipe, game: Game, seed: int, workers: int | None = None) -> VecEnv:
-    """As many copies of the game as the recipe's learner plays at once; ``workers`` as of ``share``."""
-    of_population = recipe.evolution is not None
-    env = games.make_vec(game, _how_many(recipe, game), seed, workers=None if of_population else workers)
-    if workers and not of_population and getattr(env, "workers", None) is None:
+def copies(
+    recipe: Recipe,
+    game: Game,
+    seed: int,
+    workers: int | None = None,
+    imports: Sequence[str] = (),
+    on: str | None = None,
+) -> VecEnv:
+    """As many copies of the game as the recipe's learner plays at once.
+
+    ``workers``, here or on a cluster, are as of ``share``, which spreads an evolution's population instead.
+    """
+    how: dict[str, Any] = {}
+    if recipe.evolution is None:
+        how = {"workers": workers, "on": on, "imports": imports}
+    env = games.make_vec(game, _how_many(recipe, game), seed, **how)
+    if recipe.evolution is None and (workers or on) and getattr(env, "workers", None) is None:
         sentence = f"rlrnn: {game.name} is stepped as arrays, in this process: workers are of no use to it."
         tell(sentence, file=sys.stderr)
     return env
@@ -195,26 +205,16 @@ def share(
 ) -> None:
     """Let worker processes, or a Ray cluster, evaluate an evolution's population with games of their own.
 
-    An agent that learns from reward plays with all of its copies at once, which ``copies`` spreads instead.
+    Any other agent plays with all of its copies at once, which ``copies`` spreads instead.
     """
-    if on is not None:
-        if not agent.shares_play:
-            raise UserError(
-                f"on is {on!r}, which is for agents that learn by evolution, but this one learns by "
-                f"{agent.recipe_table}: spread its games over cores with workers, or its seeds over machines."
-            )
-        ray_actors.connect(on)  # before anything is written
     if not agent.shares_play or not (workers or on):
         return
     assert isinstance(agent, Evolution)
+    if on is not None:
+        ray_actors.connect(on)  # before anything is written
     agent.workers, agent.on = workers or 0, on
-    sources = {name: _source(name) for name in imports} if on else {}
-    agent.make_env = partial(_worker_games, game, agent.n_envs, tuple(imports), sources)
-
-
-def _source(module: str) -> str | None:
-    """The text of a module that is imported as a file; None of one that is known by name."""
-    return Path(module).read_text(encoding="utf-8") if module.endswith(".py") else None
+    modules = Modules(tuple(imports)) if on is None else Modules.travelling(imports)
+    agent.make_env = partial(_worker_games, game, agent.n_envs, modules)
 
 
 def budgets(recipe: Recipe, spent: float) -> dict[str, Any]:
@@ -274,18 +274,9 @@ def _how_many(recipe: Recipe, game: Game) -> int:
     return -(-members // goes) * how.episodes
 
 
-def _worker_games(
-    game: Game, n_envs: int, imports: tuple[str, ...], sources: Mapping[str, str | None]
-) -> VecEnv:
-    """A worker's copies; what modules hold that are files, where its machine has none."""
-    for module in imports:
-        source = sources.get(module)
-        if source is None:
-            import_module(module)
-        elif Path(module).stem not in sys.modules:
-            path = Path(tempfile.mkdtemp(prefix="rlrnn-"), Path(module).name)
-            path.write_text(source, encoding="utf-8")
-            import_module(str(path))
+def _worker_games(game: Game, n_envs: int, modules: Modules) -> VecEnv:
+    """A worker's copies."""
+    modules()
     return games.make_vec(game, n_envs, workers=0)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
+from rlrnn.common.imports import import_module
 from rlrnn.common.settings import unknown
 from rlrnn.common.texts import printable, tell
 from rlrnn.errors import (
@@ -24,7 +25,6 @@ from rlrnn.errors import (
     show_traceback,
     shows_traceback,
 )
-from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.training.stopping import Terminated
 from rlrnn.shell.arguments import parser
 from rlrnn.shell.document import document

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rlrnn.common.files import read_json, write_json
+from rlrnn.common.imports import import_module
 from rlrnn.common.settings import is_number
 from rlrnn.envs import games
 from rlrnn.envs.wrappers.base import state_of
 from rlrnn.errors import EnvironmentFault, FileFault, MissingExtraError, PartFault, UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.evaluation import evaluate
-from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
 from rlrnn.experiment.runs import checkpoints, contents, leases, runs
 from rlrnn.experiment.runs.facts import FINISHED, TRAINED

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlrnn.common.imports import import_module
 from rlrnn.common.progress import ProgressDisplay
 from rlrnn.common.settings import check_whole, several
 from rlrnn.common.texts import html
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
 from rlrnn.experiment.search import sampling, telling
 from rlrnn.experiment.search.folder import StudyFolder

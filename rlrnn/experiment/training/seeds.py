@@ -19,11 +19,11 @@ from typing import Any
 
 from rich.progress import TaskID
 
+from rlrnn.common.imports import import_module
 from rlrnn.common.progress import ProgressDisplay
 from rlrnn.common.settings import check_whole
 from rlrnn.errors import FileFault, UserError
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.imports import import_module
 from rlrnn.experiment.recipes import Recipe
 from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.facts import FINISHED, decides, difference

@@ -78,7 +78,7 @@ def train(
     :param callback: of SB3's, called after our own
     :param workers: processes that step the game's copies, or evaluate the population of an evolution; 0: this
         one; None: as many as pay for a game that is stepped one by one. The result is the same for any.
-    :param on: a Ray cluster that evaluates the population of an evolution, as of ``Evolution``
+    :param on: a Ray cluster that does that, as of ``Evolution`` and ``make_vec``
     :param imports: modules, by name or file, that such workers import first
     :param snapshots: agents that are kept along the way, in the run's folder ``snapshots``
     :param log: trackers to which the log goes, too: "tensorboard", "wandb", "trackio", "mlflow"
@@ -95,7 +95,7 @@ def train(
     folder = runs.place(Path("runs", recipe.name, f"seed{seed}") if out is None else out)
     runs.check_free(folder, overwrite, recipe.init)  # before a tracker makes a run of its own
     game = catalogue.game_of(recipe)
-    with closing(agents.copies(recipe, game, seed, workers)) as env:
+    with closing(agents.copies(recipe, game, seed, workers, imports, on)) as env:
         agent = agents.learner(recipe, env, seed, device)
         begin_from(agent, recipe)
         agents.share(agent, game, workers, imports, on)
@@ -152,7 +152,7 @@ def resume(
             rounding.check_processor(run, checkpoint, device)
             checkpoints.set_aside(complaints)
             run = _set_logs_aside(run, checkpoint)
-        with closing(agents.copies(run.recipe, run.game, run.seed, workers)) as env:
+        with closing(agents.copies(run.recipe, run.game, run.seed, workers, imports, on)) as env:
             if checkpoint is None:
                 agent = agents.learner(run.recipe, env, run.seed, device)
                 begin_from(agent, run.recipe)

@@ -96,17 +96,13 @@ class ParallelFitness:
     ) -> None:
         """``make_env`` makes n_envs copies. ``on``: as of ``Evolution``; there 0 workers are one per core."""
         check_sendable(fitness)
-        what: Any = (
-            partial(_Worker, make_env, copy.deepcopy(network), fitness),
-            "the games",
-            "part {} of the population",
-        )
-        pool: Pool
-        if on is None:
-            pool = Processes(*what)
-        else:
+        if on is not None:
             ray_actors.connect(on)
-            pool, workers = ray_actors.Actors(*what), workers or ray_actors.cpus()
+            workers = workers or ray_actors.cpus()
+        maker = partial(_Worker, make_env, copy.deepcopy(network), fitness)
+        holds = [f"part {place} of the population" for place in range(workers)]
+        pool_of: Callable[..., Pool] = Processes if on is None else ray_actors.Actors
+        pool = pool_of([maker] * workers, "the games", holds)
         self.n_envs, self.workers = n_envs, workers
         self.scheduler = Scheduler(pool, workers)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlrnn.common.batches import parts_of, whole_of
-from rlrnn.common.processes import sendable
+from rlrnn.common.messages import sendable
 from rlrnn.common.settings import check_registered, is_number, plain, register
 from rlrnn.errors import GAME_ERRORS, PartFault, UserError, place
 

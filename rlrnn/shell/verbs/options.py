@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tomllib
@@ -130,6 +131,24 @@ def add_jobs(parser: ArgumentParser) -> None:
         metavar="J",
         help="how many seeds to run in parallel (default: one per processor core)",
     )
+
+
+def add_any_processor(parser: ArgumentParser) -> None:
+    """Whether runs go on where they end in other bytes: see ``take_any_processor``."""
+    parser.add_argument(
+        "--any-processor",
+        action="store_true",
+        help="go on with a run on another kind of processor than it began on, although it then ends in other "
+        "bytes (as RLRNN_ANY_PROCESSOR=1)",
+    )
+
+
+def take_any_processor(arguments: Namespace) -> None:
+    """Let all processes that are started here know."""
+    from rlrnn.experiment.training.rounding import ANY
+
+    if arguments.any_processor:
+        os.environ[ANY] = "1"
 
 
 def add_shard(parser: ArgumentParser) -> None:

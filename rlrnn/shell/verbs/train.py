@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -92,8 +91,8 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="CLUSTER",
-        help="play an evolution's population on a Ray cluster: ray (that of RAY_ADDRESS, or this machine's "
-        "cores), ray:ADDRESS or ray://HOST:PORT; or submit a job for each of --seeds: slurm, or with "
+        help="the workers are those of a Ray cluster: ray (that of RAY_ADDRESS, or this machine's cores), "
+        "ray:ADDRESS or ray://HOST:PORT; or submit a job for each of --seeds: slurm, or with "
         "sbatch's parameters slurm:partition=gpu,timeout_min=60 (local: on this machine). The same result",
     )
     parser.add_argument(
@@ -120,12 +119,7 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="TRACKERS",
         help="also log to tensorboard, wandb, trackio or mlflow; several with commas between",
     )
-    parser.add_argument(
-        "--any-processor",
-        action="store_true",
-        help="go on with a run on another kind of processor than it began on, although it then ends in other "
-        "bytes (as RLRNN_ANY_PROCESSOR=1)",
-    )
+    options.add_any_processor(parser)
     options.add_quiet(parser)
     options.add_settings(parser)
     options.add_jobs(parser)
@@ -138,12 +132,9 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment import recipes
     from rlrnn.experiment.runs import runs
     from rlrnn.experiment.training.jobs import is_scheduler
-    from rlrnn.experiment.training.rounding import ANY
     from rlrnn.experiment.training.training import resume, train
 
-    if arguments.any_processor:
-        os.environ[ANY] = "1"  # inherited by the processes of seeds
-
+    options.take_any_processor(arguments)
     if (arguments.agent is None) == (arguments.game is None):
         which = "neither is given" if arguments.agent is None else f"{arguments.agent} and --game are given"
         raise UserError(
@@ -198,8 +189,8 @@ def run(arguments: Namespace) -> None:
     if arguments.seeds is not None:
         if arguments.on and not is_scheduler(arguments.on):
             raise UserError(
-                f"--on {arguments.on} plays one seed's population on a cluster: leave out --seeds, or take "
-                "--on slurm, which submits a job for each."
+                f"--on {arguments.on} lets a cluster play for one seed: leave out --seeds, or take --on "
+                "slurm, which submits a job for each."
             )
         if arguments.workers:
             raise UserError("--seeds trains one seed per core already: leave out --workers, or --seeds.")

@@ -18,10 +18,10 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 from tiny_games import Target
 
-from rlrnn import Evolution, RecurrentPPO, make_vec
+from rlrnn import Evolution
 from rlrnn.common import ray_actors
 from rlrnn.envs.vec import from_envs
-from rlrnn.errors import EnvironmentFault, UserError
+from rlrnn.errors import EnvironmentFault
 from rlrnn.experiment import agents, catalogue
 from rlrnn.learners.evolution.fitness import ParallelFitness
 
@@ -142,7 +142,7 @@ def test_the_users_module_reaches_the_workers(tmp_path: Path, monkeypatch: pytes
         'game = "mine/Mine-v0"\nsteps = 99\n[network]\ncell = "elman"\nhidden_size = 2\n'
         '[evolution]\nstrategy = "snes"\nsettings = { population = 6, sigma = 0.5 }\nepisodes = 1\n'
     )
-    from rlrnn.experiment.imports import import_module
+    from rlrnn.common.imports import import_module
 
     monkeypatch.syspath_prepend(tmp_path)
     import_module(str(module))
@@ -157,17 +157,10 @@ def test_the_users_module_reaches_the_workers(tmp_path: Path, monkeypatch: pytes
     assert agent.ep_info_buffer is not None and {info["r"] for info in agent.ep_info_buffer} == {2.5}
 
 
-def test_an_agent_that_does_not_evolve_is_refused() -> None:
-    agent = RecurrentPPO("MlpGruPolicy", make_vec("cartpole-no-velocity", 2))
-    recipe = catalogue.agent("cartpole-gru")
-    with pytest.raises(UserError, match=r"on is 'ray', which is for agents that learn by evolution.*by ppo"):
-        agents.share(agent, catalogue.game_of(recipe), None, on="ray")
-
-
 def test_a_node_without_the_package_is_named(tmp_path: Path) -> None:
     """Its Python finds no module of that name, wherever it looks."""
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(HIDING))
-    pool = ray_actors.Actors(partial(dict), "the games", "part {}")
+    pool = ray_actors.Actors([partial(dict)], "the games", ["part 0"])
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))  # Ray may lie there
     pool._actor = pool._actor.options(runtime_env={"env_vars": {"PYTHONPATH": path}})
     worker = pool.start(0)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlrnn.errors import GAME_ERRORS, UserError, place
@@ -25,6 +28,31 @@ def import_module(name: str) -> None:
     if loaded is not None and Path(loaded.__file__ or "").resolve() != path.resolve():
         raise UserError(f"--import {name}: another module is called {path.stem}; rename the file.")
     _execute(path.stem, name)
+
+
+@dataclass(frozen=True)
+class Modules:
+    """Modules that another process imports when this is called there."""
+
+    names: tuple[str, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)  # what files hold, for a machine that has none
+
+    @classmethod
+    def travelling(cls, names: Sequence[str]) -> Modules:
+        """With what their files hold now."""
+        files = [name for name in names if name.endswith(".py")]
+        return cls(tuple(names), {name: Path(name).read_text(encoding="utf-8") for name in files})
+
+    def __call__(self) -> None:
+        """Import them."""
+        for name in self.names:
+            source = self.sources.get(name)
+            if source is None:
+                import_module(name)
+            elif Path(name).stem not in sys.modules:
+                path = Path(tempfile.mkdtemp(prefix="rlrnn-"), Path(name).name)
+                path.write_text(source, encoding="utf-8")
+                import_module(str(path))
 
 
 def _execute(module: str, name: str) -> None:

@@ -15,20 +15,23 @@ from rlrnn.common.texts import html
 from rlrnn.errors import UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.recipes import Recipe
+from rlrnn.experiment.runs import leases
+from rlrnn.experiment.runs.leases import Held
 from rlrnn.experiment.search import sampling, telling
 from rlrnn.experiment.search.folder import StudyFolder
 from rlrnn.experiment.search.halving import Draw, Piece, Standing, standing
 from rlrnn.experiment.search.playing import Work
 from rlrnn.experiment.search.space import Values
 from rlrnn.experiment.search.study import Study, is_study, read_study, space_of
+from rlrnn.experiment.search.waiting import Waiting
 from rlrnn.experiment.search.winners import Candidate, verify, write_recipe
+from rlrnn.experiment.training.rounding import OtherProcessor
 from rlrnn.experiment.training.side_by_side import Job, capital, cores, work
 from rlrnn.experiment.training.stopping import terminable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-PAUSE = 1.0  # seconds between two looks at what other processes have done
 LOOK = 30.0  # seconds at least between two pictures for who looks on
 
 
@@ -130,6 +133,8 @@ def drawing(folder: StudyFolder) -> Draw:
 def _play(folder: StudyFolder, jobs: int, shown: SearchProgress, how: dict[str, Any]) -> Standing:
     """Play all trials, each as far as it goes."""
     told, shown_at = 0, time.perf_counter()  # the wave of which files and pictures tell, and since when
+    elsewhere: dict[Piece, OtherProcessor] = {}  # pieces that only another kind of processor may go on with
+    waiting = Waiting()
     while True:
         now = standing(folder.study, drawing(folder), folder.results())
         if not now.missing:
@@ -137,26 +142,39 @@ def _play(folder: StudyFolder, jobs: int, shown: SearchProgress, how: dict[str, 
         if now.wave > told and time.perf_counter() - shown_at >= LOOK:
             told, shown_at = now.wave, time.perf_counter()
             telling.keep(folder, now)
-        if not _play_missing(folder, now, jobs, shown, how):
-            time.sleep(PAUSE)
+        here = [piece for piece in now.missing if piece not in elsewhere]
+        held, left = _play_pieces(folder, now, here, jobs, shown, how) if here else (0, {})
+        for why in left.values():
+            waiting.leave(why)
+        elsewhere |= left
+        if held + len(left) == len(here):  # nothing was to be done
+            theirs = [piece for piece in now.missing if piece in elsewhere]
+            others = held > 0 or any(leases.is_held(folder.run_of(piece)) for piece in theirs)
+            waiting.pause(tuple(now.missing), [elsewhere[piece] for piece in theirs], others)
 
 
-def _play_missing(
-    folder: StudyFolder, now: Standing, jobs: int, shown: SearchProgress, how: dict[str, Any]
-) -> bool:
-    """Play what is missing; False where other processes play all of it."""
-    shown.batch(now)
-    threads = max(1, cores() // min(jobs, len(now.missing)))
-    works = [_work(folder, now, piece, threads, how) for piece in now.missing]
+def _play_pieces(
+    folder: StudyFolder,
+    now: Standing,
+    pieces: Sequence[Piece],
+    jobs: int,
+    shown: SearchProgress,
+    how: dict[str, Any],
+) -> tuple[int, dict[Piece, OtherProcessor]]:
+    """Play these; how many other processes play, and which must be left to another kind of processor."""
+    shown.batch(now, pieces)
+    threads = max(1, cores() // min(jobs, len(pieces)))
+    works = [_work(folder, now, piece, threads, how) for piece in pieces]
     tasks = [
-        Job(f"trial {each.piece.trial}, seed {each.piece.seed}", each.folder, each, each.done)
+        Job(f"trial {each.piece.trial}, seed {each.piece.seed}", each.folder, each, each.done, each.device)
         for each in works
     ]
-    passed: list[int] = []
-    failed = work(tasks, jobs, shown, lambda k, _: passed.append(k))
+    passed: dict[int, Held | OtherProcessor] = {}
+    failed = work(tasks, jobs, shown, passed.__setitem__)
     for k, why in failed.items():
         raise UserError(f"{capital(tasks[k].name)}: {why} The same command goes on with the search.")
-    return len(passed) < len(tasks)
+    left = {pieces[k]: why for k, why in passed.items() if isinstance(why, OtherProcessor)}
+    return len(passed) - len(left), left
 
 
 def _work(folder: StudyFolder, now: Standing, piece: Piece, threads: int, how: dict[str, Any]) -> Work:
@@ -181,15 +199,15 @@ class SearchProgress:
         self.pieces: Sequence[Piece] = ()
         self.steps: dict[int, int] = {}
 
-    def batch(self, now: Standing) -> None:
+    def batch(self, now: Standing, pieces: Sequence[Piece]) -> None:
         """What is played next."""
         last: dict[tuple[int, int], int] = {}
         for piece, result in now.results.items():
             key = piece.trial, piece.seed
             last[key] = max(last.get(key, 0), result.steps)
-        self.played, self.pieces, self.steps = sum(last.values()), now.missing, {}
-        self.begun_at = [last.get((piece.trial, piece.seed), 0) for piece in now.missing]
-        rung, waves = now.missing[0].rung, -(-self.study.trials // self.study.wave)
+        self.played, self.pieces, self.steps = sum(last.values()), pieces, {}
+        self.begun_at = [last.get((piece.trial, piece.seed), 0) for piece in pieces]
+        rung, waves = pieces[0].rung, -(-self.study.trials // self.study.wave)
         self.words = f"wave {now.wave + 1} of {waves}, rung {rung + 1} of {len(self.study.rungs)}"
         scores = [
             now.score(trial, rung)

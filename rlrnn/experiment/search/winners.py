@@ -7,7 +7,6 @@ promise. The winner is the best of a few over several fresh seeds, which flatter
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +20,9 @@ from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, to_tom
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.experiment.search.folder import VERIFIED, StudyFolder
 from rlrnn.experiment.search.halving import Standing
+from rlrnn.experiment.search.waiting import Waiting
 from rlrnn.experiment.training.claims import claim, means
 from rlrnn.experiment.training.seeds import Task, train_seeds
-
-PAUSE = 1.0  # seconds between two looks at what other processes train
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,17 @@ def verify(
     def trained(recipe: Recipe, name: str, seeds: Sequence[int]) -> list[Run]:
         place = folder.path / VERIFIED / name
         tasks = [Task(recipe, seed, place / f"seed{seed}", **how) for seed in seeds]
+        waiting = Waiting()
         while True:
             outcome = train_seeds(tasks, jobs, progress)
-            outcome.check()
-            if not outcome.others:
+            if outcome.failed:
+                outcome.check()
+            if len(outcome.finished) == len(tasks):
                 return outcome.finished
-            time.sleep(PAUSE)
+            left = list(outcome.elsewhere.values())
+            for why in left:
+                waiting.leave(why)
+            waiting.pause(len(outcome.finished), left, bool(outcome.others))
 
     for k, candidate in enumerate(found):
         again = trained(candidate.recipe, f"{candidate.trial:03}", study.verify)

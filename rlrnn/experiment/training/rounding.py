@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from rlrnn.common import processor
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
 from rlrnn.experiment.agents import Agent
-from rlrnn.experiment.runs import checkpoints
+from rlrnn.experiment.runs import checkpoints, contents, runs
 from rlrnn.experiment.runs.checkpoints import Checkpoint
+from rlrnn.experiment.runs.facts import FINISHED, TRAINED
 from rlrnn.experiment.runs.runs import Run
 from rlrnn.learners.ppo import compiled
 from rlrnn.learners.ppo.ppo import RecurrentPPO
@@ -36,6 +38,18 @@ EXACT_WRAPPERS = {"delay", "flatten", "flicker", "hide", "one_hot", "previous", 
 
 class OtherProcessor(UserError):
     """A run would go on in other bytes than where it began."""
+
+
+def check_folder(folder: Path, device: str) -> None:
+    """As ``check_processor``, of the run in a folder, before a process is started that would resume it."""
+    if not (folder / contents.VERSIONS).exists():
+        return
+    run = runs.read_run(folder)
+    if run.facts.get("processor") in (None, processor.kind()) or run.status in (TRAINED, FINISHED):
+        return
+    checkpoint, _ = checkpoints.latest(folder)
+    if checkpoint is not None:
+        check_processor(run, checkpoint, device)
 
 
 def check_processor(run: Run, checkpoint: Checkpoint, device: str) -> None:

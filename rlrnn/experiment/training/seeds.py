@@ -29,6 +29,7 @@ from rlrnn.experiment.runs import contents, runs
 from rlrnn.experiment.runs.facts import FINISHED, decides, difference
 from rlrnn.experiment.runs.leases import Held, Holder
 from rlrnn.experiment.runs.runs import Run
+from rlrnn.experiment.training.rounding import OtherProcessor
 from rlrnn.experiment.training.shards import in_words
 from rlrnn.experiment.training.side_by_side import Job, Messenger, cores, work
 
@@ -51,7 +52,8 @@ class Task:
     @property
     def job(self) -> Job:
         """What a process is to do."""
-        return Job(f"seed {self.seed}", self.folder, partial(_train, self), partial(_is_finished, self))
+        done = partial(_is_finished, self)
+        return Job(f"seed {self.seed}", self.folder, partial(_train, self), done, self.device)
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Outcome:
     skipped: list[int] = field(default_factory=list)  # seeds that were finished before; in ``finished``, too
     failed: dict[int, str] = field(default_factory=dict)  # seed -> sentence
     others: dict[int, Holder] = field(default_factory=dict)  # seeds that other processes train
+    # Seeds that only another kind of processor may go on with, which nobody does now -> sentence.
+    elsewhere: dict[int, OtherProcessor] = field(default_factory=dict)
 
     def sentence(self) -> str:
         """Which seeds other processes train; "" if they train none."""
@@ -74,9 +78,10 @@ class Outcome:
         )
 
     def check(self) -> None:
-        """Raise an error that names the seeds that failed, if any did."""
-        if self.failed:
-            raise UserError(" ".join(f"Seed {seed} failed: {why}" for seed, why in self.failed.items()))
+        """Raise an error that names the seeds that failed, or could not go on here, if any did."""
+        failed = {**self.failed, **self.elsewhere}
+        if failed:
+            raise UserError(" ".join(f"Seed {seed} failed: {failed[seed]}" for seed in sorted(failed)))
 
 
 def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
@@ -100,9 +105,13 @@ def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outc
         while waiting:
             passed: dict[int, Holder] = {}
 
-            def pass_over(k: int, other: Held, passed: dict[int, Holder] = passed) -> None:
-                passed[k] = other.holder
-                shown.passed(k)
+            def pass_over(k: int, other: Held | OtherProcessor, passed: dict[int, Holder] = passed) -> None:
+                if isinstance(other, Held):
+                    passed[k] = other.holder
+                    shown.passed(k)
+                else:
+                    outcome.elsewhere[shown.waiting[k].seed] = other
+                    shown.ended(k, False)
 
             shown.waiting = waiting
             failed = work([task.job for task in waiting], jobs, shown, pass_over)
@@ -111,8 +120,8 @@ def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outc
             if len(passed) == len(waiting):
                 break
             waiting = [waiting[k] for k in sorted(passed)]
-    elsewhere = outcome.failed.keys() | outcome.others.keys()
-    outcome.finished = [runs.read_run(task.folder) for task in tasks if task.seed not in elsewhere]
+    left = outcome.failed.keys() | outcome.others.keys() | outcome.elsewhere.keys()
+    outcome.finished = [runs.read_run(task.folder) for task in tasks if task.seed not in left]
     return outcome
 
 

@@ -13,15 +13,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlrnn.common.files import sentence
 from rlrnn.common.processes import Process, end, interruptible, report
 from rlrnn.errors import UserError, in_a_line, part_fault, show_traceback
-from rlrnn.experiment.runs.leases import Held, turn
+from rlrnn.experiment.runs.leases import LOCK, Held, holder, turn
 from rlrnn.experiment.training.progress import Pace, points
+from rlrnn.experiment.training.rounding import OtherProcessor, check_folder
 from rlrnn.experiment.training.stopping import terminable, undisturbed
 
 PAUSE = 0.5  # seconds between two reports of a training, and between two looks at what has ended
@@ -35,6 +36,10 @@ class Job:
     folder: Path  # of its run
     do: Callable[[], None]  # what its process does; it reports by a ``Messenger``
     done: Callable[[], bool] = lambda: False  # whether another process has done it meanwhile
+    device: str = "cpu"
+
+
+PassOver: TypeAlias = Callable[[int, Held | OtherProcessor], None]
 
 
 class Shown(Protocol):
@@ -57,12 +62,13 @@ def cores() -> int:
 
 @terminable()
 def work(
-    jobs: Sequence[Job], at_once: int, shown: Shown, pass_over: Callable[[int, Held], None] | None = None
+    jobs: Sequence[Job], at_once: int, shown: Shown, pass_over: PassOver | None = None
 ) -> dict[int, str]:
     """Do the jobs, so many at once; returns why each that failed did, as a sentence by its index.
 
-    A job whose run another process trains, here or on another host, is passed over: ``pass_over`` is told so,
-    with its index; without it such a job has failed.
+    A job whose run another process trains, here or on another host, is passed over, and so is one that only
+    another kind of processor may go on with: ``pass_over`` is told so, with its index; without it such a job
+    has failed.
     """
     futures: dict[Future[str], int] = {}
     running: dict[int, Process] = {}
@@ -77,7 +83,7 @@ def work(
                     k = futures[future]
                     try:
                         why = future.result()
-                    except Held as other:
+                    except (Held, OtherProcessor) as other:
                         if pass_over is not None:
                             pass_over(k, other)
                             continue
@@ -114,11 +120,22 @@ def capital(name: str) -> str:
 
 
 def _follow(k: int, job: Job, running: dict[int, Process], shown: Shown) -> str:
-    """Do a job in a process, and return why it failed; "" if it did not. ``Held``: another does it."""
+    """Do a job in a process, and return why it failed; "" if it did not.
+
+    ``Held``: another does it. ``OtherProcessor``: only another can.
+    """
     try:
         with turn(job.folder):  # before a process is started, which takes seconds
-            return "" if job.done() else _do(k, job, running, shown)
-    except Held:
+            if job.done():
+                return ""
+            check_folder(job.folder, job.device)
+            why = _do(k, job, running, shown)
+            if not why or job.done():  # by one who does not ask for turns, and was sooner
+                return ""
+            if (other := holder(job.folder / LOCK)) is not None:
+                raise Held(why, other)
+            return why
+    except (Held, OtherProcessor):
         raise
     except (UserError, OSError) as error:
         return sentence(error) if isinstance(error, OSError) else str(error)

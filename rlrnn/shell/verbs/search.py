@@ -51,6 +51,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="the study's folder (default: runs/<study>)")
     options.add_settings(parser)
     options.add_jobs(parser)
+    options.add_any_processor(parser)
     options.add_imports(parser)
     options.add_device(parser)
     options.add_quiet(parser)
@@ -62,6 +63,7 @@ def run(arguments: Namespace) -> None:
     from rlrnn.experiment.search import telling
     from rlrnn.experiment.search.search import search
 
+    options.take_any_processor(arguments)
     study, recipe = _study(arguments)
     if not arguments.quiet:
         rungs = ", ".join(f"{share:.0%}" for share in study.rungs)

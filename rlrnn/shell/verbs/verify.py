@@ -35,6 +35,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
     options.add_shard(parser)
     options.add_jobs(parser)
+    options.add_any_processor(parser)
     options.add_imports(parser)
     options.add_device(parser)
 
@@ -46,6 +47,7 @@ def run(arguments: Namespace) -> int:
     from rlrnn.experiment.training.seeds import train_seeds
     from rlrnn.experiment.training.side_by_side import cores
 
+    options.take_any_processor(arguments)
     recipe, jobs = catalogue.agent(arguments.agent), arguments.jobs or cores()
     how = {"device": arguments.device, "command": arguments.line, "imports": tuple(arguments.imports)}
     seeds = verifying.trained_again(recipe, arguments.seeds, arguments.retrain)

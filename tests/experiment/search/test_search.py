@@ -1,6 +1,7 @@
 """A search ends in the same study whoever plays it, and however often it is killed."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ import torch
 from tiny_runs import EVOLVED, Stopped
 from tiny_studies import RECIPE, STUDY, facts
 
+from rlrnn.common import processor
 from rlrnn.errors import FileFault, MissingExtraError, UserError
 from rlrnn.experiment import catalogue
 from rlrnn.experiment.recipes import PpoRecipe, Recipe
 from rlrnn.experiment.runs import checkpoints, runs
 from rlrnn.experiment.runs.leases import LostLease
-from rlrnn.experiment.search import playing
+from rlrnn.experiment.search import playing, waiting
 from rlrnn.experiment.search import search as searches
 from rlrnn.experiment.search.search import Found, search
 from rlrnn.experiment.search.study import Study
-from rlrnn.experiment.training import training
+from rlrnn.experiment.training import rounding, training
 from rlrnn.experiment.training.rounding import OtherProcessor
 from rlrnn.experiment.training.side_by_side import Job, Shown
 from rlrnn.shell.cli import main
@@ -134,6 +136,106 @@ def test_what_another_process_plays_is_waited_for(
     assert len(naps) == 2
 
 
+def begun_elsewhere(out: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A search that was killed in its second training, which had begun on another kind of processor."""
+    real, count = training.learn, 0
+
+    def patched(agent: Any, run: Any, checkpoint: Any, callback: Any, **how: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 2:
+            callback._on_step = lambda: agent.num_timesteps < 80 or kill()
+        return real(agent, run, checkpoint, callback, **how)
+
+    def kill() -> bool:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "learn", patched)
+        patch.setattr(checkpoints, "SHARE", 1e9)  # a snapshot before every rollout
+        with pytest.raises(Stopped):
+            found(out)
+    return Path(out, "trials", "001", "seed200")
+
+
+def began_on(folder: Path, kind: str) -> None:
+    path = folder / "versions.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"processor": kind}))
+
+
+def leaving(jobs: Sequence[Job], at_once: int, shown: Shown, pass_over: Any) -> dict[int, str]:
+    """Trainings in this process, but for those that must be left."""
+    for k, job in enumerate(jobs):
+        try:
+            rounding.check_folder(job.folder, job.device)
+            job.do()
+        except OtherProcessor as why:
+            pass_over(k, why)
+    return {}
+
+
+def test_what_another_kind_of_processor_began_is_left_to_it(
+    wholes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All others are played meanwhile, and it is said once."""
+    expected = whole(wholes, RECIPE)
+    theirs = begun_elsewhere("shared", monkeypatch)
+    began_on(theirs, "another")
+    monkeypatch.setattr(searches, "work", leaving)
+    before: list[list[str]] = []
+
+    def sleep(_: float) -> None:
+        before.append([str(path.parent) for path in Path("shared").glob("trials/*/*/rungs.json")])
+        if len(before) == 3:  # the other process goes on
+            began_on(theirs, processor.kind())
+            found("shared")
+
+    monkeypatch.setattr(searches.time, "sleep", sleep)
+    capsys.readouterr()
+    assert facts(found("shared").folder) == expected
+    assert len(before) == 3 and before[0] == before[2]
+    assert sorted(before[0]) == [f"shared/trials/00{trial}/seed200" for trial in (0, 2)]
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "kind of processor" in line]
+    assert said.startswith(f"rlrnn: the run {theirs} began on another kind of processor (another) than this")
+    assert said.endswith("It is left to processes there, as all like it are.")
+
+
+def test_where_no_such_process_is_at_work_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = begun_elsewhere("shared", monkeypatch)
+    began_on(theirs, "another")
+    monkeypatch.setattr(searches, "work", leaving)
+    now, naps = [0.0], []
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+
+    def sleep(seconds: float) -> None:
+        naps.append(now[0])
+        now[0] += 7.0
+
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    with pytest.raises(OtherProcessor, match=r"--any-processor .* No process of its kind is at work on this"):
+        found("shared")
+    assert naps[-1] < 60.0 + 2 * 7.0 and len(naps) >= 9
+    with monkeypatch.context() as patch:
+        patch.setenv(rounding.ANY, "1")
+        assert found("shared").candidates
+
+
+def test_who_waits_for_others_waits_while_one_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(waiting.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + 40.0))
+    left = [OtherProcessor("it rounds otherwise.")]
+    patient = waiting.Waiting()
+    for k in range(20):
+        patient.pause("a", left, others=k % 2 == 0)  # one is seen from time to time
+        patient.pause(k, left, others=False)  # something was finished
+        patient.pause("b", [], others=False)
+    patient.pause("b", left, others=False)
+    patient.pause("b", left, others=False)
+    with pytest.raises(OtherProcessor, match=r"^it rounds otherwise\. No process of its kind is at work"):
+        patient.pause("b", left, others=False)
+
+
 def test_trials_play_on_from_where_they_paused(wholes: dict[str, Any]) -> None:
     """The agents of the last rung are those of whole trainings, and no steps were played twice."""
     result = found("run")
@@ -197,11 +299,16 @@ def test_the_winner_is_a_recipe_with_what_fresh_seeds_won(monkeypatch: pytest.Mo
     from rlrnn.experiment.search import winners
     from rlrnn.experiment.training.seeds import Outcome, Task
 
+    naps: list[float] = []
+
     def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool = True) -> Outcome:
+        if not naps:  # one of them is left to another kind of processor
+            return Outcome(elsewhere={tasks[0].seed: OtherProcessor("it rounds otherwise.")})
         made = [training.train(t.recipe, t.seed, t.folder, progress=False) for t in tasks]
         return Outcome(finished=made)
 
     monkeypatch.setattr(winners, "train_seeds", train_seeds)
+    monkeypatch.setattr(waiting.time, "sleep", naps.append)
     result = found("run", dataclasses.replace(STUDY, best=1, verify=(0, 1), controls=1))
     recipe = catalogue.agent(result.recipe)
     first, *rest = result.candidates

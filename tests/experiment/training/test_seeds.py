@@ -1,20 +1,25 @@
 """Seeds side by side: each ends as it would alone, and none takes another down."""
 
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tiny_runs import CARTPOLE, SAME, stopped_after
 
 from rlrnn.errors import UserError
-from rlrnn.experiment.runs import runs
-from rlrnn.experiment.training import seeds, training
+from rlrnn.experiment.runs import leases, runs
+from rlrnn.experiment.training import seeds, side_by_side, training
 from rlrnn.experiment.training.seeds import Task, train_seeds
 from rlrnn.shell.cli import main
 
@@ -98,6 +103,54 @@ def test_a_seed_that_fails_takes_no_other_down_and_is_reported_at_the_end(
     assert last.startswith("rlrnn: Seed 1 failed: ") and told in last
     found = [runs.read_run(tmp_path / "runs" / "tiny" / f"seed{k}").status for k in range(2)]
     assert found[0] == "finished" and found[1] in ("training", "interrupted")
+
+
+def test_a_run_of_another_kind_of_processor_is_told_before_a_process_is_started(tmp_path, monkeypatch):
+    """And no other seed waits for it."""
+    with stopped_after(1):
+        training.train(RECIPE, 0, tmp_path / "seed0", progress=False, checkpoint_seconds=0.0)
+    path = tmp_path / "seed0" / "versions.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"processor": "another"}))
+    done = []
+
+    def do(k, job, running, shown):
+        done.append(job.name)
+        training.train(RECIPE, k, job.folder, progress=False)
+        return ""
+
+    monkeypatch.setattr(side_by_side, "_do", do)
+    outcome = train_seeds(tasks(tmp_path, 2), jobs=1, progress=False)
+    assert done == ["seed 1"] and [run.seed for run in outcome.finished] == [1]
+    assert not outcome.failed and list(outcome.elsewhere) == [0]
+    with pytest.raises(
+        UserError, match=r"^Seed 0 failed: the run .* began on another kind of processor \(ano"
+    ):
+        outcome.check()
+
+
+@pytest.mark.parametrize("sooner", ["trains", "has finished"])
+def test_a_seed_that_someone_trains_by_hand_meanwhile_has_not_failed(sooner, alone, tmp_path, monkeypatch):
+    """Who comes without asking for a turn, while this one's process starts, is sooner."""
+    real = side_by_side._do
+    with ExitStack() as block:
+
+        def do(k, job, running, shown):
+            shutil.copytree(alone[0], job.folder)
+            if sooner == "trains":
+                versions = job.folder / "versions.json"
+                versions.write_text(versions.read_text().replace("finished", "training"))
+                block.enter_context(leases.held(job.folder))
+            why = real(k, replace(job, do=partial(training.train, RECIPE, 0, job.folder)), running, shown)
+            assert "holds a run already" in why
+            return why
+
+        monkeypatch.setattr(side_by_side, "_do", do)
+        outcome = train_seeds(tasks(tmp_path, 1), jobs=1, progress=False)
+    assert not outcome.failed
+    assert [run.seed for run in outcome.finished] == ([0] if sooner == "has finished" else [])
+    assert [other.process for other in outcome.others.values()] == (
+        [os.getpid()] if sooner == "trains" else []
+    )
 
 
 def test_jobs_must_be_a_number():

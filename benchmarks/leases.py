@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from rlrnn.common.imports import import_module
+from rlrnn.common.modules import import_module
 from rlrnn.experiment.recipes import EvaluationRecipe, NetworkRecipe, PpoRecipe, Recipe
 from rlrnn.experiment.runs import leases, runs
 from rlrnn.experiment.training import side_by_side

@@ -18,7 +18,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlrnn.common import ray_actors
-from rlrnn.common.imports import Modules
+from rlrnn.common.modules import Modules
 from rlrnn.common.records import to_mapping
 from rlrnn.common.texts import tell
 from rlrnn.envs import games

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
-from rlrnn.common.imports import import_module
+from rlrnn.common.modules import import_module
 from rlrnn.common.settings import unknown
 from rlrnn.common.texts import printable, tell
 from rlrnn.errors import (

@@ -329,7 +329,7 @@ def test_files_of_installed_packages_are_nobodys_own(tmp_path: Path) -> None:
 
 
 def test_an_error_of_another_process_keeps_its_lines() -> None:
-    from rlrnn.common.processes import plain
+    from rlrnn.common.messages import plain
 
     def part() -> None:
         raise AttributeError("colour")

@@ -16,8 +16,8 @@ import numpy as np
 
 from rlrnn.common import messages, ray_actors
 from rlrnn.common.batches import copied, join, map_arrays, parts_of, put, take
-from rlrnn.common.imports import Modules
 from rlrnn.common.messages import values
+from rlrnn.common.modules import Modules
 from rlrnn.common.processes import Processes
 from rlrnn.common.scheduling import Pool
 from rlrnn.common.shared import bytes_of, shared_batch, shared_file

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlrnn.common.files import read_json, write_json
-from rlrnn.common.imports import import_module
+from rlrnn.common.modules import import_module
 from rlrnn.common.settings import is_number
 from rlrnn.envs import games
 from rlrnn.envs.wrappers.base import state_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlrnn.common.imports import import_module
+from rlrnn.common.modules import import_module
 from rlrnn.common.progress import ProgressDisplay
 from rlrnn.common.settings import check_whole, several
 from rlrnn.common.texts import html

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.progress import TaskID
 
-from rlrnn.common.imports import import_module
+from rlrnn.common.modules import import_module
 from rlrnn.common.progress import ProgressDisplay
 from rlrnn.common.settings import check_whole
 from rlrnn.errors import FileFault, UserError

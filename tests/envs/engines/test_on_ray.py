@@ -20,7 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 import rlrnn
 from rlrnn.common import ray_actors
-from rlrnn.common.imports import import_module
+from rlrnn.common.modules import import_module
 from rlrnn.envs.vec import from_envs
 from rlrnn.errors import EnvironmentFault
 from rlrnn.shell.cli import main

@@ -142,7 +142,7 @@ def test_the_users_module_reaches_the_workers(tmp_path: Path, monkeypatch: pytes
         'game = "mine/Mine-v0"\nsteps = 99\n[network]\ncell = "elman"\nhidden_size = 2\n'
         '[evolution]\nstrategy = "snes"\nsettings = { population = 6, sigma = 0.5 }\nepisodes = 1\n'
     )
-    from rlrnn.common.imports import import_module
+    from rlrnn.common.modules import import_module
 
     monkeypatch.syspath_prepend(tmp_path)
     import_module(str(module))

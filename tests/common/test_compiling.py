@@ -1,6 +1,7 @@
 """What numba compiles is announced, kept while no source has changed, and done without where it cannot be."""
 
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ from rlrnn.common import compiling
 
 if not compiling.can_compile():
     pytest.skip("numba is missing or switched off", allow_module_level=True)
+
+import numba
+from numba.core import event
 
 PACKAGE = Path(rlrnn.__file__).parent
 
@@ -182,3 +186,31 @@ def test_a_digest_is_that_of_every_module_on_the_way() -> None:
     assert len(set(known.values())) == 3
     nowhere = compiling.digest(str(kernels / "nowhere.py"))  # of a module without a file
     assert nowhere not in known.values()
+
+
+@pytest.mark.parametrize("before", [(123, 4, 5), (0, 10, 10)])
+def test_garbage_is_looked_for_rarely_while_numba_compiles_and_as_before_then(
+    before: tuple[int, int, int],
+) -> None:
+    assert compiling.load("rlrnn.cells.kernels.rows")  # so that ours listen
+    seen = []
+
+    class Look(event.Listener):
+        def on_start(self, event: Any) -> None:
+            seen.append(gc.get_threshold())
+
+        def on_end(self, event: Any) -> None: ...
+
+    inner = numba.njit(lambda x: x + 1)
+    usual = gc.get_threshold()
+    try:
+        gc.set_threshold(*before)
+        with event.install_listener("numba:compile", Look()):
+            numba.njit(lambda x: inner(x) + inner(x + 0.5))(1)
+            assert gc.get_threshold() == before
+            with pytest.raises(numba.TypingError):
+                inner("no number")
+        assert gc.get_threshold() == before
+    finally:
+        gc.set_threshold(*usual)
+    assert len(seen) == 4 and set(seen) == {compiling._Collecting.RARELY if before[0] else before}

@@ -15,15 +15,18 @@ PAUSE, TERMINAL_PAUSE = 10.0, 0.2  # seconds between two updates
 
 class ProgressDisplay:
     """Bars on stderr, each with a name before it and its state behind it, as a context; without a terminal,
-    lines of all states."""
+    or on one that cannot move its cursor, lines of all states.
 
-    def __init__(self, quiet: bool = False) -> None:
+    ``transient`` bars vanish at the end.
+    """
+
+    def __init__(self, quiet: bool = False, transient: bool = False) -> None:
         self.console = terminal(stderr=True, quiet=quiet)
-        self.live = self.console.is_terminal and not quiet
+        self.live = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
         name, state = (
             TextColumn(f"{{task.{what}}}", markup=False) for what in ("fields[name]", "description")
         )
-        self.bars = Progress(name, BarColumn(None), state, console=self.console)
+        self.bars = Progress(name, BarColumn(None), state, console=self.console, transient=transient)
         self.states: dict[TaskID, str] = {}
         self.shown = time.perf_counter()
 
@@ -44,6 +47,11 @@ class ProgressDisplay:
         task = self.bars.add_task(state, total=total, completed=done, name=printable(name))
         self.states[task] = state
         return task
+
+    @property
+    def narrow(self) -> bool:
+        """Whether a bar has room for few words: what it shows itself need not be said."""
+        return self.live and self.console.width < 100
 
     @property
     def due(self) -> bool:

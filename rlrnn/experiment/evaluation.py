@@ -14,6 +14,7 @@ import numpy as np
 
 from rlrnn.common import arrays
 from rlrnn.common.settings import check_seed, check_whole, takes_plain
+from rlrnn.common.texts import printable
 from rlrnn.envs import games
 from rlrnn.envs.games import Game
 from rlrnn.errors import UserError
@@ -21,6 +22,7 @@ from rlrnn.experiment import statistics
 from rlrnn.experiment.players import Player, RandomPlayer
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
@@ -240,8 +242,18 @@ def copies_for(
     return env
 
 
+def shown(scores: Mapping[str, Score], game: Game, memory: bool = True) -> Group:
+    """The table of scores, and below it where the game's reference scores come from."""
+    from rich.console import Group
+    from rich.text import Text
+
+    sources = "\n".join(f"{name}: {reference.source}" for name, reference in game.references.items())
+    below = [Text(printable(sources), style="table.caption")] if sources else []
+    return Group(table(scores, game, memory), *below)
+
+
 def table(scores: Mapping[str, Score], game: Game, memory: bool = True) -> Table:
-    """The scores, the game's reference scores below them and where those come from, for the shell.
+    """The scores, and the game's reference scores below them, for the shell.
 
     A network without ``memory`` has none to be wiped, and one row instead of two.
     """
@@ -251,8 +263,6 @@ def table(scores: Mapping[str, Score], game: Game, memory: bool = True) -> Table
     counted = next(iter(scores.values()))
     grid = Table(
         title=f"{game.title or game.name}: {game.points.unit}, {counted.episodes} episodes",
-        caption="\n".join(f"{name}: {reference.source}" for name, reference in game.references.items()),
-        caption_justify="left",
         box=SIMPLE_HEAD,
     )
     wins = game.points.win is not None

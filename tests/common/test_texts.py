@@ -95,7 +95,7 @@ def test_what_cannot_be_shown_is_an_escape():
 
 
 def test_all_tables_print_it_letter_by_letter(seeds):
-    out = printed(evaluation.table(SCORES, GAME))
+    out = printed(evaluation.shown(SCORES, GAME))
     assert all(close(f"{what} {SHOWN}") in out for what in ("title", "unit", "source"))
     out = printed(comparing.table(comparing.compare(seeds)))
     assert all(close(words) in out for words in (NAME, f"title {SHOWN}", f"unit {SHOWN}"))

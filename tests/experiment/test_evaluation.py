@@ -26,6 +26,7 @@ from rlrnn.experiment.evaluation import (
     evaluate,
     judge,
     play,
+    shown,
     table,
 )
 from rlrnn.experiment.pictures import film
@@ -245,10 +246,18 @@ def test_the_table_shows_scores_beside_their_references():
         references=References(best=Reference(9.25, "A 1996")),
     )
     console = Console(width=120, record=True)
-    console.print(table({WITH_MEMORY: Score((1.0, 3.0), (5, 7), 2.0)}, game))
+    console.print(shown({WITH_MEMORY: Score((1.0, 3.0), (5, 7), 2.0)}, game))
     text = console.export_text()
     for words in ("a game: points won, 2 episodes", "with memory", "2.00", "50%", "best", "9.25", "A 1996"):
         assert words in text
+
+
+def test_sources_have_the_whole_width_and_not_the_tables() -> None:
+    source = "A 1996, one run of 100,000 steps, as its third table has it, in words"
+    game = Game("g", "x", references=References(best=Reference(9.25, source)))
+    console = Console(width=80, record=True)
+    console.print(shown({WITH_MEMORY: Score((1.0, 3.0), (5, 7))}, game))
+    assert f"\nbest: {source}\n" in console.export_text()
 
 
 def test_a_network_without_memory_has_one_row() -> None:

@@ -19,7 +19,7 @@ from rlrnn import RecurrentPPO
 from rlrnn.envs import games
 from rlrnn.errors import UserError
 from rlrnn.experiment import agents, catalogue
-from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, table
+from rlrnn.experiment.evaluation import RANDOM, WIPED, WITH_MEMORY, Score, shown
 from rlrnn.experiment.runs import checkpoints, runs
 from rlrnn.experiment.runs.facts import INTERRUPTED
 from rlrnn.experiment.runs.logs import read_episodes
@@ -297,7 +297,7 @@ def test_no_number_is_cut_short_on_a_narrow_terminal(name: str, width: int) -> N
         for player, scale in zip((WITH_MEMORY, WIPED, RANDOM), (1, 2, 3), strict=True)
     }
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(table(scores, game))
+    console.print(shown(scores, game))
     text = console.export_text()
     assert "…" not in text
     for number, (_, reference) in itertools.product(("-9.88", "-19.75", "-29.62"), game.references.items()):

@@ -75,14 +75,14 @@ class Run:
 
     def _repr_html_(self) -> str | None:
         """The scores and the learning curve, for a notebook."""
-        from rlrnn.experiment.evaluation import table
+        from rlrnn.experiment.evaluation import shown
 
         if self.status != FINISHED:
             return None
         curve = self.folder / CURVE
         data = base64.b64encode(curve.read_bytes()).decode("ascii") if curve.exists() else ""
         picture = f'<img alt="learning curve" src="data:image/png;base64,{data}">' if data else ""
-        return html(table(self.scores(), self.game, self.recipe.network.cell != "none")) + picture
+        return html(shown(self.scores(), self.game, self.recipe.network.cell != "none")) + picture
 
     @property
     def game(self) -> Game:

@@ -194,7 +194,8 @@ class SearchProgress:
 
     def __init__(self, folder: StudyFolder, display: ProgressDisplay) -> None:
         self.study, self.recipe, self.display = folder.study, folder.recipe, display
-        self.bar = display.add(self.study.steps_at_most(self.recipe), folder.study.name, "beginning")
+        name = "" if display.narrow else folder.study.name
+        self.bar = display.add(self.study.steps_at_most(self.recipe), name, "beginning")
         self.played, self.words = 0, ""
         self.pieces: Sequence[Piece] = ()
         self.steps: dict[int, int] = {}

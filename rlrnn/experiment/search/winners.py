@@ -7,6 +7,7 @@ promise. The winner is the best of a few over several fresh seeds, which flatter
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rlrnn.common.files import write_whole
+from rlrnn.common.texts import tell
 from rlrnn.experiment.evaluation import WITH_MEMORY
 from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, to_toml
 from rlrnn.experiment.runs.runs import Run
@@ -23,6 +25,7 @@ from rlrnn.experiment.search.halving import Standing
 from rlrnn.experiment.search.waiting import Waiting
 from rlrnn.experiment.training.claims import claim, means
 from rlrnn.experiment.training.seeds import Task, train_seeds
+from rlrnn.experiment.training.shards import in_words
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ def verify(
         return tuple(found)
     how: dict[str, Any] = {"device": device, "command": command, "imports": imports}
 
-    def trained(recipe: Recipe, name: str, seeds: Sequence[int]) -> list[Run]:
-        place = folder.path / VERIFIED / name
+    def trained(recipe: Recipe, trial: int, seeds: Sequence[int], kind: str = "") -> list[Run]:
+        place = folder.path / VERIFIED / "-".join([f"{trial:03}", *([kind] if kind else [])])
+        if progress:
+            which = f"trial {trial}" if trial else "the recipe as it is"
+            which = f"{which}, {kind}" if kind else which
+            tell(f"rlrnn: {which}, on fresh {in_words(seeds)}.", file=sys.stderr)
         tasks = [Task(recipe, seed, place / f"seed{seed}", **how) for seed in seeds]
         waiting = Waiting()
         while True:
@@ -75,16 +82,15 @@ def verify(
             waiting.pause(len(outcome.finished), left, bool(outcome.others))
 
     for k, candidate in enumerate(found):
-        again = trained(candidate.recipe, f"{candidate.trial:03}", study.verify)
+        again = trained(candidate.recipe, candidate.trial, study.verify)
         found[k] = replace(candidate, verified=claim(again, f"rlrnn train {folder.study.name}.toml --seed K"))
     found.sort(key=lambda candidate: -(candidate.mean or 0.0))
     winner = found[0]
     assert winner.verified is not None
     points: dict[str, Any] = {}
     for kind in CONTROLS if study.controls and winner.recipe.network.cell != "none" else ():
-        controls = trained(
-            control(winner.recipe, kind), f"{winner.trial:03}-{kind}", study.verify[: study.controls]
-        )
+        seeds = study.verify[: study.controls]
+        controls = trained(control(winner.recipe, kind), winner.trial, seeds, kind)
         points[kind] = means(controls, WITH_MEMORY)
     found[0] = replace(winner, verified=replace(winner.verified, **points))
     return tuple(found)

@@ -70,6 +70,7 @@ class TrainingProgress(BaseCallback):
         self._show(now=True)
 
     def _show(self, now: bool = False) -> None:
-        count = f"{self.num_timesteps:,} of {self.steps:,} steps"
+        whole = "" if self.display.narrow else f" of {self.steps:,}"
+        count = f"{self.num_timesteps:,}{whole} steps"
         parts = count, points(self.model), self.pace.words(self.num_timesteps)
         self.display.show(self.task, "   ".join(filter(None, parts)), self.num_timesteps, now=now)

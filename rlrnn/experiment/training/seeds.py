@@ -186,7 +186,7 @@ class SeedsProgress:
         for task in tasks:
             done = task.seed not in seeds
             state = self._line(task, "finished before" if done else "waiting")
-            name = f"{task.recipe.name} seed {task.seed}"
+            name = f"seed {task.seed}" if display.narrow else f"{task.recipe.name} seed {task.seed}"
             self.bars[task.seed] = display.add(task.recipe.steps, name, state, task.recipe.steps * done)
 
     def begun(self, k: int) -> None:
@@ -199,7 +199,8 @@ class SeedsProgress:
 
     def show(self, k: int, steps: int, words: str) -> None:
         """As ``side_by_side.Shown``."""
-        self._show(k, f"{steps:,} of {self.waiting[k].recipe.steps:,} steps, {words}", steps)
+        whole = "" if self.display.narrow else f" of {self.waiting[k].recipe.steps:,}"
+        self._show(k, f"{steps:,}{whole} steps, {words}", steps)
 
     def ended(self, k: int, well: bool) -> None:
         """As ``side_by_side.Shown``."""

@@ -34,7 +34,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run the verb."""
-    from rlrnn.experiment.evaluation import judge, table
+    from rlrnn.experiment.evaluation import judge, shown
     from rlrnn.experiment.judging import Judging
     from rlrnn.experiment.runs import runs
 
@@ -46,6 +46,6 @@ def run(arguments: Namespace) -> None:
         found = {name: score.to_json() for name, score in scores.items()}
         tell_json({"game": game.name, "scores": found}, arguments.json)
     else:
-        terminal().print(table(scores, game, agent.policy.description.cell != "none"))
+        terminal().print(shown(scores, game, agent.policy.description.cell != "none"))
     if arguments.out:
         runs.write_scores(Path(arguments.out), scores)

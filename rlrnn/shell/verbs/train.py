@@ -284,9 +284,9 @@ def _command(line: str, seed: int) -> str:
 
 
 def _report(run: Run) -> None:
-    from rlrnn.experiment.evaluation import table
+    from rlrnn.experiment.evaluation import shown
 
-    terminal().print(table(run.scores(), run.game, run.recipe.network.cell != "none"))
+    terminal().print(shown(run.scores(), run.game, run.recipe.network.cell != "none"))
     tell(f"{run.facts['steps']:,} steps in {run.facts['seconds']:.0f} s; the run is in {run.folder}")
 
 

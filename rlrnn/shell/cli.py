@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import sys
 import warnings
@@ -89,9 +90,13 @@ def _is_closed(stream: TextIO) -> bool:
     """Whether its reader, such as `head`, has closed the pipe: nothing is said then, as rich does."""
     try:
         stream.flush()
+        look = select.poll()
+        look.register(stream.fileno(), 0)  # which tells of a closed pipe unasked
+        return bool(look.poll(0))
     except BrokenPipeError:
         return True
-    return False
+    except (AttributeError, OSError, ValueError):  # a system without poll, a stream that is no file
+        return False
 
 
 @contextmanager

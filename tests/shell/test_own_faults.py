@@ -16,6 +16,7 @@ from rlrnn.experiment import callbacks
 from rlrnn.learners.evolution.judging import FITNESSES
 from rlrnn.network.extractors import EXTRACTORS
 from rlrnn.shell.cli import main
+from rlrnn.storage import encoding
 
 # Each part of it fails where a game's third episode begins, or at its third call, in a line that says so.
 PARTS = """
@@ -195,6 +196,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         patch.dict(callbacks.CALLBACKS),
         patch.dict(FITNESSES),
         patch.dict(EXTRACTORS),
+        patch.dict(encoding.CLASSES),
     ):
         yield tmp_path / "parts.py"
     sys.modules.pop("parts", None)

@@ -93,6 +93,7 @@ VECTOR = Box(np.array([-1, 1, 0], np.float32), np.array([1, 2, 9], np.float32))
 IMAGE = Box(0, 255, (36, 36, 3), np.uint8)
 TURNED = Box(0, 255, (3, 36, 36), np.uint8)
 BOTH = Dict({"vector": VECTOR, "image": IMAGE})
+SYMBOL = Discrete(7, start=2)
 
 # What the agent should see at step t, told by a loop that knows one episode only.
 
@@ -111,6 +112,18 @@ def delayed(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
 
 def stacked(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
     return np.concatenate([seen[i] if i >= 0 else 0 * seen[0] for i in (t - 2, t - 1, t)], axis=-1)
+
+
+def stacked_symbols(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
+    """Of numbers from 2 to 8, one-hot; nothing at all where the episode was not yet."""
+    hot = [np.arange(2, 9) == seen[i] if i >= 0 else np.zeros(7) for i in (t - 2, t - 1, t)]
+    return np.concatenate(hot).astype(np.float32)
+
+
+def stacked_both(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
+    parts = {key: [part[key] for part in seen] for key in seen[0]}
+    symbol = stacked_symbols(parts["symbol"], t, actions, rewards)
+    return {"symbol": symbol, "vector": stacked(parts["vector"], t, actions, rewards)}
 
 
 def unchanged(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
@@ -158,6 +171,8 @@ def greens(seen: list[Any], t: int, actions: Any, rewards: Any) -> Any:
         ({"name": "stack", "frames": 3}, VECTOR, None, stacked),
         ({"name": "stack", "frames": 3}, IMAGE, None, stacked),
         ({"name": "stack", "frames": 1}, BOTH, None, unchanged),
+        ({"name": "stack", "frames": 3}, SYMBOL, None, stacked_symbols),
+        ({"name": "stack", "frames": 3}, Dict({"symbol": SYMBOL, "vector": VECTOR}), None, stacked_both),
         ({"name": "previous"}, VECTOR, Discrete(3, start=4), with_previous),
     ],
 )
@@ -429,7 +444,6 @@ def test_a_vec_env_that_keeps_its_last_observations_to_itself() -> None:
         (VECTOR, {"name": "delay", "steps": 1.5}, "steps is 1.5, but must be a whole number"),
         (VECTOR, {"name": "stack", "frames": 0}, "frames is 0, but must be a whole number of at least 1"),
         (VECTOR, {"name": "stack", "frames": True}, "frames is True"),
-        (Discrete(3), {"name": "stack", "frames": 2}, "stack needs a Box"),
         (
             VECTOR,
             {"name": "flicker", "probability": 1.1},

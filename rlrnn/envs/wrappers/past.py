@@ -54,7 +54,8 @@ class Delay(View):
 class Stack(View):
     """Shows the last `frames` observations at once, oldest first, zeros where the episode was not yet.
 
-    Vectors are joined along the last axis and images along their channels, as by SB3's VecFrameStack.
+    Vectors are joined along the last axis and images along their channels, as by SB3's VecFrameStack. Symbols
+    become vectors first: what is Discrete or MultiDiscrete is written one-hot.
     """
 
     def __init__(
@@ -64,13 +65,16 @@ class Stack(View):
         frames: int,  # how many observations are shown at once
     ) -> None:
         check_whole("stack: frames", frames, 1)
-        check_room("stack", venv, frames, "its frames, or n_envs")
+        check_room("stack", venv, frames, "its frames, or n_envs", one_hot=True)
+        self._symbols: dict[str, Space[Any]] = {}  # parts that `encode` makes vectors of
         self._memory: Parts = {}
         self._where: dict[str, tuple[int, Any, Any]] = {}  # axis, index of all but the oldest, of the newest
         stacked: dict[str, Space[Any]] = {}
         for key, space in spaces_of(venv).items():
             if not isinstance(space, Box) or not space.shape:
-                raise UserError(f"stack needs a Box of at least one axis, but an observation is {space}.")
+                self._symbols[key] = space
+                low, high = bounds(space)
+                space = Box(low.astype(np.float32), high.astype(np.float32))
             first = is_image_space(space) and is_image_space_channels_first(space)
             axis, width = (0, space.shape[0]) if first else (-1, space.shape[-1])
             before: tuple[Any, ...] = (slice(None),) if first else (...,)
@@ -83,7 +87,7 @@ class Stack(View):
         super().__init__(venv, stacked)
 
     def begin(self, parts: Parts, copies: NDArray[np.intp]) -> Parts:
-        for key, part in parts.items():
+        for key, part in self._vectors(parts).items():
             *_, newest = self._where[key]
             self._memory[key][copies] = 0
             self._memory[key][newest][copies] = part
@@ -91,10 +95,14 @@ class Stack(View):
         return view
 
     def advance(self, parts: Parts, actions: Array, rewards: Array) -> Parts:
-        for key, part in parts.items():
+        for key, part in self._vectors(parts).items():
             axis, later, _ = self._where[key]
             self._memory[key] = np.concatenate([self._memory[key][later], part], axis)
         return copied(self._memory)
+
+    def _vectors(self, parts: Parts) -> Parts:
+        known = self._symbols
+        return {key: encode(known[key], part) if key in known else part for key, part in parts.items()}
 
     def remembered(self) -> dict[str, Any]:
         return {"_memory": self._memory}

@@ -13,10 +13,12 @@ from rlrnn.envs.wrappers.base import Array, spaces_of
 from rlrnn.errors import EnvironmentFault, UserError
 
 
-def check_room(wrapper: str, venv: VecEnv, count: int, lower: str) -> None:
-    """Refuse to keep more observations of every copy than there is memory for."""
+def check_room(wrapper: str, venv: VecEnv, count: int, lower: str, one_hot: bool = False) -> None:
+    """Refuse to keep more observations of every copy than there is memory for, maybe as `encode` has them."""
     one = sum(
-        np.prod(part.shape or (), dtype=float) * np.dtype(part.dtype).itemsize
+        float(_sizes(part).sum()) * np.float32().itemsize
+        if one_hot and isinstance(part, Discrete | MultiDiscrete)
+        else np.prod(part.shape or (), dtype=float) * np.dtype(part.dtype).itemsize
         for part in spaces_of(venv).values()
     )
     what = f"the wrapper {wrapper} with {count:,} observations of {venv.num_envs:,} copies"

@@ -17,6 +17,7 @@ import numpy as np
 
 from rlrnn.common.files import write_whole
 from rlrnn.common.texts import tell
+from rlrnn.errors import UserError
 from rlrnn.experiment.evaluation import WITH_MEMORY
 from rlrnn.experiment.recipes import CONTROLS, Recipe, Verified, control, to_toml
 from rlrnn.experiment.runs.runs import Run
@@ -90,8 +91,12 @@ def verify(
     points: dict[str, Any] = {}
     for kind in CONTROLS if study.controls and winner.recipe.network.cell != "none" else ():
         seeds = study.verify[: study.controls]
-        controls = trained(control(winner.recipe, kind), winner.trial, seeds, kind)
-        points[kind] = means(controls, WITH_MEMORY)
+        try:
+            points[kind] = means(
+                trained(control(winner.recipe, kind), winner.trial, seeds, kind), WITH_MEMORY
+            )
+        except UserError as error:  # what was found holds without it
+            tell(f"rlrnn: the control {kind} is left out: {error}", file=sys.stderr)
     found[0] = replace(winner, verified=replace(winner.verified, **points))
     return tuple(found)
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,15 +15,16 @@ from tiny_studies import RECIPE, STUDY, facts
 from rlrnn.common import processor
 from rlrnn.errors import FileFault, MissingExtraError, UserError
 from rlrnn.experiment import catalogue
-from rlrnn.experiment.recipes import PpoRecipe, Recipe
+from rlrnn.experiment.recipes import PpoRecipe, Recipe, Verified
 from rlrnn.experiment.runs import checkpoints, runs
 from rlrnn.experiment.runs.leases import LostLease
-from rlrnn.experiment.search import playing, waiting
+from rlrnn.experiment.search import playing, waiting, winners
 from rlrnn.experiment.search import search as searches
 from rlrnn.experiment.search.search import Found, search
 from rlrnn.experiment.search.study import Study
 from rlrnn.experiment.training import rounding, training
 from rlrnn.experiment.training.rounding import OtherProcessor
+from rlrnn.experiment.training.seeds import Outcome, Task
 from rlrnn.experiment.training.side_by_side import Job, Shown
 from rlrnn.shell.cli import main
 
@@ -407,3 +409,28 @@ def test_a_fault_of_others_is_no_trials_fault(fault: UserError, monkeypatch: pyt
     with pytest.raises(type(fault), match=str(fault)):
         found("run")
     assert not list(Path("run").glob("trials/*/*/rungs.json"))
+
+
+def test_a_control_that_cannot_be_trained_costs_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The claim and the trainings are stand-ins; what was found is kept without that control."""
+
+    def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool) -> Outcome:
+        if tasks[0].recipe.name.endswith("-stacked"):
+            return Outcome(failed={0: "the game is too large."})
+        return Outcome(finished=[task.folder.name for task in tasks])  # type: ignore[misc]
+
+    claimed = Verified((7.0, 7.0), (0, 1), "0.1.0", "")
+    monkeypatch.setattr(winners, "train_seeds", train_seeds)
+    monkeypatch.setattr(winners, "claim", lambda runs, command: claimed)
+    monkeypatch.setattr(winners, "means", lambda runs, player: (3.0,) * len(runs))
+    study = dataclasses.replace(STUDY, verify=(0, 1), best=1, controls=2)
+    folder = SimpleNamespace(study=study, path=tmp_path, recipe_of=lambda trial, values: RECIPE)
+    now = SimpleNamespace(best=[0], values=[None], reached=lambda trial: 1, score=lambda trial, rung: 8.0)
+    how = {"device": "cpu", "command": None, "imports": (), "progress": True}
+    (found,) = winners.verify(folder, now, 1, **how)  # type: ignore[arg-type]
+    assert found.verified == dataclasses.replace(claimed, feedforward=(3.0, 3.0))
+    told = capsys.readouterr().err
+    assert "rlrnn: the recipe as it is, on fresh seeds 0 and 1.\n" in told
+    assert "rlrnn: the control stacked is left out: Seed 0 failed: the game is too large.\n" in told

@@ -197,8 +197,8 @@ class Actors:
     ) -> None:
         self._ray = _ray()
         once = {id(maker): sendable(maker, name) for maker in makers}
-        payloads = {key: self._ray.put((sys.path, payload)) for key, payload in once.items()}
-        self._payloads, self.holds = [payloads[id(maker)] for maker in makers], holds  # by place
+        # By place. They are kept here, and not on a node, which may die.
+        self._payloads, self.holds = [(sys.path, once[id(maker)]) for maker in makers], holds
         how: dict[str, Any] = {"num_cpus": 1} if keeps else {}
         self._actor = self._ray.remote(max_restarts=0, scheduling_strategy="SPREAD", **how)(_Actor)
         self._head = Head(self._ray.get_runtime_context().gcs_address)
@@ -264,7 +264,7 @@ class ActorWorker:
     died = ""  # why, where it did before it had answered
     pid = 0  # on its node, once it is made
 
-    def __init__(self, actor: Any, payload: Any, holds: str) -> None:
+    def __init__(self, actor: Any, payload: tuple[list[str], bytes], holds: str) -> None:
         self.actor, self.holds = actor, holds
         self.starting, self.ended = True, False
         self._told: tuple[bool, Any] = (True, None)

@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rlrnn.common.compiling import jit
+from rlrnn.common.compiling import contained
 
 
 def _pointer_to(kind):
@@ -52,7 +52,7 @@ def call(typing, address, arguments):
     return types.void(types.intp, arguments), generate
 
 
-@jit
+@contained
 def keep(array):
     """Where the address of an array was taken, it lives at least until this."""
     return len(array)

@@ -19,7 +19,13 @@ from types import ModuleType
 from typing import Any
 
 SWITCH = "RLRNN_FAST"  # "0" in the environment: torch and numpy run everything
-OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "boundscheck": False,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,  # compiled code calls the function itself, by its symbol
+}
+UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True}  # what Python cannot call, made in less time
 
 
 @functools.cache
@@ -68,6 +74,13 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         return numba.njit(function, **options)
     _tolerate(made._cache)
     return made
+
+
+def contained(function: Callable[..., Any]) -> Any:
+    """A function that becomes a part of the compiled ones that call it; Python cannot."""
+    import numba
+
+    return numba.njit(function, **(UNWRAPPED | OPTIONS))
 
 
 # Symbols of functions that compiled code calls without containing them, and what brings them back.

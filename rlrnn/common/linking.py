@@ -18,7 +18,7 @@ from numba.core.funcdesc import ExternalFunctionDescriptor
 from numba.core.typing.templates import AbstractTemplate
 from numba.extending import lower_builtin
 
-from rlrnn.common.compiling import jit, symbols
+from rlrnn.common.compiling import UNWRAPPED, jit, symbols
 
 
 class Kernel:
@@ -53,6 +53,11 @@ class Kernel:
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A ``Kernel`` of the function, which stands under its name in its module; with numba's own options."""
     return functools.partial(kernel, **options) if function is None else Kernel(function, **options)
+
+
+def inner_kernel(function: Callable[..., Any]) -> Any:
+    """A ``Kernel`` that other kernels alone call: Python cannot."""
+    return Kernel(function, **UNWRAPPED)
 
 
 def _template(called: Kernel) -> type[AbstractTemplate]:

@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from rlrnn.cells.kernels.arithmetic import ONE, ZERO, inlined, kernel, tanh
+from rlrnn.cells.kernels.arithmetic import ONE, ZERO, inlined, inner_kernel, kernel, tanh, zeros_of
 from rlrnn.cells.kernels.products import (
     accumulate,
     affine,
@@ -31,7 +31,7 @@ def elman_row(a, h_new, nonlinearity):
             h_new[j] = a[j] / (ONE + abs(a[j]))
 
 
-@kernel
+@inner_kernel
 def elman_rows(a, h_new, nonlinearity):
     """``elman_row`` of rows."""
     for b in range(len(a)):
@@ -55,7 +55,7 @@ def forward(a, weights, start, h0, before, y, nonlinearity):
             elman_rows(a[t, first:last], y[t, first:last], nonlinearity)
 
 
-@kernel
+@inner_kernel
 def elman_rows_back(y, d_y, d_h, nonlinearity):
     """Of rows: d_y [B, H], the outputs' gradient, becomes that by what went into the units."""
     for b in range(len(y)):
@@ -79,7 +79,7 @@ def backward(y, weights, start, dy, dh, nonlinearity):
     dh [B, H] is that of the last state, and at the end that of the first.
     """
     steps, rows, size = y.shape
-    zeros = np.zeros(size, y.dtype)
+    zeros = zeros_of(size, y)
     panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)

@@ -4,7 +4,17 @@
 
 import numpy as np
 
-from rlrnn.cells.kernels.arithmetic import ONE, denormalise, inlined, kernel, normalise, sigmoid, tanh
+from rlrnn.cells.kernels.arithmetic import (
+    ONE,
+    denormalise,
+    inlined,
+    inner_kernel,
+    kernel,
+    normalise,
+    sigmoid,
+    tanh,
+    zeros_of,
+)
 from rlrnn.cells.kernels.products import (
     accumulate,
     affine,
@@ -31,7 +41,7 @@ def gru_row(gate, hidden, h_old, h_new, hidden_n):
         h_new[j] = new + z[j] * (h_old[j] - new)
 
 
-@kernel
+@inner_kernel
 def gru_rows(gates, hidden, h_old, h_new, hidden_n):
     """``gru_row`` of rows."""
     for b in range(len(gates)):
@@ -48,7 +58,7 @@ def forward(gates, weights, bias, start, h0, before, y, hidden_n, gain, normed, 
     """
     steps, rows, width = gates.shape
     both = 2 * (width // 3)
-    product, zeros = np.empty((BLOCK, width), gates.dtype), np.zeros(width, gates.dtype)
+    product, zeros = np.empty((BLOCK, width), gates.dtype), zeros_of(width, gates)
     panels = packed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
@@ -67,7 +77,7 @@ def forward(gates, weights, bias, start, h0, before, y, hidden_n, gain, normed, 
             gru_rows(gates[t, first:last], hidden, h_old, y[t, first:last], hidden_n[t, first:last])
 
 
-@kernel
+@inner_kernel
 def gru_rows_back(gates, hidden_n, h_old, d_y, d_h):
     """Of rows, as ``backward`` has it; d_h [B, H] becomes what of the gradient passes the gates by."""
     size = h_old.shape[1]

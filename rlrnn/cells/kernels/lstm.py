@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from rlrnn.cells.kernels.arithmetic import ONE, inlined, kernel, sigmoid, tanh
+from rlrnn.cells.kernels.arithmetic import ONE, inlined, inner_kernel, kernel, sigmoid, tanh, zeros_of
 from rlrnn.cells.kernels.lstm_variant import LstmVariantRecurrence
 from rlrnn.cells.kernels.products import (
     accumulate,
@@ -35,7 +35,7 @@ def lstm_row(gate, c_old, h_new, c_new):
         h_new[j] = o[j] * tanh(c_new[j])
 
 
-@kernel
+@inner_kernel
 def lstm_rows(gates, c_old, h_new, c_new):
     """``lstm_row`` of rows."""
     for b in range(len(gates)):
@@ -62,7 +62,7 @@ def forward(gates, weights, start, h0, c0, before, y, c):
             lstm_rows(gates[t, first:last], c_old, y[t, first:last], c[t, first:last])
 
 
-@kernel
+@inner_kernel
 def lstm_rows_back(gates, c_old, c_new, d_y, d_h, d_c):
     """Of rows: as ``backward`` has it; d_c [B, H] becomes the gradient by the old c."""
     size = c_old.shape[1]
@@ -89,7 +89,7 @@ def backward(gates, weights, start, c0, c, dy, dh, dc):
     """
     steps, rows, width = gates.shape
     size = width // 4
-    cells, zeros = np.empty((BLOCK, size), gates.dtype), np.zeros(size, gates.dtype)
+    cells, zeros = np.empty((BLOCK, size), gates.dtype), zeros_of(size, gates)
     panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)

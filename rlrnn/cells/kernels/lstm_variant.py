@@ -7,7 +7,7 @@ Apart from ``lstm``, which would lose up to a third of its speed if it knew thes
 
 import numpy as np
 
-from rlrnn.cells.kernels.arithmetic import ONE, denormalise, kernel, normalise, sigmoid, tanh
+from rlrnn.cells.kernels.arithmetic import ONE, denormalise, kernel, normalise, sigmoid, tanh, zeros_of
 from rlrnn.cells.kernels.products import affine, packed, packed_transposed
 from rlrnn.cells.kernels.recurrence import Array, Pair, Places, Recurrence, array
 from rlrnn.cells.kernels.rows import BLOCK, enter, leave
@@ -28,7 +28,7 @@ def forward(
     size = c.shape[2]
     at = width - 3 * size
     product, c_before = np.empty((BLOCK, width), gates.dtype), np.empty((BLOCK, size), gates.dtype)
-    zeros = np.zeros(width, gates.dtype)
+    zeros = zeros_of(width, gates)
     panels = packed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
@@ -93,7 +93,7 @@ def backward(
     size = c.shape[2]
     at = width - 3 * size
     c_before, d_hidden = np.empty((BLOCK, size), gates.dtype), np.empty((BLOCK, width), gates.dtype)
-    d_c_out, zeros = np.empty(size, gates.dtype), np.zeros(size, gates.dtype)
+    d_c_out, zeros = np.empty(size, gates.dtype), zeros_of(size, gates)
     panels = packed_transposed(weights)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)

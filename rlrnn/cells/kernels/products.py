@@ -18,7 +18,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rlrnn.cells.kernels.arithmetic import kernel
+from rlrnn.cells.kernels.arithmetic import inner_kernel, kernel, zeros_of
 from rlrnn.common.compiling import vector_bytes
 
 LANES = vector_bytes() // 4  # numbers in a vector register
@@ -130,7 +130,7 @@ one_column, two_columns = tile(1, 1, 1, 1), tile(1, 1, 1, 2)
 four_columns, eight_columns, sixteen_columns = (tile(1, 1, 1, lanes) for lanes in (4, 8, 16))
 
 
-@kernel
+@inner_kernel
 def _panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth):
     """Rows times a panel, in tiles as equal as can be: small ones leave registers unused."""
     for left in range((rows + ROWS - 1) // ROWS, 0, -1):
@@ -155,15 +155,15 @@ def _panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth):
         x, start, out = at(x, count * x_row), at(start, count * s_row), at(out, count * out_row)
 
 
-@kernel
+@inner_kernel
 def _last_panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, columns):
     """A panel that zeros fill up, by way of an array as wide."""
     like = carray(out, 1)
-    part = np.zeros((rows, WIDTH), like.dtype)
+    part = np.empty((rows, WIDTH), like.dtype)
     for r in range(rows):
         begin = carray(at(start, r * s_row), columns)
-        for j in range(columns):
-            part[r, j] = begin[j]
+        for j in range(WIDTH):
+            part[r, j] = begin[j] if j < columns else 0
     _panel(rows, x, x_row, x_k, w, w_k, data(part), WIDTH, data(part), WIDTH, depth)
     for r in range(rows):
         end = carray(at(out, r * out_row), columns)
@@ -171,7 +171,7 @@ def _last_panel(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, 
             end[j] = part[r, j]
 
 
-@kernel
+@inner_kernel
 def _last_columns(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth, columns):
     """The same for few rows, or where nothing fills it up: a row's columns in powers of two."""
     for r in range(rows):
@@ -196,7 +196,7 @@ def _last_columns(rows, x, x_row, x_k, w, w_k, start, s_row, out, out_row, depth
             left, w_now, s_now, out_now = left - count, at(w_now, count), at(s_now, count), at(out_now, count)
 
 
-@kernel
+@inner_kernel
 def product(rows, x, x_row, x_k, w, w_panel, w_k, start, s_row, out, out_row, depth, columns):
     """out [M, N] = start [M, N] + x [M, K] times weights [K, N].
 
@@ -245,7 +245,7 @@ def accumulate(x, panels, out):
     accumulate_columns(x, 0, panels, out)
 
 
-@kernel
+@inner_kernel
 def accumulate_columns(x, column, panels, out):
     """out [M, N] += K columns of x [M, S], from one on, times weights in panels [P, K, W]."""
     (rows, columns), depth = out.shape, panels.shape[1]
@@ -284,7 +284,7 @@ def multiply(x, weights, start, out):
 @kernel
 def multiply_transposed(x, weights, out):
     """out [M, K] = x [M, N] times the transpose of weights [K, N]."""
-    affine(x, packed_transposed(weights), np.zeros(out.shape[1], out.dtype), out)
+    affine(x, packed_transposed(weights), zeros_of(out.shape[1], out), out)
 
 
 @kernel
@@ -329,9 +329,9 @@ def packed(weights):
 def packed_transposed(weights):
     """The transpose of weights [K, N] in panels [P, N, W]."""
     inputs, depth = weights.shape
-    panels = np.zeros(((inputs + WIDTH - 1) // WIDTH, depth, WIDTH), weights.dtype)
-    for i in range(inputs):
-        row, panel = weights[i], panels[i // WIDTH]
+    panels = np.empty(((inputs + WIDTH - 1) // WIDTH, depth, WIDTH), weights.dtype)
+    for i in range(len(panels) * WIDTH):
+        row, panel = weights[min(i, inputs - 1)], panels[i // WIDTH]
         for k in range(depth):
-            panel[k, i % WIDTH] = row[k]
+            panel[k, i % WIDTH] = row[k] if i < inputs else 0
     return panels

@@ -5,7 +5,7 @@ B rows, H units.
 
 # mypy: ignore-errors
 
-from rlrnn.cells.kernels.arithmetic import kernel
+from rlrnn.cells.kernels.arithmetic import inner_kernel, kernel
 from rlrnn.cells.kernels.products import ROWS
 
 BLOCK = 2 * ROWS  # rows at once: two tiles of products read a panel of weights while it is in the cache
@@ -31,7 +31,7 @@ def leave(start, d_state):
             d_state[b, :] = 0
 
 
-@kernel
+@inner_kernel
 def add_to_rows(x, rows):
     """x [H] is added to each of the rows [b, H]."""
     for b in range(len(rows)):

@@ -132,7 +132,7 @@ def step(layers, inner, room, x, x_critic, start, before, after, outputs, values
     Into outputs [B, O] and values [B, 1]; ``inner`` are the widths of places within, ``room`` numbers a row.
     """
     rows, size = before.shape
-    places, space = np.empty(INNER + len(inner), np.int64), np.empty(min(rows, BLOCK) * room, np.float32)
+    places, space = np.empty(INNER + len(inner), np.int64), np.empty(min(rows, BLOCK) * room, outputs.dtype)
     for first in range(0, rows, BLOCK):
         last = min(first + BLOCK, rows)
         enter(start[first:last], before[first:last], after[first:last])
@@ -152,7 +152,7 @@ def step_members(layers, inner, room, members, x, state, outputs):
     Only these ``members`` are worked on, one by one: none is touched by who else is there.
     """
     rows = x.shape[1]
-    places, space = np.empty(INNER + len(inner), np.int64), np.empty(rows * room, np.float32)
+    places, space = np.empty(INNER + len(inner), np.int64), np.empty(rows * room, outputs.dtype)
     left = begin(inner, places, rows, space.ctypes.data)
     for p in members:
         places[FEATURES] = x.ctypes.data + 4 * p * rows * x.shape[2]

@@ -16,7 +16,7 @@ import numpy as np
 from numba import carray, types
 
 from rlrnn.common.addresses import call, doubles, flags, floats, integers, unsigned
-from rlrnn.common.compiling import Callback, jit
+from rlrnn.common.compiling import Callback, contained
 
 COPIES, VARIABLES, STATE, STEPS, SEEDS, EPISODE, DRAWN, CONSTANTS, NUMBERS, LIMIT = range(10)
 WIDTH = 10
@@ -28,34 +28,34 @@ def game_kernel(function):
     return Callback(function, SIGNATURE)
 
 
-@jit
+@contained
 def numbers_of(game):
     """The table."""
     return carray(integers(game), WIDTH)
 
 
-@jit
+@contained
 def state_of(game):
     """The state [variables, B]."""
     table = numbers_of(game)
     return carray(doubles(table[STATE]), (table[VARIABLES], table[COPIES]))
 
 
-@jit
+@contained
 def constants_of(game):
     """What the game's ``constants`` returned."""
     table = numbers_of(game)
     return carray(doubles(table[CONSTANTS]), table[NUMBERS])
 
 
-@jit
+@contained
 def steps_of(game):
     """Steps [B] taken in these episodes."""
     table = numbers_of(game)
     return carray(integers(table[STEPS]), table[COPIES])
 
 
-@jit
+@contained
 def counters_of(game):
     """Seeds, episodes and numbers drawn: [B] each."""
     table = numbers_of(game)
@@ -67,31 +67,31 @@ def counters_of(game):
     )
 
 
-@jit
+@contained
 def choices_of(game, actions):
     """Actions [B] of a Discrete space."""
     return carray(integers(actions), numbers_of(game)[COPIES])
 
 
-@jit
+@contained
 def doubles_of(game, address):
     """An array [B] in double precision."""
     return carray(doubles(address), numbers_of(game)[COPIES])
 
 
-@jit
+@contained
 def flags_of(game, address):
     """An array [B] of bool, as bytes."""
     return carray(flags(address), numbers_of(game)[COPIES])
 
 
-@jit
+@contained
 def seen_of(game, address, width):
     """What is seen [B, width]."""
     return carray(floats(address), (numbers_of(game)[COPIES], width))
 
 
-@jit
+@contained
 def see(game, look, first, last, columns, shown, seen):
     """What copies see: those columns [F] of all that ``look`` at an address shows, [B, shown] -> [B, F]."""
     call(look, (game, first, last, shown.ctypes.data, 0, 0))
@@ -100,7 +100,7 @@ def see(game, look, first, last, columns, shown, seen):
             seen[b, f] = shown[b, columns[f]]
 
 
-@jit
+@contained
 def start_episode(game, begin, copy):
     """The next episode of a copy, by the game's ``begin`` at an address: as ``ArrayGame._begin``."""
     _, episode, drawn = counters_of(game)

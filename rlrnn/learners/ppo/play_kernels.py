@@ -33,8 +33,8 @@ def play(
     count, features = last - first, seen.shape[2]
     begin, advance, look = functions[0], functions[1], functions[2]
     most, taken = table.numbers_of(game)[table.LIMIT], table.steps_of(game)
-    outputs, value = np.empty((count, noise.shape[2]), np.float32), np.empty((count, 1), np.float32)
-    x, x_critic = np.empty((count, features), np.float32), np.empty((count, features), np.float32)
+    outputs, value = np.empty((count, noise.shape[2]), seen.dtype), np.empty((count, 1), seen.dtype)
+    x, x_critic = np.empty((count, features), seen.dtype), np.empty((count, features), seen.dtype)
     chosen, over = np.zeros(copies, np.int64), np.zeros(copies, np.bool_)
     for t in range(steps):
         if len(norms):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from rlrnn.common.texts import printable, terminal
 
@@ -52,6 +54,13 @@ class ProgressDisplay:
     def narrow(self) -> bool:
         """Whether a bar has room for few words: what it shows itself need not be said."""
         return self.live and self.console.width < 100
+
+    def say(self, line: str) -> None:
+        """A line above the bars, whatever else is quiet."""
+        if self.live:
+            self.console.print(Text.from_ansi(line), soft_wrap=True)
+        else:
+            print(line, file=sys.stderr)
 
     @property
     def due(self) -> bool:

@@ -228,6 +228,10 @@ class SearchProgress:
         self.steps[k] = max(0, steps - self.begun_at[k])
         self._show()
 
+    def said(self, line: str) -> None:
+        """As ``side_by_side.Shown``."""
+        self.display.say(line)
+
     def ended(self, k: int, well: bool) -> None:
         """As ``side_by_side.Shown``."""
         piece = self.pieces[k]

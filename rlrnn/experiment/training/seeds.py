@@ -202,6 +202,10 @@ class SeedsProgress:
         whole = "" if self.display.narrow else f" of {self.waiting[k].recipe.steps:,}"
         self._show(k, f"{steps:,}{whole} steps, {words}", steps)
 
+    def said(self, line: str) -> None:
+        """As ``side_by_side.Shown``."""
+        self.display.say(line)
+
     def ended(self, k: int, well: bool) -> None:
         """As ``side_by_side.Shown``."""
         steps = self.waiting[k].recipe.steps if well else None

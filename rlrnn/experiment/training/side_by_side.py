@@ -6,10 +6,12 @@ let all save their agents before they are raised here.
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,6 +52,9 @@ class Shown(Protocol):
 
     def show(self, k: int, steps: int, words: str) -> None:
         """It has come so far."""
+
+    def said(self, line: str) -> None:
+        """One of them has said this on stderr."""
 
     def ended(self, k: int, well: bool) -> None:
         """It is over."""
@@ -147,7 +152,10 @@ def _do(k: int, job: Job, running: dict[int, Process], shown: Shown) -> str:
     try:
         while process.pending:
             for steps, words in process.receive():
-                shown.show(k, steps, words)
+                if steps is None:
+                    shown.said(words)
+                else:
+                    shown.show(k, steps, words)
         well, error = process.answer()
     finally:
         end([process])
@@ -159,6 +167,15 @@ def _do(k: int, job: Job, running: dict[int, Process], shown: Shown) -> str:
 
 def _child(do: Callable[[], None]) -> None:
     """What the process of a job does; its error is a sentence, as no other is understood by the parent."""
+    with redirect_stderr(Spoken()) as spoken:
+        try:
+            _done(do)
+        finally:
+            if spoken.begun:
+                spoken.write("\n")
+
+
+def _done(do: Callable[[], None]) -> None:
     try:
         with interruptible():
             do()
@@ -171,6 +188,19 @@ def _child(do: Callable[[], None]) -> None:
         else:
             said = sentence(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise UserError(in_a_line(said, error)) from None
+
+
+class Spoken(io.TextIOBase):
+    """What a process says on stderr, line by line to the parent, which may have bars there."""
+
+    def __init__(self) -> None:
+        self.begun = ""  # a line that has no end yet
+
+    def write(self, text: str) -> int:
+        *lines, self.begun = f"{self.begun}{text}".split("\n")
+        for line in lines:
+            report((None, line))
+        return len(text)
 
 
 class Messenger(BaseCallback):

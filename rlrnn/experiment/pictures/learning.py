@@ -115,7 +115,10 @@ def draw_learning(profiles: Mapping[int, Profile], path: str | Path) -> Picture:
     if len(profiles) < 2:
         raise UserError("there is nothing to draw: give memory profiles of two times of a training.")
     steps = np.array(sorted(profiles))
-    table = np.array([mean(profiles[step].replacement) for step in steps.tolist()])  # [N, K + 1]
+    rows = [mean(profiles[step].replacement) for step in steps.tolist()]
+    table = np.full((len(rows), max(map(len, rows))), np.nan)  # [N, K + 1]; short episodes have fewer lags
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
     reach = np.array([profiles[step].reach() for step in steps.tolist()])
     last = int(min(table.shape[1] - 1, max(4, 1.2 * reach.max() + 2)))
     figure, axes = canvas(8, 4.8)

@@ -104,5 +104,7 @@ def test_where_there_are_none_it_is_said(tmp_path):
     with pytest.raises(UserError, match="two times of a training"):
         draw_learning({0: profile}, tmp_path / "a.png")
     assert draw_learning({0: profile, 9: profile}, tmp_path / "a.svg").exists()
+    shorter = Profile("g", np.zeros((1, 2)), np.zeros((1, 2)))  # of an agent whose episodes end soon
+    assert draw_learning({0: shorter, 9: profile}, tmp_path / "b.svg").exists()
     with pytest.raises(UserError, match="snapshots is -1"):
         train(CARTPOLE, 1, tmp_path / "other", snapshots=-1)

@@ -56,6 +56,11 @@ def of_another_host(folder: Path, lease: float = 1.0, **changes: object) -> Hold
     return holder
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """All that lies in a folder."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def aged(path: Path, seconds: float) -> None:
     """The file as if it had been written so long ago."""
     then = path.stat().st_mtime - seconds
@@ -96,10 +101,13 @@ def test_a_killed_process_of_this_host_holds_nothing_at_once(
     while Path(f"/proc/{process.pid}/stat").exists() and leases._started(process.pid) != -1:
         time.sleep(0.01)  # nobody has waited for it yet
     assert not is_held(tmp_path)
+    left = (tmp_path / leases.LOCK).read_bytes()
     with held(tmp_path):
         pass
     assert not list(tmp_path.iterdir()) and not capsys.readouterr().err
     process.communicate()
+    (tmp_path / leases.LOCK).write_bytes(left)
+    assert not is_held(tmp_path)  # nor where it has been waited for, and there is none of its number
 
 
 @needs_signals
@@ -242,14 +250,11 @@ def test_a_lease_is_some_seconds(text: str, tmp_path: Path, monkeypatch: pytest.
 def test_a_training_whose_run_was_taken_writes_nothing_more(tmp_path: Path) -> None:
     folder, files = tmp_path / "run", {}
 
-    def contents() -> dict[str, bytes]:
-        return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
     class TakenOver(StillHeld):
         def _on_step(self) -> bool:
             if self.num_timesteps == 96:
                 of_another_host(folder, lease=180.0)
-                files.update(contents())
+                files.update(contents(folder))
                 leases.lease_of(folder).renew()  # type: ignore[union-attr]  # as the thread does
             return True
 
@@ -258,23 +263,25 @@ def test_a_training_whose_run_was_taken_writes_nothing_more(tmp_path: Path) -> N
             CARTPOLE, 0, folder, progress=False, checkpoint_seconds=0.0, callback=TakenOver(folder)
         )
     assert not hasattr(stopped.value, "__notes__")
-    assert files and contents() == files
+    assert files and contents(folder) == files
     assert runs.read_run(folder).status == "training" and is_held(folder)
 
 
 def test_one_that_is_stopped_after_its_run_was_taken_saves_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+    folder, files = tmp_path / "run", {}
 
     class Stopping(StillHeld):
         def _on_step(self) -> bool:
             if self.num_timesteps == 96:
                 of_another_host(folder, lease=180.0)
+                files.update(contents(folder))
                 raise KeyboardInterrupt
             return True
 
     with pytest.raises(LostLease):
         training.train(CARTPOLE, 0, folder, progress=False, callback=Stopping(folder))
-    assert not (folder / "agent.zip").exists() and runs.read_run(folder).status == "training"
+    assert files and contents(folder) == files  # neither an agent nor a line of a log
+    assert runs.read_run(folder).status == "training"
 
 
 def test_what_a_dead_host_left_is_taken_over_and_resumed(

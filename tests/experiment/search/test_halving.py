@@ -102,6 +102,8 @@ def test_more_trials_go_on_with_the_same_study() -> None:
     few, many = played(dataclasses.replace(STUDY, trials=10)), played(dataclasses.replace(STUDY, trials=15))
     assert many.values[:10] == few.values
     assert set(few.at[1]) <= set(many.at[1])
+    now = standing(dataclasses.replace(STUDY, trials=15), drawn, few.results)
+    assert now.at[1:] == few.at[1:] and now.missing == [Piece(trial, 200, 0) for trial in range(10, 15)]
 
 
 def test_the_recipe_as_it_is_plays_to_the_end_whatever_it_wins() -> None:

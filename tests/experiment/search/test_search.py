@@ -229,7 +229,10 @@ def test_who_waits_for_others_waits_while_one_is_at_work(monkeypatch: pytest.Mon
     left = [OtherProcessor("it rounds otherwise.")]
     patient = waiting.Waiting()
     for k in range(20):
-        patient.pause("a", left, others=k % 2 == 0)  # one is seen from time to time
+        patient.pause("a", left, others=True)
+        patient.pause("a", left, others=False)  # one is seen from time to time
+        patient.pause("a", left, others=False)
+        patient.pause("a", left, others=True)
         patient.pause(k, left, others=False)  # something was finished
         patient.pause("b", [], others=False)
     patient.pause("b", left, others=False)

@@ -123,6 +123,8 @@ def table(study: Study, candidates: Sequence[Candidate]) -> Table:
         if (won := candidate.verified) is not None:
             wiped = _number(float(np.mean(won.wiped))) if won.wiped else ""
             cells += [_spread(won.points), wiped, f"{won.seconds:.0f}"]
+        elif len(headings) > 1:
+            cells.append("failed")
         grid.add_row(*cells)
     first = candidates[0].verified
     for kind in CONTROLS:
@@ -140,9 +142,10 @@ def sentence(candidates: Sequence[Candidate], recipe: Path) -> str:
     if first.trial == 0:
         return f"{AS_IT_IS.capitalize()} was not beaten on fresh seeds; it is written as {recipe}."
     before = next(candidate for candidate in rest if candidate.trial == 0)
+    wins = _number(before.mean) if before.verified is not None else "could not be trained on them"
     return (
-        f"Trial {first.trial} wins {_number(first.mean)} points on fresh seeds, {AS_IT_IS} "
-        f"{_number(before.mean)}; it is written as {recipe}."
+        f"Trial {first.trial} wins {_number(first.mean)} points on fresh seeds, {AS_IT_IS} {wins}; it is "
+        f"written as {recipe}."
     )
 
 

@@ -7,6 +7,7 @@ promise. The winner is the best of a few over several fresh seeds, which flatter
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -82,10 +83,20 @@ def verify(
                 waiting.leave(why)
             waiting.pause(len(outcome.finished), left, bool(outcome.others))
 
+    failures = []
     for k, candidate in enumerate(found):
-        again = trained(candidate.recipe, candidate.trial, study.verify)
-        found[k] = replace(candidate, verified=claim(again, f"rlrnn train {folder.study.name}.toml --seed K"))
-    found.sort(key=lambda candidate: -(candidate.mean or 0.0))
+        try:
+            again = trained(candidate.recipe, candidate.trial, study.verify)
+        except UserError as error:  # settings that fail on a fresh seed do not hold: others may
+            failures.append(error)
+            which = f"trial {candidate.trial}" if candidate.trial else "the recipe as it is"
+            tell(f"rlrnn: {which} is left out: {error}", file=sys.stderr)
+        else:
+            verified = claim(again, f"rlrnn train {folder.study.name}.toml --seed K")
+            found[k] = replace(candidate, verified=verified)
+    if len(failures) == len(found):
+        raise failures[0]
+    found.sort(key=lambda candidate: -math.inf if candidate.mean is None else candidate.mean, reverse=True)
     winner = found[0]
     assert winner.verified is not None
     points: dict[str, Any] = {}

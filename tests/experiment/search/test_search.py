@@ -18,7 +18,7 @@ from rlrnn.experiment import catalogue
 from rlrnn.experiment.recipes import PpoRecipe, Recipe, Verified
 from rlrnn.experiment.runs import checkpoints, runs
 from rlrnn.experiment.runs.leases import LostLease
-from rlrnn.experiment.search import playing, waiting, winners
+from rlrnn.experiment.search import playing, telling, waiting, winners
 from rlrnn.experiment.search import search as searches
 from rlrnn.experiment.search.search import Found, search
 from rlrnn.experiment.search.study import Study
@@ -437,3 +437,41 @@ def test_a_control_that_cannot_be_trained_costs_no_search(
     told = capsys.readouterr().err
     assert "rlrnn: the recipe as it is, on fresh seeds 0 and 1.\n" in told
     assert "rlrnn: the control stacked is left out: Seed 0 failed: the game is too large.\n" in told
+
+
+@pytest.mark.parametrize("fails", ["a trial", "the recipe as it is", "all"])
+def test_a_candidate_that_fails_on_a_fresh_seed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: str
+) -> None:
+    """Stand-ins train; points are negative, so that a failure is less than any of them."""
+    lost = {"a trial": {3}, "the recipe as it is": {0}, "all": {0, 3, 5}}[fails]
+
+    def train_seeds(tasks: Sequence[Task], jobs: int, progress: bool) -> Outcome:
+        trial = int(tasks[0].folder.parent.name)
+        if trial in lost:
+            return Outcome(failed={1: "the loss is not finite."})
+        return Outcome(finished=[trial for _ in tasks])  # type: ignore[misc]
+
+    def claim(runs: Sequence[int], command: str) -> Verified:
+        return Verified((-10.0 - runs[0],) * 2, (0, 1), "0.1.0", "", wiped=(-90.0, -90.0), seconds=1.0)
+
+    monkeypatch.setattr(winners, "train_seeds", train_seeds)
+    monkeypatch.setattr(winners, "claim", claim)
+    study = dataclasses.replace(STUDY, verify=(0, 1), best=2, controls=0)
+    folder = SimpleNamespace(study=study, path=tmp_path, recipe_of=lambda trial, values: RECIPE)
+    now = SimpleNamespace(
+        best=[3, 5], values=[None] * 6, reached=lambda trial: 1, score=lambda trial, rung: -8.0
+    )
+    how = {"device": "cpu", "command": None, "imports": (), "progress": False}
+    if fails == "all":
+        with pytest.raises(UserError, match="Seed 1 failed: the loss is not finite"):
+            winners.verify(folder, now, 1, **how)  # type: ignore[arg-type]
+        return
+    found = winners.verify(folder, now, 1, **how)  # type: ignore[arg-type]
+    assert [c.trial for c in found] == ([0, 5, 3] if fails == "a trial" else [3, 5, 0])
+    assert [c.mean for c in found] == ([-10, -15, None] if fails == "a trial" else [-13, -15, None])
+    who = "trial 3" if fails == "a trial" else "the recipe as it is"
+    assert f"rlrnn: {who} is left out: Seed 1 failed: the loss is not finite." in capsys.readouterr().err
+    said = telling.sentence(found, Path("won.toml"))
+    assert ("was not beaten" in said) if fails == "a trial" else ("could not be trained on them" in said)
+    assert telling.table(study, found).row_count == 3

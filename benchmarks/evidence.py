@@ -19,6 +19,7 @@ the random player is another one tells its own.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,10 @@ class Kept:
         table = read_toml(run.folder / contents.RECIPE)
         for name in ("every", "episodes_each"):  # evaluations on the way, which change nothing
             table.get("evaluation", {}).pop(name, None)
-        return cls(
-            table,
-            read_json(run.folder / contents.VERSIONS),
-            read_json(run.folder / contents.SCORE)["scores"],
-        )
+        facts = read_json(run.folder / contents.VERSIONS)
+        if facts.get("command"):  # without the folder, which is one machine's
+            facts["command"] = re.sub(r" --out \S+", "", facts["command"])
+        return cls(table, facts, read_json(run.folder / contents.SCORE)["scores"])
 
     @property
     def recipe(self) -> Recipe:

@@ -26,6 +26,7 @@ from rlrnn.experiment.search.folder import VERIFIED, StudyFolder
 from rlrnn.experiment.search.halving import Standing
 from rlrnn.experiment.search.waiting import Waiting
 from rlrnn.experiment.training.claims import claim, means
+from rlrnn.experiment.training.rounding import OtherProcessor
 from rlrnn.experiment.training.seeds import Task, train_seeds
 from rlrnn.experiment.training.shards import in_words
 
@@ -87,6 +88,8 @@ def verify(
     for k, candidate in enumerate(found):
         try:
             again = trained(candidate.recipe, candidate.trial, study.verify)
+        except OtherProcessor:  # says nothing of the settings
+            raise
         except UserError as error:  # settings that fail on a fresh seed do not hold: others may
             failures.append(error)
             which = f"trial {candidate.trial}" if candidate.trial else "the recipe as it is"

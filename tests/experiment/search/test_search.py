@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -466,6 +467,10 @@ def test_a_candidate_that_fails_on_a_fresh_seed_is_left_out(
     if fails == "all":
         with pytest.raises(UserError, match="Seed 1 failed: the loss is not finite"):
             winners.verify(folder, now, 1, **how)  # type: ignore[arg-type]
+        monkeypatch.setattr(winners, "train_seeds", Mock(side_effect=OtherProcessor("another kind.")))
+        with pytest.raises(OtherProcessor):  # which is no fault of the settings
+            winners.verify(folder, now, 1, **how)  # type: ignore[arg-type]
+        assert "another kind" not in capsys.readouterr().err
         return
     found = winners.verify(folder, now, 1, **how)  # type: ignore[arg-type]
     assert [c.trial for c in found] == ([0, 5, 3] if fails == "a trial" else [3, 5, 0])

@@ -40,8 +40,7 @@ def connect(on: str) -> None:
         return
     begun = None if "RAY_ADDRESS" in os.environ else "local"
     address = on if on.startswith("ray://") else on.partition(":")[2] or begun
-    if (on != "ray" and not on.startswith("ray:")) or on == "ray:":
-        raise UserError(f"on is {on!r}, but takes 'ray', 'ray:ADDRESS' or 'ray://HOST:PORT'.")
+    check_name(on)
     if address is not None and address not in ("auto", "local"):
         _check_reached(on, address)
     main = threading.current_thread() is threading.main_thread()
@@ -60,6 +59,12 @@ def connect(on: str) -> None:
     # Of each worker that dies it prints a page, of which a line is told here; there is no setting for that.
     if hasattr(ray._private.worker, "print_to_stdstream"):
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+
+def check_name(on: str) -> None:
+    """Refuse what names no cluster, also where none would be asked."""
+    if (on != "ray" and not on.startswith("ray:")) or on == "ray:":
+        raise UserError(f"on is {on!r}, but takes 'ray', 'ray:ADDRESS' or 'ray://HOST:PORT'.")
 
 
 def _check_reached(on: str, address: str) -> None:

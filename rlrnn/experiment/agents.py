@@ -74,6 +74,8 @@ def copies(
     ``workers``, here or on a cluster, are as of ``share``, which spreads an evolution's population instead.
     """
     how: dict[str, Any] = {}
+    if on is not None:
+        ray_actors.check_name(on)  # also where the game is stepped here
     if recipe.evolution is None:
         how = {"workers": workers, "on": on, "imports": imports}
     env = games.make_vec(game, _how_many(recipe, game), seed, **how)

@@ -311,3 +311,12 @@ def test_the_list_keeps_names_whole_on_a_narrow_terminal(
     assert main(["list"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in (*games.games(), *catalogue.agents()))
+
+
+def test_a_cluster_that_cannot_be_is_refused_although_an_array_game_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "pong-gru", "--on", "rai"]) == 2
+    assert "on is 'rai', but takes 'ray', 'ray:ADDRESS' or 'ray://HOST:PORT'" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "pong-gru").exists()

@@ -40,5 +40,5 @@ def run(arguments: Namespace) -> None:
     steps = sum(map(len, episodes))
     tell(
         f"{path}: {len(episodes)} episodes of {game.name}, {steps:,} steps, "
-        f"{np.mean(points):.2f} {game.points.unit} on average"
+        f"{np.mean(points):.2f} on average ({game.points.unit})"
     )

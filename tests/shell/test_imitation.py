@@ -1,6 +1,8 @@
 """rlrnn record, rlrnn imitate, and training from there; rlrnn completion."""
 
 import importlib.util
+import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -58,6 +60,30 @@ def test_every_command_is_completed(shell, capsys):
     assert main(["completion", shell]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in VERBS) and "--snapshots" in text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("shtab") is None, reason="needs the extra completion")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("line", "among"),
+    [
+        ("rlrnn tr", {"train"}),
+        ("rlrnn train pong-g", {"pong-gru"}),
+        ("rlrnn train --game pon", {"pong"}),
+        ("rlrnn evaluate mine", {"mine.zip"}),  # a file, as nothing of the catalogue is called that
+        ("rlrnn show memory-chain-512", {"memory-chain-512", "memory-chain-512-dqn"}),
+        ("rlrnn new pong-g", set()),  # a name that is still to be thought of
+    ],
+)
+def test_bash_completes_names_of_the_catalogue_and_files(line, among, tmp_path, capsys):
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    (tmp_path / "mine.zip").touch()
+    last = len(line.split()) - 1
+    asked = f"source ./script; COMP_WORDS=({line}) COMP_CWORD={last}; _shtab_rlrnn; echo ${{COMPREPLY[@]}}"
+    command = ["bash", "-c", asked]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert set(told.stdout.split()) == among, told.stderr
 
 
 def test_completion_without_its_extra_is_one_sentence(monkeypatch, capsys):

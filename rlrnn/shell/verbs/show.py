@@ -18,7 +18,9 @@ examples:
 
 def arguments(parser: ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("name", metavar="NAME", help="a game or an agent of the catalogue (see: rlrnn list)")
+    parser.add_argument(
+        "name", metavar="GAME|AGENT", help="a game or an agent of the catalogue (see: rlrnn list)"
+    )
 
 
 def run(arguments: Namespace) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlrnn.cells.cell import Cell, check_steps
 from rlrnn.cells.options import check_options
-from rlrnn.common.settings import check_names, check_registered, takes_plain
+from rlrnn.common.settings import check_names, check_registered, register, takes_plain
 from rlrnn.errors import UserError
 
 CELLS: dict[str, type[Cell]] = {}
@@ -19,8 +19,6 @@ def register_cell(name: str, cell: type[Cell]) -> None:
     Its constructor takes ``(input_size, hidden_size, **options)``. Registering the same class twice
     is harmless; another class under a name that is taken is a ``UserError``.
     """
-    if not name.isidentifier() or not name.islower():
-        raise UserError(f"cell name {name!r} should be a lower-case word, such as 'gru'.")
     if not (isinstance(cell, type) and issubclass(cell, Cell)) or inspect.isabstract(cell):
         lacks = ", ".join(sorted(getattr(cell, "__abstractmethods__", ())))
         raise UserError(
@@ -34,9 +32,7 @@ def register_cell(name: str, cell: type[Cell]) -> None:
             f"the constructor of {cell.__name__} takes {inspect.signature(cell)}: that of a cell takes "
             "(input_size, hidden_size, **options)."
         ) from None
-    if CELLS.get(name, cell) is not cell:
-        raise UserError(f"cell name {name!r} belongs to {CELLS[name].__name__} already: choose another.")
-    CELLS[name] = cell
+    register("cell", name, cell, CELLS)
 
 
 @takes_plain

@@ -7,7 +7,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from rlrnn.common.settings import check_known, choices
+from rlrnn.common.settings import check_known, choices, register
 from rlrnn.errors import PartFault, UserError, place
 from rlrnn.learners.ppo.ahead import may_be_late
 
@@ -22,10 +22,7 @@ def register_callback(name: str, callback: type[BaseCallback]) -> None:
     """
     if not (isinstance(callback, type) and issubclass(callback, BaseCallback)):
         raise UserError(f"{callback!r} is no callback: register a class derived from SB3's BaseCallback.")
-    known = CALLBACKS.setdefault(name, callback)
-    if (known.__module__, known.__qualname__) != (callback.__module__, callback.__qualname__):
-        raise UserError(f"the callback {name!r} is {known.__qualname__} already: choose another name.")
-    CALLBACKS[name] = callback
+    register("callback", name, callback, CALLBACKS)
 
 
 def made(specs: Sequence[Mapping[str, Any]]) -> list[BaseCallback]:

@@ -60,5 +60,5 @@ def test_what_cannot_be_made_is_named_before_anything_is(spec, words, tmp_path):
 def test_what_is_no_callback_or_taken_is_refused():
     with pytest.raises(UserError, match="is no callback"):
         rlrnn.register_callback("other", int)
-    with pytest.raises(UserError, match="is Counts already"):
+    with pytest.raises(UserError, match="callback name 'counts' belongs to Counts already"):
         rlrnn.register_callback("counts", type("Other", (Counts,), {}))

@@ -13,7 +13,7 @@ import dataclasses
 import inspect
 from typing import Any
 
-from rlrnn.common.settings import check_names, check_registered, takes_plain
+from rlrnn.common.settings import check_names, check_registered, register, takes_plain
 from rlrnn.errors import UserError
 from rlrnn.learners.evolution.strategies.cma import CmaEs, SepCmaEs
 from rlrnn.learners.evolution.strategies.genetic import Genetic
@@ -37,16 +37,11 @@ def register_strategy(name: str, strategy: type[Strategy]) -> None:
 
     Registering the same class twice is harmless; another class under a name that is taken is a ``UserError``.
     """
-    if not name.isidentifier() or not name.islower():
-        raise UserError(f"strategy name {name!r} should be a lower-case word, such as 'snes'.")
     if not (isinstance(strategy, type) and issubclass(strategy, Strategy)) or inspect.isabstract(strategy):
         raise UserError(
             f"{strategy!r} is not a strategy: register a frozen dataclass derived from rlrnn.Strategy."
         )
-    if STRATEGIES.get(name, strategy) is not strategy:
-        taken = STRATEGIES[name].__name__
-        raise UserError(f"strategy name {name!r} belongs to {taken} already: choose another.")
-    STRATEGIES[name] = strategy
+    register("strategy", name, strategy, STRATEGIES)
 
 
 @takes_plain

@@ -86,10 +86,8 @@ class RunJob:
         process = subprocess.Popen([sys.executable, "-m", "rlrnn", *self.command])
         _running.append(process)
         status = process.wait()
-        if (
-            status == 128 + signal.SIGTERM
-        ):  # as it was to be preempted: the signal to requeue comes, or the end
-            time.sleep(_GRACE)
+        if status in (128 + signal.SIGTERM, -signal.SIGTERM):  # preempted: saved or not yet able to
+            time.sleep(_GRACE)  # the signal to requeue comes, or the end
         if status:
             raise RuntimeError(
                 f"rlrnn {' '.join(self.command)} ended with status {status}: see its errors above."

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +99,20 @@ def test_without_slurm_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with pytest.raises(UserError, match=r"--on local:colour=red is not what submitit takes"):
         jobs.submit("local:colour=red", [["list"]], tmp_path, "mine")
     assert submitit.__version__ >= "1.5"
+
+
+@pytest.mark.parametrize(("status", "waits"), [(143, [jobs._GRACE]), (-15, [jobs._GRACE]), (1, []), (-9, [])])
+def test_a_job_whose_training_a_signal_ended_leaves_what_comes_next_to_the_scheduler(
+    status: int, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler sends SIGTERM twice, or before a training can save: it requeues the job all the same."""
+    naps: list[float] = []
+    monkeypatch.setattr(jobs.subprocess, "Popen", lambda _: SimpleNamespace(wait=lambda: status))
+    monkeypatch.setattr(jobs.time, "sleep", naps.append)
+    monkeypatch.setattr(jobs, "_running", [])
+    with pytest.raises(RuntimeError, match=rf"^rlrnn list ended with status {status}: see its errors above"):
+        jobs.RunJob(("list",))()
+    assert naps == waits
 
 
 @pytest.mark.slow

@@ -128,18 +128,20 @@ def draw_settings(
 
 
 def draw_seconds(rows: Sequence[Row], rungs: Sequence[float], game: Game, path: str | Path) -> Picture:
-    """Draw points against the seconds of a whole training, and the front that none beats in both."""
+    """Draw points against the seconds of a whole training, and the front that none beats in both.
+
+    Every row, of which there is at least one, has points and seconds.
+    """
     figure, axes = canvas(8, 4.8)
-    timed = [row for row in rows if row.whole]
-    _draw_rungs(axes, [(row.whole or 0.0, row.points) for row in timed], timed, rungs)
-    last = max((row.rung for row in timed), default=0)
-    front = pareto([(row.whole or 0.0, row.points or 0.0) for row in timed if row.rung == last])
+    _draw_rungs(axes, [(row.whole or 0.0, row.points) for row in rows], rows, rungs)
+    last = max(row.rung for row in rows)
+    front = pareto([(row.whole or 0.0, row.points or 0.0) for row in rows if row.rung == last])
     axes.step(*np.array(front).T, where="post", color=AS_IT_IS, linewidth=1, zorder=1, label="front")
-    for row in timed:
+    for row in rows:
         if row.rung == last:
             place = (row.whole or 0.0, row.points or 0.0)
             axes.annotate(str(row.trial), place, (4, 4), textcoords="offset points", fontsize=SMALL)
-    seconds = [row.whole or 1.0 for row in timed]
+    seconds = [row.whole or 1.0 for row in rows]
     if max(seconds) / min(seconds) > LOG_FROM:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

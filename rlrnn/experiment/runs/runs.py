@@ -71,7 +71,7 @@ class Run:
         if not scores:
             return first
         rows = [f"  {name}: {score}" for name, score in scores.items()]
-        return "\n".join([first, *rows, f"  {self.facts['steps']:,} steps in {self.facts['seconds']:g} s"])
+        return "\n".join([first, *rows, f"  {self.facts['steps']:,} steps in {self.facts['seconds']:.1f} s"])
 
     def _repr_html_(self) -> str | None:
         """The scores and the learning curve, for a notebook."""

@@ -41,7 +41,8 @@ def keep(folder: StudyFolder, now: Standing, candidates: Sequence[Candidate] = (
         searching.draw_settings(
             known, folder.space.parameters, importance, folder.study.rungs, game, folder.path / "settings.png"
         )
-        searching.draw_seconds(known, folder.study.rungs, game, folder.path / "seconds.png")
+        if timed := [row for row in known if row.whole]:  # older runs' seconds may be rounded to none
+            searching.draw_seconds(timed, folder.study.rungs, game, folder.path / "seconds.png")
     write_journal(folder, now)
 
 
@@ -82,7 +83,7 @@ def write_table(folder: StudyFolder, now: Standing, found: Sequence[Row]) -> Non
     writer.writerow([*head, *keys])
     for row in found:
         wave, seeds = row.trial // folder.study.wave + 1, len(folder.study.seeds_of(row.rung))
-        numbers = row.points, row.wiped, row.steps, round(row.seconds, 1)
+        numbers = row.points, row.wiped, row.steps, round(row.seconds, 3)
         told = ["" if number is None else number for number in numbers]
         drawn = [row.values.get(key, "") for key in keys]
         writer.writerow([row.trial, wave, row.rung + 1, seeds, *told, row.failed, *drawn])

@@ -331,7 +331,7 @@ def keep(agent: Agent, run: Run, status: str, began: float) -> Run:
     leases.check(run.folder)
     agent.save(run.folder / contents.AGENT)
     try:
-        return run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 1))
+        return run.end(status, steps=agent.num_timesteps, seconds=round(time.perf_counter() - began, 3))
     except OSError as reason:
         reason.add_note(f"The agent is in {run.folder}; to evaluate it: rlrnn evaluate {run.folder}.")
         raise

@@ -1,6 +1,7 @@
 """A search ends in the same study whoever plays it, and however often it is killed."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -299,6 +300,19 @@ def test_the_journal_tells_optunas_dashboard_the_same() -> None:
     assert len(told) >= 5
     for name in ("search.png", "settings.png", "seconds.png"):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("each", [0.0, 0.0005])
+def test_trainings_that_take_no_time_are_told_too(each: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the clock does not move between two looks there are no seconds to draw; a moment is kept."""
+    now = itertools.count()
+    monkeypatch.setattr("rlrnn.experiment.training.training.time.perf_counter", lambda: each * next(now))
+    result = found("run", dataclasses.replace(STUDY, verify=()))
+    assert (result.folder / "search.png").exists()
+    assert (result.folder / "seconds.png").exists() == (each > 0.0)
+    lines = (result.folder / "trials.csv").read_text().splitlines()[1:]
+    seconds = [float(line.split(",")[7]) for line in lines]
+    assert all((second > 0.0) == (each > 0.0) for second in seconds)
 
 
 def test_the_winner_is_a_recipe_with_what_fresh_seeds_won(monkeypatch: pytest.MonkeyPatch) -> None:

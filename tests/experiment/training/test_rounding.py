@@ -4,17 +4,24 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from tiny_runs import CARTPOLE, PENDULUM, VALUED, broken_off
 
+import rlrnn
 from rlrnn.common import compiling, processor
 from rlrnn.errors import UserError
 from rlrnn.experiment import agents, catalogue
 from rlrnn.experiment.recipes import NetworkRecipe, Recipe
 from rlrnn.experiment.runs import runs
 from rlrnn.experiment.training import rounding, training
+from rlrnn.network import extractors
 from rlrnn.shell.cli import main
+from rlrnn.storage import encoding
 
 MAZE = dataclasses.replace(
     CARTPOLE, game="rlrnn/TMaze-v0", kwargs={"length": 3}, wrappers=({"name": "previous"},)
@@ -28,6 +35,17 @@ def elsewhere(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"processor": OTHER}))
 
 
+class ByTorch(FlattenExtractor):
+    """What torch computes and a training changes."""
+
+    def __init__(self, observation_space: spaces.Space[Any]) -> None:
+        super().__init__(observation_space)
+        self.scale = torch.nn.Parameter(torch.ones(self.features_dim))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return super().forward(observations) * self.scale
+
+
 def rounds(recipe: Recipe, **changes: Any) -> bool:
     recipe = dataclasses.replace(recipe, **changes)
     return rounding.rounds_by_processor(agents.untrained(recipe), catalogue.game_of(recipe))
@@ -35,15 +53,18 @@ def rounds(recipe: Recipe, **changes: Any) -> bool:
 
 @pytest.mark.skipif(not compiling.can_compile(), reason="numba is missing or switched off")
 def test_what_our_kernels_compute_in_games_of_whole_numbers_rounds_everywhere_alike() -> None:
-    assert not rounds(MAZE)
-    for changes in (
-        {"game": "rlrnn/CartPole-v1", "kwargs": {}},
-        {"wrappers": ({"name": "noise", "std": 0.1},)},
-        {"network": NetworkRecipe(cell="matrix", hidden_size=8)},
-        {"network": NetworkRecipe(cell="gru", hidden_size=8, head_norm=True)},
-    ):
-        assert rounds(MAZE, **changes), changes
-    assert rounds(PENDULUM) and rounds(VALUED)
+    with patch.dict(extractors.EXTRACTORS), patch.dict(encoding.CLASSES):
+        rlrnn.register_extractor("by_torch", ByTorch)
+        assert not rounds(MAZE)
+        for changes in (
+            {"game": "rlrnn/CartPole-v1", "kwargs": {}},
+            {"wrappers": ({"name": "noise", "std": 0.1},)},
+            {"network": NetworkRecipe(cell="matrix", hidden_size=8)},
+            {"network": NetworkRecipe(cell="gru", hidden_size=8, head_norm=True)},
+            {"network": NetworkRecipe(cell="gru", hidden_size=8, extractor="by_torch")},
+        ):
+            assert rounds(MAZE, **changes), changes
+        assert rounds(PENDULUM) and rounds(VALUED)
 
 
 def test_a_run_of_another_processor_is_refused_and_nothing_is_touched(

@@ -402,7 +402,7 @@ def test_a_run_prints_what_it_won_and_a_notebook_shows_it(run, tmp_path):
     lines = repr(run).splitlines()
     assert lines[0] == f"Run({str(run.folder)!r}: {run.recipe.name}, seed {run.seed}, finished)"
     assert lines[1] == f"  with memory: {run.scores()['with memory']}" and "memory wiped: " in lines[2]
-    assert lines[-1] == f"  {run.facts['steps']:,} steps in {run.facts['seconds']:g} s"
+    assert lines[-1] == f"  {run.facts['steps']:,} steps in {run.facts['seconds']:.1f} s"
     shown = run._repr_html_()
     assert shown.startswith("<pre") and "with memory" in shown and "data:image/png;base64," in shown
     begun = dataclasses.replace(run, status="interrupted")

@@ -378,14 +378,20 @@ def test_what_cannot_be_sent_stays_in_this_process(monkeypatch: pytest.MonkeyPat
         from_envs([maker] * 2, workers=1)
 
 
-def test_step_time_is_measured_on_a_copy_that_is_closed_again() -> None:
-    made = []
+def test_step_time_is_measured_on_a_copy_that_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, clock = [], [0.0]
 
     class Watched(Walk):
+        def step(self, action: Any) -> Any:
+            clock.append(clock[-1] + 1 / 256)
+            return super().step(action)
+
         def close(self) -> None:
             made.append(self)
 
-    assert 0 < vec._step_seconds(Watched) < 1
+    monkeypatch.setattr(vec.time, "perf_counter", lambda: clock[-1])
+    assert vec._step_seconds(Watched) == 1 / 256
+    assert len(clock) == 1 + 26  # the first number of steps that takes a tenth of a second
     assert len(made) == 1 and made[0].first_seed == 0
 
 

@@ -103,3 +103,9 @@ def test_where_nothing_was_promised_it_goes_on(change: dict[str, Any], tmp_path:
     path = tmp_path / "run" / "versions.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     assert training.resume(tmp_path / "run", progress=False).status == "finished"
+
+
+def test_a_game_that_cannot_be_saved_promises_nothing(tmp_path: Path) -> None:
+    broken_off(dataclasses.replace(CARTPOLE, game="CartPole-v1"), tmp_path / "run", 1)
+    elsewhere(tmp_path / "run")
+    assert training.resume(tmp_path / "run", progress=False).status == "finished"

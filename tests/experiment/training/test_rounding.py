@@ -64,7 +64,8 @@ def test_what_our_kernels_compute_in_games_of_whole_numbers_rounds_everywhere_al
             {"network": NetworkRecipe(cell="gru", hidden_size=8, extractor="by_torch")},
         ):
             assert rounds(MAZE, **changes), changes
-        assert rounds(PENDULUM) and rounds(VALUED)
+        assert rounds(PENDULUM)
+        assert rounds(VALUED, game=MAZE.game, kwargs=MAZE.kwargs, wrappers=MAZE.wrappers)
 
 
 def test_a_run_of_another_processor_is_refused_and_nothing_is_touched(
@@ -94,6 +95,11 @@ def test_where_it_makes_no_difference_it_goes_on(tmp_path: Path) -> None:
     training.train(MAZE, 1, tmp_path / "alone", progress=False)
     one, other = (tmp_path / name / "agent.zip" for name in ("run", "alone"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_where_it_began_there_is_nothing_to_note(tmp_path: Path) -> None:
+    broken_off(MAZE, tmp_path / "run", 1)
+    assert "other_processors" not in training.resume(tmp_path / "run", progress=False).facts
 
 
 @pytest.mark.parametrize("change", [{"device": "cuda"}, {"processor": None}])

@@ -449,6 +449,20 @@ def test_what_a_game_gives_is_refused_where_it_cannot_be_held(given: Any, senten
             getattr(env, play_on)(np.zeros(2, int))
 
 
+@pytest.mark.parametrize("seen", [{"vector": np.zeros(3)}, {"parity": 0}, np.zeros(3), None], ids=str)
+def test_what_lacks_a_part_of_its_space_is_refused(seen: Any) -> None:
+    class Lacks(Walk):
+        def step(self, action: Any) -> Any:
+            return (seen, *super().step(action)[1:])
+
+    env = from_envs([partial(Lacks, keyed=True)] * 2, seed=0)
+    env.reset()
+    key = "vector" if isinstance(seen, dict) and "parity" in seen else "parity"
+    sentence = f"Copy 0 of Lacks gave an observation without '{key}', which its space has, in step"
+    with pytest.raises(EnvironmentFault, match=sentence):
+        env.step(np.zeros(2, int))
+
+
 @pytest.mark.parametrize("reward", [1, True, np.float32(1), np.array(1.0), Fraction(1)])
 def test_numbers_of_any_kind_are_rewards(reward: Any) -> None:
     env = from_envs([partial(Gives, "reward", reward)], seed=0)

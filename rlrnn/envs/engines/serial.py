@@ -72,7 +72,11 @@ def put_checked(batch: Observations, rows: Any, observations: Any) -> None:
     """As `put`, but a `Flaw` is raised where the space's shape or type cannot hold what a game gave."""
     if isinstance(batch, dict):
         for key, part in batch.items():
-            put_checked(part, rows, observations[key])
+            try:
+                value = observations[key]
+            except (LookupError, TypeError):
+                raise Flaw(f"an observation without {key!r}, which its space has,") from None
+            put_checked(part, rows, value)
         return
     values, target = np.asarray(observations), batch[rows]
     if values.dtype.kind not in "biufO":  # numpy would make numbers of texts and dates
